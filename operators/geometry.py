@@ -1,0 +1,106 @@
+"""Where a picture went: source pixels to model pixels and back, and boxes on either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Fit = Literal["letterbox", "stretch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How a source picture lies on the model's canvas.
+
+    The canvas is `model_hw`; the picture fills the rectangle `top, left, height, width` of it and the rest
+    is padding, which no codec ever sees (`crop`).
+
+    Attributes:
+        source_hw: Height and width of the displayed source picture (after rotation), in pixels.
+        model_hw: Height and width of the canvas, in pixels.
+        top, left, height, width: The picture's rectangle on the canvas, in pixels.
+    """
+
+    source_hw: tuple[int, int]
+    model_hw: tuple[int, int]
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def fit(cls, source_hw: tuple[int, int], model_hw: tuple[int, int], how: Fit = "letterbox") -> Letterbox:
+        """The placement that keeps the aspect ratio (`letterbox`) or fills the canvas (`stretch`)."""
+        canvas_h, canvas_w = model_hw
+        if how == "stretch":
+            return cls(source_hw, model_hw, 0, 0, canvas_h, canvas_w)
+        scale = min(canvas_h / source_hw[0], canvas_w / source_hw[1])
+        height = min(canvas_h, max(1, round(source_hw[0] * scale)))
+        width = min(canvas_w, max(1, round(source_hw[1] * scale)))
+        return cls(source_hw, model_hw, (canvas_h - height) // 2, (canvas_w - width) // 2, height, width)
+
+    def place(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The canvas (model_h, model_w, 3) with `picture` (height, width, 3) on it, the padding black."""
+        if (self.height, self.width) == self.model_hw:
+            return picture
+        canvas = np.zeros((*self.model_hw, 3), np.uint8)
+        canvas[self.top : self.top + self.height, self.left : self.left + self.width] = picture
+        return canvas
+
+    def crop(self, canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture's part (height, width, ...) of a model-sized array, as a view."""
+        return canvas[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def to_source(self, xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Boxes (N, 4) `x1, y1, x2, y2` on the cropped picture, as boxes on the source picture."""
+        scale_x = self.source_hw[1] / self.width
+        scale_y = self.source_hw[0] / self.height
+        return (xyxy * np.array([scale_x, scale_y, scale_x, scale_y], np.float32)).astype(np.float32)
+
+    @property
+    def area_scale(self) -> float:
+        """Source pixels that one pixel of the cropped picture stands for."""
+        return (self.source_hw[0] * self.source_hw[1]) / (self.height * self.width)
+
+
+def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Tight boxes and areas of the regions 1..count of a label map.
+
+    Args:
+        labels: (H, W) uint16, 0 is background.
+        count: How many regions there are; a region without a pixel gets an empty box and area 0.
+
+    Returns:
+        Boxes (count, 4) float32 `x1, y1, x2, y2` in pixel edges (x2, y2 exclusive), and areas (count,) in pixels.
+    """
+    boxes = np.zeros((count, 4), np.float32)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1 : count + 1].astype(np.int64)
+    rows, columns = np.nonzero(labels)
+    if len(rows) == 0:
+        return boxes, areas
+    which = labels[rows, columns].astype(np.int64) - 1
+    top = np.full(count, np.iinfo(np.int64).max)
+    left = top.copy()
+    bottom = np.full(count, -1)
+    right = bottom.copy()
+    np.minimum.at(top, which, rows)
+    np.minimum.at(left, which, columns)
+    np.maximum.at(bottom, which, rows)
+    np.maximum.at(right, which, columns)
+    present = areas > 0
+    boxes[present] = np.stack([left, top, right + 1, bottom + 1], axis=1)[present]
+    return boxes, areas
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of boxes a (N, 4) with boxes b (M, 4), as (N, M)."""
+    left_top = np.maximum(a[:, None, :2], b[None, :, :2])
+    right_bottom = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.clip(right_bottom - left_top, 0, None).prod(axis=2)
+    area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
+    area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
+    union = area_a[:, None] + area_b[None, :] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)

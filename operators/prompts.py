@@ -1,0 +1,288 @@
+"""The task language: what a user writes, and the text that a model is given.
+
+    semantic:car,person,road        one label per pixel, on an explicit background
+    instances:car                   every car apart
+    refer:the man with the red umbrella
+    depth                           metres
+    normals                         unit vectors, camera frame: +x right, +y up, +z to the viewer
+    generate:a wet street at night  a new image
+    prompt[codec=depth]:any text    the model's prompt verbatim, decoded by the named codec
+
+Options stand in square brackets after the task's name, separated by commas or, where a value has commas, by semicolons:
+
+    depth[curve=street]                  curve: paper, street or lambda/c, such as -3/8.5
+    depth[colormap=plasma]               cube, plasma, inferno, viridis, gray
+    semantic[background=#10aa05]:car=#ff0000,road=#00ff00
+
+The paper's wording of the instructions is in Gabeur et al. 2026 (arXiv 2604.20329), project page and section 2.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from operators import colours
+from operators.colours import BLACK, RGB
+from operators.errors import PromptError
+
+
+class Task(StrEnum):
+    """What a prompt asks for; the values are what users write."""
+
+    SEMANTIC = "semantic"
+    INSTANCES = "instances"
+    REFER = "refer"
+    DEPTH = "depth"
+    NORMALS = "normals"
+    GENERATE = "generate"
+    PROMPT = "prompt"
+
+
+COLORMAPS = ("cube", "plasma", "inferno", "viridis", "gray")
+CODECS = ("masks", "instances", "depth", "normals", "image")
+
+MAX_CLASSES = 64
+"""Classes of one semantic prompt: beyond it palette colours come closer than 72 levels."""
+
+_FORM = re.compile(r"^\s*(?P<task>[A-Za-z]+)\s*(?:\[(?P<options>[^\]]*)\])?\s*(?::(?P<body>.*))?$", re.DOTALL)
+_HOW = "write semantic:CLASS,CLASS, instances:CLASS, refer:WORDS, depth, normals, generate:WORDS or prompt[codec=NAME]:WORDS"
+
+
+@dataclass(frozen=True, slots=True)
+class DepthCurve:
+    """Parameters of the power transform between metres and [0, 1): `f(d) = 1 - (1 - d / (lam * c)) ** (lam + 1)`.
+
+    Vision Banana, equation 1. `c` is a length in metres; a larger one moves resolution from near to far.
+    """
+
+    lam: float = -3.0
+    c: float = 10.0 / 3.0
+
+    def __post_init__(self) -> None:
+        if not (self.lam < -1.0 and self.c > 0.0):
+            raise PromptError(f"depth curve {self.lam:g}/{self.c:g}: lambda must be below -1 and c above 0")
+
+    def __str__(self) -> str:
+        for name, curve in CURVES.items():
+            if curve == self:
+                return name
+        return f"{self.lam!r}/{self.c!r}"
+
+
+CURVES = {"paper": DepthCurve(), "street": DepthCurve(-3.0, 25.0 / 3.0)}
+"""`paper` reaches magenta (six sevenths of the code) at 16.5 m, `street` at 41 m."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question to a model, complete: everything that drawing and decoding depend on.
+
+    Attributes:
+        task: What is asked.
+        classes: Names of the regions to draw: the classes of `semantic`, the one class of `instances`,
+            the one expression of `refer`; empty for the others.
+        palette: The colour of each class, as long as `classes` (for `instances` empty: the model picks).
+        background: The colour of everything else.
+        text: Words of `generate` and `prompt`.
+        curve, colormap: How metres become colours.
+        codec: Which codec reads the drawing; follows from the task except for `prompt`.
+    """
+
+    task: Task
+    classes: tuple[str, ...] = ()
+    palette: tuple[RGB, ...] = ()
+    background: RGB = BLACK
+    text: str = ""
+    curve: DepthCurve = DepthCurve()
+    colormap: str = "cube"
+    codec: str = ""
+
+    def __post_init__(self) -> None:
+        if self.colormap not in COLORMAPS:
+            raise PromptError(f"colormap '{self.colormap}' is unknown: use one of {', '.join(COLORMAPS)}")
+        if self.codec not in CODECS:
+            raise PromptError(f"codec '{self.codec}' is unknown: use one of {', '.join(CODECS)}")
+        if self.codec == "masks" and len(self.palette) != len(self.classes):
+            raise PromptError(f"{len(self.classes)} classes need as many colours, not {len(self.palette)}")
+        if len({*self.palette, self.background}) != len(self.palette) + 1:
+            raise PromptError(f"{self}: two classes, or a class and the background, have the same colour")
+
+    @classmethod
+    def parse(cls, written: str) -> Prompt:
+        """The prompt that a user wrote (module docstring).
+
+        Raises:
+            PromptError: With what is wrong and what to write instead.
+        """
+        match = _FORM.match(written)
+        if match is None or match["task"].lower() not in set(Task):
+            raise PromptError(f"task '{written}' is unknown: {_HOW}")
+        task = Task(match["task"].lower())
+        options = _options(written, match["options"] or "")
+        body = (match["body"] or "").strip()
+        if task in (Task.DEPTH, Task.NORMALS):
+            if body:
+                raise PromptError(f"'{written}': {task} takes no words after a colon")
+        elif not body:
+            raise PromptError(f"'{written}' names nothing: {_HOW}")
+        prompt = _build(written, task, options, body)
+        if options:
+            raise PromptError(f"'{written}': {task} has no option {', '.join(sorted(options))}")
+        return prompt
+
+    def __str__(self) -> str:
+        """The canonical way to write this prompt; `parse` reads it back to an equal prompt."""
+        options = []
+        if self.task in (Task.SEMANTIC, Task.INSTANCES, Task.REFER) and self.background != BLACK:
+            options.append(f"background={colours.to_hex(self.background)}")
+        if self.codec == "depth" and self.curve != DepthCurve():
+            options.append(f"curve={self.curve}")
+        if self.codec == "depth" and self.colormap != "cube":
+            options.append(f"colormap={self.colormap}")
+        if self.task is Task.PROMPT:
+            options.insert(0, f"codec={self.codec}")
+        if self.task is Task.REFER and self.palette != _default_palette(self.task, 1, self.background):
+            options.append(f"colour={colours.to_hex(self.palette[0])}")
+        body = ",".join(self.classes) or self.text
+        if self.task is Task.SEMANTIC and self.palette != _default_palette(
+            self.task, len(self.classes), self.background
+        ):
+            body = ",".join(
+                f"{name}={colours.to_hex(colour)}"
+                for name, colour in zip(self.classes, self.palette, strict=True)
+            )
+        return self.task + (f"[{';'.join(options)}]" if options else "") + (f":{body}" if body else "")
+
+    def instruction(self) -> str:
+        """The text for a large generator, in the paper's wording (project page of arXiv 2604.20329)."""
+        match self.task:
+            case Task.SEMANTIC:
+                legend = ", ".join(
+                    f'"{name}": <{r}, {g}, {b}>'
+                    for name, (r, g, b) in zip(
+                        (*self.classes, "background"), (*self.palette, self.background), strict=True
+                    )
+                )
+                return (
+                    "Generate a visualization image of semantic segmentation, using this color mapping: "
+                    f"{{{legend}}}"
+                )
+            case Task.INSTANCES:
+                return (
+                    "This image is a segmentation task derived from the input. The "
+                    f'"{self.classes[0]}" instances are each represented by a unique, solid color. '
+                    f"Background is RGB{self.background}."
+                )
+            case Task.REFER:
+                return (
+                    "This image shows segmentation masks from the given image. The background is "
+                    f"RGB{self.background}. {self.classes[0][:1].upper()}{self.classes[0][1:]} is represented by a "
+                    f"solid RGB{self.palette[0]}."
+                )
+            case Task.DEPTH:
+                if self.colormap == "cube":
+                    return "Generate a metric depth map of the input image."
+                return (
+                    "Predict the metric depth of this scene as an image. "
+                    f"Visualized in the {self.colormap} colormap."
+                )
+            case Task.NORMALS:
+                return "Generate a surface normal map of the input image."
+            case Task.GENERATE | Task.PROMPT:
+                return self.text
+
+
+def _options(written: str, inside: str) -> dict[str, str]:
+    """`name=value` pairs of the square brackets."""
+    options: dict[str, str] = {}
+    parts = re.split(r"[;,]\s*(?=[A-Za-z]+\s*=)|;", inside)
+    for part in (part for part in parts if part.strip()):
+        name, equals, value = part.partition("=")
+        if not equals or not value.strip():
+            raise PromptError(f"'{written}': write options as [name=value;name=value]")
+        options[name.strip().lower()] = value.strip()
+    return options
+
+
+def _build(written: str, task: Task, options: dict[str, str], body: str) -> Prompt:
+    """The prompt of checked parts; takes what it understands out of `options`."""
+    background = BLACK
+    if task in (Task.SEMANTIC, Task.INSTANCES, Task.REFER):
+        background = colours.parse(options.pop("background", "black"))
+    match task:
+        case Task.SEMANTIC:
+            classes, palette = _legend(written, body, background)
+            return Prompt(task, classes, palette, background, codec="masks")
+        case Task.INSTANCES:
+            if "," in body:
+                raise PromptError(f"'{written}': one class per prompt; write one instances:CLASS for each")
+            return Prompt(task, (body,), (), background, codec="instances")
+        case Task.REFER:
+            (default,) = _default_palette(task, 1, background)
+            colour = colours.parse(options.pop("colour", colours.to_hex(default)))
+            return Prompt(task, (body,), (colour,), background, codec="masks")
+        case Task.DEPTH:
+            return Prompt(
+                task,
+                curve=_curve(written, options.pop("curve", "paper")),
+                colormap=options.pop("colormap", "cube"),
+                codec="depth",
+            )
+        case Task.NORMALS:
+            return Prompt(task, codec="normals")
+        case Task.GENERATE:
+            return Prompt(task, text=body, codec="image")
+        case Task.PROMPT:
+            if "codec" not in options:
+                raise PromptError(f"'{written}' must name its codec: prompt[codec=depth]:WORDS")
+            codec = options.pop("codec")
+            if codec == "masks":
+                raise PromptError(f"'{written}': masks need a legend; write semantic:CLASS=#rrggbb,...")
+            return Prompt(
+                task,
+                text=body,
+                codec=codec,
+                curve=_curve(written, options.pop("curve", "paper")),
+                colormap=options.pop("colormap", "cube"),
+            )
+
+
+def _legend(written: str, body: str, background: RGB) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
+    """Class names and colours of `a,b` or `a=#rrggbb,b=#rrggbb`."""
+    entries = [part.strip() for part in re.split(r",(?![^()]*\))", body)]
+    names = [entry.partition("=")[0].strip() for entry in entries]
+    if not all(names):
+        raise PromptError(f"'{written}' has an empty class name: write semantic:CLASS,CLASS")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PromptError(f"'{written}' names {', '.join(twice)} twice: name each class once")
+    if len(names) > MAX_CLASSES:
+        raise PromptError(f"'{written[:40]}...' has {len(names)} classes: use at most {MAX_CLASSES} in a prompt")
+    coloured = ["=" in entry for entry in entries]
+    if not any(coloured):
+        return tuple(names), _default_palette(Task.SEMANTIC, len(names), background)
+    if not all(coloured):
+        raise PromptError(f"'{written}': give a colour to every class or to none")
+    return tuple(names), tuple(colours.parse(entry.partition("=")[2]) for entry in entries)
+
+
+def _default_palette(task: Task, count: int, background: RGB) -> tuple[RGB, ...]:
+    """The colours that classes get when the user names none."""
+    if task is Task.REFER and background != colours.NAMED["yellow"]:
+        return (colours.NAMED["yellow"],)  # "a solid yellow", as in the paper's referring prompts
+    return colours.spread(count, (background,))
+
+
+def _curve(written: str, text: str) -> DepthCurve:
+    """`paper`, `street` or `lambda/c`."""
+    if text in CURVES:
+        return CURVES[text]
+    lam, slash, c = text.partition("/")
+    try:
+        if slash:
+            return DepthCurve(float(lam), float(c))
+    except ValueError:
+        pass
+    raise PromptError(f"'{written}': curve is paper, street or LAMBDA/C such as -3/8.5, not '{text}'")

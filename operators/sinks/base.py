@@ -1,0 +1,59 @@
+"""The contract of every sink: results in, durable on commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from operators.types import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of frames of one stream that is stored as one unit.
+
+    Boundaries depend on frame indexes only, never on timing, so a repeated run makes the same segments.
+
+    Attributes:
+        stream_id, epoch: The stream.
+        index: Segment number in the stream; holds frames `index * size` to `(index + 1) * size - 1`.
+    """
+
+    stream_id: str
+    epoch: int
+    index: int
+
+    @property
+    def name(self) -> str:
+        """File stem, sorted as the frames are."""
+        return f"part-{self.epoch:04d}-{self.index:06d}"
+
+
+class Sink(Protocol):
+    """Stores results. Each stream's calls come in order; different streams' calls may interleave."""
+
+    def write(self, segment: Segment, results: Sequence[Result]) -> None:
+        """Takes results of one segment, in frame order.
+
+        Raises:
+            SinkBackpressureError: If it cannot take them now; nothing of them was taken.
+            SinkError: If it never will.
+        """
+        ...
+
+    def commit(self, segment: Segment) -> None:
+        """Makes the segment durable and visible as a whole; repeating a segment replaces it."""
+        ...
+
+    def finish(self, stream_id: str) -> None:
+        """The stream has ended and its last segment is committed."""
+        ...
+
+    def discard(self, stream_id: str) -> None:
+        """Forgets what was written for the stream since its last commit (it will be written again)."""
+        ...
+
+    def close(self) -> None:
+        """Gives back files and connections; uncommitted results are gone."""
+        ...

@@ -1,0 +1,124 @@
+"""The contract of every source: frames of one stream, in display order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from operators.geometry import Fit
+from operators.types import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which frames of a stream are looked at.
+
+    Attributes:
+        fps: At most this many frames per second of stream time (the first frame at or after each tick); None for all.
+        every: Every n-th decoded frame, from frame 0.
+        max_frames: End after this many looked-at frames, counted from the start of the stream; None for all.
+    """
+
+    fps: float | None = None
+    every: int = 1
+    max_frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a frame must look like when it leaves the source.
+
+    Attributes:
+        model_hw: The model's canvas.
+        fit: How the picture is put on it.
+        picture_long_side: Also keep the picture for display, its longer side at most this; None to leave it out.
+    """
+
+    model_hw: tuple[int, int]
+    fit: Fit = "letterbox"
+    picture_long_side: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a stream to go on.
+
+    Attributes:
+        frame_index: Index of the next frame to deliver.
+        pts: Its presentation time, None where unknown (then the frames before it are decoded and counted).
+        delivered: Frames delivered before it.
+    """
+
+    frame_index: int = 0
+    pts: int | None = None
+    delivered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """One stream to read.
+
+    Attributes:
+        stream_id: Its name, unique in a run.
+        url: Path, `rtsp://...`, `synthetic://...` or what a user's own source understands.
+        source: Name of the source or `"module:Class"`; empty to choose by the form of `url`.
+        sampling: Which frames.
+        options: Passed to the source as keyword arguments.
+    """
+
+    stream_id: str
+    url: str
+    source: str = ""
+    sampling: Sampling = Sampling()
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a source knows about its stream once it is open.
+
+    Attributes:
+        width, height: Of the displayed picture (after rotation), pixels.
+        fps: Average rate, None where unknown.
+        num_frames: How many frames it will deliver (after sampling), an estimate for progress; None where unknown.
+        is_live: A live source cannot be read again.
+    """
+
+    width: int
+    height: int
+    fps: float | None
+    num_frames: int | None
+    is_live: bool = False
+
+
+class Source(Protocol):
+    """Frames of one stream. Made as `Class(spec, view, position)`, which opens it."""
+
+    info: StreamInfo
+
+    def read(self, max_frames: int) -> list[Frame]:
+        """The next frames, at most `max_frames`; fewer when the stream ends or, live, when no more are there yet.
+
+        Raises:
+            SourceLostError: If a live source stopped.
+        """
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether `read` has nothing more to give."""
+        ...
+
+    @property
+    def position(self) -> Position:
+        """Where a restart goes on."""
+        ...
+
+    @property
+    def num_damaged(self) -> int:
+        """Packets that could not be decoded so far."""
+        ...
+
+    def close(self) -> None:
+        """Gives back files and sockets."""
+        ...

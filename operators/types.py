@@ -1,0 +1,235 @@
+"""What flows: one frozen type per step, identity and time on every one of them.
+
+    Source -> Frame -> Request -> Prediction | Failure -> rows
+                                  `-- Masks | DepthMap | NormalMap | Image
+
+Images are (H, W, 3) uint8 RGB on the host; model pixels unless a name says `source`. Time is an integer `pts`
+with its `time_base`; seconds appear only at the edges. Arrays are read-only, as they are under Ray.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.geometry import Letterbox
+from operators.prompts import Prompt
+
+CapturedBy = Literal["camera", "arrival", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Identity of what it is attached to, and all that the engine ever sees.
+
+    Attributes:
+        stream_id: The stream's name, unique in a run.
+        epoch: Counts restarts of a live source; 0 for files.
+        frame_index: Position in the stream in display order, from 0, counted over all decoded frames.
+        batch_key: Requests with different keys never meet in a batch (resolution, steps, dtype; never the task).
+        cost: Drawings that the model owes for this item (its number of prompts).
+    """
+
+    stream_id: str
+    epoch: int
+    frame_index: int
+    batch_key: str = ""
+    cost: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInfo:
+    """All that is known about a frame apart from its pixels; goes with its results to the sinks.
+
+    Attributes:
+        pts: Presentation time in units of `time_base`; None where the container gives none.
+        time_base: Seconds per unit of `pts`.
+        captured_ns: Wall-clock capture time, ns since 1970 UTC, None where unknown.
+        captured_by: Who says so.
+        fit: Where the picture lies on the model's canvas, and the size of the source picture.
+        is_corrupt: The decoder reported damage in this frame.
+        decode_ms: Time spent on decoding and resizing it, milliseconds.
+        picture: (h, w, 3) uint8 RGB at display size, only when a sink asked for pixels.
+    """
+
+    pts: int | None
+    time_base: Fraction
+    captured_ns: int | None
+    captured_by: CapturedBy
+    fit: Letterbox
+    is_corrupt: bool = False
+    decode_ms: float = 0.0
+    picture: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    @property
+    def time_s(self) -> float | None:
+        """Presentation time in seconds."""
+        return None if self.pts is None else float(self.pts * self.time_base)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture at the model's size.
+
+    Attributes:
+        header: Whose frame it is.
+        info: When it was taken, and where its picture lies on the canvas.
+        image: (model_h, model_w, 3) uint8 RGB.
+    """
+
+    header: Header
+    info: FrameInfo
+    image: NDArray[np.uint8] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        expected = (*self.info.fit.model_hw, 3)
+        if self.image.dtype != np.uint8 or self.image.shape != expected:
+            raise ValueError(f"frame image must be uint8 {expected}, not {self.image.dtype} {self.image.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A frame and the prompts that are asked of it, which one encoding of the frame serves.
+
+    Attributes:
+        header: The frame's, with `batch_key` and `cost` filled in.
+        frame: What is looked at.
+        prompts: What is asked, at least one.
+    """
+
+    header: Header
+    frame: Frame
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Regions that do not overlap.
+
+    Attributes:
+        labels: (H, W) uint16 label map; 0 is background, k is region k - 1 of the tuples below.
+        names: What each region shows.
+        scores: (N,) float32 in [0, 1], the codec's confidence in each region.
+        track_ids: Identity over time of each region; empty before tracking.
+        off_palette: Share of pixels far from every legal colour.
+    """
+
+    labels: NDArray[np.uint16] = field(repr=False)
+    names: tuple[str, ...]
+    scores: NDArray[np.float32]
+    off_palette: float
+    track_ids: tuple[int | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DepthMap:
+    """Distance along the optical axis.
+
+    Attributes:
+        depth_m: (H, W) float32 metres, 0 where invalid.
+        valid: (H, W) bool; False where the colour has no finite depth (the sky) or is far from every legal colour.
+        off_palette: Share of pixels far from every legal colour.
+    """
+
+    depth_m: NDArray[np.float32] = field(repr=False)
+    valid: NDArray[np.bool_] = field(repr=False)
+    off_palette: float
+
+
+@dataclass(frozen=True, slots=True)
+class NormalMap:
+    """Surface directions in the camera frame: +x right, +y up, +z to the viewer.
+
+    Attributes:
+        normals: (H, W, 3) float32, unit length, 0 where invalid.
+        valid: (H, W) bool; False where the drawn vector is too short or long to mean a direction.
+        off_palette: Share of pixels whose drawn vector is far from unit length.
+    """
+
+    normals: NDArray[np.float32] = field(repr=False)
+    valid: NDArray[np.bool_] = field(repr=False)
+    off_palette: float
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A drawing that is its own answer.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+    """
+
+    rgb: NDArray[np.uint8] = field(repr=False)
+    off_palette: float = 0.0
+
+
+Value = Masks | DepthMap | NormalMap | Image
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that failed, announced so that nothing downstream waits for it.
+
+    Attributes:
+        stage: Where it failed.
+        error: One sentence, without secrets.
+        retryable: Whether the same item may succeed later.
+    """
+
+    stage: str
+    error: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of one prediction went, in milliseconds.
+
+    `model_ms` and `codec_ms` are this prediction's share of its batch.
+    """
+
+    decode_ms: float = 0.0
+    wait_ms: float = 0.0
+    model_ms: float = 0.0
+    codec_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one prompt about one frame, or the reason why there is none.
+
+    Attributes:
+        prompt: What was asked.
+        value: The decoded drawing, or a Failure.
+        model: Name of the backend.
+        model_fingerprint: Identity of its weights and code.
+        timing: Where the time went.
+    """
+
+    prompt: Prompt
+    value: Value | Failure
+    model: str
+    model_fingerprint: str
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All answers about one frame, in the order of its prompts; what the stages after the model work on.
+
+    Attributes:
+        header: The request's.
+        info: The frame's.
+        predictions: One for each prompt.
+        state_before: What the tracker knew before this frame, on the first frame of each segment; stored in the
+            checkpoint, so that a resumed run gives the same track ids.
+    """
+
+    header: Header
+    info: FrameInfo
+    predictions: tuple[Prediction, ...]
+    state_before: str | None = None
