@@ -23,6 +23,21 @@ CapturedBy = Literal["camera", "arrival", "file"]
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a stream to go on.
+
+    Attributes:
+        frame_index: Index of the next frame to deliver.
+        pts: Its presentation time, None where unknown (then the frames before it are decoded and counted).
+        delivered: Frames delivered before it.
+    """
+
+    frame_index: int = 0
+    pts: int | None = None
+    delivered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """Identity of what it is attached to, and all that the engine ever sees.
 
@@ -114,8 +129,10 @@ class Masks:
         labels: (H, W) uint16 label map; 0 is background, k is region k - 1 of the tuples below.
         names: What each region shows.
         scores: (N,) float32 in [0, 1], the codec's confidence in each region.
-        track_ids: Identity over time of each region; empty before tracking.
         off_palette: Share of pixels far from every legal colour.
+        track_ids: Identity over time of each region; None for a region without one, empty before tracking.
+        distances_m: Median depth of each region in metres, where the same frame was asked for depth; None where
+            there is none, empty before the analysis.
     """
 
     labels: NDArray[np.uint16] = field(repr=False)
@@ -123,6 +140,7 @@ class Masks:
     scores: NDArray[np.float32]
     off_palette: float
     track_ids: tuple[int | None, ...] = ()
+    distances_m: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +251,21 @@ class Result:
     info: FrameInfo
     predictions: tuple[Prediction, ...]
     state_before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A promise of the sinks: everything of the stream before `position` is stored and visible.
+
+    Attributes:
+        stream_id, epoch: The stream.
+        position: Where a restart goes on.
+        state: What the tracker knew at `position` (`Result.state_before`).
+        is_complete: The stream was read to its end.
+    """
+
+    stream_id: str
+    epoch: int
+    position: Position
+    state: str | None = None
+    is_complete: bool = False

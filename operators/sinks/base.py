@@ -33,6 +33,13 @@ class Segment:
 class Sink(Protocol):
     """Stores results. Each stream's calls come in order; different streams' calls may interleave."""
 
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        """A stream is about to be written, from its start or (resumed) from its last committed segment on.
+
+        Forgets what was written for it since its last commit; if it is not resumed, also what earlier runs stored.
+        """
+        ...
+
     def write(self, segment: Segment, results: Sequence[Result]) -> None:
         """Takes results of one segment, in frame order.
 
@@ -48,10 +55,6 @@ class Sink(Protocol):
 
     def finish(self, stream_id: str) -> None:
         """The stream has ended and its last segment is committed."""
-        ...
-
-    def discard(self, stream_id: str) -> None:
-        """Forgets what was written for the stream since its last commit (it will be written again)."""
         ...
 
     def close(self) -> None:

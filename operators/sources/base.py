@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from operators.geometry import Fit
-from operators.types import Frame
+from operators.types import Frame, Position
+
+__all__ = ["Position", "Sampling", "Source", "StreamInfo", "StreamSpec", "View"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +39,6 @@ class View:
     model_hw: tuple[int, int]
     fit: Fit = "letterbox"
     picture_long_side: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where in a stream to go on.
-
-    Attributes:
-        frame_index: Index of the next frame to deliver.
-        pts: Its presentation time, None where unknown (then the frames before it are decoded and counted).
-        delivered: Frames delivered before it.
-    """
-
-    frame_index: int = 0
-    pts: int | None = None
-    delivered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,70 @@
+"""The third step: a batch of requests to drawings, and drawings to values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+import numpy as np
+
+from operators.codecs import codec_for
+from operators.errors import ModelError
+from operators.models.base import ModelBackend
+from operators.types import Failure, Prediction, Request, Result, Timing
+
+
+class Infer:
+    """Draws and decodes; stateless, so any batch may go to any copy of it.
+
+    Args:
+        model: The backend. Each frame of a batch is given to it once, however many prompts ask about it.
+    """
+
+    def __init__(self, model: ModelBackend) -> None:
+        self._model = model
+
+    def __call__(self, requests: Sequence[Request], waits_ms: Sequence[float] = ()) -> list[Result]:
+        """One result for each request.
+
+        Args:
+            requests: Of equal canvas, from any streams, with any prompts.
+            waits_ms: How long each request waited for the model, milliseconds; empty for not at all.
+        """
+        images = np.stack([request.frame.image for request in requests])
+        prompts = [prompt for request in requests for prompt in request.prompts]
+        image_of = [k for k, request in enumerate(requests) for _ in request.prompts]
+        start = perf_counter()
+        drawings = self._model.render(images, image_of, prompts)
+        model_ms = (perf_counter() - start) * 1e3 / max(1, len(prompts))
+        expected = (len(prompts), *images.shape[1:])
+        if drawings.shape != expected:
+            raise ModelError(f"model {self._model.name} must draw {expected}, not {drawings.shape}")
+        results = []
+        first = 0
+        for k, request in enumerate(requests):
+            wait_ms = waits_ms[k] if waits_ms else 0.0
+            predictions = []
+            for prompt, drawing in zip(request.prompts, drawings[first:], strict=False):
+                start = perf_counter()
+                value = codec_for(prompt).decode(request.frame.info.fit.crop(drawing), prompt)
+                codec_ms = (perf_counter() - start) * 1e3
+                timing = Timing(request.frame.info.decode_ms, wait_ms, model_ms, codec_ms)
+                predictions.append(
+                    Prediction(prompt, value, self._model.name, self._model.fingerprint, timing)
+                )
+            first += len(request.prompts)
+            results.append(Result(request.header, request.frame.info, tuple(predictions)))
+        return results
+
+    def fail(self, request: Request, failure: Failure) -> Result:
+        """The result that announces that a request failed."""
+        timing = Timing(request.frame.info.decode_ms)
+        predictions = tuple(
+            Prediction(prompt, failure, self._model.name, self._model.fingerprint, timing)
+            for prompt in request.prompts
+        )
+        return Result(request.header, request.frame.info, predictions)
+
+    def close(self) -> None:
+        """Gives back the model's memory."""
+        self._model.close()

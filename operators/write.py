@@ -1,0 +1,90 @@
+"""The last step: results to sinks, segment by segment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from operators.sinks.base import Segment, Sink
+from operators.types import Durable, Position, Result
+
+
+@dataclass(slots=True)
+class _Open:
+    """A stream that is being written."""
+
+    segment: Segment | None = None
+    delivered: int = 0
+    durable: Durable | None = field(default=None)
+
+
+class Write:
+    """Cuts each stream into segments and commits each one to all sinks before it says that it is durable.
+
+    Args:
+        sinks: Where results go; all see the same segments.
+        segment_frames: Frame indexes in a segment.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], segment_frames: int) -> None:
+        self._sinks = tuple(sinks)
+        self._segment_frames = segment_frames
+        self._streams: dict[str, _Open] = {}
+
+    def open(self, stream_id: str, durable: Durable) -> None:
+        """Starts or restarts a stream at `durable`; what came after it is forgotten."""
+        is_resumed = durable.position.frame_index > 0 or durable.epoch > 0
+        for sink in self._sinks:
+            sink.begin(stream_id, is_resumed=is_resumed)
+        self._streams[stream_id] = _Open(delivered=durable.position.delivered, durable=durable)
+
+    def __call__(self, results: Sequence[Result]) -> list[Durable]:
+        """Takes results of one stream in frame order; gives what became durable on the way."""
+        durables = []
+        for segment, group in groupby(results, self._segment_of):
+            batch = list(group)
+            stream = self._streams[segment.stream_id]
+            if stream.segment is not None and stream.segment != segment:
+                self._commit(stream.segment)
+                first = batch[0]
+                position = Position(first.header.frame_index, first.info.pts, stream.delivered)
+                stream.durable = Durable(
+                    segment.stream_id, segment.epoch, position, first.state_before
+                )
+                durables.append(stream.durable)
+            for sink in self._sinks:
+                sink.write(segment, batch)
+            stream.segment = segment
+            stream.delivered += len(batch)
+        return durables
+
+    def finish(self, stream_id: str, *, is_complete: bool) -> Durable | None:
+        """Commits what is left of a stream.
+
+        Args:
+            stream_id: The stream.
+            is_complete: Whether it was read to its end. If not, its last segment is visible but will be made again.
+        """
+        stream = self._streams.pop(stream_id)
+        if stream.segment is not None:
+            self._commit(stream.segment)
+        if not is_complete or stream.durable is None:
+            return stream.durable
+        for sink in self._sinks:
+            sink.finish(stream_id)
+        position = Position(stream.durable.position.frame_index, None, stream.delivered)
+        return Durable(stream_id, stream.durable.epoch, position, None, is_complete=True)
+
+    def close(self) -> None:
+        """Closes all sinks."""
+        for sink in self._sinks:
+            sink.close()
+
+    def _segment_of(self, result: Result) -> Segment:
+        header = result.header
+        return Segment(header.stream_id, header.epoch, header.frame_index // self._segment_frames)
+
+    def _commit(self, segment: Segment) -> None:
+        for sink in self._sinks:
+            sink.commit(segment)
