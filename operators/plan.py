@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from operators.prompts import Prompt
+from operators.sources.base import Start
 from operators.types import Frame, Request
 
 
@@ -15,9 +16,9 @@ class Plan:
     def __init__(self) -> None:
         self._prompts: dict[str, tuple[Prompt, ...]] = {}
 
-    def open(self, stream_id: str, prompts: tuple[Prompt, ...]) -> None:
+    def open(self, start: Start) -> None:
         """Sets what is asked of a stream's frames from now on."""
-        self._prompts[stream_id] = prompts
+        self._prompts[start.spec.stream_id] = start.prompts
 
     def __call__(self, frames: Iterable[Frame]) -> list[Request]:
         """One request for each frame.
@@ -32,6 +33,7 @@ class Plan:
             requests.append(Request(header, frame, prompts))
         return requests
 
-    def close(self, stream_id: str) -> None:
-        """Forgets a stream."""
-        self._prompts.pop(stream_id, None)
+    def close(self, stream_id: str | None = None) -> None:
+        """Forgets one stream, or all."""
+        for name in list(self._prompts) if stream_id is None else [stream_id]:
+            self._prompts.pop(name, None)

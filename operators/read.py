@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from operators.sources import open_source
-from operators.sources.base import Source, StreamInfo, StreamSpec, View
-from operators.types import Frame, Position
+from operators.sources.base import ReadState, Source, Start, StreamInfo, View
+from operators.types import Frame
 
 
 class Read:
@@ -18,20 +18,21 @@ class Read:
         self._view = view
         self._sources: dict[str, Source] = {}
 
-    def open(self, spec: StreamSpec, position: Position) -> StreamInfo:
-        """Opens a stream, again if it is open already, to be read from `position`."""
-        self.close(spec.stream_id)
-        source = open_source(spec, self._view, position)
-        self._sources[spec.stream_id] = source
+    def open(self, start: Start) -> StreamInfo:
+        """Opens a stream, again if it is open already, to be read from where it starts."""
+        self.close(start.spec.stream_id)
+        source = open_source(start.spec, self._view, start.durable.position)
+        self._sources[start.spec.stream_id] = source
         return source.info
 
     def __call__(self, stream_id: str, max_frames: int) -> list[Frame]:
         """The stream's next frames; fewer than asked for at its end."""
         return self._sources[stream_id].read(max_frames)
 
-    def source(self, stream_id: str) -> Source:
-        """The open source, for its position and counters."""
-        return self._sources[stream_id]
+    def state(self, stream_id: str) -> ReadState:
+        """How far reading the stream has come."""
+        source = self._sources[stream_id]
+        return ReadState(stream_id, source.ended, source.position, source.num_damaged)
 
     def close(self, stream_id: str | None = None) -> None:
         """Closes one stream, or all."""

@@ -252,6 +252,11 @@ class Result:
     predictions: tuple[Prediction, ...]
     state_before: str | None = None
 
+    @property
+    def failed_in(self) -> str | None:
+        """The stage where a prompt of this frame failed; None if all were answered."""
+        return next((p.value.stage for p in self.predictions if isinstance(p.value, Failure)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Durable:
@@ -261,6 +266,7 @@ class Durable:
         stream_id, epoch: The stream.
         position: Where a restart goes on.
         state: What the tracker knew at `position` (`Result.state_before`).
+        failed: Frames before `position` with a failed prompt, by stage.
         is_complete: The stream was read to its end.
     """
 
@@ -268,4 +274,5 @@ class Durable:
     epoch: int
     position: Position
     state: str | None = None
+    failed: tuple[tuple[str, int], ...] = ()
     is_complete: bool = False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from operators.sinks.base import Segment, Sink
+from operators.sources.base import Start
 from operators.types import Durable, Position, Result
 
 
@@ -14,9 +16,14 @@ from operators.types import Durable, Position, Result
 class _Open:
     """A stream that is being written."""
 
+    durable: Durable
     segment: Segment | None = None
     delivered: int = 0
-    durable: Durable | None = field(default=None)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def durable_at(self, position: Position, state: str | None, *, is_complete: bool = False) -> Durable:
+        failed = tuple(sorted(self.failed.items()))
+        return Durable(self.durable.stream_id, self.durable.epoch, position, state, failed, is_complete)
 
 
 class Write:
@@ -32,12 +39,13 @@ class Write:
         self._segment_frames = segment_frames
         self._streams: dict[str, _Open] = {}
 
-    def open(self, stream_id: str, durable: Durable) -> None:
-        """Starts or restarts a stream at `durable`; what came after it is forgotten."""
+    def open(self, start: Start) -> None:
+        """Starts or restarts a stream where it is durable; what came after is forgotten."""
+        stream_id, durable = start.spec.stream_id, start.durable
         is_resumed = durable.position.frame_index > 0 or durable.epoch > 0
         for sink in self._sinks:
             sink.begin(stream_id, is_resumed=is_resumed)
-        self._streams[stream_id] = _Open(delivered=durable.position.delivered, durable=durable)
+        self._streams[stream_id] = _Open(durable, None, durable.position.delivered, Counter(dict(durable.failed)))
 
     def __call__(self, results: Sequence[Result]) -> list[Durable]:
         """Takes results of one stream in frame order; gives what became durable on the way."""
@@ -49,17 +57,16 @@ class Write:
                 self._commit(stream.segment)
                 first = batch[0]
                 position = Position(first.header.frame_index, first.info.pts, stream.delivered)
-                stream.durable = Durable(
-                    segment.stream_id, segment.epoch, position, first.state_before
-                )
+                stream.durable = stream.durable_at(position, first.state_before)
                 durables.append(stream.durable)
             for sink in self._sinks:
                 sink.write(segment, batch)
             stream.segment = segment
             stream.delivered += len(batch)
+            stream.failed.update(stage for result in batch if (stage := result.failed_in) is not None)
         return durables
 
-    def finish(self, stream_id: str, *, is_complete: bool) -> Durable | None:
+    def finish(self, stream_id: str, *, is_complete: bool) -> Durable:
         """Commits what is left of a stream.
 
         Args:
@@ -69,12 +76,12 @@ class Write:
         stream = self._streams.pop(stream_id)
         if stream.segment is not None:
             self._commit(stream.segment)
-        if not is_complete or stream.durable is None:
+        if not is_complete:
             return stream.durable
         for sink in self._sinks:
             sink.finish(stream_id)
         position = Position(stream.durable.position.frame_index, None, stream.delivered)
-        return Durable(stream_id, stream.durable.epoch, position, None, is_complete=True)
+        return stream.durable_at(position, None, is_complete=True)
 
     def close(self) -> None:
         """Closes all sinks."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from operators.geometry import Fit
-from operators.types import Frame, Position
-
-__all__ = ["Position", "Sampling", "Source", "StreamInfo", "StreamSpec", "View"]
+from operators.prompts import Prompt
+from operators.types import Durable, Frame, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +60,55 @@ class StreamSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """How a stream begins, told to every step that keeps something about it.
+
+    Attributes:
+        spec: The stream.
+        prompts: What is asked of each of its frames.
+        durable: Where it goes on, and what the tracker knew there.
+    """
+
+    spec: StreamSpec
+    prompts: tuple[Prompt, ...]
+    durable: Durable
+
+    @classmethod
+    def fresh(cls, spec: StreamSpec, prompts: tuple[Prompt, ...]) -> Start:
+        """A stream that has never been read."""
+        return cls(spec, prompts, Durable(spec.stream_id, 0, Position()))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """What reading has come to.
+
+    Attributes:
+        stream_id: The stream.
+        has_ended: Nothing more will come.
+        position: Where a restart of the reader goes on.
+        num_damaged: Packets that could not be decoded so far.
+    """
+
+    stream_id: str
+    has_ended: bool
+    position: Position
+    num_damaged: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamInfo:
     """What a source knows about its stream once it is open.
 
     Attributes:
+        stream_id: The stream.
         width, height: Of the displayed picture (after rotation), pixels.
         fps: Average rate, None where unknown.
         num_frames: How many frames it will deliver (after sampling), an estimate for progress; None where unknown.
         is_live: A live source cannot be read again.
     """
 
+    stream_id: str
     width: int
     height: int
     fps: float | None

@@ -1,0 +1,109 @@
+"""Opening a video: what may be opened, which of its streams is meant, and errors that name the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from operators.errors import NoVideoError, SourceError, SourceNotFoundError, redact
+
+# FFmpeg's log callback takes the GIL and a lock of its own, and has dead-locked (PyAV #751, #2276).
+av.logging.set_level(None)
+
+# Containers that hold their media themselves. Playlists (hls, dash, concat) are not among them: they make
+# FFmpeg open other local files. The audio formats are here so that the message can say "only sound".
+FILE_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,av1,ivf,flv,asf,ogg,mxf,"
+    "gif,apng,mjpeg,dv,nut,rm,yuv4mpegpipe,wav,mp3,aac,flac"
+)
+FILE_PROTOCOLS = "file"
+WEB_PROTOCOLS = "http,https,tcp,tls"
+
+
+def open_video(
+    url: str, stream: int | None = None, *, protocols: str = "", formats: str = FILE_FORMATS
+) -> tuple[InputContainer, VideoStream]:
+    """The opened container and the video stream that is meant.
+
+    Args:
+        url: A path, `file:///...`, `http://...` or `https://...`.
+        stream: Index of the stream in the file; None for the one that a player shows (the largest of those marked
+            as default, by FFmpeg's rule), never a cover picture.
+        protocols: What FFmpeg may use to get at the bytes, separated by commas; empty for what `url` needs.
+        formats: Containers that FFmpeg may find there, separated by commas.
+
+    Raises:
+        SourceNotFoundError: If nothing is there.
+        NoVideoError: If it is empty, no video, cut off before its index, only sound, or a playlist.
+        SourceError: If it cannot be read, or has no video stream `stream`.
+    """
+    name = redact(url)
+    is_web = urlsplit(url).scheme in ("http", "https")
+    # An absolute path cannot be taken for a protocol, whatever colons are in it (`concat:/a|/b`).
+    address = url if is_web else str(local_path(url).absolute())
+    options = {
+        "protocol_whitelist": protocols or (WEB_PROTOCOLS if is_web else FILE_PROTOCOLS),
+        "format_whitelist": formats,
+    }
+    try:
+        container = av.open(address, options=options, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise _why_closed(name, None if is_web else Path(address), error) from error
+    try:
+        return container, _choose(container, name, stream)
+    except BaseException:
+        container.close()
+        raise
+
+
+def local_path(url: str) -> Path:
+    """The path that a path or a `file:` URL means."""
+    if url.startswith("file:"):
+        return Path(unquote(urlsplit(url).path))
+    return Path(url)
+
+
+def _why_closed(name: str, path: Path | None, error: av.FFmpegError) -> SourceError:
+    """What to tell the user about a file that FFmpeg does not open."""
+    if isinstance(error, FileNotFoundError | av.error.HTTPNotFoundError):
+        return SourceNotFoundError(f"'{name}' does not exist; check the path")
+    if isinstance(error, PermissionError | av.error.HTTPForbiddenError | av.error.HTTPUnauthorizedError):
+        return SourceError(f"'{name}' cannot be read: permission denied; check who may read it")
+    if isinstance(error, IsADirectoryError):
+        return SourceError(f"'{name}' is a folder; name the videos in it")
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError | ValueError):
+        if path is not None and path.is_file() and path.stat().st_size == 0:
+            return NoVideoError(f"'{name}' is empty (0 bytes); copy or record it again")
+        return NoVideoError(
+            f"'{name}' is not a video that can be read (no known container, a playlist, or cut off before its "
+            "index); check that it plays, or copy it again"
+        )
+    return SourceError(f"'{name}' cannot be opened: {redact(error.strerror or str(error))}")
+
+
+def _choose(container: InputContainer, name: str, index: int | None) -> VideoStream:
+    """The video stream `index`, or the best one."""
+    videos = [
+        video for video in container.streams.video if not video.disposition & Disposition.attached_pic
+    ]
+    if not videos:
+        kinds = sorted({stream.type for stream in container.streams})
+        held = "only " + " and ".join(kinds) if kinds else "no streams"
+        raise NoVideoError(f"'{name}' has no video ({held}); leave it out")
+    if index is None:
+        best = container.streams.best("video")
+        chosen = next((video for video in videos if best is not None and video.index == best.index), videos[0])
+    else:
+        matching = [video for video in videos if video.index == index]
+        if not matching:
+            there = ", ".join(str(video.index) for video in videos)
+            raise SourceError(f"'{name}' has no video stream {index}; its video streams are {there}")
+        chosen = matching[0]
+    if not chosen.codec_context.is_decoder:
+        raise NoVideoError(f"'{name}' is coded in a way that this build cannot decode; convert it to H.264")
+    return chosen

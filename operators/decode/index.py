@@ -1,0 +1,121 @@
+"""What the packets alone tell: where every frame is, and where decoding can begin."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.decode.container import FILE_FORMATS, open_video
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A part of a file that can be decoded apart from the rest.
+
+    Attributes:
+        first, pts: Index and presentation time of its first frame, a keyframe.
+        end: Index of the frame after its last.
+    """
+
+    first: int
+    pts: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PacketIndex:
+    """The frames of a file by presentation time, from its packets, without decoding.
+
+    Attributes:
+        pts: (N,) int64, sorted: frame k of an undamaged file has `pts[k]`.
+        keyframe_pts, keyframe_dts: (K,) int64, in the file's order; decoding can begin at each of them.
+        doubt: Why `pts[k]` may not be the time of frame k; empty where there is no reason to doubt.
+    """
+
+    pts: NDArray[np.int64]
+    keyframe_pts: NDArray[np.int64]
+    keyframe_dts: NDArray[np.int64]
+    doubt: str = ""
+
+    @property
+    def is_trustworthy(self) -> bool:
+        """Whether frame k of a sequential decode has `pts[k]`, as far as packets can tell."""
+        return not self.doubt
+
+    def keyframe_before(self, pts: int) -> int | None:
+        """Number of the keyframe from which the frame at `pts` is decoded; None where there is none.
+
+        Pictures that follow a keyframe in the file but precede it on the screen may need pictures before it: their
+        pts is smaller than the keyframe's, so they belong to the keyframe before.
+        """
+        found = bisect_right(self.keyframe_pts, pts) - 1
+        return found if found >= 0 else None
+
+    def ranges(self, num: int) -> list[Range]:
+        """The file cut at keyframes into at most `num` parts of about the same number of frames.
+
+        One part for a file whose index is not trustworthy: then only counting from the start gives right indexes.
+        """
+        total = len(self.pts)
+        if total == 0:
+            return []
+        if not self.is_trustworthy:
+            return [Range(0, int(self.pts[0]), total)]
+        starts = np.searchsorted(self.pts, self.keyframe_pts)
+        wanted = np.linspace(0, total, max(1, num), endpoint=False)
+        cuts = sorted({0} | {int(starts[np.abs(starts - cut).argmin()]) for cut in wanted[1:]})
+        return [
+            Range(first, int(self.pts[first]), end)
+            for first, end in zip(cuts, [*cuts[1:], total], strict=True)
+        ]
+
+
+def scan(url: str, stream: int | None = None, *, protocols: str = "", formats: str = FILE_FORMATS) -> PacketIndex:
+    """The index of a video stream, by reading all of its packets (about 1 ms for each 100 of a local mp4).
+
+    Args:
+        url, stream, protocols, formats: As for `open_video`.
+
+    Raises:
+        SourceError: As `open_video` does.
+    """
+    container, video = open_video(url, stream, protocols=protocols, formats=formats)
+    pts: list[int] = []
+    keyframes: list[tuple[int, int]] = []
+    doubt = ""
+    try:
+        for packet in container.demux(video):
+            if packet.size == 0:
+                continue
+            if packet.pts is None:
+                doubt = doubt or "packets without pts"
+                continue
+            if packet.is_discard:
+                doubt = doubt or "an edit list that hides frames"
+            if packet.is_corrupt:
+                doubt = doubt or "damaged packets"
+            if packet.is_keyframe:
+                keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+            elif not pts:
+                doubt = doubt or "it does not begin with a keyframe"
+            pts.append(packet.pts)
+    except av.FFmpegError:
+        doubt = doubt or "damaged packets"
+    finally:
+        container.close()
+    times = np.sort(np.array(pts, np.int64))
+    key_times = np.array([key for key, _ in keyframes], np.int64)
+    if not doubt:
+        if len(times) == 0:
+            doubt = "no packets"
+        elif (np.diff(times) == 0).any():
+            doubt = "two packets with the same pts"
+        elif times[0] != key_times[0]:
+            doubt = "pictures before the first keyframe"
+        elif (np.diff(key_times) <= 0).any():
+            doubt = "keyframes out of order"
+    return PacketIndex(times, key_times, np.array([dts for _, dts in keyframes], np.int64), doubt)

@@ -1,0 +1,299 @@
+"""The network: one encoding per frame, one decoding per prompt, a few fields per pixel.
+
+    picture --Encoder--> Features(fine 1/2, dense 1/4, tokens 1/16 and 1/32)     once per frame
+    phrases --PhraseEncoder--> queries                                            once per prompt, cacheable
+    (Features, task, queries) --Decoder--> Fields at 1/2                          once per (frame, prompt)
+
+The task is known to the decoder only, and only as a learned word beside the phrases. Plain 3x3 convolutions
+throughout: they run at 2-3 TFLOP/s on two cores with AMX, where depthwise ones reach 0.1 (measured 2026-11-21).
+Batch normalisation stands where it is cheap (1/8 and coarser); at 1/2 and 1/4 it costs twice as much time as
+the convolution it follows, so blocks there start as the identity instead.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
+
+from operators.models.plantain.text import Attention, Perceptron, PhraseEncoder
+
+STRIDE = 32
+"""Canvas sides must be multiples of this."""
+
+TASKS = ("semantic", "instances", "refer", "depth", "normals")
+"""Order of the learned task words."""
+
+EMBED = 32
+"""Channels of a pixel's embedding, which phrase queries are compared with."""
+
+OFFSET_UNIT_PX = 32.0
+"""Full-resolution pixels per unit of the offset field."""
+
+LOG_DEPTH_CENTRE = math.log(12.0)
+"""The depth field is the logarithm of metres, less this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a frame is encoded to.
+
+    Attributes:
+        fine: (B, 32, H/2, W/2).
+        dense: (B, 64, H/4, W/4).
+        tokens: (B, H*W/256 + H*W/1024, 128), the coarse levels as a set of vectors with their places.
+    """
+
+    fine: Tensor
+    dense: Tensor
+    tokens: Tensor
+
+    def of(self, index: Tensor) -> Features:
+        """The features of the frames `index` (N,), repeated as asked."""
+        return Features(self.fine[index], self.dense[index], self.tokens[index])
+
+    def repeated(self, times: int) -> Features:
+        """Each frame's features `times` times in a row; cheaper to differentiate than `of`."""
+        return Features(*(_repeated(part, times) for part in (self.fine, self.dense, self.tokens)))
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a prompt is decoded to, all at half resolution; a task reads those it needs.
+
+    Attributes:
+        pixels: (N, EMBED, H/2, W/2), what queries are compared with.
+        queries: (N, K + 1, EMBED + 1), the background's first, then one for each phrase; the last value is a bias.
+        log_depth: (N, H/2, W/2), logarithm of metres.
+        sky: (N, H/2, W/2), logit of "infinitely far".
+        normals: (N, 3, H/2, W/2), not normalised.
+        centre: (N, H/2, W/2), logit of "an object's centre is here".
+        offset: (N, 2, H/2, W/2), (dx, dy) to the object's centre in units of OFFSET_UNIT_PX.
+    """
+
+    pixels: Tensor
+    queries: Tensor
+    log_depth: Tensor
+    sky: Tensor
+    normals: Tensor
+    centre: Tensor
+    offset: Tensor
+
+    def logits(self) -> Tensor:
+        """(N, K + 1, H/2, W/2): how well each pixel fits the background and each phrase."""
+        count, _, height, width = self.pixels.shape
+        flat = self.pixels.flatten(2)
+        scores = torch.baddbmm(self.queries[..., EMBED:], self.queries[..., :EMBED], flat, alpha=EMBED**-0.5)
+        return scores.view(count, -1, height, width)
+
+
+def _repeated(x: Tensor, times: int) -> Tensor:
+    wide = x[:, None].expand(-1, times, *x.shape[1:]).reshape(-1, *x.shape[1:])
+    return wide.contiguous(memory_format=torch.channels_last) if wide.dim() == 4 else wide
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions around a shortcut.
+
+    Args:
+        width: Channels.
+        normalised: With batch normalisation; without, the block starts as the identity.
+    """
+
+    def __init__(self, width: int, normalised: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=not normalised)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=not normalised)
+        self.first_norm = nn.BatchNorm2d(width) if normalised else nn.Identity()
+        self.second_norm = nn.BatchNorm2d(width) if normalised else nn.Identity()
+        _kaiming(self.first)
+        _kaiming(self.second, gain=1.0 if normalised else 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as `x`."""
+        inner = F.relu(self.first_norm(self.first(x)))
+        return F.relu(x + self.second_norm(self.second(inner)))
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1, normalised: bool = False, kernel: int = 3) -> nn.Sequential:
+    """Convolution, normalisation if wanted, ReLU."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=not normalised)
+    _kaiming(conv)
+    norm: nn.Module = nn.BatchNorm2d(outputs) if normalised else nn.Identity()
+    return nn.Sequential(conv, norm, nn.ReLU())
+
+
+def _kaiming(conv: nn.Conv2d, gain: float = 1.0) -> None:
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    with torch.no_grad():
+        conv.weight.mul_(gain)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+
+
+def places(height: int, width: int, like: Tensor) -> Tensor:
+    """Coordinate planes (4, height, width): x and y in [-1, 1] over the canvas, its log aspect ratio, and one."""
+    y = (torch.arange(height, device=like.device, dtype=torch.float32) + 0.5) / height * 2 - 1
+    x = (torch.arange(width, device=like.device, dtype=torch.float32) + 0.5) / width * 2 - 1
+    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+    ones = torch.ones_like(grid_x)
+    return torch.stack([grid_x, grid_y, ones * math.log(width / height), ones]).to(like.dtype)
+
+
+class Encoder(nn.Module):
+    """Pictures to features: a residual pyramid, attention over the coarsest level, and a way back up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_conv(16, 32), _conv(32, 32))
+        self.stage4 = nn.Sequential(_conv(32, 64, 2), Block(64, False), Block(64, False))
+        self.stage8 = nn.Sequential(_conv(64, 128, 2, True), Block(128, True), Block(128, True), Block(128, True))
+        self.stage16 = nn.Sequential(_conv(128, 160, 2, True), Block(160, True), Block(160, True), Block(160, True))
+        self.stage32 = nn.Sequential(_conv(160, 224, 2, True), Block(224, True))
+        self.place32 = nn.Linear(4, 224)
+        self.attend = nn.ModuleList([Attention(224, 7), Attention(224, 7)])
+        self.think = nn.ModuleList([Perceptron(224), Perceptron(224)])
+        self.across32 = nn.Conv2d(224, 128, 1)
+        self.across16 = nn.Conv2d(160, 128, 1)
+        self.across8 = nn.Conv2d(128, 128, 1)
+        self.across4 = nn.Conv2d(64, 64, 1)
+        self.mix16 = _conv(128, 128, normalised=True)
+        self.mix8 = _conv(128, 128, normalised=True)
+        self.narrow8 = nn.Conv2d(128, 64, 1)
+        self.mix4 = _conv(64, 64)
+        self.token_place = nn.Linear(4, 128)
+        self.token_level = nn.Parameter(torch.zeros(2, 128))
+        self.token_norm = nn.LayerNorm(128)
+
+    def forward(self, pictures: Tensor) -> Features:
+        """Features of pictures (B, 3, H, W), values 0 to 1, sides multiples of STRIDE."""
+        halved = F.pixel_unshuffle(pictures * 2 - 1, 2)
+        where = places(halved.shape[2], halved.shape[3], halved).expand(len(halved), -1, -1, -1)
+        fine = self.stem(torch.cat([halved, where], 1).contiguous(memory_format=torch.channels_last))
+        at4 = self.stage4(fine)
+        at8 = self.stage8(at4)
+        at16 = self.stage16(at8)
+        at32 = self._attended(self.stage32(at16))
+        up32 = self.across32(at32)
+        up16 = self.mix16(self.across16(at16) + _twice(up32))
+        up8 = self.mix8(self.across8(at8) + _twice(up16))
+        dense = self.mix4(self.across4(at4) + _twice(self.narrow8(up8)))
+        tokens = torch.cat([self._tokens(up16, 0), self._tokens(up32, 1)], 1)
+        return Features(fine, dense, self.token_norm(tokens))
+
+    def _attended(self, x: Tensor) -> Tensor:
+        """The coarsest level after every place has seen every other."""
+        batch, width, height, across = x.shape
+        flat = x.flatten(2).transpose(1, 2)
+        flat = flat + self.place32(places(height, across, x).flatten(1).T)
+        for attend, think in zip(self.attend, self.think, strict=True):
+            flat = think(attend(flat))
+        back = flat.transpose(1, 2).reshape(batch, width, height, across)
+        return back.contiguous(memory_format=torch.channels_last)
+
+    def _tokens(self, x: Tensor, level: int) -> Tensor:
+        where = places(x.shape[2], x.shape[3], x).flatten(1).T
+        result: Tensor = x.flatten(2).transpose(1, 2) + self.token_place(where) + self.token_level[level]
+        return result
+
+
+def _twice(x: Tensor) -> Tensor:
+    """`x` at twice its height and width."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class Decoder(nn.Module):
+    """Features and a prompt to fields.
+
+    The task word, the background and the phrases form a small set of vectors that attend to one another (so that
+    "car" knows whether "van" is asked beside it) and to the frame (so that "the car nearest to the bus" can look
+    for the bus). The task's vector then scales and shifts the convolutions, the others are compared with pixels.
+    """
+
+    def __init__(self, width: int = 128, dense: int = 64, fine: int = 32) -> None:
+        super().__init__()
+        self.task_words = nn.Embedding(len(TASKS), width)
+        self.background = nn.Parameter(torch.randn(width) * 0.5)
+        self.kind = nn.Parameter(torch.randn(3, width) * 0.5)
+        self.among = nn.ModuleList([Attention(width), Attention(width)])
+        self.look = nn.ModuleList([Attention(width), Attention(width)])
+        self.think = nn.ModuleList([Perceptron(width), Perceptron(width)])
+        self.norm = nn.LayerNorm(width)
+        self.splits = (4 * dense, 2 * dense, 2 * dense)
+        self.film = nn.Linear(2 * width, sum(self.splits))
+        nn.init.normal_(self.film.weight, std=0.02)
+        nn.init.zeros_(self.film.bias)
+        self.conv1 = nn.Conv2d(dense, dense, 3, padding=1)
+        self.conv2 = nn.Conv2d(dense, dense, 3, padding=1)
+        self.narrow = nn.Conv2d(dense, fine, 3, padding=1)
+        self.conv3 = nn.Conv2d(fine, fine, 3, padding=1)
+        self.out = nn.Conv2d(fine, EMBED + 8, 1)
+        for conv in (self.conv1, self.conv2, self.narrow, self.conv3):
+            _kaiming(conv)
+        self.to_query = nn.Linear(width, EMBED + 1)
+
+    def forward(self, features: Features, task: Tensor, phrases: Tensor, keep: Tensor) -> Fields:
+        """Fields of N prompts.
+
+        Args:
+            features: Of N frames, one for each prompt.
+            task: (N,) int64, index into TASKS.
+            phrases: (N, K, width) phrase vectors.
+            keep: (N, K) bool, False for padding.
+        """
+        queries = self._queries(features.tokens, task, phrases, keep)
+        task_vector, named = queries[:, 0], queries[:, 1:]
+        pooled = (named[:, 1:] * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1)
+        lean, film1, film2 = self.film(torch.cat([task_vector, pooled], 1)).split(self.splits, dim=1)
+        x = features.dense
+        slope = torch.einsum("nck,khw->nchw", lean.view(len(lean), -1, 4), places(x.shape[2], x.shape[3], x))
+        x = x + slope.contiguous(memory_format=torch.channels_last)
+        inner = F.relu(_modulated(self.conv1(x), film1))
+        x = F.relu(x + _modulated(self.conv2(inner), film2))
+        x = F.relu(_twice(self.narrow(x)) + features.fine)
+        out = self.out(F.relu(self.conv3(x)))
+        rest = out[:, EMBED:].float()
+        return Fields(
+            out[:, :EMBED],
+            self.to_query(named),
+            rest[:, 0] + LOG_DEPTH_CENTRE,
+            rest[:, 1],
+            rest[:, 2:5],
+            rest[:, 5] - 3.0,
+            rest[:, 6:8],
+        )
+
+    def _queries(self, tokens: Tensor, task: Tensor, phrases: Tensor, keep: Tensor) -> Tensor:
+        """Vectors (N, 2 + K, width) of the task, the background and the phrases after they saw the frame."""
+        count = len(task)
+        word = self.task_words(task)[:, None]
+        background = self.background.expand(count, 1, -1)
+        x = torch.cat([word + self.kind[0], background + self.kind[1], phrases + self.kind[2] + 0.5 * word], 1)
+        present = F.pad(keep, (2, 0), value=True)
+        for among, look, think in zip(self.among, self.look, self.think, strict=True):
+            x = think(look(among(x, keep=present), tokens))
+        result: Tensor = self.norm(x)
+        return result
+
+
+def _modulated(x: Tensor, film: Tensor) -> Tensor:
+    """`x` (N, C, H, W) scaled and shifted by `film` (N, 2 C)."""
+    scale, shift = film[..., None, None].chunk(2, dim=1)
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+class Network(nn.Module):
+    """Encoder, phrase encoder and decoder: all the weights there are.
+
+    Args:
+        num_ids: Rows of the word table.
+    """
+
+    def __init__(self, num_ids: int) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        self.phrases = PhraseEncoder(num_ids, 128)
+        self.decoder = Decoder()

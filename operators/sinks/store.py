@@ -1,0 +1,107 @@
+"""Small named blobs beside the results, on a local disk or an object store: checkpoints and the run's identity."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path, PurePosixPath
+
+from pyarrow import fs
+
+from operators.errors import SinkError, redact
+
+
+def open_filesystem(url: str) -> tuple[fs.FileSystem, str]:
+    """The file system and path that `url` names: a local path, `s3://`, `gs://`, `abfs://` or `file://`.
+
+    Raises:
+        SinkError: If no such file system exists.
+    """
+    if "://" not in url:
+        return fs.LocalFileSystem(), str(Path(url).absolute())
+    try:
+        filesystem, path = fs.FileSystem.from_uri(url)
+    except (OSError, ValueError) as error:
+        raise SinkError(f"cannot open {redact(url)}: {redact(str(error))}") from error
+    return filesystem, path
+
+
+class Store:
+    """Blobs by name.
+
+    Args:
+        url: The folder, local or on an object store.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._filesystem, self._root = open_filesystem(url)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Stores a blob as a whole, durably; a reader sees the old one or the new one.
+
+        Raises:
+            SinkError: If it cannot be stored.
+        """
+        path = str(PurePosixPath(self._root) / name)
+        try:
+            if isinstance(self._filesystem, fs.LocalFileSystem):
+                write_durably(Path(path), data)
+                return
+            with self._filesystem.open_output_stream(path) as stream:
+                stream.write(data)
+        except OSError as error:
+            raise storage_error(self._url, error) from error
+
+    def get(self, name: str) -> bytes | None:
+        """The blob of that name, None if there is none."""
+        path = str(PurePosixPath(self._root) / name)
+        with contextlib.suppress(FileNotFoundError), self._filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read())
+        return None
+
+    def names(self, folder: str) -> list[str]:
+        """Names of all blobs in a folder, sorted."""
+        selector = fs.FileSelector(str(PurePosixPath(self._root) / folder), allow_not_found=True)
+        found = self._filesystem.get_file_info(selector)
+        return sorted(f"{folder}/{info.base_name}" for info in found if info.type == fs.FileType.File)
+
+    def delete(self, name: str) -> None:
+        """Removes a blob if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._filesystem.delete_file(str(PurePosixPath(self._root) / name))
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Writes a file aside, makes it durable, and puts it in its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(url: str, error: OSError) -> SinkError:
+    """What a user can do about an error of the storage under `url`."""
+    import errno
+
+    where = redact(url)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SinkError(f"no space is left for results in {where}: free some and run the same command again to go on")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return SinkError(f"results cannot be written to {where}: it is not writable; choose another --out")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return SinkError(f"results cannot be written to {where}: it is not a folder; choose another --out")
+    return SinkError(f"results cannot be written to {where}: {redact(str(error))}")

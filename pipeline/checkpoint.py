@@ -1,0 +1,67 @@
+"""Per stream, what is durable: stored after the sinks have committed, read when a run starts again.
+
+A checkpoint may be older than what the sinks hold (killed in between): then a segment is made again, and
+replaces itself. It is never newer.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from operators.errors import UsageError
+from operators.sinks.store import Store
+from operators.types import Durable, Position
+
+FOLDER = ".plantain"
+
+
+class Checkpoints:
+    """The checkpoints of one output folder.
+
+    Args:
+        store: The folder's store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, run: dict[str, Any], *, resume: bool) -> None:
+        """Starts or resumes a run in this folder.
+
+        Args:
+            run: What decides the rows: prompts, model, canvas, segments; equal for a run that may be resumed.
+            resume: False to start over.
+
+        Raises:
+            UsageError: If the folder holds results of another run.
+        """
+        name = f"{FOLDER}/run.json"
+        stored = self._store.get(name)
+        if resume and stored is not None and json.loads(stored) != run:
+            known = json.loads(stored)
+            changed = sorted(key for key in {*known, *run} if known.get(key) != run.get(key))
+            raise UsageError(
+                f"the output folder holds results of a run with other settings ({', '.join(changed)}): "
+                "choose another --out, or --no-resume to replace them"
+            )
+        if not resume:
+            for old in self._store.names(f"{FOLDER}/streams"):
+                self._store.delete(old)
+        self._store.put(name, json.dumps(run, indent=1, sort_keys=True).encode())
+
+    def load(self, stream_id: str) -> Durable | None:
+        """What is durable of a stream, None if nothing is."""
+        data = self._store.get(f"{FOLDER}/streams/{stream_id}.json")
+        if data is None:
+            return None
+        fields = json.loads(data)
+        fields["position"] = Position(**fields["position"])
+        fields["failed"] = tuple((stage, count) for stage, count in fields["failed"])
+        return Durable(**fields)
+
+    def save(self, durable: Durable) -> None:
+        """Stores what is durable now."""
+        data = json.dumps(asdict(durable)).encode()
+        self._store.put(f"{FOLDER}/streams/{durable.stream_id}.json", data)

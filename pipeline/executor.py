@@ -1,0 +1,163 @@
+"""Where workers live: this thread, a pool of threads, or (in `deploy`) Ray actors."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from dataclasses import fields, is_dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipeline.engine import Completion
+from pipeline.graph import Graph
+from pipeline.worker import Call, StageWorker
+
+
+class Executor(Protocol):
+    """Runs calls. Calls to one worker are done in the order in which they were submitted."""
+
+    def start(self, graph: Graph) -> None:
+        """Makes the workers of every stage.
+
+        Raises:
+            PlantainError: If an operator cannot be made here.
+        """
+        ...
+
+    def submit(self, call: Call) -> None:
+        """Gives a call to its worker."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[Completion]:
+        """What has been done since the last look; waits up to `timeout_s` for something."""
+        ...
+
+    def restart(self, stage: str, worker: int) -> None:
+        """Makes a worker anew after it died."""
+        ...
+
+    def close(self) -> None:
+        """Closes the workers and gives back all that they hold."""
+        ...
+
+
+class InlineExecutor:
+    """Does each call at once, in the caller's thread: a breakpoint in an operator stops where one expects.
+
+    Payloads are made read-only, as they are under Ray, so that an operator which changes its input fails here.
+    """
+
+    def __init__(self) -> None:
+        self._workers: dict[tuple[str, int], StageWorker] = {}
+        self._done: deque[Completion] = deque()
+
+    def start(self, graph: Graph) -> None:
+        """Makes the workers."""
+        for stage in graph.stages:
+            for index in range(stage.workers):
+                self._workers[stage.name, index] = StageWorker(stage)
+
+    def submit(self, call: Call) -> None:
+        """Does the call."""
+        reply, payloads = self._workers[call.stage, call.worker].run(call, call.handles)
+        for payload in payloads:
+            freeze(payload)
+        self._done.append(Completion(call.ticket, reply, payloads))
+
+    def wait(self, timeout_s: float) -> list[Completion]:
+        """Everything submitted since the last look."""
+        del timeout_s  # nothing is ever still running
+        done = list(self._done)
+        self._done.clear()
+        return done
+
+    def restart(self, stage: str, worker: int) -> None:
+        """Workers in this thread cannot die alone."""
+        raise AssertionError(f"worker {worker} of {stage} cannot have died")
+
+    def close(self) -> None:
+        """Closes the workers."""
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+
+
+class ThreadExecutor:
+    """A thread for each worker. FFmpeg, torch and numba give up the GIL, so they do run side by side."""
+
+    def __init__(self) -> None:
+        self._inboxes: dict[tuple[str, int], queue.SimpleQueue[Call | None]] = {}
+        self._threads: list[threading.Thread] = []
+        self._done: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def start(self, graph: Graph) -> None:
+        """Starts the threads and waits until each has made its operator."""
+        for stage in graph.stages:
+            for index in range(stage.workers):
+                inbox: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+                self._inboxes[stage.name, index] = inbox
+                thread = threading.Thread(
+                    target=self._work, args=(stage, inbox), name=f"plantain-{stage.name}-{index}", daemon=True
+                )
+                thread.start()
+                self._threads.append(thread)
+        errors = [self._ready.get() for _ in self._threads]
+        for error in errors:
+            if error is not None:
+                self.close()
+                raise error
+
+    def submit(self, call: Call) -> None:
+        """Puts the call into its worker's inbox."""
+        self._inboxes[call.stage, call.worker].put(call)
+
+    def wait(self, timeout_s: float) -> list[Completion]:
+        """What the threads have done; returns as soon as there is something."""
+        done = []
+        try:
+            done.append(self._done.get(timeout=timeout_s))
+            while True:
+                done.append(self._done.get_nowait())
+        except queue.Empty:
+            return done
+
+    def restart(self, stage: str, worker: int) -> None:
+        """A thread ends only with its process."""
+        raise AssertionError(f"worker {worker} of {stage} cannot have died")
+
+    def close(self) -> None:
+        """Lets each worker finish its call, and joins the threads."""
+        for inbox in self._inboxes.values():
+            inbox.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._inboxes.clear()
+        self._threads.clear()
+
+    def _work(self, stage: Any, inbox: queue.SimpleQueue[Call | None]) -> None:
+        try:
+            worker = StageWorker(stage)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that called start
+            self._ready.put(error)
+            return
+        self._ready.put(None)
+        while (call := inbox.get()) is not None:
+            reply, payloads = worker.run(call, call.handles)
+            self._done.put(Completion(call.ticket, reply, payloads))
+            del call, reply, payloads  # nothing may be kept alive while waiting for the next call
+        worker.close()
+
+
+def freeze(value: Any) -> None:
+    """Makes every array inside frozen dataclasses and tuples read-only."""
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    elif isinstance(value, tuple):
+        for part in value:
+            freeze(part)
+    elif is_dataclass(value):
+        for part in fields(value):
+            freeze(getattr(value, part.name))

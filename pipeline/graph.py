@@ -1,0 +1,159 @@
+"""What a pipeline is made of: operators in stages, stages in a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from operators.errors import UsageError
+
+
+class Kind(StrEnum):
+    """How a stage's copies may be given work.
+
+    SOURCE makes items, each stream bound to one copy. PARALLEL gives exactly one output for each input, any batch to any
+    copy. STREAM sees each stream's items in order, each stream bound to one copy, and may keep state.
+    """
+
+    SOURCE = "source"
+    PARALLEL = "parallel"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """When waiting items become a call.
+
+    Attributes:
+        max_items: Never more items than this; reached, the batch goes at once.
+        max_cost: Never more cost (drawings) than this, except for a single item that costs more by itself.
+        max_wait_s: The oldest item waits no longer than this for company, in seconds.
+    """
+
+    max_items: int = 8
+    max_cost: int = 64
+    max_wait_s: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An operator and how it is to be run.
+
+    Attributes:
+        name: Shown in errors, metrics and actor names.
+        kind: How its copies may be given work.
+        make: Makes the operator; called inside the worker, so that heavy imports and weights stay there.
+        batch: When its waiting items become a call.
+        workers: Copies.
+        cpus, gpus: What one copy needs.
+        calls_in_flight: Calls given to one copy ahead, so that it never waits for the engine.
+    """
+
+    name: str
+    kind: Kind
+    make: Callable[[], Any]
+    batch: Batch = Batch()
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    calls_in_flight: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Stages in the order in which data meets them.
+
+    Attributes:
+        stages: One source stage, then the others.
+        read_frames: Frames asked of a stream in one call.
+        streams_per_reader: Streams that one copy of the source stage reads at a time.
+        max_frames_in_flight: Frames between decoder and sink over all streams; what bounds memory.
+    """
+
+    stages: tuple[Stage, ...]
+    read_frames: int = 8
+    streams_per_reader: int = 1
+    max_frames_in_flight: int = 256
+
+    def validate(self) -> None:
+        """Checks what the engine relies on.
+
+        Raises:
+            UsageError: With every mistake, one a line.
+        """
+        mistakes = []
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            mistakes.append(f"stage names must differ: {', '.join(names)}")
+        if not self.stages or [stage.kind is Kind.SOURCE for stage in self.stages] != [True] + [False] * (
+            len(self.stages) - 1
+        ):
+            mistakes.append("the first stage, and only the first, must be a source")
+        mistakes.extend(
+            f"stage {stage.name} needs at least one worker, one item and one call in flight"
+            for stage in self.stages
+            if min(stage.workers, stage.batch.max_items, stage.calls_in_flight) < 1
+        )
+        if self.read_frames > self.max_frames_in_flight:
+            mistakes.append("read_frames must not exceed max_frames_in_flight")
+        if mistakes:
+            raise UsageError("\n".join(mistakes))
+
+    def describe(self) -> str:
+        """The stages as text, a line each."""
+        lines = []
+        for stage in self.stages:
+            resources = f"{stage.workers} x {stage.cpus:g} CPU" + (f" + {stage.gpus:g} GPU" if stage.gpus else "")
+            batch = f"up to {stage.batch.max_items} items, {stage.batch.max_wait_s * 1e3:g} ms"
+            if stage.kind is Kind.SOURCE:
+                batch = f"{self.read_frames} frames a call"
+            lines.append(f"{stage.name:<8} {stage.kind:<8} {resources:<16} {batch}")
+        lines.append(f"at most {self.max_frames_in_flight} frames between decoder and sink")
+        return "\n".join(lines)
+
+
+class Chain:
+    """Operators joined inside one worker: each works on what the one before it gives.
+
+    `open`, `finish`, `snapshot`, `restore`, `fail` and `close` go to the members that have them.
+    """
+
+    def __init__(self, *operators: Any) -> None:
+        self._operators: Sequence[Any] = operators
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The last operator's output."""
+        first, *rest = self._operators
+        items = first(*arguments)
+        for operator in rest:
+            items = operator(items)
+        return items
+
+    def open(self, start: Any) -> Any:
+        """Opens a stream in every member; gives the first answer."""
+        return self._first(operator.open(start) for operator in self._operators if hasattr(operator, "open"))
+
+    def finish(self, stream_id: str, *, is_complete: bool) -> Any:
+        """Ends a stream in every member; gives the first answer."""
+        return self._first(
+            operator.finish(stream_id, is_complete=is_complete)
+            for operator in self._operators
+            if hasattr(operator, "finish")
+        )
+
+    def state(self, stream_id: str) -> Any:
+        """How far the first member has come with a stream."""
+        return self._operators[0].state(stream_id)
+
+    def close(self, stream_id: str | None = None) -> None:
+        """Closes one stream, or everything."""
+        for operator in self._operators:
+            if not hasattr(operator, "close"):
+                continue
+            operator.close() if stream_id is None else operator.close(stream_id)
+
+    @staticmethod
+    def _first(answers: Any) -> Any:
+        return next((answer for answer in list(answers) if answer is not None), None)

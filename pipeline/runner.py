@@ -1,0 +1,131 @@
+"""The loop that drives an engine until the job ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from operators.sources.base import Start
+from pipeline.checkpoint import Checkpoints
+from pipeline.engine import Engine
+from pipeline.executor import Executor
+from pipeline.graph import Graph
+from pipeline.stream import Phase, Stream
+
+# The engine is looked at this often even if nothing happens, so that signals and progress are never late.
+MAX_WAIT_S = 0.2
+PROGRESS_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        streams: Every stream as the engine left it.
+        is_interrupted: It was told to stop.
+        wall_s: Time from the first call to the last, seconds.
+        busy_s: Time that each stage's operators have worked, seconds.
+    """
+
+    streams: tuple[Stream, ...]
+    is_interrupted: bool
+    wall_s: float
+    busy_s: dict[str, float]
+
+    @property
+    def failed(self) -> tuple[Stream, ...]:
+        """Streams that did not reach their end, with the reason in `error`."""
+        return tuple(stream for stream in self.streams if stream.phase is Phase.FAILED)
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 some streams failed, 130 interrupted after a clean drain."""
+        if self.is_interrupted:
+            return 130
+        return 1 if self.failed else 0
+
+
+def run(
+    graph: Graph,
+    executor: Executor,
+    starts: Iterable[Start],
+    *,
+    checkpoints: Checkpoints | None = None,
+    on_progress: Callable[[Engine], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Runs streams through a graph to their end.
+
+    SIGINT and SIGTERM drain once; a second one ends the process as it would without us.
+
+    Args:
+        graph: The stages.
+        executor: Where workers live; started and closed here.
+        starts: The streams.
+        checkpoints: Where to store what is durable; None to keep nothing.
+        on_progress: Called now and then, and at the end.
+        clock: Seconds, monotonic.
+
+    Raises:
+        PlantainError: If a worker cannot be made.
+    """
+    engine = Engine(graph, starts)
+    stop = threading.Event()
+    try:
+        executor.start(graph)
+        begin = clock()
+        reported = begin
+        with _draining(stop):
+            while not engine.is_done:
+                if stop.is_set():
+                    engine.drain()
+                for stage, worker in engine.restarts():
+                    executor.restart(stage, worker)
+                for call in engine.dispatch(clock()):
+                    executor.submit(call)
+                deadline = engine.deadline()
+                wait_s = MAX_WAIT_S if deadline is None else min(MAX_WAIT_S, max(0.001, deadline - clock()))
+                for completion in executor.wait(wait_s):
+                    engine.complete(completion, clock())
+                while engine.durables:
+                    durable = engine.durables.popleft()
+                    if checkpoints is not None:
+                        checkpoints.save(durable)
+                if on_progress is not None and clock() - reported >= PROGRESS_EVERY_S:
+                    reported = clock()
+                    on_progress(engine)
+        wall_s = clock() - begin
+    finally:
+        executor.close()
+    if on_progress is not None:
+        on_progress(engine)
+    return Outcome(tuple(engine.streams.values()), stop.is_set(), wall_s, engine.busy_s)
+
+
+@contextmanager
+def _draining(stop: threading.Event) -> Iterator[None]:
+    """Turns the first SIGINT or SIGTERM into `stop`; only in the main thread, where signals arrive."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del frame
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # the next one ends the process
+
+    for number in signals:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,102 @@
+"""What the engine knows about one stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from operators.sources.base import Start, StreamInfo
+from operators.types import Durable
+from pipeline.accounting import Account
+from pipeline.batching import Item
+from pipeline.ordering import Reorder
+
+
+class Phase(StrEnum):
+    """Where a stream is in its life.
+
+    WAITING for a reader, READING, DRAINING what is in flight, FINISHING in the sinks; then one of the last three.
+    """
+
+    WAITING = "waiting"
+    READING = "reading"
+    DRAINING = "draining"
+    FINISHING = "finishing"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+ENDED = frozenset({Phase.DONE, Phase.FAILED, Phase.INTERRUPTED})
+
+
+@dataclass(slots=True)
+class Stream:
+    """One stream's life in the engine.
+
+    Attributes:
+        start: How it begins, kept up to date with what is durable.
+        phase: Where it is.
+        error: Why it failed; it may still be draining.
+        info: What its source said when it was opened.
+        account: Its books.
+        num_damaged: Packets that could not be decoded.
+        workers: The copy of each source and stream stage that it is bound to.
+        generation: Counts restarts; items and calls of an older one are let go.
+        is_open: Its source is open in this generation.
+        has_ended: Its source has nothing more to give.
+        is_interrupted: It was told to stop before its end.
+        num_reads, num_calls, num_items: Reads and other calls about it that are out, and frames in flight.
+        next_sequence: Of its next item.
+        rewinds: Restarts since something new became durable.
+        reorder: Puts its items back in sequence behind parallel stages.
+    """
+
+    start: Start
+    phase: Phase = Phase.WAITING
+    error: str = ""
+    info: StreamInfo | None = None
+    account: Account = field(default_factory=Account)
+    num_damaged: int = 0
+    workers: dict[str, int] = field(default_factory=dict)
+    generation: int = 0
+    is_open: bool = False
+    has_ended: bool = False
+    is_interrupted: bool = False
+    num_reads: int = 0
+    num_calls: int = 0
+    num_items: int = 0
+    next_sequence: int = 0
+    rewinds: int = 0
+    reorder: Reorder[Item] = field(default_factory=Reorder)
+
+    @classmethod
+    def of(cls, start: Start) -> Stream:
+        """A stream that goes on at `start`, or is done if nothing is left to do."""
+        phase = Phase.DONE if start.durable.is_complete else Phase.WAITING
+        return cls(start, phase, account=Account.at(start.durable))
+
+    @property
+    def stream_id(self) -> str:
+        """Its name."""
+        return self.start.spec.stream_id
+
+    def take_durable(self, durable: Durable) -> bool:
+        """Notes what is durable now; False if that is no news."""
+        known = self.start.durable
+        if (durable.is_complete, durable.position.frame_index) < (known.is_complete, known.position.frame_index):
+            return False
+        if durable != known:
+            self.rewinds = 0
+        self.start = replace(self.start, durable=durable)
+        return True
+
+    def rewind(self) -> None:
+        """Forgets everything since it was last durable."""
+        self.generation += 1
+        self.rewinds += 1
+        self.is_open = self.has_ended = False
+        self.num_items = self.next_sequence = self.num_calls = 0
+        self.reorder = Reorder()
+        self.account = Account.at(self.start.durable)
+        self.phase = Phase.DRAINING if self.is_interrupted else Phase.READING

@@ -1,0 +1,223 @@
+"""The only caller of operators: times them, and keeps one bad item from spoiling the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+import structlog
+
+from operators.errors import PlantainError, SinkBackpressureError, redact
+from operators.types import Failure, Header
+from pipeline.graph import Kind, Stage
+
+log = structlog.get_logger()
+
+Verb = Literal["open", "read", "run", "fail", "finish", "close"]
+
+# A retryable error is tried again this often before it counts as final; the waits double from the first.
+MAX_RETRIES = 5
+FIRST_RETRY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One piece of work for one worker.
+
+    Attributes:
+        ticket: The engine's name for it.
+        stage, worker: Who does it.
+        verb: `open`, `read`, `finish` and `close` are about one stream, `run` and `fail` about items.
+        stream_id: The stream, where it is about one.
+        generation: The stream's restart that it belongs to, where it is about one.
+        headers, handles: The items, and the executor's references to their payloads.
+        waits_ms: How long each item waited, milliseconds.
+        argument: `open`: a Start. `read`: the number of frames. `fail`: a Failure. `finish`: whether it is complete.
+    """
+
+    ticket: int
+    stage: str
+    worker: int
+    verb: Verb
+    stream_id: str = ""
+    generation: int = 0
+    headers: tuple[Header, ...] = ()
+    handles: tuple[Any, ...] = ()
+    waits_ms: tuple[float, ...] = ()
+    argument: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamError:
+    """A stream that cannot go on in this stage.
+
+    Attributes:
+        stream_id: The stream.
+        stage: Where it broke.
+        error: One sentence, without secrets.
+    """
+
+    stream_id: str
+    stage: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a call came to.
+
+    Attributes:
+        headers: Of the payloads that go on to the next stage, in their order.
+        notes: What the engine must know: StreamInfo, ReadState, Durable, StreamError.
+        failed: Those of `headers` whose items failed in this call.
+        busy_s: Time spent in the operator, seconds.
+    """
+
+    headers: tuple[Header, ...] = ()
+    notes: tuple[Any, ...] = ()
+    failed: tuple[Header, ...] = ()
+    busy_s: float = 0.0
+
+
+class StageWorker:
+    """One running copy of a stage's operator.
+
+    Args:
+        stage: What to run; its operator is made here.
+        sleep: How to wait before a retry.
+    """
+
+    def __init__(self, stage: Stage, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._stage = stage
+        self._sleep = sleep
+        self._operator = stage.make()
+
+    def run(self, call: Call, payloads: Sequence[Any]) -> tuple[Reply, list[Any]]:
+        """Does one call; whatever an operator raises becomes part of the reply.
+
+        Args:
+            call: What to do.
+            payloads: The items, in the order of `call.headers`.
+
+        Returns:
+            The reply, and the payloads that go on.
+        """
+        start = time.perf_counter()
+        outputs: list[Any] = []
+        notes: list[Any] = []
+        self._failed: list[Header] = []
+        if call.verb == "run":
+            if self._stage.kind is Kind.PARALLEL:
+                outputs = self._run_parallel(payloads, call.waits_ms)
+            else:
+                outputs, notes = self._run_streams(payloads)
+        elif call.verb == "fail":
+            outputs = [self._operator.fail(payload, call.argument) for payload in payloads]
+            self._failed.extend(call.headers)
+        else:
+            try:
+                outputs, notes = self._about_stream(call)
+            except Exception as error:  # noqa: BLE001 - a user's operator may raise anything; it ends this stream only
+                notes = [StreamError(call.stream_id, self._stage.name, self._sentence(error))]
+        busy_s = time.perf_counter() - start
+        headers = tuple(output.header for output in outputs)
+        return Reply(headers, tuple(notes), tuple(self._failed), busy_s), outputs
+
+    def close(self) -> None:
+        """Closes the operator."""
+        self._operator.close()
+
+    def _about_stream(self, call: Call) -> tuple[list[Any], list[Any]]:
+        operator = self._operator
+        match call.verb:
+            case "open":
+                note = operator.open(call.argument)
+            case "read":
+                items = self._retry(lambda: operator(call.stream_id, call.argument))
+                return items, [operator.state(call.stream_id)]
+            case "finish":
+                note = self._retry(lambda: operator.finish(call.stream_id, is_complete=call.argument))
+            case _:
+                note = operator.close(call.stream_id)
+        return [], [] if note is None else [note]
+
+    def _run_parallel(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
+        """One output for each item; a batch that fails is halved until the bad items stand alone."""
+        try:
+            outputs = self._retry(lambda: self._operator(items, waits_ms))
+            if len(outputs) != len(items):
+                raise PlantainError(f"stage {self._stage.name} gave {len(outputs)} outputs for {len(items)} inputs")
+        except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own items only
+            failure = self._failure(error)
+            if len(items) == 1 or failure.retryable:  # a busy model is busy for every half, too
+                self._failed.extend(item.header for item in items)
+                return [self._operator.fail(item, failure) for item in items]
+            half = len(items) // 2
+            return self._run_parallel(items[:half], waits_ms[:half]) + self._run_parallel(
+                items[half:], waits_ms[half:]
+            )
+        return list(outputs)
+
+    def _run_streams(self, items: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Outputs and notes of each stream's run of items; a stream that fails does not touch the others."""
+        outputs: list[Any] = []
+        notes: list[Any] = []
+        broken: set[str] = set()
+        for stream_id, group in groupby(items, lambda item: item.header.stream_id):
+            batch = list(group)
+            if stream_id in broken:
+                continue
+            try:
+                made = self._run_stream(stream_id, batch)
+            except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; it ends this stream only
+                broken.add(stream_id)
+                notes.append(StreamError(stream_id, self._stage.name, self._sentence(error)))
+                continue
+            for output in made:
+                (outputs if hasattr(output, "header") else notes).append(output)
+        return outputs, notes
+
+    def _run_stream(self, stream_id: str, batch: list[Any]) -> list[Any]:
+        """A stateful operator's outputs; where it can be set back, a failing item is announced and the rest go on."""
+        operator = self._operator
+        if not hasattr(operator, "snapshot"):
+            return list(self._retry(lambda: operator(batch)))
+        before = operator.snapshot(stream_id)
+        try:
+            return list(operator(batch))
+        except Exception as error:  # noqa: BLE001 - a user's operator may raise anything; it fails its own items only
+            operator.restore(stream_id, before)
+            if len(batch) == 1:
+                self._failed.append(batch[0].header)
+                return [operator.fail(batch[0], self._failure(error))]
+            return [output for item in batch for output in self._run_stream(stream_id, [item])]
+
+    def _retry(self, work: Callable[[], Any]) -> Any:
+        """`work()`, again after a pause while its error says that it may succeed later."""
+        for attempt in range(MAX_RETRIES):
+            try:
+                return work()
+            except PlantainError as error:
+                if not error.retryable:
+                    raise
+                pause_s = FIRST_RETRY_S * 2**attempt
+                if isinstance(error, SinkBackpressureError):
+                    pause_s = error.retry_after_s
+                log.warning("retry", stage=self._stage.name, error=redact(str(error)), pause_s=pause_s)
+                self._sleep(pause_s)
+        return work()
+
+    def _failure(self, error: Exception) -> Failure:
+        retryable = isinstance(error, PlantainError) and error.retryable
+        return Failure(self._stage.name, self._sentence(error), retryable)
+
+    @staticmethod
+    def _sentence(error: Exception) -> str:
+        """What went wrong, in a line; an error that nobody meant to show names its type."""
+        text = redact(str(error)).strip()
+        if isinstance(error, PlantainError):
+            return text
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
