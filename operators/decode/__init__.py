@@ -1,10 +1,10 @@
 """Video to RGB at the model's size, and nothing lost on the way.
 
-    container.py    opening a file: whitelists, the choice of a stream, errors that name the file
-    reader.py       demux -> decode: pictures in display order, damage counted, resume at any frame
-    deinterlace.py  two fields to one picture
-    picture.py      one picture to RGB: size, rotation, colour
-    index.py        where the keyframes are: seeking that is exact, ranges for parallel reading
+container.py    opening a file: whitelists, the choice of a stream, errors that name the file
+reader.py       demux -> decode: pictures in display order, damage counted, resume at any frame
+deinterlace.py  two fields to one picture
+picture.py      one picture to RGB: size, rotation, colour
+index.py        where the keyframes are: seeking that is exact, ranges for parallel reading
 """
 
 from operators.decode.container import open_video

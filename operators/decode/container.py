@@ -32,8 +32,8 @@ def open_video(
 
     Args:
         url: A path, `file:///...`, `http://...` or `https://...`.
-        stream: Index of the stream in the file; None for the one that a player shows (the largest of those marked
-            as default, by FFmpeg's rule), never a cover picture.
+        stream: Index of the stream in the file; None for the one that a player shows (by FFmpeg's rule: those
+            marked as default first, then the largest), never a cover picture.
         protocols: What FFmpeg may use to get at the bytes, separated by commas; empty for what `url` needs.
         formats: Containers that FFmpeg may find there, separated by commas.
 
@@ -80,24 +80,24 @@ def _why_closed(name: str, path: Path | None, error: av.FFmpegError) -> SourceEr
         if path is not None and path.is_file() and path.stat().st_size == 0:
             return NoVideoError(f"'{name}' is empty (0 bytes); copy or record it again")
         return NoVideoError(
-            f"'{name}' is not a video that can be read (no known container, a playlist, or cut off before its "
-            "index); check that it plays, or copy it again"
+            f"'{name}' is not a video that can be read (no known container, a playlist, or cut off before "
+            "its index); check that it plays, or copy it again"
         )
     return SourceError(f"'{name}' cannot be opened: {redact(error.strerror or str(error))}")
 
 
 def _choose(container: InputContainer, name: str, index: int | None) -> VideoStream:
     """The video stream `index`, or the best one."""
-    videos = [
-        video for video in container.streams.video if not video.disposition & Disposition.attached_pic
-    ]
+    videos = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
     if not videos:
         kinds = sorted({stream.type for stream in container.streams})
         held = "only " + " and ".join(kinds) if kinds else "no streams"
         raise NoVideoError(f"'{name}' has no video ({held}); leave it out")
     if index is None:
         best = container.streams.best("video")
-        chosen = next((video for video in videos if best is not None and video.index == best.index), videos[0])
+        chosen = next(
+            (video for video in videos if best is not None and video.index == best.index), videos[0]
+        )
     else:
         matching = [video for video in videos if video.index == index]
         if not matching:

@@ -40,7 +40,7 @@ class Deinterlacer:
         return self._pull(graph)
 
     def _pull(self, graph: Graph) -> list[tuple[VideoFrame, int | None, bool]]:
-        pictures = []
+        pictures: list[tuple[VideoFrame, int | None, bool]] = []
         while True:
             try:
                 frame = graph.pull()
@@ -51,7 +51,7 @@ class Deinterlacer:
 
 
 def _graph(frame: VideoFrame) -> Graph:
-    """buffer -> yadif -> buffersink for frames like `frame`."""
+    """The filters buffer -> yadif -> buffersink for frames like `frame`."""
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base

@@ -18,12 +18,13 @@ class Range:
 
     Attributes:
         first, pts: Index and presentation time of its first frame, a keyframe.
-        end: Index of the frame after its last.
+        end, end_pts: Of the frame after its last; None for the last range, which goes to the end of the file.
     """
 
     first: int
     pts: int
-    end: int
+    end: int | None
+    end_pts: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class PacketIndex:
     def keyframe_before(self, pts: int) -> int | None:
         """Number of the keyframe from which the frame at `pts` is decoded; None where there is none.
 
-        Pictures that follow a keyframe in the file but precede it on the screen may need pictures before it: their
-        pts is smaller than the keyframe's, so they belong to the keyframe before.
+        Pictures that follow a keyframe in the file but precede it on the screen may need pictures before it:
+        their pts is smaller than the keyframe's, so they belong to the keyframe before.
         """
         found = bisect_right(self.keyframe_pts, pts) - 1
         return found if found >= 0 else None
@@ -58,27 +59,28 @@ class PacketIndex:
     def ranges(self, num: int) -> list[Range]:
         """The file cut at keyframes into at most `num` parts of about the same number of frames.
 
-        One part for a file whose index is not trustworthy: then only counting from the start gives right indexes.
+        One part for a file whose index is not trustworthy: there only counting from the start is right.
         """
         total = len(self.pts)
         if total == 0:
             return []
         if not self.is_trustworthy:
-            return [Range(0, int(self.pts[0]), total)]
+            return [Range(0, int(self.pts[0]), None, None)]
         starts = np.searchsorted(self.pts, self.keyframe_pts)
         wanted = np.linspace(0, total, max(1, num), endpoint=False)
         cuts = sorted({0} | {int(starts[np.abs(starts - cut).argmin()]) for cut in wanted[1:]})
+        starts_at = [(cut, int(self.pts[cut])) for cut in cuts]
         return [
-            Range(first, int(self.pts[first]), end)
-            for first, end in zip(cuts, [*cuts[1:], total], strict=True)
+            Range(*start, *end) for start, end in zip(starts_at, [*starts_at[1:], (None, None)], strict=True)
         ]
 
 
-def scan(url: str, stream: int | None = None, *, protocols: str = "", formats: str = FILE_FORMATS) -> PacketIndex:
+def scan(
+    url: str, stream: int | None = None, *, protocols: str = "", formats: str = FILE_FORMATS
+) -> PacketIndex:
     """The index of a video stream, by reading all of its packets (about 1 ms for each 100 of a local mp4).
 
-    Args:
-        url, stream, protocols, formats: As for `open_video`.
+    The arguments are those of `open_video`.
 
     Raises:
         SourceError: As `open_video` does.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from operators.geometry import Fit, Letterbox
@@ -43,7 +45,7 @@ class Orientation:
         if matrix is None:
             return cls()
         # A point (x, y) goes to (a x + c y, b x + d y), y down.
-        a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(matrix), np.int32)[:5])
+        a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(cast("SideData", matrix)), np.int32)[:5])
         if abs(b) > abs(a):
             return cls(True, c < 0, b < 0)
         return cls(False, a < 0, d < 0)
@@ -58,7 +60,7 @@ class Orientation:
 class PictureConverter:
     """Decoded pictures to RGB at the model's size, and at display size where asked.
 
-    High dynamic range (PQ, HLG) is converted like any other video, without tone mapping: such pictures look flat.
+    High dynamic range (PQ, HLG) is converted like any other video, without tone mapping, and looks flat.
     Pixels are taken as square.
 
     Args:
@@ -100,7 +102,9 @@ class PictureConverter:
         shown_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
         return np.ascontiguousarray(self._rgb(self._display_scaler, frame, shown_hw))
 
-    def _rgb(self, scaler: VideoReformatter, frame: VideoFrame, shown_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    def _rgb(
+        self, scaler: VideoReformatter, frame: VideoFrame, shown_hw: tuple[int, int]
+    ) -> NDArray[np.uint8]:
         """The displayed picture at size `shown_hw`."""
         assert self._orientation is not None
         height, width = shown_hw[::-1] if self._orientation.is_transposed else shown_hw
@@ -135,6 +139,9 @@ def _range(frame: VideoFrame) -> ColorRange:
     is_full = (
         frame.color_range == ColorRange.JPEG
         or frame.format.name.startswith("yuvj")
-        or (frame.color_range == ColorRange.UNSPECIFIED and (frame.format.is_rgb or "gray" in frame.format.name))
+        or (
+            frame.color_range == ColorRange.UNSPECIFIED
+            and (frame.format.is_rgb or "gray" in frame.format.name)
+        )
     )
     return ColorRange.JPEG if is_full else ColorRange.MPEG

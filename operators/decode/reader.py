@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 
 import av
+from av.codec.context import ThreadType
 from av.packet import Packet
+from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -20,6 +23,9 @@ from operators.errors import SourceError, redact
 
 # Reading goes on after a failed read, as a hole in a file is not its end. This many in a row are its end.
 MAX_FAILED_READS = 64
+
+_PROGRESSIVE = 1  # AVFieldOrder: 0 unknown, 1 progressive, above that interlaced
+_NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: a bare elementary stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +50,21 @@ class Decoded:
 class VideoReader:
     """The decoded pictures of one video stream, in display order.
 
-    A packet that cannot be decoded is counted and passed over. Interlaced pictures are deinterlaced, one for one.
+    A packet that cannot be decoded is counted and passed over. Interlaced pictures are deinterlaced, one for
+    one.
 
     Args:
         url: As for `open_video`.
         stream: Index of the stream in the file; None for the one that a player shows.
-        num_threads: Decoder threads. With more than one, pictures are decoded in parallel, and come out that many
-            pictures later. Which pixels stand in for damaged ones depends on it; nothing else does.
+        num_threads: Decoder threads. With more than one, several pictures are decoded at once. What stands in
+            for damaged pixels depends on it; nothing else does.
         deinterlace: Whether to.
         protocols, formats: As for `open_video`.
+
+    Attributes:
+        video: The stream, for what its header says.
+        first_pts: Presentation time of frame 0; None before it was read and where the container gives none.
+        num_damaged: Packets that could not be read or decoded so far.
 
     Raises:
         SourceError: As `open_video` does.
@@ -69,86 +81,197 @@ class VideoReader:
         formats: str = FILE_FORMATS,
     ) -> None:
         self._url = url
-        self._stream_index = stream
-        self._limits = {"protocols": protocols, "formats": formats}
-        self._num_threads = max(1, num_threads)
+        self._stream = stream
+        self._protocols = protocols
+        self._formats = formats
+        self._num_threads = num_threads
         self._deinterlace = deinterlace
-        self.num_damaged = 0
-        self._open(self._num_threads)
-
-    @property
-    def video(self) -> VideoStream:
-        """The stream, for what its header says."""
-        return self._video
+        self.first_pts: int | None
+        self.num_damaged: int
+        self._waiting: Decoded | None
+        self._pictures: Generator[tuple[VideoFrame, int | None, bool]]
+        self._open()
 
     @property
     def time_base(self) -> Fraction:
         """Seconds per unit of pts."""
-        base = self._video.time_base
+        base = self.video.time_base
         return Fraction(1, 1000) if base is None else Fraction(base)
 
-    def start_at(self, frame_index: int, pts: int | None) -> PacketIndex | None:
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the container says about itself."""
+        return self._container.metadata
+
+    def start_at(self, frame_index: int, pts: int | None) -> None:
         """Makes `frame_index` the next picture, exactly as if all before it had been decoded.
 
-        Seeks to the keyframe before it where the index of packets proves that this frame has this pts, and decodes
-        from the start where it does not (damage before it, no pts, an edit list that hides frames).
+        Seeks to the keyframe before it where the index of packets proves that this frame has this pts, and
+        decodes from the start where it does not (damage before it, no pts, an edit list that hides frames).
 
-        Returns:
-            The index, where it was trustworthy.
+        Args:
+            frame_index: Position in the stream, from 0.
+            pts: What an earlier reader said of this frame; None where unknown.
 
         Raises:
             SourceError: If the file has become shorter than `frame_index`.
         """
-        index = None
-        if pts is not None and frame_index > 0:
-            index = scan(self._url, self._stream_index, protocols=self._limits["protocols"], formats=self._limits["formats"])
-            if not (index.is_trustworthy and frame_index < len(index.pts) and index.pts[frame_index] == pts):
-                index = None
-        if index is not None and self._seek(index, frame_index):
-            return index
+        if frame_index > 0 and pts is not None:
+            index = self._scan()
+            is_known = frame_index < len(index.pts) and int(index.pts[frame_index]) == pts
+            if index.is_trustworthy and is_known and self._seek(index, frame_index):
+                self.first_pts = int(index.pts[0])
+                return
         self.close()
-        self.num_damaged = 0
-        self._open(self._num_threads)
+        self._open()
         for _ in range(frame_index):
             if self.next() is None:
                 raise SourceError(
-                    f"'{redact(self._url)}' ended before frame {frame_index}, where an earlier run had stopped; "
-                    "if the file was replaced, start again without resuming"
+                    f"'{redact(self._url)}' ended before frame {frame_index}, where an earlier run had "
+                    "stopped; if the file was replaced, start again without resuming"
                 )
-        return None
 
     def next(self) -> Decoded | None:
         """The next picture; None at the end."""
-        while not self._ready:
-            picture = next(self._pictures, None)
-            if picture is None:
-                return None
-            self._ready.append(picture)
-        return self._ready.popleft()
+        if self._waiting is not None:
+            picture, self._waiting = self._waiting, None
+            return picture
+        started = time.perf_counter()
+        found = next(self._pictures, None)
+        if found is None:
+            return None
+        frame, pts, is_corrupt = found
+        if self._next_index == 0:
+            self.first_pts = pts
+        self._next_index += 1
+        return Decoded(frame, self._next_index - 1, pts, is_corrupt, time.perf_counter() - started)
 
     def close(self) -> None:
         """Gives back the file."""
         self._pictures.close()
         self._container.close()
 
-    def _open(self, num_threads: int) -> None:
+    def _open(self) -> None:
         """Opens the file at its beginning."""
-        self._container, self._video = open_video(self._url, self._stream_index, **self._limits)
-        # Measured on the damaged clips: SLICE threads forget to report damage (1 corrupt frame instead of 31), FRAME
-        # threads lose the last pictures of a truncated file, which `_pictures_of` gets back.
-        self._video.thread_type = "FRAME" if num_threads > 1 else "NONE"
-        self._video.codec_context.thread_count = num_threads
+        self._container, self.video = open_video(
+            self._url, self._stream, protocols=self._protocols, formats=self._formats
+        )
+        for other in self._container.streams:
+            if other.index != self.video.index:
+                other.discard = Discard.all  # not even read from the disk
+        # Measured on damaged clips: SLICE threads forget to report damage (1 corrupt frame instead of 31);
+        # FRAME threads lose the last pictures of a truncated file, which `_lost_tail` gets back by their pts.
+        has_pts = not self._container.format.flags & _NO_TIMESTAMPS
+        self._is_parallel = self._num_threads > 1 and has_pts
+        self.video.codec_context.thread_type = ThreadType.FRAME if self._is_parallel else ThreadType.NONE
+        self.video.codec_context.thread_count = self._num_threads if self._is_parallel else 1
+        self.first_pts = None
+        self.num_damaged = 0
         self._next_index = 0
-        self._ready: deque[Decoded] = deque()
-        self._pictures = self._pictures_from(0)
+        self._waiting = None
+        self._pictures = self._deinterlaced(self._frames(self._packets()))
+
+    def _scan(self) -> PacketIndex:
+        return scan(self._url, self._stream, protocols=self._protocols, formats=self._formats)
 
     def _seek(self, index: PacketIndex, frame_index: int) -> bool:
-        """Goes to `frame_index` by the index; False if the file does not hold what the index promised."""
+        """Makes `frame_index` the next picture by the index; False if the file is not as it says."""
         # yadif looks one picture back, so the one before an interlaced picture is decoded too.
-        is_interlaced = self._deinterlace and self._video.codec_context.field_order > 1
-        keyframe = index.keyframe_before(int(index.pts[max(0, frame_index - is_interlaced)]))
+        num_before = int(self._deinterlace and self.video.codec_context.field_order > _PROGRESSIVE)
+        keyframe = index.keyframe_before(int(index.pts[max(0, frame_index - num_before)]))
+        if keyframe is None:
+            return False
+        key_pts = int(index.keyframe_pts[keyframe])
+        self._pictures.close()
+        try:
+            # mp4 seeks by dts, Matroska by pts: the smaller one lands on this keyframe or on one before it.
+            self._container.seek(min(key_pts, int(index.keyframe_dts[keyframe])), stream=self.video)
+        except av.FFmpegError:
+            return False
+        packets = self._packets()
+        first = next(packets)
+        if first is None or first.pts is None or first.pts > key_pts or not first.is_keyframe:
+            return False
+        self._pictures = self._deinterlaced(self._frames(chain([first], packets)))
         target = int(index.pts[frame_index])
-        while keyframe is not None and keyframe >= 0:
-            offset = min(int(index.keyframe_pts[keyframe]), int(index.keyframe_dts[keyframe]))
-            ...
-        return False
+        while (picture := self.next()) is not None and picture.pts is not None:
+            if picture.pts >= target:
+                break
+        if picture is None or picture.pts != target:
+            return False
+        self.num_damaged = 0  # a sequential decode up to here saw none
+        self._waiting = replace(picture, index=frame_index)
+        self._next_index = frame_index + 1
+        return True
+
+    def _packets(self) -> Generator[Packet[VideoStream] | None]:
+        """The stream's packets from where the container stands, then None."""
+        num_failed = 0
+        while num_failed < MAX_FAILED_READS:
+            try:
+                for packet in self._container.demux(self.video):
+                    num_failed = 0
+                    if packet.size > 0:
+                        yield packet
+                break
+            except av.FFmpegError:
+                num_failed += 1
+                self.num_damaged += 1
+        yield None
+
+    def _frames(self, packets: Iterator[Packet[VideoStream] | None]) -> Generator[VideoFrame]:
+        """What the decoder makes of the packets; None among them empties it."""
+        sent = shown = None
+        for packet in packets:
+            if packet is not None and packet.pts is not None and not packet.is_discard:
+                sent = packet.pts if sent is None else max(sent, packet.pts)
+            try:
+                frames = self.video.codec_context.decode(packet)
+            except av.FFmpegError:
+                self.num_damaged += 1
+                continue
+            for frame in frames:
+                shown = frame.pts
+                yield frame
+        if self._is_parallel and shown is not None and sent is not None and shown < sent:
+            yield from self._lost_tail(shown)
+
+    def _lost_tail(self, shown: int) -> Generator[VideoFrame]:
+        """The frames after the one at `shown`, decoded again without threads."""
+        tail = VideoReader(
+            self._url, self._stream, deinterlace=False, protocols=self._protocols, formats=self._formats
+        )
+        try:
+            index = tail._scan()
+            at = bisect_left(index.pts, shown)
+            if not (index.is_trustworthy and at < len(index.pts) and tail._seek(index, at)):
+                tail.start_at(0, None)
+            while (picture := tail.next()) is not None:
+                if picture.pts is not None and picture.pts > shown:
+                    yield picture.frame
+            self.num_damaged = max(self.num_damaged, tail.num_damaged)
+        finally:
+            tail.close()
+
+    def _deinterlaced(self, frames: Generator[VideoFrame]) -> Generator[tuple[VideoFrame, int | None, bool]]:
+        """Each frame as a picture with its pts and whether it is corrupt."""
+        last: VideoFrame | None = None
+        for frame in frames:
+            if self._deinterlace and frame.interlaced_frame:
+                yield from self._woven(last, frame, frames)
+                return
+            last = frame
+            yield frame, frame.pts, frame.is_corrupt
+
+    def _woven(
+        self, last: VideoFrame | None, first: VideoFrame, rest: Generator[VideoFrame]
+    ) -> Generator[tuple[VideoFrame, int | None, bool]]:
+        """Pictures from the first interlaced one on; `last`, the one before it, was given out already."""
+        deinterlacer = Deinterlacer()
+        given_out = 0
+        for frame in chain([first] if last is None else [last, first], rest):
+            for picture in deinterlacer.push(frame):
+                given_out += 1
+                if last is None or given_out > 1:
+                    yield picture
+        yield from deinterlacer.flush()

@@ -1,0 +1,199 @@
+"""Where frames come from: one class for each kind of stream, named here and imported when it is opened."""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+from operators.errors import UsageError, redact
+from operators.sources.base import Source, StreamSpec, View
+from operators.types import Position
+
+SOURCES = {
+    "file": "operators.sources.file:FileSource",
+    "images": "operators.sources.images:ImagesSource",
+    "synthetic": "operators.sources.synthetic:SyntheticSource",
+}
+"""Name of each source, and where its class is."""
+
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(
+            ".3gp",
+            ".asf",
+            ".avi",
+            ".flv",
+            ".gif",
+            ".h264",
+            ".hevc",
+            ".ivf",
+            ".m2ts",
+            ".m4v",
+            ".mjpeg",
+            ".mkv",
+        ),
+        *(
+            ".mov",
+            ".mp4",
+            ".mpeg",
+            ".mpg",
+            ".mts",
+            ".mxf",
+            ".obu",
+            ".ogv",
+            ".ts",
+            ".vob",
+            ".webm",
+            ".wmv",
+            ".y4m",
+        ),
+    )
+)
+IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+
+_BY_SCHEME = {"": "file", "file": "file", "http": "file", "https": "file", "synthetic": "synthetic"}
+
+
+def source_for(spec: StreamSpec) -> str:
+    """Name or dotted path of the source that reads `spec`, by the form of its URL unless it names one.
+
+    Raises:
+        UsageError: If no source reads such a URL.
+    """
+    if spec.source:
+        return spec.source
+    scheme = _scheme(spec.url)
+    if scheme in ("rtsp", "rtsps") and "rtsp" in SOURCES:
+        return "rtsp"
+    if scheme not in _BY_SCHEME:
+        raise UsageError(
+            f"'{redact(spec.url)}': no source reads {scheme}:// addresses; give a file, a folder, "
+            "synthetic://street, or a source of your own as my_pkg.my_module:MySource"
+        )
+    if scheme == "" and (Path(spec.url).is_dir() or Path(spec.url).suffix.lower() in IMAGE_SUFFIXES):
+        return "images"
+    return _BY_SCHEME[scheme]
+
+
+def open_source(spec: StreamSpec, view: View, position: Position) -> Source:
+    """The opened stream, its next frame being `position`.
+
+    Raises:
+        UsageError: If the source is unknown, cannot be imported, or does not take these options.
+        SourceError: If the stream cannot be opened.
+    """
+    return _class_of(source_for(spec))(spec, view, position)
+
+
+def expand(paths: Sequence[str]) -> list[StreamSpec]:
+    """The streams that a user means by files, folders, globs and URLs, each under a name of its own.
+
+    A folder stands for all videos in it and below it, or, where it holds none, for its images as one stream.
+    A file that does not exist stays a stream, which fails when it is opened, so that the others go on.
+
+    Raises:
+        UsageError: If a folder is empty or unreadable, or a glob matches nothing.
+    """
+    urls: list[str] = []
+    for path in paths:
+        if _scheme(path):
+            urls.append(path)
+        elif Path(path).is_dir():
+            urls.extend(_videos_in(Path(path)))
+        elif glob.has_magic(path) and not Path(path).exists():
+            matches = sorted(found for found in glob.glob(path, recursive=True) if Path(found).is_file())  # noqa: PTH207 (** and absolute patterns in one call)
+            if not matches:
+                raise UsageError(f"'{path}' matches no file; check the pattern and the folder")
+            urls.extend(matches)
+        else:
+            urls.append(path)
+    urls = list(dict.fromkeys(urls))
+    return [StreamSpec(name, url) for name, url in zip(_names(urls), urls, strict=True)]
+
+
+def _scheme(url: str) -> str:
+    """`rtsp` of `rtsp://...`; empty for paths, whatever colons are in them."""
+    return urlsplit(url).scheme.lower() if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url) else ""
+
+
+def _class_of(name: str) -> Callable[[StreamSpec, View, Position], Source]:
+    """The class behind a name of `SOURCES` or a dotted path."""
+    path = SOURCES.get(name, name)
+    module, colon, attribute = path.partition(":")
+    if not colon:
+        raise UsageError(
+            f"source '{name}' is unknown: use one of {', '.join(SOURCES)}, "
+            "or your own as my_pkg.my_module:MySource"
+        )
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise UsageError(
+            f"source '{name}' cannot be imported ({error}); is '{module}' on the Python path?"
+        ) from error
+    except AttributeError as error:
+        raise UsageError(f"source '{name}': module '{module}' has no '{attribute}'") from error
+    return cast("Callable[[StreamSpec, View, Position], Source]", found)
+
+
+def _videos_in(folder: Path) -> list[str]:
+    """All videos in and below a folder, or the folder itself if it holds images."""
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(
+            f"folder '{folder}' cannot be read: {error.strerror or error}; check who may read it"
+        ) from error
+
+    files = sorted(
+        Path(found) / name
+        for found, _, names in os.walk(folder, onerror=refuse)
+        for name in names
+        if not name.startswith(".")
+    )
+    videos = [str(file) for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    if videos:
+        return videos
+    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
+        return [str(folder)]
+    raise UsageError(f"folder '{folder}' holds no videos or images; name the folder that does")
+
+
+def _names(urls: Sequence[str]) -> list[str]:
+    """A short name for each URL, unique, of letters, digits, `.`, `_` and `-`."""
+    parts = [_parts(url) for url in urls]
+    names = [own for own, _ in parts]
+    counts = Counter(names)
+    names = [f"{parent}-{own}" if counts[own] > 1 and parent else own for own, parent in parts]
+    taken = set()
+    for place, name in enumerate(names):
+        unique, number = name, 2
+        while unique in taken or (unique != name and unique in names):
+            unique, number = f"{name}-{number}", number + 1
+        names[place] = unique
+        taken.add(unique)
+    return names
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """The readable name of a URL, and of what it lies in."""
+    if scheme := _scheme(url):
+        split = urlsplit(url)
+        path = Path(split.path)
+        host = split.hostname or ""
+        if scheme == "synthetic":
+            seed = re.search(r"(?:^|&)seed=([^&]*)", split.query)
+            return _clean(f"{host}-{seed[1]}" if seed else host), ""
+        return _clean(path.stem) or _clean(host), _clean(path.parent.name) or _clean(host)
+    path = Path(url)
+    return _clean(path.name if path.is_dir() else path.stem), _clean(path.absolute().parent.name)
+
+
+def _clean(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")
