@@ -1,0 +1,38 @@
+"""Where results go: one class for each kind of sink, named here and imported inside the worker that writes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, cast
+
+from operators.errors import UsageError
+from operators.sinks.base import Sink
+
+SINKS = {
+    "memory": "operators.sinks.memory:MemorySink",
+    "overlay": "operators.sinks.overlay:OverlaySink",
+    "parquet": "operators.sinks.parquet:ParquetSink",
+}
+"""Name of each sink, and where its class is."""
+
+
+def make_sink(name: str, options: Mapping[str, Any]) -> Sink:
+    """The sink called `name`, or the class that `module:Class` names.
+
+    Args:
+        name: A key of `SINKS`, or a dotted path.
+        options: Keyword arguments for the class.
+
+    Raises:
+        UsageError: If there is no such sink, or it does not take the options.
+    """
+    target = SINKS.get(name, name)
+    module, colon, attribute = target.partition(":")
+    if not colon:
+        raise UsageError(f"sink '{name}' is unknown: use {', '.join(SINKS)}, or a class of yours as my_pkg.module:Class")
+    try:
+        made = getattr(importlib.import_module(module), attribute)(**options)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise UsageError(f"sink '{name}' cannot be made: {error}") from error
+    return cast(Sink, made)

@@ -1,0 +1,193 @@
+"""Workers as Ray actors: a thin shell around StageWorker, with payloads by reference."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+
+from operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError, redact
+from pipeline.engine import Completion
+from pipeline.graph import Graph, Stage
+from pipeline.worker import Call, Reply, StageWorker
+
+# Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
+START_TIMEOUT_S = 300.0
+
+Handle = tuple[Any, int]
+"""A payload: the reference to the list that a call returned, and the payload's place in it."""
+
+
+class WorkerActor:
+    """The actor: unpacks references, calls its StageWorker, returns the reply and the payloads apart.
+
+    The reply is small and goes to the driver; the payloads are *returned*, so that the driver owns them and they outlive
+    this process.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._worker = StageWorker(stage)
+
+    def ping(self) -> None:
+        """Answers as soon as the operator is made."""
+
+    def run(self, call: Call, places: Sequence[tuple[int, int]], *lists: list[Any]) -> tuple[Reply, list[Any]]:
+        """Does a call; item k is `lists[places[k][0]][places[k][1]]`."""
+        return self._worker.run(call, [lists[which][index] for which, index in places])
+
+    def close(self) -> None:
+        """Closes the operator."""
+        self._worker.close()
+
+
+class RayExecutor:
+    """Runs workers on a Ray cluster.
+
+    A worker that dies is reported once for each of its calls and made anew by `restart`; Ray itself retries nothing
+    (`max_restarts=0`), since what must be repeated is the engine's to know.
+
+    Args:
+        address: Of a running cluster; None starts a local Ray, which ends with the run.
+        name: Prefix of the actors' names on the dashboard.
+    """
+
+    def __init__(self, address: str | None = None, name: str = "plantain") -> None:
+        self._address = address
+        self._name = name
+        self._owns_ray = False
+        self._stages: dict[str, Stage] = {}
+        self._actors: dict[tuple[str, int], Any] = {}
+        self._starts: dict[tuple[str, int], int] = {}
+        self._pending: dict[Any, tuple[Call, Any]] = {}
+
+    def start(self, graph: Graph) -> None:
+        """Connects, makes the actors, and waits until each has its operator.
+
+        Raises:
+            PlantainError: What an operator raised when it was made.
+            ModelUnavailableError: If the cluster cannot place an actor in time.
+        """
+        if not ray.is_initialized():
+            start_ray(self._address)
+            self._owns_ray = True
+        for stage in graph.stages:
+            self._stages[stage.name] = stage
+            for index in range(stage.workers):
+                self._make(stage.name, index)
+        pings = [actor.ping.remote() for actor in self._actors.values()]
+        try:
+            ray.get(pings, timeout=START_TIMEOUT_S)
+        except RayActorError as error:
+            cause = getattr(error, "cause", None) or error.__cause__
+            if isinstance(cause, RayTaskError):
+                cause = cause.cause
+            if isinstance(cause, PlantainError):
+                raise cause from None
+            raise WorkerDiedError(redact(str(error))) from error
+        except GetTimeoutError as error:
+            needs = ", ".join(f"{s.name}: {s.workers} x {s.cpus:g} CPU {s.gpus:g} GPU" for s in graph.stages)
+            raise ModelUnavailableError(f"the cluster has no room for the workers ({needs})") from error
+
+    def submit(self, call: Call) -> None:
+        """Sends a call to its actor; references travel, pixels do not."""
+        lists: list[Any] = []
+        known: dict[Any, int] = {}
+        places = []
+        for reference, index in call.handles:
+            which = known.get(reference)
+            if which is None:
+                which = known[reference] = len(lists)
+                lists.append(reference)
+            places.append((which, index))
+        bare = Call(
+            call.ticket, call.stage, call.worker, call.verb, call.stream_id, call.generation,
+            call.headers, (), call.waits_ms, call.argument,
+        )  # fmt: skip
+        actor = self._actors[call.stage, call.worker]
+        reply, payloads = actor.run.options(num_returns=2).remote(bare, places, *lists)
+        self._pending[reply] = (call, payloads)
+
+    def wait(self, timeout_s: float) -> list[Completion]:
+        """What has been done; waits for the first."""
+        if not self._pending:
+            return []
+        references = list(self._pending)
+        done, _ = ray.wait(references, num_returns=1, timeout=timeout_s)
+        if done:
+            done, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        return [self._collect(reference) for reference in done]
+
+    def restart(self, stage: str, worker: int) -> None:
+        """Makes a dead actor anew."""
+        with contextlib.suppress(RayError):
+            ray.kill(self._actors[stage, worker])
+        self._make(stage, worker)
+
+    def close(self) -> None:
+        """Closes the operators and removes the actors; ends Ray if it was started here."""
+        if ray.is_initialized():
+            closing = [actor.close.remote() for actor in self._actors.values()]
+            with contextlib.suppress(RayError):
+                ray.wait(closing, num_returns=len(closing), timeout=30.0) if closing else None
+            for actor in self._actors.values():
+                ray.kill(actor)
+            if self._owns_ray:
+                ray.shutdown()
+        self._actors.clear()
+        self._pending.clear()
+
+    def actor_pids(self, stage: str) -> list[int]:
+        """Process ids of a stage's actors, for tests that kill them and for reports of what they cost."""
+        pids = []
+        for (name, _), actor in sorted(self._actors.items()):
+            if name == stage:
+                pids.append(ray.get(actor.__ray_call__.remote(lambda _: __import__("os").getpid())))
+        return pids
+
+    def _make(self, stage_name: str, index: int) -> None:
+        stage = self._stages[stage_name]
+        count = self._starts[stage_name, index] = self._starts.get((stage_name, index), -1) + 1
+        name = f"{self._name}-{stage_name}-{index}" + (f"-again{count}" if count else "")
+        self._actors[stage_name, index] = (
+            ray.remote(WorkerActor)
+            .options(
+                name=f"{name}-{ray.get_runtime_context().get_job_id()}",
+                num_cpus=0,  # the engine bounds the work; reserving cores would keep small machines from starting
+                num_gpus=stage.gpus,
+                max_restarts=0,
+                max_task_retries=0,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, round(stage.cpus)))}},
+            )
+            .remote(stage)
+        )
+
+    def _collect(self, reference: Any) -> Completion:
+        call, payloads = self._pending.pop(reference)
+        try:
+            reply: Reply = ray.get(reference)
+        except RayActorError as error:
+            return Completion(call.ticket, None, error=f"its process died ({_first_line(error)})")
+        except RayError as error:
+            return Completion(call.ticket, None, error=_first_line(error))
+        return Completion(call.ticket, reply, [(payloads, k) for k in range(len(reply.headers))])
+
+
+def start_ray(address: str | None) -> None:
+    """Connects to a cluster, or starts a Ray that costs as little as it can.
+
+    Of the processes that a local Ray brings, the dashboard (and its agents' metrics) are left out; what remains
+    costs about 0.4 GB (README, "What Ray costs").
+    """
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": f"plantain-{getpass.getuser()}"}
+    if address is not None:
+        ray.init(address=address, **common)
+        return
+    ray.init(include_dashboard=False, object_store_memory=512 << 20, configure_logging=False, **common)
+
+
+def _first_line(error: Exception) -> str:
+    return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__

@@ -1,0 +1,42 @@
+"""The step behind tracking: what follows from several answers about one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from operators.types import DepthMap, Masks, Prediction, Result
+
+
+class Analyse:
+    """Gives every region its distance, where the same frame was also asked for depth."""
+
+    def __call__(self, results: Sequence[Result]) -> list[Result]:
+        """The results with `Masks.distances_m` filled in."""
+        return [self._measure(result) for result in results]
+
+    @staticmethod
+    def _measure(result: Result) -> Result:
+        depth = next((p.value for p in result.predictions if isinstance(p.value, DepthMap)), None)
+        if depth is None:
+            return result
+        predictions = tuple(_with_distances(prediction, depth) for prediction in result.predictions)
+        return replace(result, predictions=predictions)
+
+
+def _with_distances(prediction: Prediction, depth: DepthMap) -> Prediction:
+    masks = prediction.value
+    if not isinstance(masks, Masks) or not masks.names:
+        return prediction
+    known = (masks.labels > 0) & depth.valid
+    labels = masks.labels[known]
+    depths = depth.depth_m[known]
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(1, len(masks.names) + 2))
+    distances = tuple(
+        float(np.median(depths[order[first:last]])) if last > first else None
+        for first, last in zip(ends, ends[1:], strict=False)
+    )
+    return replace(prediction, value=replace(masks, distances_m=distances))

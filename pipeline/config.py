@@ -1,0 +1,223 @@
+"""The YAML file as checked, frozen models; nothing else in Plantain reads YAML.
+
+Every mistake is reported at once, each with its path and what to do (`load`).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from operators.errors import PromptError, UsageError
+from operators.prompts import Prompt
+from operators.sources import expand
+from operators.sources.base import Sampling, StreamSpec
+
+# Stream names become folder names `stream_id=NAME`; one that starts with a letter is never read as a number or a date.
+STREAM_ID = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _prompt(written: object) -> object:
+    if not isinstance(written, str):
+        return written
+    try:
+        return Prompt.parse(written)
+    except PromptError as error:
+        raise ValueError(str(error)) from error
+
+
+def _stream_id(name: str) -> str:
+    if not STREAM_ID.match(name):
+        raise ValueError(f"'{name}' must start with a letter and hold only letters, digits, '.', '_' and '-'")
+    return name
+
+
+PromptField = Annotated[Prompt, BeforeValidator(_prompt)]
+StreamId = Annotated[str, AfterValidator(_stream_id)]
+
+
+class StreamConfig(_Section):
+    """One camera or file."""
+
+    url: str = Field(min_length=1, description="Path, rtsp://..., synthetic://... or what `source` understands.")
+    id: StreamId | None = Field(None, description="Its name in every row; from the file's name if left out.")
+    source: str = Field("", description="Name of the source or module:Class; chosen by the url if left out.")
+    prompts: tuple[PromptField, ...] = Field((), description="What is asked of it, instead of the common prompts.")
+    fps: float | None = Field(None, gt=0, description="Look at no more than this many frames per second.")
+    every: int = Field(1, ge=1, description="Look at every n-th frame.")
+    max_frames: int | None = Field(None, ge=1, description="Stop after this many frames.")
+    options: dict[str, str] = Field({}, description="Passed to the source.")
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames are looked at."""
+        return Sampling(self.fps, self.every, self.max_frames)
+
+
+class CanvasConfig(_Section):
+    """The picture that the model sees."""
+
+    width: int = Field(ge=16, le=4096, description="Pixels.")
+    height: int = Field(ge=16, le=4096, description="Pixels.")
+    fit: Literal["letterbox", "stretch"] = Field("letterbox", description="Keep the aspect ratio, or fill.")
+
+
+class ModelConfig(_Section):
+    """The generalist."""
+
+    name: str = Field("embedded", description="One of `plantain models`, or module:Class.")
+    options: dict[str, Any] = Field({}, description="Passed to the backend.")
+    replicas: int = Field(1, ge=1, description="Copies of the weights.")
+    cpus: float = Field(1.0, ge=0, description="CPU cores that one copy may use.")
+    gpus: float = Field(0.0, ge=0, description="GPUs that one copy needs.")
+    canvas: CanvasConfig | None = Field(None, description="What the model sees; its own favourite if left out.")
+
+
+class BatchConfig(_Section):
+    """When waiting frames become a batch."""
+
+    max_items: int = Field(8, ge=1, description="Frames in a batch.")
+    max_drawings: int = Field(64, ge=1, description="Drawings (frames x prompts) in a batch.")
+    max_wait_ms: float = Field(50.0, ge=0, description="A frame waits no longer than this for company.")
+
+
+class ReadConfig(_Section):
+    """Decoding."""
+
+    workers: int | None = Field(None, ge=1, description="Readers; one per CPU core, at most one per stream.")
+    chunk_frames: int = Field(8, ge=1, description="Frames that a reader delivers at a time.")
+    max_frames_in_flight: int = Field(256, ge=8, description="Frames between decoder and sink; bounds memory.")
+
+
+class OutputConfig(_Section):
+    """Where results go."""
+
+    out: str = Field("out", description="Folder or object-store URL (s3://, gs://, abfs://) of the Parquet tables.")
+    sinks: tuple[str, ...] = Field(("parquet",), description="parquet, memory, overlay, or module:Class.")
+    segment_frames: int = Field(512, ge=1, description="Frames that become visible together.")
+    rasters: bool = Field(True, description="Store the dense maps.")
+    workers: int = Field(1, ge=1, description="Writers; a stream belongs to one.")
+
+
+class RayConfig(_Section):
+    """The cluster."""
+
+    address: str | None = Field(None, description="Of a running cluster; a local Ray is started if left out.")
+
+
+class PipelineConfig(_Section):
+    """Everything that a run is made of."""
+
+    streams: tuple[StreamConfig, ...] = Field(description="What is watched.")
+    prompts: tuple[PromptField, ...] = Field((), description="What is asked of every stream.")
+    model: ModelConfig = Field(ModelConfig(), description="Who answers.")
+    batch: BatchConfig = Field(BatchConfig(), description="When waiting frames become a batch.")
+    read: ReadConfig = Field(ReadConfig(), description="Decoding.")
+    output: OutputConfig = Field(OutputConfig(), description="Where results go.")
+    track: bool = Field(True, description="Give instances an identity over time.")
+    executor: Literal["inline", "threads", "ray"] = Field("threads", description="Where workers live.")
+    ray: RayConfig = Field(RayConfig(), description="The cluster.")
+
+    @model_validator(mode="after")
+    def _check(self) -> PipelineConfig:
+        mistakes = []
+        if not self.streams:
+            mistakes.append("streams: name at least one")
+        for k, stream in enumerate(self.streams):
+            prompts = stream.prompts or self.prompts
+            if not prompts:
+                mistakes.append(f"streams.{k}: nothing is asked of {stream.url}; add prompts there or at the top")
+            if len({str(prompt) for prompt in prompts}) != len(prompts):
+                mistakes.append(f"streams.{k}: the same prompt is asked twice of {stream.url}")
+        names = [stream.id for stream in self.streams if stream.id is not None]
+        mistakes.extend(f"streams: two streams are called {name}" for name in sorted({*names}) if names.count(name) > 1)
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    def specs(self) -> list[tuple[StreamSpec, tuple[Prompt, ...]]]:
+        """The streams, with folders and globs expanded, and what is asked of each.
+
+        Raises:
+            UsageError: If a folder holds no video, or two streams come to the same name.
+        """
+        found: list[tuple[StreamSpec, tuple[Prompt, ...]]] = []
+        expanded = expand([stream.url for stream in self.streams if stream.id is None and not stream.source])
+        names = {spec.url: spec.stream_id for spec in expanded}
+        for stream in self.streams:
+            if stream.id is not None or stream.source:
+                urls = {stream.url: stream.id or f"stream{len(found)}"}
+            else:
+                urls = {spec.url: names[spec.url] for spec in expand([stream.url])}
+            for url, name in urls.items():
+                spec = StreamSpec(name, url, stream.source, stream.sampling, dict(stream.options))
+                found.append((spec, stream.prompts or self.prompts))
+        taken = [spec.stream_id for spec, _ in found]
+        twice = sorted({name for name in taken if taken.count(name) > 1})
+        if twice:
+            raise UsageError(f"two streams are called {', '.join(twice)}: give them an id")
+        return found
+
+
+def load(path: Path) -> PipelineConfig:
+    """The configuration in a YAML file.
+
+    Raises:
+        UsageError: With every mistake, one a line, each with its path in the file.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} must hold a mapping with at least 'streams' and 'prompts'")
+    return check(data, str(path))
+
+
+def check(data: dict[str, Any], origin: str = "configuration") -> PipelineConfig:
+    """The configuration in plain data.
+
+    Args:
+        data: As YAML gives it.
+        origin: Where it is from, for the message.
+
+    Raises:
+        UsageError: With every mistake, one a line, each with its path.
+    """
+    try:
+        return PipelineConfig.model_validate(data)
+    except ValidationError as error:
+        lines = []
+        for mistake in error.errors():
+            where = ".".join(str(part) for part in mistake["loc"]) or "(top)"
+            message = mistake["msg"].removeprefix("Value error, ")
+            if mistake["type"] == "extra_forbidden":
+                message = f"unknown setting; known here: {', '.join(_known(mistake['loc'][:-1]))}"
+            elif mistake["type"] == "missing":
+                message = "is required"
+            lines.append(f"{where}: {message}")
+        raise UsageError(f"{origin} has {len(lines)} mistake(s):\n" + "\n".join(lines)) from error
+
+
+def _known(where: tuple[int | str, ...]) -> list[str]:
+    """Names of the settings at a place in the configuration."""
+    section: Any = PipelineConfig
+    for part in where:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        inner = [a for a in getattr(annotation, "__args__", (annotation,)) if isinstance(a, type)]
+        section = next((a for a in inner if issubclass(a, BaseModel)), section)
+    return sorted(section.model_fields)

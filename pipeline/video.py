@@ -1,0 +1,146 @@
+"""The pipeline: what a newcomer opens first.
+
+    source -> decode -> plan(frame x prompts) -> [batch across streams AND tasks] -> model -> RGB decode
+           -> reorder per stream -> track -> analyse -> sinks
+
+Four stages, so four process boundaries: reading is tied to a camera and a CPU core; the model wants full batches
+and a GPU; tracking needs one stream's results in order; sinks want large writes. Inside a stage, plain Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from operators.infer import Infer
+from operators.models import load_model, model_hw_of
+from operators.plan import Plan
+from operators.read import Read
+from operators.sinks import make_sink
+from operators.sinks.base import Sink
+from operators.sources.base import Start, View
+from operators.track import Track
+from operators.analyse import Analyse
+from operators.types import Durable
+from operators.write import Write
+from pipeline.checkpoint import Checkpoints
+from pipeline.config import PipelineConfig
+from pipeline.graph import Batch, Chain, Graph, Kind, Stage
+
+# The longer side of pictures that a sink wants to show; beyond it, drawing them costs more than the model.
+PICTURE_LONG_SIDE = 1280
+
+
+def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sink]] | None = None) -> Graph:
+    """The stages of a run; loads neither the model nor Ray.
+
+    Args:
+        config: What to run.
+        make_sinks: Makes the sinks inside the writer; the configuration's if left out.
+
+    Raises:
+        UsageError: If the configuration names something that does not exist.
+    """
+    model, output = config.model, config.output
+    view = view_of(config)
+    sinks = make_sinks or (lambda: [make_sink(name, _sink_options(name, config)) for name in output.sinks])
+    num_streams = len(config.specs())
+    per_stream = Batch(max_items=32, max_wait_s=0.1)
+    graph = Graph(
+        (
+            Stage(
+                "read",
+                Kind.SOURCE,
+                lambda: Chain(Read(view), Plan()),
+                workers=config.read.workers or max(1, min(num_streams, os.cpu_count() or 1)),
+            ),
+            Stage(
+                "infer",
+                Kind.PARALLEL,
+                lambda: Infer(load_model(model.name, model.options)),
+                batch=Batch(config.batch.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3),
+                workers=model.replicas,
+                cpus=model.cpus,
+                gpus=model.gpus,
+            ),
+            Stage(
+                "analyse",
+                Kind.STREAM,
+                lambda: Chain(Track(output.segment_frames, is_on=config.track), Analyse()),
+                batch=per_stream,
+            ),
+            Stage(
+                "write",
+                Kind.STREAM,
+                lambda: Write(sinks(), output.segment_frames),
+                batch=per_stream,
+                workers=output.workers,
+            ),
+        ),
+        read_frames=config.read.chunk_frames,
+        max_frames_in_flight=config.read.max_frames_in_flight,
+    )
+    graph.validate()
+    return graph
+
+
+def view_of(config: PipelineConfig) -> View:
+    """What a frame must look like for this run."""
+    canvas = config.model.canvas
+    picture = PICTURE_LONG_SIDE if "overlay" in config.output.sinks else None
+    if canvas is None:
+        return View(model_hw_of(config.model.name), picture_long_side=picture)
+    return View((canvas.height, canvas.width), canvas.fit, picture)
+
+
+def run_of(config: PipelineConfig) -> dict[str, Any]:
+    """What decides the rows of a run; a run may be resumed by one that has the same."""
+    view = view_of(config)
+    return {
+        "model": config.model.name,
+        "model_options": config.model.options,
+        "canvas": [view.model_hw[1], view.model_hw[0], view.fit],
+        "segment_frames": config.output.segment_frames,
+        "sinks": list(config.output.sinks),
+        "rasters": config.output.rasters,
+        "track": config.track,
+        "prompts": [str(prompt) for prompt in config.prompts],
+        "streams": [
+            [spec.stream_id, spec.url, [str(prompt) for prompt in prompts], str(spec.sampling), spec.options]
+            for spec, prompts in config.specs()
+        ],
+    }
+
+
+def run_id_of(config: PipelineConfig) -> str:
+    """The run's name in every row: equal for a run and the one that resumes it."""
+    written = json.dumps(run_of(config), sort_keys=True)
+    return hashlib.blake2b(written.encode(), digest_size=8).hexdigest()
+
+
+def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[Start]:
+    """The streams, each where it is durable."""
+    starts = []
+    for spec, prompts in config.specs():
+        durable: Durable | None = checkpoints.load(spec.stream_id) if checkpoints is not None else None
+        start = Start.fresh(spec, prompts)
+        starts.append(start if durable is None else Start(spec, prompts, durable))
+    return starts
+
+
+def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
+    """What each sink is made from."""
+    output, run_id = config.output, run_id_of(config)
+    match name:
+        case "memory":
+            return {"run_id": run_id}
+        case "parquet":
+            metadata = {"plantain.model": config.model.name, "plantain.run": json.dumps(run_of(config))}
+            return {"url": output.out, "run_id": run_id, "metadata": metadata, "rasters": output.rasters}
+        case "overlay":
+            return {"root": output.out}
+        case _:
+            return {"url": output.out, "run_id": run_id}
