@@ -1,0 +1,84 @@
+"""A folder of images, or one image, as a stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from operators.decode.container import local_path
+from operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
+from operators.sources import IMAGE_SUFFIXES
+from operators.sources.base import StreamSpec, View
+from operators.sources.sequence import SequenceSource, fraction_of
+from operators.types import Position
+
+
+class ImagesSource(SequenceSource):
+    """The images of a folder, sorted by name; turned as their EXIF data says.
+
+    Options (`StreamSpec.options`):
+        fps: Images per second of stream time, 25 if left out.
+
+    Args:
+        spec: Its url is the folder, or one image.
+        view: What the frames must look like.
+        position: Where to begin.
+
+    Raises:
+        UsageError: If an option is unknown or no number.
+        SourceNotFoundError: If there is no such folder.
+        NoVideoError: If it holds no images, or the first is none.
+        SourceError: If it cannot be read.
+    """
+
+    def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
+        unknown = sorted(set(spec.options) - {"fps"})
+        if unknown:
+            raise UsageError(
+                f"stream '{spec.stream_id}': images have no option {', '.join(unknown)}; they have fps"
+            )
+        self._files = _files(local_path(spec.url))
+        fps = fraction_of(spec, "fps", spec.options.get("fps", "25"))
+        super().__init__(spec, view, position, len(self._files), fps)
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, (h, w, 3) uint8 RGB; 16-bit images are scaled to 8 bits.
+
+        Raises:
+            SourceError: If it is no image.
+        """
+        file = self._files[index]
+        try:
+            with Image.open(file) as opened:
+                turned = ImageOps.exif_transpose(opened)
+                if turned.mode.startswith(("I", "F")):
+                    wide = np.asarray(turned, np.float32)
+                    turned = Image.fromarray((wide / max(wide.max(), 1.0) * 255).astype(np.uint8))
+                return np.asarray(turned.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise NoVideoError(f"'{file}' is not an image that can be read; leave it out") from error
+
+    def size_hw(self) -> tuple[int, int]:
+        """Size of the first image, pixels."""
+        height, width = self.picture(0).shape[:2]
+        return height, width
+
+
+def _files(path: Path) -> list[Path]:
+    """The images that a path means."""
+    if not path.exists():
+        raise SourceNotFoundError(f"'{path}' does not exist; check the path")
+    if path.is_file():
+        return [path]
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    except OSError as error:
+        raise SourceError(
+            f"folder '{path}' cannot be read: {error.strerror}; check who may read it"
+        ) from error
+    if not files:
+        raise NoVideoError(f"folder '{path}' holds no images; name the folder that does")
+    return files

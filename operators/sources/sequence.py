@@ -1,0 +1,147 @@
+"""Pictures by number, at a constant rate: what folders of images and rendered scenes have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from operators.errors import SourceError, UsageError
+from operators.geometry import Letterbox
+from operators.sources.base import StreamInfo, StreamSpec, View
+from operators.sources.sampler import Sampler
+from operators.types import Frame, FrameInfo, Header, Position
+
+
+class SequenceSource(ABC):
+    """A stream whose frame k is `picture(k)`, at k / fps seconds. Frames that sampling drops are never made.
+
+    Args:
+        spec: Whose frames.
+        view: What they must look like.
+        position: Where to begin.
+        num_frames: How many pictures there are.
+        fps: Pictures per second.
+
+    Raises:
+        UsageError: If the rate is not positive.
+        SourceError: If frame 0 cannot be made.
+    """
+
+    def __init__(
+        self, spec: StreamSpec, view: View, position: Position, num_frames: int, fps: Fraction
+    ) -> None:
+        if fps <= 0:
+            raise UsageError(f"stream '{spec.stream_id}': fps must be above 0, not {fps}")
+        self._spec = spec
+        self._view = view
+        self._num_pictures = num_frames
+        self._fps = fps
+        self._sampler = Sampler(spec.sampling, position.delivered)
+        self._next_index = position.frame_index
+        self._num_bad = 0
+        self._advance()
+        height, width = self.size_hw()
+        estimate = self._sampler.estimate(num_frames, float(fps))
+        self.info = StreamInfo(spec.stream_id, width, height, float(fps), estimate)
+
+    @abstractmethod
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """Picture `index`, (h, w, 3) uint8 RGB.
+
+        Raises:
+            SourceError: If it cannot be made; it is counted as damaged and passed over.
+        """
+
+    @abstractmethod
+    def size_hw(self) -> tuple[int, int]:
+        """Size of the first picture, pixels."""
+
+    def read(self, max_frames: int) -> list[Frame]:
+        """The next frames, at most `max_frames`; fewer at the end."""
+        frames: list[Frame] = []
+        while not self._ended and len(frames) < max_frames:
+            try:
+                frames.append(self._frame(self._next_index))
+            except SourceError:
+                self._num_bad += 1
+            self._next_index += 1
+            self._advance()
+        return frames
+
+    @property
+    def ended(self) -> bool:
+        """Whether all frames were read."""
+        return self._ended
+
+    @property
+    def position(self) -> Position:
+        """The next frame that `read` gives."""
+        if self._ended:
+            return Position(self._next_index, None, self._sampler.num_kept)
+        return Position(self._next_index, self._next_index, self._sampler.num_kept - 1)
+
+    @property
+    def num_damaged(self) -> int:
+        """Pictures that could not be made so far."""
+        return self._num_bad
+
+    def close(self) -> None:
+        """Nothing is held open."""
+        self._ended = True
+
+    def _advance(self) -> None:
+        """Goes to the next frame that is kept."""
+        while self._next_index < self._num_pictures and not self._sampler.is_done:
+            if self._sampler.keeps(self._next_index, self._next_index / self._fps):
+                self._ended = False
+                return
+            self._next_index += 1
+        self._ended = True
+
+    def _frame(self, index: int) -> Frame:
+        started = perf_counter()
+        picture = self.picture(index)
+        fit = Letterbox.fit(picture.shape[:2], self._view.model_hw, self._view.fit)
+        image = np.ascontiguousarray(fit.place(_resized(picture, (fit.height, fit.width))))
+        display = None
+        if self._view.picture_long_side is not None:
+            scale = min(1.0, self._view.picture_long_side / max(fit.source_hw))
+            shown_hw = (max(1, round(fit.source_hw[0] * scale)), max(1, round(fit.source_hw[1] * scale)))
+            display = _resized(picture, shown_hw)
+        info = FrameInfo(
+            pts=index,
+            time_base=1 / self._fps,
+            captured_ns=None,
+            captured_by="file",
+            fit=fit,
+            decode_ms=(perf_counter() - started) * 1e3,
+            picture=display,
+        )
+        return Frame(Header(self._spec.stream_id, 0, index), info, image)
+
+
+def fraction_of(spec: StreamSpec, name: str, text: str) -> Fraction:
+    """The positive number that an option holds: `25`, `29.97` or `30000/1001`.
+
+    Raises:
+        UsageError: If it holds something else.
+    """
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise UsageError(f"stream '{spec.stream_id}': {name} is a number, not '{text}'") from error
+
+
+def _resized(picture: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """`picture` (h, w, 3) at another size; averaged when it shrinks."""
+    if picture.shape[:2] == size_hw:
+        return picture
+    height, width = size_hw
+    shrinks = height < picture.shape[0] or width < picture.shape[1]
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(picture).resize((width, height), how))

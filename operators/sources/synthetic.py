@@ -1,0 +1,67 @@
+"""Rendered streets as a stream, with exact labels for whoever knows the seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.errors import UsageError
+from operators.sources.base import StreamSpec, View
+from operators.sources.sequence import SequenceSource, fraction_of
+from operators.types import Position
+
+if TYPE_CHECKING:
+    from operators.scenes import Scene
+
+_NUMBERS = {"seed": "0", "frames": "250", "fps": "25"}
+_FORM = "synthetic://street?seed=3&frames=100&fps=25&width=384&height=224&split=train&stamp=1"
+
+
+class SyntheticSource(SequenceSource):
+    """The street that a `synthetic://street?...` address describes.
+
+    Parameters, all of which may be left out: `seed`, `frames`, `fps`, `width` and `height` (else the model's),
+    `split`, `stamp`. With `stamp=1` each picture carries, in a few pixels of its own, which moment of which
+    scene it shows. `StreamSpec.options` may hold the same names.
+
+    Args:
+        spec: Which street.
+        view: What the frames must look like.
+        position: Where to begin.
+
+    Raises:
+        UsageError: If a parameter is unknown or no number.
+    """
+
+    def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
+        # Rendering compiles for seconds and loads numba: only where a street is really drawn.
+        from operators.scenes import Scene
+
+        url = urlsplit(spec.url)
+        given = {**dict(parse_qsl(url.query)), **spec.options}
+        size = {"height": str(view.model_hw[0]), "width": str(view.model_hw[1])}
+        parameters = {**_NUMBERS, **size, "split": "train", "stamp": "0"}
+        unknown = sorted(set(given) - set(parameters))
+        if unknown or url.netloc != "street":
+            raise UsageError(f"'{spec.url}': {', '.join(unknown) or url.netloc} is unknown; write {_FORM}")
+        parameters.update(given)
+        number = {name: fraction_of(spec, name, parameters[name]) for name in (*_NUMBERS, *size)}
+        self._size_hw = (int(number["height"]), int(number["width"]))
+        self._rate = number["fps"]
+        self._is_stamped = parameters["stamp"] != "0"
+        self._scene: Scene = Scene(int(number["seed"]), split=parameters["split"], size_hw=self._size_hw)
+        super().__init__(spec, view, position, int(number["frames"]), self._rate)
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """The street at `index / fps` seconds, (height, width, 3) uint8 RGB."""
+        from operators.scenes import stamp
+
+        image = self._scene.render(float(index / self._rate)).image
+        return stamp(image, index) if self._is_stamped else image
+
+    def size_hw(self) -> tuple[int, int]:
+        """Size of the rendered pictures, pixels."""
+        return self._size_hw
