@@ -64,7 +64,7 @@ class InstancesCodec:
             labels.reshape(height, width),
             (_name(prompt),) * len(scores),
             np.clip(scores, 0.0, 1.0).astype(np.float32),
-            left_over / max(1, len(flat)),
+            left_over / max(1, labels.size),
         )
 
     def encode(self, value: Value, prompt: Prompt) -> NDArray[np.uint8]:
@@ -80,7 +80,7 @@ class InstancesCodec:
             palette = colours.spread(len(masks.names), (prompt.background,))
         except PromptError as error:
             raise CodecError(f"{len(masks.names)} objects cannot be drawn: {error}") from error
-        return draw(masks, np.array([prompt.background, *palette], np.uint8))
+        return draw(masks, palette, prompt)
 
 
 def _name(prompt: Prompt) -> str:
@@ -103,10 +103,10 @@ def _group(
     A component is all that is connected to its seed through pixels of the seed's colour, in whatever order it is
     walked: here by spans (row, first, last), the longest runs of such pixels in a row.
     """
-    count = len(rgb)
+    count = len(rgb) // 3
     tau_sq = TAU * TAU
     for i in range(count):
-        dr, dg, db = rgb[i, 0] - red, rgb[i, 1] - green, rgb[i, 2] - blue
+        dr, dg, db = rgb[3 * i] - red, rgb[3 * i + 1] - green, rgb[3 * i + 2] - blue
         label[i] = BACKGROUND if dr * dr + dg * dg + db * db < tau_sq else OPEN
     height = count // max(1, width)
     # Spans of one component in one row have a gap between them. Memory that is never written costs nothing.
@@ -116,7 +116,7 @@ def _group(
         if label[i] != OPEN:
             continue
         components += 1
-        seed = (np.int64(rgb[i, 0]), np.int64(rgb[i, 1]), np.int64(rgb[i, 2]))
+        seed = (np.int64(rgb[3 * i]), np.int64(rgb[3 * i + 1]), np.int64(rgb[3 * i + 2]))
         row = i // width
         end = _spread(rgb, label, width, seed, components, row, i - row * width, i - row * width, spans, 0)
         area = 0
@@ -155,7 +155,7 @@ def _is_seed(rgb: NDArray[np.uint8], label: NDArray[np.int32], seed: tuple[int, 
     """Whether pixel i is in no component yet, and of the seed's colour."""
     if label[i] != OPEN:
         return False
-    dr, dg, db = rgb[i, 0] - seed[0], rgb[i, 1] - seed[1], rgb[i, 2] - seed[2]
+    dr, dg, db = rgb[3 * i] - seed[0], rgb[3 * i + 1] - seed[1], rgb[3 * i + 2] - seed[2]
     return dr * dr + dg * dg + db * db <= TAU * TAU
 
 
@@ -226,9 +226,9 @@ def _measure(
             is_inner_row = 0 < y < height - 1
             while x < width and label[start + x] == component:
                 i = start + x
-                red += rgb[i, 0]
-                green += rgb[i, 1]
-                blue += rgb[i, 2]
+                red += rgb[3 * i]
+                green += rgb[3 * i + 1]
+                blue += rgb[3 * i + 2]
                 if is_inner_row and 0 < x < width - 1:
                     core += (
                         (label[i - width - 1] == component)
@@ -323,11 +323,15 @@ def _label(
         mean[k] = (total[k, :3] / total[k, 3]).astype(np.float32)
     distances = np.zeros(regions + 1, np.float64)
     left_over = 0
-    for i in range(len(rgb)):
+    for i in range(len(label)):
         region = region_of[component[i]] if component[i] > 0 else 0
         label[i] = region
         if region:
-            dr, dg, db = rgb[i, 0] - mean[region, 0], rgb[i, 1] - mean[region, 1], rgb[i, 2] - mean[region, 2]
+            dr, dg, db = (
+                rgb[3 * i] - mean[region, 0],
+                rgb[3 * i + 1] - mean[region, 1],
+                rgb[3 * i + 2] - mean[region, 2],
+            )
             distances[region] += np.sqrt(dr * dr + dg * dg + db * db)
         elif component[i] != BACKGROUND:
             left_over += 1

@@ -15,14 +15,18 @@ from operators.codecs import pixels
 from operators.prompts import Prompt
 from operators.types import NormalMap, Value
 
-# Drawn vectors are longer or shorter than 1: over published drawings the 5-95% range of the length is 0.80-1.14.
-# Below 0.5 one is a blend of two directions across an edge, or the gray that we draw for "no direction". Above 1.5
-# it is close to a corner of the cube (length 1.73): black, which generators paint where nothing was asked, or white.
+# Drawn vectors are longer or shorter than 1: in published drawings the 5-95% range is 0.80-1.14. One below 0.5
+# is a blend of two directions across an edge, or the gray that we draw for "no direction". One above 1.5 is
+# close to a corner of the cube (1.73): black, which generators paint where nothing was asked, or white.
 MIN_LENGTH = 0.5
 MAX_LENGTH = 1.5
 
 NO_DIRECTION = (127, 127, 127)
 """Drawn where there is no normal: decodes to a vector of length 0.007."""
+
+# The same lengths, squared, of vectors whose components are odd integers in -255..255.
+_SHORTEST_SQ = round((255 * MIN_LENGTH) ** 2)
+_LONGEST_SQ = round((255 * MAX_LENGTH) ** 2)
 
 
 class NormalsCodec:
@@ -38,14 +42,11 @@ class NormalsCodec:
         Raises:
             CodecError: If `rgb` has another shape or dtype.
         """
-        flat = pixels.flat(rgb)
-        normals = np.empty(flat.shape, np.float32)
-        valid = np.empty(len(flat), np.bool_)
-        invalid = _decode(flat, _SHORTEST_SQ, _LONGEST_SQ, normals, valid)
-        height, width = rgb.shape[:2]
-        return NormalMap(
-            normals.reshape(height, width, 3), valid.reshape(height, width), invalid / max(1, len(flat))
-        )
+        channels = pixels.flat(rgb)
+        normals = np.empty(rgb.shape, np.float32)
+        valid = np.empty(rgb.shape[:2], np.bool_)
+        invalid = _decode(channels, normals.reshape(-1), valid.reshape(-1))
+        return NormalMap(normals, valid, invalid / max(1, valid.size))
 
     def encode(self, value: Value, prompt: Prompt) -> NDArray[np.uint8]:  # noqa: ARG002
         """The drawing (H, W, 3) uint8 of a normal map; invalid pixels become `NO_DIRECTION`.
@@ -53,40 +54,65 @@ class NormalsCodec:
         Raises:
             CodecError: If `value` is no NormalMap, or its maps differ in size.
         """
-        normals = pixels.expect(value, NormalMap, "normals")
-        pixels.same_shape("normals", normals=normals.normals, valid=normals.valid)
-        signed = normals.normals * np.array([-127.5, 127.5, 127.5], np.float32) + np.float32(128.0)
-        signed[~normals.valid] = NO_DIRECTION
-        # 127.5 + 0.5 above, so that cutting the fraction off rounds half up.
-        return np.clip(signed, 0, 255).astype(np.uint8)
+        return samples_of(pixels.expect(value, NormalMap, "normals"), -1.0, NO_DIRECTION[0])
 
 
-# Lengths in the loop are of vectors whose components are odd integers in -255..255.
-_SHORTEST_SQ = round((255 * MIN_LENGTH) ** 2)
-_LONGEST_SQ = round((255 * MAX_LENGTH) ** 2)
+def samples_of(value: NormalMap, sign_x: float, invalid: int) -> NDArray[np.uint8]:
+    """8-bit samples (H, W, 3) of `(n + 1) / 2`, x taken times `sign_x`; all `invalid` where there is no direction.
+
+    Raises:
+        CodecError: If the maps differ in size, or the vectors are not of three components.
+    """
+    pixels.expect_pair("normal map", value.normals, value.valid, (3,))
+    samples = np.empty(value.normals.shape, np.uint8)
+    vectors = pixels.frozen(value.normals.astype(np.float32, copy=False))
+    _encode(vectors, pixels.frozen(value.valid), np.float32(sign_x), np.uint8(invalid), samples.reshape(-1))
+    return samples
 
 
 @njit(cache=True, nogil=True)
-def _decode(
-    rgb: NDArray[np.uint8],
-    shortest_sq: int,
-    longest_sq: int,
-    normals: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-) -> int:
-    """Fills `normals` (N, 3) and `valid` (N,) from the pixels (N, 3); returns how many are invalid."""
+def _decode(rgb: NDArray[np.uint8], normals: NDArray[np.float32], valid: NDArray[np.bool_]) -> int:
+    """Fills `normals` (3 N,) and `valid` (N,) of the channels (3 N,); returns how many are invalid."""
     invalid = 0
-    for i in range(len(rgb)):
-        x = np.int32(255) - np.int32(2) * np.int32(rgb[i, 0])
-        y = np.int32(2) * np.int32(rgb[i, 1]) - np.int32(255)
-        z = np.int32(2) * np.int32(rgb[i, 2]) - np.int32(255)
-        length_sq = x * x + y * y + z * z
-        is_direction = shortest_sq <= length_sq <= longest_sq
+    for i in range(len(valid)):
+        x = np.int32(255 - 2 * np.int32(rgb[3 * i]))
+        y = np.int32(2 * np.int32(rgb[3 * i + 1]) - 255)
+        z = np.int32(2 * np.int32(rgb[3 * i + 2]) - 255)
+        length_sq = np.int32(np.int32(x * x) + np.int32(y * y) + np.int32(z * z))
+        is_direction = (length_sq >= _SHORTEST_SQ) & (length_sq <= _LONGEST_SQ)
         valid[i] = is_direction
         invalid += not is_direction
         # Never a division by zero: the components are odd, so the smallest squared length is 3.
-        scale = np.float32(1.0) / np.sqrt(np.float32(length_sq)) if is_direction else np.float32(0.0)
-        normals[i, 0] = np.float32(x) * scale
-        normals[i, 1] = np.float32(y) * scale
-        normals[i, 2] = np.float32(z) * scale
+        inverse = np.float32(1.0) / np.sqrt(np.float32(length_sq))
+        scale = inverse if is_direction else np.float32(0.0)
+        normals[3 * i] = np.float32(x) * scale
+        normals[3 * i + 1] = np.float32(y) * scale
+        normals[3 * i + 2] = np.float32(z) * scale
     return invalid
+
+
+@njit(cache=True, nogil=True)
+def _encode(
+    normals: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    sign_x: np.float32,
+    invalid: np.uint8,
+    samples: NDArray[np.uint8],
+) -> None:
+    """Fills `samples` (3 N,) of the components (3 N,)."""
+    for i in range(len(valid)):
+        x, y, z = normals[3 * i], normals[3 * i + 1], normals[3 * i + 2]
+        if not (valid[i] and np.isfinite(x + y + z)):
+            samples[3 * i : 3 * i + 3] = invalid
+            continue
+        samples[3 * i] = _sample(sign_x * x)
+        samples[3 * i + 1] = _sample(y)
+        samples[3 * i + 2] = _sample(z)
+
+
+@njit(cache=True, nogil=True)
+def _sample(component: np.float32) -> np.uint8:
+    """A component in -1..1 as 0..255; beyond that the nearer end."""
+    # 127.5 + 0.5: cutting the fraction off then rounds half up.
+    sample = component * np.float32(127.5) + np.float32(128.0)
+    return np.uint8(min(max(sample, np.float32(0.0)), np.float32(255.0)))

@@ -12,10 +12,30 @@ from numpy.typing import NDArray
 from operators.codecs import pixels
 from operators.colours import RGB
 
-# Cells of 8 levels a side: 32,768 of them, which stays in the second-level cache, and over most of the cube only one
-# or two of 20 spread colours can be the nearest to a colour of one cell.
+# Cells of 8 levels a side: the lists of all 32,768 stay in the second-level cache, and for 20 colours far apart
+# most of them name one or two.
 CELL_BITS = 3
 CELLS_A_SIDE = 256 >> CELL_BITS
+
+_FARTHER = 1 << 40
+"""More than any squared distance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which colour each pixel of a drawing is nearest to, and how near.
+
+    Attributes:
+        index: (H, W) uint16.
+        areas: (K,) pixels of each colour.
+        distances: (K,) sum of their distances to it, in levels.
+        far: How many pixels are farther than the tolerance from every colour.
+    """
+
+    index: NDArray[np.uint16]
+    areas: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    far: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +44,8 @@ class Palette:
 
     Attributes:
         colours: (K, 3) int32.
-        first: (32769,) int32; cell i's candidates are `candidates[first[i] : first[i + 1]]`. Cells are numbered with
-            red slowest and blue fastest.
+        first: (32769,) int32; cell i's candidates are `candidates[first[i] : first[i + 1]]`. Cells are numbered
+            with red slowest and blue fastest.
         candidates: Indices into `colours`, rising within a cell, so that the earlier colour wins a tie.
     """
 
@@ -35,7 +55,7 @@ class Palette:
 
     @classmethod
     def of(cls, colours: NDArray[np.uint8]) -> Palette:
-        """The palette of (K, 3) uint8 colours."""
+        """The palette of (K, 3) uint8 colours, at least one."""
         table = colours.astype(np.int32)
         first = np.zeros(CELLS_A_SIDE**3 + 1, np.int32)
         _find_candidates(table, first, np.empty(0, np.uint16))
@@ -52,17 +72,36 @@ class Palette:
         between = squared[np.triu_indices(len(self.colours), 1)]
         return float(np.sqrt(between.min())) if len(between) else float("inf")
 
-    def nearest(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
-        """Index (H, W) of the colour nearest to each pixel (H, W, 3) in Euclidean distance; ties to the earlier."""
-        flat = pixels.flat(rgb)
-        index = np.empty(len(flat), np.uint16)
-        _nearest(flat, self.colours, self.first, self.candidates, index)
-        return index.reshape(rgb.shape[:2])
+    def assign(self, rgb: NDArray[np.uint8], tolerance: float = float("inf")) -> Assignment:
+        """The colour nearest to each pixel (H, W, 3) in Euclidean distance, ties to the earlier colour.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            tolerance: Distance in levels beyond which a pixel is far from all colours.
+
+        Raises:
+            CodecError: If `rgb` has another shape or dtype.
+        """
+        channels = pixels.flat(rgb)
+        index = np.empty(rgb.shape[:2], np.uint16)
+        areas = np.zeros(len(self.colours), np.int64)
+        distances = np.zeros(len(self.colours), np.float64)
+        far = _assign(
+            channels,
+            self.colours,
+            self.first,
+            self.candidates,
+            tolerance,
+            index.reshape(-1),
+            areas,
+            distances,
+        )
+        return Assignment(index, areas, distances, far)
 
 
 @lru_cache(maxsize=64)
 def palette_of(colours: tuple[RGB, ...]) -> Palette:
-    """The palette of these colours, kept for the prompts that are asked again and again (130 kB each)."""
+    """The palette of these colours, kept for prompts that are asked again and again (about 200 kB each)."""
     return Palette.of(np.array(colours, np.uint8).reshape(-1, 3))
 
 
@@ -70,62 +109,69 @@ def palette_of(colours: tuple[RGB, ...]) -> Palette:
 def _find_candidates(
     colours: NDArray[np.int32], first: NDArray[np.int32], candidates: NDArray[np.uint16]
 ) -> None:
-    """Writes the cells' counts to `first`, or, when `candidates` is long enough to be filled, the candidates.
+    """Counts the cells' candidates in `first`, and writes them to `candidates` unless that has no room at all.
 
-    A colour is no candidate when its distance to the nearest point of the cell is larger than another one's distance
-    to the farthest point.
+    A colour is no candidate when it is farther from the nearest point of the cell than another colour is from
+    the farthest one.
     """
     count = len(colours)
     nearest_sq = np.empty(count, np.int64)
-    total = 0
-    cell = 0
     last = (1 << CELL_BITS) - 1
-    for red in range(0, 256, last + 1):
-        for green in range(0, 256, last + 1):
-            for blue in range(0, 256, last + 1):
-                bound = np.int64(1 << 40)
-                for k in range(count):
-                    farthest_sq = 0
-                    nearest_sq[k] = 0
-                    for axis, low in enumerate((red, green, blue)):
-                        below = np.int64(low) - colours[k, axis]
-                        above = np.int64(colours[k, axis]) - low - last
-                        inside = max(0, max(below, above))
-                        reach = max(abs(below), abs(above))
-                        nearest_sq[k] += inside * inside
-                        farthest_sq += reach * reach
-                    bound = min(bound, farthest_sq)
-                for k in range(count):
-                    if nearest_sq[k] <= bound:
-                        if len(candidates):
-                            candidates[total] = k
-                        total += 1
-                cell += 1
-                first[cell] = total
+    total = 0
+    for cell in range(CELLS_A_SIDE**3):
+        low = (
+            (cell // CELLS_A_SIDE**2) << CELL_BITS,
+            (cell // CELLS_A_SIDE % CELLS_A_SIDE) << CELL_BITS,
+            (cell % CELLS_A_SIDE) << CELL_BITS,
+        )
+        bound = _FARTHER
+        for k in range(count):
+            farthest_sq = 0
+            nearest_sq[k] = 0
+            for axis in range(3):
+                below = low[axis] - np.int64(colours[k, axis])
+                above = np.int64(colours[k, axis]) - low[axis] - last
+                outside = max(0, below, above)
+                reach = max(abs(below), abs(above))
+                nearest_sq[k] += outside * outside
+                farthest_sq += reach * reach
+            bound = min(bound, farthest_sq)
+        for k in range(count):
+            if nearest_sq[k] <= bound:
+                if len(candidates):
+                    candidates[total] = k
+                total += 1
+        first[cell + 1] = total
 
 
 @njit(cache=True, nogil=True)
-def _nearest(
+def _assign(
     rgb: NDArray[np.uint8],
     colours: NDArray[np.int32],
     first: NDArray[np.int32],
     candidates: NDArray[np.uint16],
+    tolerance: float,
     index: NDArray[np.uint16],
-) -> None:
-    """Fills `index` (N,) with the nearest colour of each pixel (N, 3)."""
-    for i in range(len(rgb)):
-        red, green, blue = np.int32(rgb[i, 0]), np.int32(rgb[i, 1]), np.int32(rgb[i, 2])
-        cell = (((red >> CELL_BITS) * CELLS_A_SIDE + (green >> CELL_BITS)) * CELLS_A_SIDE) + (
-            blue >> CELL_BITS
-        )
-        best = candidates[first[cell]]
-        if first[cell + 1] - first[cell] > 1:
-            best_sq = np.int64(1 << 40)
-            for j in range(first[cell], first[cell + 1]):
-                k = candidates[j]
-                dr, dg, db = red - colours[k, 0], green - colours[k, 1], blue - colours[k, 2]
-                distance_sq = dr * dr + dg * dg + db * db
-                if distance_sq < best_sq:
-                    best_sq = distance_sq
-                    best = k
+    areas: NDArray[np.int64],
+    distances: NDArray[np.float64],
+) -> int:
+    """Fills `index` (N,) of the channels (3 N,), adds to `areas` and `distances` (K,); returns how many are far."""
+    far = 0
+    for i in range(len(index)):
+        red, green, blue = np.int64(rgb[3 * i]), np.int64(rgb[3 * i + 1]), np.int64(rgb[3 * i + 2])
+        cell = ((red >> CELL_BITS) * CELLS_A_SIDE + (green >> CELL_BITS)) * CELLS_A_SIDE + (blue >> CELL_BITS)
+        best = np.int64(0)
+        best_sq = np.int64(_FARTHER)
+        for j in range(first[cell], first[cell + 1]):
+            k = np.int64(candidates[j])
+            dr, dg, db = red - colours[k, 0], green - colours[k, 1], blue - colours[k, 2]
+            distance_sq = dr * dr + dg * dg + db * db
+            if distance_sq < best_sq:
+                best_sq = distance_sq
+                best = k
+        distance = np.sqrt(np.float64(best_sq))
         index[i] = best
+        areas[best] += 1
+        distances[best] += distance
+        far += distance > tolerance
+    return far

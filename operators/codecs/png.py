@@ -39,7 +39,7 @@ def write(values: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
         )
     height, width = values.shape[:2]
     samples = values.astype(">u2") if values.dtype == np.uint16 else values
-    rows = pixels.frozen(np.ascontiguousarray(samples).view(np.uint8).reshape(height, -1))
+    rows = pixels.frozen(np.ascontiguousarray(samples).view(np.uint8)).reshape(height, -1)
     stream = np.empty((height, 1 + rows.shape[1]), np.uint8)
     # Down the columns a label map is constant for longest; along the rows noise is least.
     if values.ndim == 2 and values.dtype == np.uint8:

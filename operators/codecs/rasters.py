@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import pixels, png
+from operators.codecs.normals import samples_of
 from operators.errors import CodecError
 from operators.types import DepthMap, NormalMap
 
@@ -51,16 +52,16 @@ def pack_depth(depth: DepthMap) -> Raster:
     Raises:
         CodecError: If the maps differ in size or have no pixel.
     """
-    height, width = pixels.same_shape("depth", depth_m=depth.depth_m, valid=depth.valid)
-    metres = pixels.frozen(depth.depth_m.astype(np.float32, copy=False)).ravel()
-    valid = pixels.frozen(depth.valid).ravel()
+    pixels.expect_pair("depth map", depth.depth_m, depth.valid)
+    metres = pixels.frozen(depth.depth_m.astype(np.float32, copy=False))
+    valid = pixels.frozen(depth.valid)
     scale = DEPTH_SCALE
     farthest_m = _farthest(metres, valid)
     while farthest_m * scale > np.iinfo(np.uint16).max:
         scale /= 2
-    samples = np.empty(height * width, np.uint16)
-    _to_samples(metres, valid, scale, samples)
-    return Raster(DEPTH_U16, scale, png.write(samples.reshape(height, width)))
+    samples = np.empty(depth.valid.shape, np.uint16)
+    _to_samples(metres, valid, scale, samples.reshape(-1))
+    return Raster(DEPTH_U16, scale, png.write(samples))
 
 
 def pack_labels(labels: NDArray[np.uint16]) -> Raster:
@@ -82,11 +83,8 @@ def pack_normals(normals: NormalMap) -> Raster:
     Raises:
         CodecError: If the maps differ in size or have no pixel.
     """
-    pixels.same_shape("normals", normals=normals.normals, valid=normals.valid)
-    # 127.5 + 0.5, so that cutting the fraction off rounds half up. A unit vector never rounds to (0, 0, 0).
-    samples = np.clip(normals.normals * np.float32(127.5) + np.float32(128.0), 0, 255).astype(np.uint8)
-    samples[~normals.valid] = 0
-    return Raster(NORMALS_U8, 1.0, png.write(samples))
+    # A unit vector never rounds to (0, 0, 0).
+    return Raster(NORMALS_U8, 1.0, png.write(samples_of(normals, sign_x=1.0, invalid=0)))
 
 
 def unpack(raster_format: str, scale: float, data: bytes) -> NDArray[np.float32] | NDArray[np.uint16]:
@@ -115,9 +113,8 @@ def unpack(raster_format: str, scale: float, data: bytes) -> NDArray[np.float32]
             raise CodecError(f"the scale of '{raster_format}' must be above 0, not {scale}")
         return samples.astype(np.float32) / np.float32(scale)
     if raster_format == NORMALS_U8:
-        vectors = samples.astype(np.float32) * np.float32(2) - np.float32(255)
-        vectors /= np.sqrt((vectors * vectors).sum(axis=2, keepdims=True))
-        vectors[(samples == 0).all(axis=2)] = 0
+        vectors = np.empty(samples.shape, np.float32)
+        _to_vectors(pixels.frozen(samples), vectors.reshape(-1))
         return vectors
     return samples.astype(np.uint16)
 
@@ -141,3 +138,20 @@ def _to_samples(
         samples[i] = 0
         if valid[i] and np.isfinite(metres[i]):
             samples[i] = max(1, min(65535, int(np.float64(metres[i]) * scale + 0.5)))
+
+
+@njit(cache=True, nogil=True)
+def _to_vectors(samples: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:
+    """Fills `vectors` (3 N,) with unit vectors, 0 for samples (3 N,) that are all 0."""
+    for i in range(len(samples) // 3):
+        red, green, blue = (
+            np.int32(samples[3 * i]),
+            np.int32(samples[3 * i + 1]),
+            np.int32(samples[3 * i + 2]),
+        )
+        x, y, z = np.int32(2 * red - 255), np.int32(2 * green - 255), np.int32(2 * blue - 255)
+        length_sq = np.int32(np.int32(x * x) + np.int32(y * y) + np.int32(z * z))
+        scale = np.float32(1.0) / np.sqrt(np.float32(length_sq)) if red | green | blue else np.float32(0.0)
+        vectors[3 * i] = np.float32(x) * scale
+        vectors[3 * i + 1] = np.float32(y) * scale
+        vectors[3 * i + 2] = np.float32(z) * scale

@@ -33,7 +33,7 @@ def encode_regions(labels: NDArray[np.uint16], count: int) -> list[str]:
     """
     if labels.ndim != 2 or labels.dtype != np.uint16:
         raise CodecError(f"a label map must be (H, W) uint16, not {labels.shape} {labels.dtype}")
-    column_major = pixels.frozen(labels.T).ravel()
+    column_major = pixels.frozen(labels.T)
     highest = int(labels.max(initial=0))
     if highest > count:
         raise CodecError(f"the label map holds label {highest}, but only {count} regions are asked for")
