@@ -1,0 +1,218 @@
+"""The command `plantain`.
+
+Exit codes: 0 done; 1 some streams failed, each named with its reason; 2 bad usage or configuration; 130 interrupted
+after a clean drain.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.progress import Display, summary
+from operators.errors import PlantainError, SinkError, UsageError, redact
+from operators.models import BACKENDS, missing_modules
+from pipeline.config import PipelineConfig, check, load
+
+app = typer.Typer(
+    name="plantain",
+    help="Streaming video analytics on one generalist model: prompts in, drawings decoded, typed rows out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+
+
+class ExecutorName(StrEnum):
+    """Where workers live."""
+
+    INLINE = "inline"
+    THREADS = "threads"
+    RAY = "ray"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout.")]
+
+
+@app.command()
+def run(
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, globs, URLs, synthetic://street?seed=1&frames=100.")
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="What to ask of each frame; repeat for several. See 'plantain run --help'.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file; options given here win over it.")] = None,
+    output: Annotated[str | None, typer.Option("--out", help="Folder or s3://, gs://, abfs:// URL.")] = None,
+    model: Annotated[str | None, typer.Option(help="One of 'plantain models', or my_pkg.my_module:MyBackend.")] = None,
+    executor: Annotated[ExecutorName | None, typer.Option(help="Where workers live.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; implies --executor ray.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Look at no more than this many frames per second.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Stop each stream after this many frames.")] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write an annotated video of each stream.")] = False,
+    no_resume: Annotated[bool, typer.Option("--no-resume", help="Replace what an earlier run stored.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run tasks over video and store the answers as Parquet.
+
+    \b
+    Tasks: semantic:car,person,road   instances:car   refer:the red car
+           depth   normals   prompt[codec=depth]:any words
+    """
+    settings = _settings(config)
+    if sources:
+        settings["streams"] = [{"url": source} for source in sources]
+    if task:
+        settings["prompts"] = list(task)
+    _set(settings, "output", "out", output)
+    _set(settings, "model", "name", model)
+    if executor is not None or address is not None:
+        settings["executor"] = str(executor or ExecutorName.RAY)
+    _set(settings, "ray", "address", address)
+    settings["streams"] = [
+        stream | {key: value for key, value in (("fps", fps), ("max_frames", max_frames)) if value is not None}
+        for stream in settings.get("streams", [])
+    ]
+    if overlay:
+        sinks = settings.get("output", {}).get("sinks", ["parquet"])
+        _set(settings, "output", "sinks", [*sinks, *(["overlay"] if "overlay" not in sinks else [])])
+    if not settings["streams"]:
+        raise UsageError("name at least one file, folder or URL, or a --config that does")
+    _run_and_exit(check(settings, str(config or "command line")), resume=not no_resume, as_json=as_json)
+
+
+@app.command()
+def validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
+    """Check a configuration: every mistake at once, each with its path."""
+    from pipeline.video import build_graph  # noqa: PLC0415 - keeps 'plantain --help' quick
+
+    checked = load(config)
+    build_graph(checked)
+    out.print(f"{config} is fine: {len(checked.specs())} streams", soft_wrap=True)
+
+
+@app.command()
+def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
+    """Show what a configuration would run: streams, prompts and stages."""
+    from pipeline.video import build_graph, view_of  # noqa: PLC0415 - keeps 'plantain --help' quick
+
+    checked = load(config)
+    graph = build_graph(checked)
+    view = view_of(checked)
+    out.print(f"model {checked.model.name} on a canvas of {view.model_hw[1]} x {view.model_hw[0]} ({view.fit})")
+    for spec, prompts in checked.specs():
+        out.print(f"\n{spec.stream_id}: {redact(spec.url)}", soft_wrap=True, markup=False)
+        for prompt in prompts:
+            out.print(f"    {prompt}", soft_wrap=True, markup=False)
+    out.print(f"\n{graph.describe()}", soft_wrap=True, markup=False)
+    out.print(f"results to {redact(checked.output.out)} ({', '.join(checked.output.sinks)})", soft_wrap=True)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List every backend: tasks, licence, needs, and whether it is usable here."""
+    rows = []
+    for name, spec in BACKENDS.items():
+        missing = missing_modules(spec)
+        rows.append(
+            {
+                "name": name,
+                "summary": spec.summary,
+                "tasks": [str(task) for task in spec.tasks],
+                "licence": spec.licence,
+                "needs": list(spec.needs),
+                "usable": not missing,
+                "missing": missing,
+            }
+        )
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+        return
+    table = Table("model", "tasks", "licence", "needs", "usable here")
+    for row in rows:
+        usable = "yes" if row["usable"] else f"no: pip install {' '.join(row['missing'])}"
+        table.add_row(row["name"], " ".join(row["tasks"]), row["licence"], " ".join(row["needs"]) or "nothing", usable)
+        table.add_row("", row["summary"], "", "", "")
+    out.print(table)
+
+
+def _run_and_exit(config: PipelineConfig, *, resume: bool, as_json: bool) -> None:
+    """Runs, says how it went, and leaves with the right exit code."""
+    from deploy.job import run_job  # noqa: PLC0415 - keeps 'plantain --help' quick
+
+    with Display() as display:
+        outcome = run_job(config, resume=resume, on_progress=display.update)
+    if as_json:
+        report = {
+            "out": redact(config.output.out),
+            "wall_s": round(outcome.wall_s, 3),
+            "streams": [summary(stream) for stream in outcome.streams],
+        }
+        sys.stdout.write(json.dumps(report) + "\n")
+    else:
+        frames = sum(stream.account.results for stream in outcome.streams)
+        out.print(
+            f"{frames} frames of {len(outcome.streams)} streams answered in {outcome.wall_s:.1f} s; "
+            f"results in {redact(config.output.out)}",
+            soft_wrap=True,
+        )
+    raise typer.Exit(outcome.exit_code)
+
+
+def _settings(config: Path | None) -> dict[str, Any]:
+    """The plain data of a YAML file, to be changed by options; empty without one."""
+    if config is None:
+        return {}
+    data = load(config).model_dump(mode="python", exclude_unset=True)
+    data["prompts"] = [str(prompt) for prompt in data.get("prompts", ())]
+    for stream in data["streams"]:
+        if "prompts" in stream:
+            stream["prompts"] = [str(prompt) for prompt in stream["prompts"]]
+    return data
+
+
+def _set(settings: dict[str, Any], section: str, key: str, value: Any) -> None:
+    if value is not None:
+        settings[section] = {**settings.get(section, {}), key: value}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
+            if not sys.stderr.isatty()
+            else structlog.dev.ConsoleRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (UsageError, SinkError) as error:
+        sys.stderr.write(f"{error}\n")
+        code = 2
+    except PlantainError as error:
+        sys.stderr.write(f"{error}\n")
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""A configured run from beginning to end: the few lines that the command line, the demo and Python users share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from operators.errors import SinkError, UsageError
+from operators.sinks.store import Store
+from pipeline.checkpoint import Checkpoints
+from pipeline.config import PipelineConfig
+from pipeline.engine import Engine
+from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from pipeline.runner import Outcome, run
+from pipeline.video import build_graph, run_of, starts_of
+
+
+def run_job(
+    config: PipelineConfig, *, resume: bool = True, on_progress: Callable[[Engine], None] | None = None
+) -> Outcome:
+    """Runs a configuration; killed at any moment and called again, it goes on where it was.
+
+    Args:
+        config: What to run.
+        resume: False to replace what an earlier run stored.
+        on_progress: Called now and then with the engine.
+
+    Raises:
+        UsageError: If the configuration cannot work, or the output folder holds something else.
+        PlantainError: If a worker cannot be made.
+    """
+    graph = build_graph(config)
+    try:
+        checkpoints = Checkpoints(Store(config.output.out))
+        checkpoints.begin(run_of(config), resume=resume)
+    except SinkError as error:
+        raise UsageError(str(error)) from error
+    starts = starts_of(config, checkpoints)
+    return run(graph, make_executor(config), starts, checkpoints=checkpoints, on_progress=on_progress)
+
+
+def make_executor(config: PipelineConfig) -> Executor:
+    """The executor that the configuration names; Ray is imported only for `ray`."""
+    match config.executor:
+        case "inline":
+            return InlineExecutor()
+        case "threads":
+            return ThreadExecutor()
+        case "ray":
+            from deploy.ray_executor import RayExecutor  # noqa: PLC0415 - half a second that only Ray users pay
+
+            return RayExecutor(config.ray.address)
