@@ -1,0 +1,22 @@
+"""Procedural street scenes with exact labels: training data, and what the synthetic source shows."""
+
+from operators.scenes.captions import referring
+from operators.scenes.frame import SceneFrame, SceneObject
+from operators.scenes.scene import Scene
+from operators.scenes.stamp import read_stamp, stamp
+from operators.scenes.vocabulary import CLASSES, GROUPS, SYNONYMS, THINGS, class_of, members_of
+
+__all__ = [
+    "CLASSES",
+    "GROUPS",
+    "SYNONYMS",
+    "THINGS",
+    "Scene",
+    "SceneFrame",
+    "SceneObject",
+    "class_of",
+    "members_of",
+    "read_stamp",
+    "referring",
+    "stamp",
+]

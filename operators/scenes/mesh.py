@@ -34,7 +34,13 @@ class Mesh:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def moved(self, offset: Sequence[float] = (0.0, 0.0, 0.0), *, yaw: float = 0.0, scale: float | Sequence[float] = 1.0) -> Mesh:
+    def moved(
+        self,
+        offset: Sequence[float] = (0.0, 0.0, 0.0),
+        *,
+        yaw: float = 0.0,
+        scale: float | Sequence[float] = 1.0,
+    ) -> Mesh:
         """This mesh scaled, then turned about z by `yaw` radians, then moved by `offset` metres."""
         factor = np.broadcast_to(np.asarray(scale, np.float32), (3,))
         turn = turn_z(yaw)
@@ -85,22 +91,41 @@ def flat(points: Floats, slot: int | NDArray[np.int16] = 0) -> Mesh:
     return Mesh(points, np.repeat(normal[:, None], 3, axis=1).astype(np.float32), slots)
 
 
-def quad(a: Sequence[float], b: Sequence[float], c: Sequence[float], d: Sequence[float], slot: int = 0) -> Mesh:
+def quad(
+    a: Sequence[float], b: Sequence[float], c: Sequence[float], d: Sequence[float], slot: int = 0
+) -> Mesh:
     """A flat four-cornered face."""
     return flat(np.array([[a, b, c], [a, c, d]], np.float32), slot)
 
 
 _CORNERS = np.array(
-    [[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], np.float32
+    [[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]],
+    np.float32,
 )
 _FACES = np.array(
-    [[4, 5, 6], [4, 6, 7], [0, 1, 5], [0, 5, 4], [1, 2, 6], [1, 6, 5], [2, 3, 7], [2, 7, 6], [3, 0, 4], [3, 4, 7]]
+    [
+        [4, 5, 6],
+        [4, 6, 7],
+        [0, 1, 5],
+        [0, 5, 4],
+        [1, 2, 6],
+        [1, 6, 5],
+        [2, 3, 7],
+        [2, 7, 6],
+        [3, 0, 4],
+        [3, 4, 7],
+    ]
     + [[1, 0, 3], [1, 3, 2]]
 )
 
 
 def box(
-    size: Sequence[float], centre: Sequence[float] = (0.0, 0.0, 0.0), slot: int = 0, *, taper: float = 1.0, top_slot: int | None = None
+    size: Sequence[float],
+    centre: Sequence[float] = (0.0, 0.0, 0.0),
+    slot: int = 0,
+    *,
+    taper: float = 1.0,
+    top_slot: int | None = None,
 ) -> Mesh:
     """A box; `taper` scales the top's sides, `top_slot` gives the top another material."""
     corners = _CORNERS * (np.asarray(size, np.float32) / 2)
@@ -175,7 +200,12 @@ def tube(
 
 
 def ellipsoid(
-    radii: Sequence[float], centre: Sequence[float] = (0.0, 0.0, 0.0), slot: int = 0, *, sides: int = 8, rings: int = 6
+    radii: Sequence[float],
+    centre: Sequence[float] = (0.0, 0.0, 0.0),
+    slot: int = 0,
+    *,
+    sides: int = 8,
+    rings: int = 6,
 ) -> Mesh:
     """An ellipsoid with smooth normals."""
     polar = np.linspace(0.0, np.pi, rings + 1)[:, None]

@@ -53,7 +53,11 @@ def person(variant: int, outfit: str, pose: str, phase: int, extra: str = "") ->
         parts.append(tube(root, knee, (0.085 * girth, 0.08 * girth, 0.06 * girth * wide), LOWER, sides=7))
         shin_slot = SKIN if bare else LOWER
         parts.append(tube(knee, foot, (0.062 * wide, 0.055 * wide, 0.042 * wide), shin_slot, sides=7))
-        parts.append(ellipsoid((0.13, 0.048, 0.045), (foot[0] + 0.05, foot[1], foot[2] - 0.005), SHOES, sides=7, rings=4))
+        parts.append(
+            ellipsoid(
+                (0.13, 0.048, 0.045), (foot[0] + 0.05, foot[1], foot[2] - 0.005), SHOES, sides=7, rings=4
+            )
+        )
     lean = 0.12 if pose == "walk" else 0.35 if pose == "ride" else 0.02
     neck = np.array([lean * 0.5, 0, waist + 0.56])
     parts.append(_torso(waist, neck, shoulder, girth))
@@ -80,23 +84,36 @@ def person(variant: int, outfit: str, pose: str, phase: int, extra: str = "") ->
     head = neck + np.array([0.03, 0, 0.17])
     parts.append(tube(neck - np.array([0, 0, 0.05]), head, (0.05, 0.05), SKIN, sides=6, capped=False))
     parts.append(ellipsoid((0.092, 0.078, 0.118), tuple(head), SKIN, sides=9, rings=7))
-    parts.append(ellipsoid((0.02, 0.015, 0.025), (head[0] + 0.095, 0, head[2] - 0.01), SKIN, sides=4, rings=3))
+    parts.append(
+        ellipsoid((0.02, 0.015, 0.025), (head[0] + 0.095, 0, head[2] - 0.01), SKIN, sides=4, rings=3)
+    )
     long_hair = variant % 2 == 1
     parts.append(ellipsoid((0.1, 0.09, 0.1), (head[0] - 0.022, 0, head[2] + 0.035), HAIR, sides=8, rings=5))
     if long_hair:
-        parts.append(ellipsoid((0.06, 0.09, 0.17), (head[0] - 0.055, 0, head[2] - 0.08), HAIR, sides=8, rings=5))
+        parts.append(
+            ellipsoid((0.06, 0.09, 0.17), (head[0] - 0.055, 0, head[2] - 0.08), HAIR, sides=8, rings=5)
+        )
     if extra == "hat":
         parts.append(tube(head + (0, 0, 0.06), head + (0, 0, 0.15), (0.115, 0.095), EXTRA, sides=9))
         parts.append(tube(head + (0.04, 0, 0.06), head + (0.04, 0, 0.07), (0.16, 0.16), EXTRA, sides=9))
     if extra == "backpack":
-        parts.append(ellipsoid((0.13, 0.16, 0.23), (neck[0] - 0.2, 0, neck[2] - 0.25), EXTRA, sides=8, rings=6))
+        parts.append(
+            ellipsoid((0.13, 0.16, 0.23), (neck[0] - 0.2, 0, neck[2] - 0.25), EXTRA, sides=8, rings=6)
+        )
     if outfit in ("skirt", "coat", "dress", "robe"):
         slot = LOWER if outfit == "skirt" else UPPER
         drop = {"skirt": 0.45, "coat": 0.42, "dress": 0.5, "robe": 0.86}[outfit]
         if pose in ("walk", "stand"):
             base = 0.17 * girth + (0.1 if pose == "walk" else 0.03)
             parts.append(
-                tube((0, 0, waist - drop), (0, 0, waist + 0.12), (base + 0.03, base, 0.14 * girth), slot, sides=10, flatness=0.95)
+                tube(
+                    (0, 0, waist - drop),
+                    (0, 0, waist + 0.12),
+                    (base + 0.03, base, 0.14 * girth),
+                    slot,
+                    sides=10,
+                    flatness=0.95,
+                )
             )
     return join(parts)
 
@@ -123,8 +140,18 @@ def animal(kind: str, variant: int, phase: int) -> Mesh:
     parts.append(ellipsoid((0.17, 0.085, 0.09), (head[0] + 0.07, 0, head[2]), SKIN, sides=7, rings=5))
     parts.append(ellipsoid((0.04, 0.04, 0.03), (head[0] + 0.23, 0, head[2]), SHOES, sides=5, rings=3))
     for side in (-1, 1):
-        parts.append(tube((head[0], side * 0.06, head[2] + 0.05), (head[0] - 0.02, side * 0.09, head[2] + 0.17), (0.04, 0.01), SKIN, sides=4))
-    parts.append(tube((-0.46, 0, 0.8), (-0.72, 0, 0.8 + rng.uniform(-0.3, 0.25)), (0.045, 0.02), SKIN, sides=5))
+        parts.append(
+            tube(
+                (head[0], side * 0.06, head[2] + 0.05),
+                (head[0] - 0.02, side * 0.09, head[2] + 0.17),
+                (0.04, 0.01),
+                SKIN,
+                sides=4,
+            )
+        )
+    parts.append(
+        tube((-0.46, 0, 0.8), (-0.72, 0, 0.8 + rng.uniform(-0.3, 0.25)), (0.045, 0.02), SKIN, sides=5)
+    )
     return join(parts).moved(scale=scale)
 
 

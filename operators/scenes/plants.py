@@ -27,7 +27,16 @@ def tree(kind: str, variant: int, detail: int = 2) -> Mesh:
     bend = rng.normal(0, 0.15, 2)
     top = np.array([bend[0], bend[1], tall * 0.75])
     radius = tall * rng.uniform(0.014, 0.024)
-    parts = [tube((0, 0, -0.1), top, (radius * 1.3, radius, radius * 0.8, radius * 0.3), TRUNK, sides=7, capped=False)]
+    parts = [
+        tube(
+            (0, 0, -0.1),
+            top,
+            (radius * 1.3, radius, radius * 0.8, radius * 0.3),
+            TRUNK,
+            sides=7,
+            capped=False,
+        )
+    ]
     wide = {"round": 0.3, "tall": 0.2, "spreading": 0.4, "bare": 0.28, "poplar": 0.09}[kind] * tall
     num_blobs = 14 if kind == "bare" else int(rng.integers(5, 9))
     blobs = []
@@ -42,14 +51,25 @@ def tree(kind: str, variant: int, detail: int = 2) -> Mesh:
         if kind == "bare":
             for _ in range(5):
                 tip = centre + rng.normal(0, wide * 0.3, 3)
-                parts.append(tube(start + (centre - start) * rng.uniform(0.4, 1), tip, (radius * 0.2, 0.008), TRUNK, sides=3, capped=False))
+                parts.append(
+                    tube(
+                        start + (centre - start) * rng.uniform(0.4, 1),
+                        tip,
+                        (radius * 0.2, 0.008),
+                        TRUNK,
+                        sides=3,
+                        capped=False,
+                    )
+                )
     if kind != "bare":
         if kind == "poplar":
             blobs = [(np.array([0, 0, z]), wide * 1.3) for z in np.linspace(stem + wide, tall - wide, 7)]
         per_blob = (18, 45, 90)[detail]
         leaf = wide * rng.uniform(0.13, 0.2) * (1.5, 1.2, 1.0)[detail]
         for centre, size in blobs:
-            parts.append(ellipsoid((size * 0.72, size * 0.72, size * 0.6), tuple(centre), CORE, sides=7, rings=5))
+            parts.append(
+                ellipsoid((size * 0.72, size * 0.72, size * 0.6), tuple(centre), CORE, sides=7, rings=5)
+            )
             parts.append(_leaves(centre, np.array([size, size, size * 0.82]), per_blob, leaf, rng))
     return join(parts)
 
@@ -76,7 +96,7 @@ def hedge(variant: int) -> Mesh:
     sides = []
     for side in (-1, 1):
         rough = rng.normal(0, 0.05, grid_x.shape)
-        points = np.stack([grid_x, side * (0.35 + rough), grid_z], -1)[:: -side]
+        points = np.stack([grid_x, side * (0.35 + rough), grid_z], -1)[::-side]
         sides.append(surface(points.astype(np.float32), LEAF))
     return join([*sides, box((4.0, 0.66, tall), (0, 0, tall / 2), LEAF)])
 
@@ -115,7 +135,9 @@ def _pine(tall: float, rng: np.random.Generator, detail: int) -> Mesh:
     normal = out + np.array([0, 0, 0.6]) + rng.normal(0, 0.15, (count, 3))
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     cards = Mesh(
-        points.astype(np.float32), np.repeat(normal[:, None], 3, 1).astype(np.float32), np.full(count, LEAF, np.int16)
+        points.astype(np.float32),
+        np.repeat(normal[:, None], 3, 1).astype(np.float32),
+        np.full(count, LEAF, np.int16),
     )
     return join([*parts, cards])
 
@@ -133,5 +155,20 @@ def _palm(tall: float, rng: np.random.Generator) -> Mesh:
         spine = top + out * along * tall * 0.28 + droop * tall * 0.22
         half = across * (0.05 + 0.4 * np.sin(np.pi * np.minimum(along + 0.1, 1)))
         fold = np.array([0, 0, -0.15]) * np.sin(np.pi * along)
-        parts.append(surface(np.stack([spine - half + fold, spine, spine + half + fold], 1).astype(np.float32), LEAF))
+        parts.append(
+            surface(np.stack([spine - half + fold, spine, spine + half + fold], 1).astype(np.float32), LEAF)
+        )
     return join(parts)
+
+
+@lru_cache(maxsize=16)
+def clump(variant: int) -> Mesh:
+    """Trees far away: overlapping blobs over 40 m, about 9 m high, all in slot 0."""
+    rng = np.random.default_rng((34, variant))
+    blobs = []
+    for x in np.linspace(-19, 19, 7):
+        size = rng.uniform(3.5, 6.0)
+        blobs.append(
+            ellipsoid((size, size * 0.8, rng.uniform(4, 9)), (x, rng.normal(0, 1), 1.0), 0, sides=8, rings=6)
+        )
+    return join(blobs)

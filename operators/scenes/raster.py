@@ -14,7 +14,7 @@ NEAR_M = 0.15
 """Nothing nearer to the camera is drawn, metres."""
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def rasterise(
     points: NDArray[np.float32],
     eye: NDArray[np.float32],
@@ -78,7 +78,7 @@ def rasterise(
             _fill(screen, 0, k, k + 1, t, inverse_depth, index)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def rasterise_from_light(
     points: NDArray[np.float32],
     centre: NDArray[np.float32],
@@ -109,7 +109,7 @@ def rasterise_from_light(
         _fill_height(s, height_map)
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", inline="always")
 def _fill(
     s: NDArray[np.float64],
     i: int,
@@ -150,7 +150,7 @@ def _fill(
             b += bx
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", inline="always")
 def _fill_height(s: NDArray[np.float64], height_map: NDArray[np.float32]) -> None:
     """Fill one triangle of the light's map, keeping the largest third coordinate."""
     size = height_map.shape[0]

@@ -33,9 +33,19 @@ def car(shape: str, variant: int) -> Mesh:
     width = rng.uniform(1.68, 1.95)
     tall = {"suv": (1.62, 1.85), "minivan": (1.65, 1.85), "pickup": (1.7, 1.9), "coupe": (1.25, 1.38)}
     height = rng.uniform(*tall.get(shape, (1.42, 1.56)))
-    windscreen, roof, roof_end, window_end, nose, cowl, boot = np.asarray(CAR_SHAPES[shape]) + rng.uniform(-0.02, 0.02, 7)
+    windscreen, roof, roof_end, window_end, nose, cowl, boot = np.asarray(CAR_SHAPES[shape]) + rng.uniform(
+        -0.02, 0.02, 7
+    )
     clear = rng.uniform(0.16, 0.24) + (0.06 if shape in ("suv", "pickup") else 0.0)
-    return _car_body(length, width, height, clear, (windscreen, roof, roof_end, min(window_end, 0.985)), (nose, cowl, boot), rng)
+    return _car_body(
+        length,
+        width,
+        height,
+        clear,
+        (windscreen, roof, roof_end, min(window_end, 0.985)),
+        (nose, cowl, boot),
+        rng,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -45,7 +55,9 @@ def van(variant: int) -> Mesh:
     length, width, height = rng.uniform(4.8, 6.2), rng.uniform(1.9, 2.1), rng.uniform(1.95, 2.7)
     stations = (rng.uniform(0.08, 0.16), rng.uniform(0.22, 0.3), 0.975, 0.985)
     glazed = rng.uniform() < 0.4
-    return _car_body(length, width, height, 0.2, stations, (0.38, 0.5, 0.52), rng, glazed_to=1.0 if glazed else 0.42)
+    return _car_body(
+        length, width, height, 0.2, stations, (0.38, 0.5, 0.52), rng, glazed_to=1.0 if glazed else 0.42
+    )
 
 
 @lru_cache(maxsize=64)
@@ -66,7 +78,13 @@ def bus(variant: int) -> Mesh:
     for x in (length * 0.28 - 0.3, -length * 0.05):
         parts.append(box((1.15, 0.035, top - 0.45), (x, -width / 2, 0.45 + (top - 0.45) / 2), GLASS))
     parts.append(box((0.03, width * 0.92, top - 0.85), (length / 2, 0, 0.85 + (top - 0.85) / 2), GLASS))
-    parts.append(box((0.04, width * 0.6, 0.26), (length / 2, 0, height - 0.2), HEADLAMP if rng.uniform() < 0.3 else DARK))
+    parts.append(
+        box(
+            (0.04, width * 0.6, 0.26),
+            (length / 2, 0, height - 0.2),
+            HEADLAMP if rng.uniform() < 0.3 else DARK,
+        )
+    )
     parts.append(box((0.03, width * 0.8, tall * 0.7), (-length / 2, 0, middle + 0.1), GLASS))
     parts.append(box((length * 0.3, width * 0.7, 0.2), (-length * 0.2, 0, height + 0.1), PAINT))
     parts.append(box((length * 0.98, width * 0.96, 0.25), (0, 0, 0.35), DARK))
@@ -82,7 +100,12 @@ def truck(variant: int) -> Mesh:
     length, width, height = rng.uniform(6.0, 11.0), rng.uniform(2.2, 2.5), rng.uniform(2.8, 3.7)
     cab, front = rng.uniform(1.6, 2.1), length / 2
     cab_height = min(rng.uniform(2.2, 2.9), height)
-    body = box((cab, width * 0.97, cab_height - 0.5), (front - cab / 2, 0, 0.5 + (cab_height - 0.5) / 2), PAINT, taper=0.95)
+    body = box(
+        (cab, width * 0.97, cab_height - 0.5),
+        (front - cab / 2, 0, 0.5 + (cab_height - 0.5) / 2),
+        PAINT,
+        taper=0.95,
+    )
     parts = [body, box((length * 0.97, width * 0.5, 0.25), (0, 0, 0.75), DARK)]
     window = (cab_height * 0.3, cab_height * 0.74)
     parts.append(box((0.1, width * 0.85, window[0]), (front - 0.03, 0, window[1]), GLASS))
@@ -110,13 +133,22 @@ def bicycle(variant: int) -> Mesh:
     radius, base = rng.uniform(0.31, 0.36), rng.uniform(0.5, 0.55)
     parts = []
     for x in (-base, base):
-        parts += [_ring(radius, 0.028, (x, 0, radius), TYRE), tube((x, -0.04, radius), (x, 0.04, radius), (0.05,) * 2, RIM)]
+        parts += [
+            _ring(radius, 0.028, (x, 0, radius), TYRE),
+            tube((x, -0.04, radius), (x, 0.04, radius), (0.05,) * 2, RIM),
+        ]
         for angle in np.arange(6) * np.pi / 6:
             offset = radius * np.array([np.cos(angle), 0, np.sin(angle)])
             hub = np.array([x, 0, radius])
             parts.append(tube(hub - offset, hub + offset, (0.006, 0.006), RIM, sides=3, capped=False))
     crank, seat, head = (-0.05, 0, radius - 0.03), (-0.2, 0, 0.85), (base - 0.15, 0, 0.85)
-    bars = [(crank, seat), (crank, head), (seat, head), (crank, (-base, 0, radius)), (seat, (-base, 0, radius))]
+    bars = [
+        (crank, seat),
+        (crank, head),
+        (seat, head),
+        (crank, (-base, 0, radius)),
+        (seat, (-base, 0, radius)),
+    ]
     bars += [(head, (base, 0, radius)), (head, (base - 0.2, 0, 1.02))]
     parts += [tube(a, b, (0.022, 0.022), PAINT, sides=6) for a, b in bars]
     parts.append(tube((base - 0.2, -0.28, 1.03), (base - 0.2, 0.28, 1.03), (0.018, 0.018), DARK, sides=5))
@@ -131,12 +163,17 @@ def motorcycle(variant: int) -> Mesh:
     radius, base = rng.uniform(0.24, 0.32), rng.uniform(0.62, 0.72)
     parts = []
     for x in (-base, base):
-        parts += [_ring(radius, 0.07, (x, 0, radius), TYRE), tube((x, -0.05, radius), (x, 0.05, radius), (radius * 0.6,) * 2, RIM)]
+        parts += [
+            _ring(radius, 0.07, (x, 0, radius), TYRE),
+            tube((x, -0.05, radius), (x, 0.05, radius), (radius * 0.6,) * 2, RIM),
+        ]
     parts.append(ellipsoid((0.34, 0.17, 0.2), (0.12, 0, 0.8), PAINT))
     parts.append(ellipsoid((0.36, 0.16, 0.1), (-0.42, 0, 0.82), DARK))
     parts.append(ellipsoid((0.26, 0.13, 0.16), (-0.75, 0, 0.8), PAINT))
     parts.append(box((0.5, 0.26, 0.4), (0.0, 0, 0.45), DARK, taper=0.8))
-    parts += [tube((base, y, radius), (base - 0.28, y, 1.02), (0.03, 0.03), RIM, sides=6) for y in (-0.09, 0.09)]
+    parts += [
+        tube((base, y, radius), (base - 0.28, y, 1.02), (0.03, 0.03), RIM, sides=6) for y in (-0.09, 0.09)
+    ]
     parts.append(tube((base - 0.32, -0.38, 1.05), (base - 0.32, 0.38, 1.05), (0.02, 0.02), DARK, sides=6))
     parts.append(ellipsoid((0.1, 0.1, 0.11), (base - 0.14, 0, 0.92), HEADLAMP))
     if rng.uniform() < 0.5:
@@ -165,8 +202,14 @@ def _car_body(
     marks += [(roof_end, 1), (window_end, 0), ((window_end + 0.99) / 2, 0), (0.985, 0), (1.0, 0)]
     along = np.array([mark for mark, _ in marks])
     has_roof = np.array([flag for _, flag in marks], bool)
-    belt = np.interp(along, [0, 0.02, 0.06, windscreen, window_end, 0.98, 1], [nose * 0.8, nose * 0.93, nose, cowl, boot, boot * 0.97, boot * 0.88])
-    crown = np.interp(along, [roof, (roof + roof_end) / 2, roof_end], [height * 0.975, height, height * 0.975])
+    belt = np.interp(
+        along,
+        [0, 0.02, 0.06, windscreen, window_end, 0.98, 1],
+        [nose * 0.8, nose * 0.93, nose, cowl, boot, boot * 0.97, boot * 0.88],
+    )
+    crown = np.interp(
+        along, [roof, (roof + roof_end) / 2, roof_end], [height * 0.975, height, height * 0.975]
+    )
     top = np.where(has_roof, crown, belt + 0.035)
     plump = np.interp(along, [0, 0.02, 0.12, 0.5, 0.9, 0.98, 1], [0.80, 0.88, 0.97, 1.0, 0.98, 0.92, 0.86])
     half = width / 2 * plump
@@ -193,8 +236,20 @@ def _car_body(
     parts += _wheels((length * 0.31, -length * 0.3), width, radius)
     parts += _lamps(length, width * 0.92, nose * 0.78, rng.uniform(0.1, 0.16))
     for side in (-1, 1):
-        parts.append(ellipsoid((0.08, 0.1, 0.07), ((0.5 - windscreen - 0.06) * length, side * (width / 2 + 0.08), cowl + 0.05), PAINT))
-        parts.append(box((length * 0.36, 0.02, 0.03), (-length * 0.06, side * (width / 2 - 0.004), middle.mean() + 0.1), DARK if rng.uniform() < 0.5 else PAINT))
+        parts.append(
+            ellipsoid(
+                (0.08, 0.1, 0.07),
+                ((0.5 - windscreen - 0.06) * length, side * (width / 2 + 0.08), cowl + 0.05),
+                PAINT,
+            )
+        )
+        parts.append(
+            box(
+                (length * 0.36, 0.02, 0.03),
+                (-length * 0.06, side * (width / 2 - 0.004), middle.mean() + 0.1),
+                DARK if rng.uniform() < 0.5 else PAINT,
+            )
+        )
     parts.append(box((0.05, width * 0.55, nose * 0.18), (length / 2, 0, nose * 0.62), DARK))
     parts.append(box((0.07, width * 0.8, 0.1), (length / 2 - 0.02, 0, clear + 0.12), DARK))
     for end in (-1, 1):
@@ -228,8 +283,20 @@ def _wheels(positions: tuple[float, ...], width: float, radius: float) -> list[M
             outer = side * (width / 2 + 0.012)
             inner = side * (width / 2 - 0.22)
             parts.append(tube((x, inner, radius), (x, outer, radius), (radius, radius), TYRE, sides=14))
-            parts.append(tube((x, inner, radius), (x, outer + side * 0.008, radius), (radius * 0.62,) * 2, RIM, sides=10))
-            parts.append(tube((x, inner, radius * 1.08), (x, side * (width / 2 + 0.003), radius * 1.08), (radius * 1.17,) * 2, DARK, sides=14))
+            parts.append(
+                tube(
+                    (x, inner, radius), (x, outer + side * 0.008, radius), (radius * 0.62,) * 2, RIM, sides=10
+                )
+            )
+            parts.append(
+                tube(
+                    (x, inner, radius * 1.08),
+                    (x, side * (width / 2 + 0.003), radius * 1.08),
+                    (radius * 1.17,) * 2,
+                    DARK,
+                    sides=14,
+                )
+            )
     return parts
 
 
@@ -238,7 +305,11 @@ def _lamps(length: float, width: float, z: float, tall: float) -> list[Mesh]:
     parts = []
     for side in (-1, 1):
         parts.append(box((0.16, width * 0.18, tall), (length / 2 - 0.06, side * width * 0.37, z), HEADLAMP))
-        parts.append(box((0.12, width * 0.13, tall * 1.3), (-length / 2 + 0.05, side * width * 0.4, z + 0.12), TAILLAMP))
+        parts.append(
+            box(
+                (0.12, width * 0.13, tall * 1.3), (-length / 2 + 0.05, side * width * 0.4, z + 0.12), TAILLAMP
+            )
+        )
     return parts
 
 
@@ -247,5 +318,7 @@ def _ring(radius: float, thickness: float, centre: tuple[float, float, float], s
     around = np.linspace(0, 2 * np.pi, 17)[:, None]
     inside = np.linspace(0, 2 * np.pi, 6)[None]
     reach = radius - thickness + thickness * np.cos(inside)
-    grid = np.stack([reach * np.cos(around), thickness * np.sin(inside) + 0 * around, reach * np.sin(around)], -1)
+    grid = np.stack(
+        [reach * np.cos(around), thickness * np.sin(inside) + 0 * around, reach * np.sin(around)], -1
+    )
     return surface((grid + np.asarray(centre)).astype(np.float32), slot, closed=True)

@@ -1,0 +1,441 @@
+"""Things with their materials: one function for each kind, which picks a shape, colours it and places it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from operators.scenes import buildings, furniture, people, plants, vehicles
+from operators.scenes.materials import Kind
+from operators.scenes.world import Facts, World
+
+CAR_COLOURS = ("white", "black", "grey", "red", "blue", "green", "yellow", "orange", "brown", "beige")
+_CAR_SHARES = (0.2, 0.16, 0.24, 0.12, 0.11, 0.05, 0.04, 0.03, 0.03, 0.02)
+CLOTH_COLOURS = (*CAR_COLOURS, "pink", "purple")
+SKINS = ((236, 196, 170), (224, 172, 138), (198, 140, 104), (152, 100, 70), (104, 66, 46), (70, 44, 32))
+HAIRS = ((28, 22, 18), (60, 40, 26), (104, 72, 42), (180, 140, 84), (150, 148, 146), (120, 50, 26))
+
+
+def pick(world: World, options: Sequence[str], heldout: Sequence[str]) -> str:
+    """One of the families that the world's split may use; half of the held-out split's picks are held-out families."""
+    if world.split == "train":
+        options = [each for each in options if each not in heldout]
+    elif world.rng.uniform() < 0.5:
+        options = list(heldout)
+    return str(options[int(world.rng.integers(len(options)))])
+
+
+def add_vehicle(
+    world: World,
+    label: str,
+    x: float,
+    y: float,
+    yaw: float,
+    speed_mps: float = 0.0,
+    ground: float = 0.0,
+    is_dark: bool = False,
+) -> int:
+    """A car, van, truck, bus, motorcycle or bicycle with its wheels on `ground`; riders come with two-wheelers that move."""
+    rng, mats = world.rng, world.materials
+    colour = str(rng.choice(CAR_COLOURS, p=_CAR_SHARES))
+    variant, kind = int(rng.integers(12)), label
+    if label == "car":
+        kind = pick(world, tuple(vehicles.CAR_SHAPES), vehicles.HELDOUT_CARS)
+        mesh = vehicles.car(kind, variant)
+    else:
+        mesh = getattr(vehicles, label)(variant)
+    if label == "car" and rng.uniform() < 0.06:
+        kind, colour = "taxi", str(rng.choice(["yellow", "black", "white"]))
+    other = mats.named(str(rng.choice(["white", "grey", "blue", "red", "green", "black"])))
+    if label in ("truck", "bus") and rng.uniform() < 0.5:
+        other = mats.named(colour)
+    on = is_dark and speed_mps != 0.0
+    paint = mats.add(Kind.PAINT, mats.named(colour), gloss=rng.uniform(0.35, 0.85))
+    tone = rng.uniform(8, 50)
+    table = [
+        paint,
+        mats.add(Kind.GLASS, (tone, tone * 1.05, tone * 1.1), gloss=rng.uniform(0.75, 1.0)),
+        mats.add(Kind.PLAIN, (24, 24, 25), rough=0.15),
+        mats.add(Kind.PLAIN, tuple(rng.uniform(60, 190) * np.ones(3)), gloss=0.3),
+        mats.add(Kind.PLAIN, (22, 22, 24), gloss=0.08),
+        mats.add(Kind.LAMP, (245, 245, 235), gloss=0.5, emission=9.0 if on else 0.0),
+        mats.add(Kind.LAMP, (170, 16, 18), gloss=0.4, emission=2.5 if on else 0.0),
+        mats.add(Kind.PLAIN, (235, 232, 220) if rng.uniform() < 0.7 else (240, 200, 50)),
+        mats.add(
+            Kind.LETTERS if rng.uniform() < 0.3 else Kind.PAINT,
+            other,
+            mats.named(colour),
+            scale=0.8,
+            gloss=0.2,
+        ),
+    ]
+    length = float(np.ptp(mesh.points[..., 0]))
+    number = world.place(
+        mesh,
+        table,
+        (x, y, ground),
+        yaw=yaw,
+        label=label,
+        speed_mps=speed_mps,
+        facts=Facts(label, colour, length, kind=kind),
+    )
+    if on:
+        world.headlights.append(len(world.owners) - 1)
+    if label in ("motorcycle", "bicycle") and (speed_mps or rng.uniform() < 0.15):
+        lift = 0.0 if label == "bicycle" else -0.06
+        seat = np.array([np.cos(yaw), np.sin(yaw)]) * -0.25
+        add_person(world, x + seat[0], y + seat[1], yaw, speed_mps, ground + lift, pose="ride")
+    return number
+
+
+def add_person(
+    world: World,
+    x: float,
+    y: float,
+    yaw: float,
+    speed_mps: float = 0.0,
+    ground: float = 0.0,
+    pose: str = "stand",
+) -> int:
+    """A person with feet on `ground`; walks when `speed_mps` is not 0."""
+    rng, mats = world.rng, world.materials
+    variant = int(rng.integers(16))
+    outfit = pick(world, people.OUTFITS, people.HELDOUT_OUTFITS)
+    extra = str(rng.choice(["", "backpack", "bag", "umbrella", "hat"], p=[0.5, 0.17, 0.14, 0.09, 0.1]))
+    if pose == "ride":
+        extra = "backpack" if extra == "backpack" else ""
+    upper, lower, held = (str(rng.choice(CLOTH_COLOURS)) for _ in range(3))
+    if rng.uniform() < 0.6:
+        lower = str(rng.choice(["black", "blue", "grey", "brown", "beige"]))
+    if outfit in ("coat", "dress", "robe") and rng.uniform() < 0.7:
+        lower = "black"
+    pattern = float(rng.choice([0, 0, 0, 1, 2, 3]))
+    mixed = mats.named(upper) * 0.7 if pattern else None
+    table = [
+        mats.add(Kind.PLAIN, SKINS[rng.integers(6)], rough=0.05),
+        mats.add(Kind.PLAIN, HAIRS[rng.integers(6)], rough=0.3, scale=0.1),
+        mats.add(
+            Kind.CLOTH, mats.named(upper), mixed, scale=rng.uniform(0.04, 0.12), p=(pattern, 0, 0), rough=0.3
+        ),
+        mats.add(Kind.CLOTH, mats.named(lower), rough=0.3),
+        mats.add(Kind.PLAIN, mats.named(str(rng.choice(["black", "white", "brown", "grey", "red"])))),
+        mats.add(Kind.CLOTH, mats.named(held), rough=0.2),
+    ]
+    gait = "walk" if speed_mps and pose == "stand" else pose
+    phases = range(people.NUM_PHASES) if gait == "walk" else range(1)
+    meshes = [people.person(variant, outfit, gait, phase, extra) for phase in phases]
+    if gait != "walk" or not speed_mps:
+        meshes = meshes[:1]
+    height = float(np.clip(rng.normal(1.71, 0.09), 1.45, 2.0))
+    kind = "woman" if variant % 2 else "man"
+    if rng.uniform() < 0.1 and pose == "stand":
+        height, kind = float(rng.uniform(0.95, 1.4)), "child"
+    scale = height / 1.72
+    wide = scale * rng.uniform(0.92, 1.12)
+    if outfit in ("skirt", "dress"):
+        kind = "child" if kind == "child" else "woman"
+    carries = {
+        "umbrella": f"{held} umbrella",
+        "backpack": f"{held} backpack",
+        "bag": f"{held} bag",
+        "hat": f"{held} hat",
+    }.get(extra, "")
+    return world.place(
+        meshes,
+        table,
+        (x, y, ground),
+        yaw=yaw,
+        scale=(wide, wide, scale),
+        label="person",
+        speed_mps=speed_mps,
+        cycle_m=1.45 * scale,
+        facts=Facts("person", upper, height, upper=upper, lower=lower, kind=kind, carries=carries),
+    )
+
+
+def add_animal(
+    world: World, x: float, y: float, yaw: float, speed_mps: float = 0.0, ground: float = 0.0
+) -> int:
+    """A dog, sometimes a horse or a sheep."""
+    rng, mats = world.rng, world.materials
+    kind = str(rng.choice(["dog", "horse", "sheep"], p=[0.85, 0.08, 0.07]))
+    colour = str(rng.choice(["black", "brown", "white", "grey", "beige"]))
+    table = [mats.add(Kind.PLAIN, mats.named(colour), rough=0.3, scale=0.2)] * 4 + [
+        mats.add(Kind.PLAIN, (30, 26, 24))
+    ] * 2
+    meshes = [
+        people.animal(kind, int(rng.integers(6)), phase)
+        for phase in range(people.NUM_PHASES if speed_mps else 1)
+    ]
+    return world.place(
+        meshes,
+        table,
+        (x, y, ground),
+        yaw=yaw,
+        label="animal",
+        speed_mps=speed_mps,
+        cycle_m=0.9,
+        facts=Facts("animal", colour, kind=kind),
+    )
+
+
+def add_tree(
+    world: World, x: float, y: float, distance_m: float, ground: float = 0.0, small: bool = False
+) -> None:
+    """A tree or, if `small`, a bush; farther ones have fewer leaves."""
+    rng, mats = world.rng, world.materials
+    detail = 2 if distance_m < 25 else 1 if distance_m < 60 else 0
+    green = np.array([rng.uniform(40, 105), rng.uniform(70, 130), rng.uniform(20, 60)]) * rng.uniform(
+        0.6, 1.05
+    )
+    if rng.uniform() < 0.14:
+        green = np.array([rng.uniform(130, 190), rng.uniform(80, 140), rng.uniform(20, 60)])
+    table = [
+        mats.add(
+            Kind.BARK, np.array([90, 76, 62]) * rng.uniform(0.5, 1.4), np.array([50, 42, 36]), rough=0.3
+        ),
+        mats.add(Kind.LEAF, green, green * rng.uniform(0.5, 0.8)),
+        mats.add(Kind.LEAF, green * 0.5, green * 0.3),
+    ]
+    if small:
+        mesh = plants.bush(int(rng.integers(10)))
+        world.place(
+            mesh,
+            table,
+            (x, y, ground),
+            yaw=rng.uniform(0, 6),
+            scale=rng.uniform(0.6, 1.6),
+            label="vegetation",
+        )
+        return
+    mesh = plants.tree(pick(world, plants.TREES, plants.HELDOUT_TREES), int(rng.integers(8)), detail)
+    scale = rng.uniform(0.65, 1.35)
+    world.place(
+        mesh,
+        table,
+        (x, y, ground),
+        yaw=rng.uniform(0, 6),
+        scale=(scale, scale, scale * rng.uniform(0.85, 1.2)),
+        label="vegetation",
+    )
+
+
+def add_building(
+    world: World,
+    x: float,
+    y: float,
+    yaw: float,
+    width: float,
+    deep: float,
+    storeys: int,
+    is_dark: bool = False,
+    kind: str | None = None,
+) -> None:
+    """A building whose front left corner is at (x, y), its front along `yaw`, facing right of it."""
+    rng, mats = world.rng, world.materials
+    kind = kind or pick(world, buildings.BUILDINGS, buildings.HELDOUT_BUILDINGS)
+    storey_m = float(rng.uniform(2.8, 3.9))
+    hue = rng.uniform(0, 1)
+    if hue < 0.35:
+        wall = np.array([1.0, 0.95, 0.88]) * rng.uniform(120, 240)
+    elif hue < 0.6:
+        wall = np.array([rng.uniform(110, 180), rng.uniform(60, 100), rng.uniform(45, 80)])
+    elif hue < 0.8:
+        wall = np.ones(3) * rng.uniform(60, 210) * rng.normal(1, 0.03, 3)
+    else:
+        wall = rng.uniform(70, 230, 3)
+    trim = wall * rng.uniform(0.6, 1.3) if rng.uniform() < 0.5 else np.ones(3) * rng.uniform(40, 240)
+    texture = int(rng.choice([0, 0, 1, 1, 2, 3]))
+    glassy = kind == "tower" and rng.uniform() < 0.6
+    share_u, share_v = (
+        (rng.uniform(0.8, 0.94), rng.uniform(0.7, 0.93))
+        if glassy
+        else (rng.uniform(0.25, 0.65), rng.uniform(0.35, 0.66))
+    )
+    cells = max(1, round(width / rng.uniform(1.6, 4.2)))
+    lit = rng.uniform(0.1, 0.55) if is_dark else 0.0
+    facade = mats.add(
+        Kind.FACADE, wall, np.clip(trim, 5, 250), scale=storey_m, p=(width / cells, share_u, share_v), emission=lit,
+        offset=rng.uniform(-0.4, 0.6), rough=texture + rng.uniform(0.1, 0.55),
+    )  # fmt: skip
+    shop_wall = wall if rng.uniform() < 0.5 else np.ones(3) * rng.uniform(30, 220)
+    shop = mats.add(
+        Kind.SHOP, shop_wall, rng.uniform(20, 230, 3), p=(rng.uniform(2.5, 5), rng.uniform(0.2, 0.9), rng.uniform(2.4, 3.1)),
+        emission=rng.uniform(0.2, 0.8) if is_dark else rng.uniform(0, 0.08), rough=texture + rng.uniform(0.1, 0.5),
+    )  # fmt: skip
+    roof_colour = (
+        np.array([150, 76, 56]) * rng.uniform(0.5, 1.2)
+        if rng.uniform() < 0.55
+        else np.ones(3) * rng.uniform(45, 130)
+    )
+    roof = mats.add(Kind.ROOF, roof_colour, roof_colour * 0.8, scale=rng.uniform(0.25, 0.5), rough=0.3)
+    board = mats.add(
+        Kind.LETTERS,
+        rng.uniform(10, 250, 3),
+        rng.uniform(10, 250, 3),
+        scale=0.35,
+        emission=rng.uniform(0.3, 1.2) if is_dark else 0.0,
+    )
+    table = [facade, shop, roof, mats.add(Kind.PLAIN, np.clip(trim, 5, 250), scale=2.0, rough=0.2), board]
+    mesh = buildings.building(kind, width, deep, storeys, storey_m, rng)
+    world.place(mesh, table, (x, y, 0.0), yaw=yaw, label="building")
+
+
+def add_lamp_post(world: World, x: float, y: float, yaw: float, is_dark: bool, ground: float = 0.0) -> None:
+    """A street lamp whose arm points to the left of `yaw`."""
+    rng, mats = world.rng, world.materials
+    warm = np.array([1.0, rng.uniform(0.6, 0.95), rng.uniform(0.3, 0.85)])
+    metal = mats.add(Kind.PLAIN, np.ones(3) * rng.uniform(25, 150) * rng.normal(1, 0.03, 3), gloss=0.1)
+    lamp = mats.add(Kind.LAMP, 250 * warm, emission=14.0 if is_dark else 0.0, gloss=0.2)
+    variant = int(rng.integers(9))
+    scale = rng.uniform(0.7, 1.3)
+    world.place(
+        furniture.lamp_post(variant), [metal, lamp], (x, y, ground), yaw=yaw, scale=scale, label="pole"
+    )
+    if is_dark:
+        reach = 0.0 if variant % 3 == 2 else 1.75 * scale
+        power = warm * rng.uniform(1.5, 4.0)
+        world.lamps.append(
+            (
+                x - np.sin(yaw) * reach,
+                y + np.cos(yaw) * reach,
+                ground + furniture.LAMP_HEIGHT_M * scale,
+                *power,
+                26.0,
+                0,
+                0,
+                -1,
+                0.0,
+            )
+        )
+
+
+def add_traffic_light(world: World, x: float, y: float, yaw: float, ground: float = 0.0) -> None:
+    """A traffic light facing along `yaw`."""
+    rng, mats = world.rng, world.materials
+    metal = mats.add(Kind.PLAIN, np.ones(3) * rng.uniform(20, 140))
+    case = mats.add(Kind.PLAIN, np.ones(3) * rng.uniform(12, 50) if rng.uniform() < 0.8 else (200, 160, 30))
+    variant, on = int(rng.integers(4)), int(rng.integers(3))
+    colours = ((255, 40, 30), (255, 180, 30), (60, 255, 130))
+    lamps = [
+        mats.add(Kind.LAMP, np.array(colours[k]) * (1 if k == on else 0.2), emission=5.0 if k == on else 0.0)
+        for k in range(3)
+    ]
+    world.place(furniture.traffic_light_pole(variant), [metal], (x, y, ground), yaw=yaw, label="pole")
+    name = ("red", "yellow", "green")[on]
+    table = [case, case, case, case, *lamps]
+    world.place(
+        furniture.traffic_light_head(variant),
+        table,
+        (x, y, ground),
+        yaw=yaw,
+        label="traffic light",
+        facts=Facts("traffic light", name),
+    )
+
+
+def add_sign(world: World, x: float, y: float, yaw: float, ground: float = 0.0) -> None:
+    """A traffic sign facing along `yaw`."""
+    rng, mats = world.rng, world.materials
+    schemes = (
+        ("white", "red"),
+        ("red", "white"),
+        ("blue", "white"),
+        ("yellow", "black"),
+        ("green", "white"),
+        ("white", "black"),
+    )
+    face, border = schemes[rng.integers(len(schemes))]
+    metal = mats.add(Kind.PLAIN, np.ones(3) * rng.uniform(80, 170))
+    table = [metal, metal, mats.add(Kind.PLAIN, mats.named(face)), mats.add(Kind.PLAIN, mats.named(border))]
+    world.place(furniture.sign_post(), table, (x, y, ground), yaw=yaw, label="pole")
+    plate = furniture.sign_plate(int(rng.integers(20)))
+    world.place(
+        plate,
+        table,
+        (x, y, ground),
+        yaw=yaw,
+        label="sign",
+        facts=Facts("sign", face if face != "white" else border),
+    )
+
+
+THING_KINDS = ("bin", "bench", "bollard", "cone", "hydrant", "cabinet", "planter", "stall")
+HELDOUT_THINGS = ("planter", "stall")
+
+
+def add_thing(
+    world: World, x: float, y: float, yaw: float, ground: float = 0.0, kind: str | None = None
+) -> None:
+    """Street furniture."""
+    rng, mats = world.rng, world.materials
+    kind = kind or pick(world, THING_KINDS, HELDOUT_THINGS)
+    fixed = {"cone": ("orange", "white"), "hydrant": (str(rng.choice(["red", "yellow"])), "grey")}
+    options = ["green", "grey", "black", "blue", "brown", "red", "yellow"]
+    colour, other = fixed.get(
+        kind, (str(rng.choice(options)), str(rng.choice(["black", "grey", "white", "green"])))
+    )
+    table = [
+        mats.add(Kind.PLAIN, mats.named(colour), rough=0.15, scale=0.5),
+        mats.add(Kind.PLAIN, (200, 200, 200)),
+    ]
+    table += [
+        table[0],
+        mats.add(
+            Kind.LEAF if kind == "planter" else Kind.PLAIN,
+            mats.named("green" if kind == "planter" else other),
+        ),
+    ]
+    world.place(
+        furniture.thing(kind, int(rng.integers(8))),
+        table,
+        (x, y, ground),
+        yaw=yaw,
+        label="object",
+        facts=Facts("object", colour, kind=kind),
+    )
+
+
+def add_fence(
+    world: World,
+    x: float,
+    y: float,
+    yaw: float,
+    length_m: float,
+    ground: float = 0.0,
+    variant: int | None = None,
+) -> None:
+    """A fence, guard rail or wall that starts at (x, y) and runs along `yaw`."""
+    rng, mats = world.rng, world.materials
+    colour = (
+        np.ones(3) * rng.uniform(50, 200)
+        if rng.uniform() < 0.6
+        else np.array([120, 90, 60]) * rng.uniform(0.6, 1.4)
+    )
+    material = mats.add(Kind.PLAIN, colour, rough=0.3, scale=1.5)
+    mesh = furniture.fence(int(rng.integers(12)) if variant is None else variant)
+    for piece in range(max(1, int(length_m / 4.0))):
+        along = piece * 4.0 + 2.0
+        world.place(
+            mesh,
+            [material],
+            (x + np.cos(yaw) * along, y + np.sin(yaw) * along, ground),
+            yaw=yaw,
+            label="wall",
+        )
+
+
+def add_far_trees(world: World, x: float, y: float, yaw: float) -> None:
+    """A clump of distant trees, about 40 m wide."""
+    rng, mats = world.rng, world.materials
+    green = np.array([rng.uniform(40, 90), rng.uniform(65, 110), rng.uniform(25, 60)])
+    material = mats.add(Kind.LEAF, green, green * 0.6)
+    world.place(
+        plants.clump(int(rng.integers(8))),
+        [material],
+        (x, y, -0.5),
+        yaw=yaw,
+        scale=(1, 1, rng.uniform(0.6, 1.5)),
+        label="vegetation",
+    )

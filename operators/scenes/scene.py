@@ -1,0 +1,164 @@
+"""A scene: one random place, and its picture with exact labels at any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.errors import UsageError
+from operators.scenes import layout
+from operators.scenes.camera import Sensor
+from operators.scenes.frame import SceneFrame, SceneObject
+from operators.scenes.light import ShadowMap, choose_light
+from operators.scenes.materials import Materials
+from operators.scenes.raster import rasterise
+from operators.scenes.shading import shade_frame
+from operators.scenes.world import World
+
+MIN_AREA_PX = 4
+"""Things with fewer visible pixels stay in the maps but are not listed as objects."""
+
+
+class Scene:
+    """A random street scene that does not change apart from what moves in it.
+
+    Args:
+        seed: Everything random follows from it and from `split`.
+        split: "heldout" has other seeds and also families of shape, texture and layout that "train" never shows.
+        assets: Folder of meshes to use beside the procedural families, None for those alone.
+        size_hw: Height and width of the pictures.
+
+    Raises:
+        UsageError: If the split is unknown or the size is too small to draw.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        split: Literal["train", "heldout"] = "train",
+        assets: Path | None = None,
+        size_hw: tuple[int, int] = (224, 384),
+    ) -> None:
+        if split not in ("train", "heldout"):
+            raise UsageError(f"split '{split}' is unknown: use train or heldout")
+        if min(size_hw) < 16:
+            raise UsageError(
+                f"scenes of {size_hw[0]} x {size_hw[1]} pixels are too small: use at least 16 x 16"
+            )
+        self.seed, self.split, self.size_hw = seed, split, size_hw
+        rng = np.random.default_rng((seed, 1 if split == "train" else 2))
+        self._light = choose_light(rng)
+        self._world = World(rng, split, Materials(rng))
+        self._camera = layout.fill(self._world, self._light)
+        self._sensor = Sensor.random(
+            rng, is_dark=self._light.is_dark, rain=self._light.rain, moves=self._camera.speed_mps > 0
+        )
+        world = self._world
+        self._still = world.static_geometry()
+        self._table = world.materials.table()
+        self._owners = np.asarray(world.owners, np.float32)
+        self._owner_class = np.asarray(world.classes, np.uint8)
+        self._owner_instance = np.asarray(world.instances, np.uint16)
+        self._decals = np.asarray(world.decals, np.float32).reshape(-1, 12)
+        self._shadows = ShadowMap.of(
+            self._still.points, self._camera.eye(0.0), self._camera.view()[2], self._light.vector[:3]
+        )
+
+    def render(self, time_s: float = 0.0) -> SceneFrame:
+        """The picture and its labels at a time.
+
+        Args:
+            time_s: Seconds; the same time always gives the same frame.
+        """
+        height, width = self.size_hw
+        eye, view = self._camera.eye(time_s), self._camera.view()
+        owners = self._owners.copy()
+        moving = self._world.moving_geometry(time_s, owners)
+        points = np.concatenate([self._still.points, moving.points])
+        normals = np.concatenate([self._still.normals, moving.normals])
+        material = np.concatenate([self._still.material, moving.material])
+        owner = np.concatenate([self._still.owner, moving.owner])
+        inverse_depth = np.zeros((2 * height, 2 * width), np.float32)
+        index = np.full((2 * height, 2 * width), -1, np.int32)
+        focal = 2.0 * self._camera.focal(width)
+        rasterise(points, eye, view, focal, inverse_depth, index)
+        radiance = np.empty((height, width, 3), np.float32)
+        depth_m = np.empty((height, width), np.float32)
+        normal = np.empty((height, width, 3), np.float32)
+        class_map = np.empty((height, width), np.uint8)
+        instance_map = np.empty((height, width), np.uint16)
+        shade_frame(
+            inverse_depth, index, points, normals, material, owner, owners, self._owner_class, self._owner_instance,
+            self._table, self._decals, eye, view, focal, self._light.vector, self._shadows.with_moving(moving.points),
+            self._shadows.centre, self._shadows.axes, self._lamps(owners, eye), radiance, depth_m, normal, class_map,
+            instance_map,
+        )  # fmt: skip
+        image = self._sensor.picture(radiance, time_s)
+        objects = self._visible(depth_m, instance_map)
+        return SceneFrame(image, depth_m, normal, class_map, instance_map, objects)
+
+    def _lamps(self, owners: NDArray[np.float32], eye: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(L, 11) the nearest street lamps and head lamps: place, power, reach, direction, cosine of the cone."""
+        rows = list(self._world.lamps)
+        for which in self._world.headlights:
+            x, y, z, cos, sin = (float(value) for value in owners[which, :5])
+            rows.append((x + 2.2 * cos, y + 2.2 * sin, z + 0.75, 3.0, 2.8, 2.4, 30.0, cos, sin, -0.12, 0.75))
+        lamps = np.asarray(rows, np.float32).reshape(-1, 11)
+        near = np.argsort(np.hypot(lamps[:, 0] - eye[0] - 12, lamps[:, 1] - eye[1]), kind="stable")[:14]
+        return np.ascontiguousarray(lamps[near])
+
+    def _visible(
+        self, depth_m: NDArray[np.float32], instance_map: NDArray[np.uint16]
+    ) -> tuple[SceneObject, ...]:
+        """The things that can be seen."""
+        flat = instance_map.reshape(-1)
+        where = np.flatnonzero(flat)
+        if not len(where):
+            return ()
+        where = where[np.argsort(flat[where], kind="stable")]
+        numbers, starts = np.unique(flat[where], return_index=True)
+        width = instance_map.shape[1]
+        found = []
+        for number, pixels in zip(numbers, np.split(where, starts[1:]), strict=True):
+            if len(pixels) < MIN_AREA_PX:
+                continue
+            rows, columns = pixels // width, pixels % width
+            facts = self._world.facts[int(number)]
+            found.append(
+                SceneObject(
+                    instance_id=int(number),
+                    label=facts.label,
+                    colour=facts.colour,
+                    size="large" if facts.length_m > LARGE_M.get(facts.label, 1e9) else "small",
+                    box_xyxy=(
+                        int(columns.min()),
+                        int(rows.min()),
+                        int(columns.max()) + 1,
+                        int(rows.max()) + 1,
+                    ),
+                    area_px=len(pixels),
+                    depth_m=float(np.median(depth_m.reshape(-1)[pixels])),
+                    moving=facts.moving,
+                    upper=facts.upper,
+                    lower=facts.lower,
+                    kind=facts.kind or facts.label,
+                    carries=facts.carries,
+                )
+            )
+        return tuple(found)
+
+
+LARGE_M = {
+    "car": 4.6,
+    "van": 5.5,
+    "truck": 8.5,
+    "bus": 11.0,
+    "person": 1.45,
+    "motorcycle": 2.0,
+    "bicycle": 1.75,
+}
+"""Things of a class longer (persons: taller) than this are large."""

@@ -1,0 +1,172 @@
+"""A world being filled: meshes with materials at places, some of them moving, and what is known about each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.scenes.materials import Materials
+from operators.scenes.mesh import Floats, Mesh, turn_z
+from operators.scenes.vocabulary import CLASS_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What captions say about a thing; `length_m` decides which one is the largest of a class."""
+
+    label: str
+    colour: str = ""
+    length_m: float = 1.0
+    moving: bool = False
+    upper: str = ""
+    lower: str = ""
+    kind: str = ""
+    carries: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Triangles ready to be drawn: corners and normals (T, 3, 3), material and owner (T,)."""
+
+    points: Floats
+    normals: Floats
+    material: NDArray[np.int32]
+    owner: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.material)
+
+
+@dataclass(slots=True)
+class Actor:
+    """Something that moves: `poses` repeat every `cycle_m` metres of its way."""
+
+    poses: tuple[Mesh, ...]
+    materials: NDArray[np.int32]
+    owner: int
+    at: Floats
+    yaw: float
+    scale: Floats
+    speed_mps: float
+    cycle_m: float
+    start: float
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that a layout puts in place; `place` is the only way in."""
+
+    rng: np.random.Generator
+    split: str
+    materials: Materials
+    statics: list[Geometry] = field(default_factory=list)
+    actors: list[Actor] = field(default_factory=list)
+    owners: list[tuple[float, ...]] = field(default_factory=list)
+    classes: list[int] = field(default_factory=list)
+    instances: list[int] = field(default_factory=list)
+    facts: dict[int, Facts] = field(default_factory=dict)
+    decals: list[tuple[float, ...]] = field(default_factory=list)
+    lamps: list[tuple[float, ...]] = field(default_factory=list)
+    headlights: list[int] = field(default_factory=list)
+    taken: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def place(
+        self,
+        mesh: Mesh | Sequence[Mesh],
+        materials: Sequence[int],
+        at: Sequence[float],
+        *,
+        yaw: float = 0.0,
+        scale: float | Sequence[float] = 1.0,
+        label: str,
+        facts: Facts | None = None,
+        instance: int | None = None,
+        speed_mps: float = 0.0,
+        cycle_m: float = 1.4,
+    ) -> int:
+        """Put a mesh (or the poses of one that moves) into the world.
+
+        Args:
+            mesh: Looks along +x; several are poses of a cycle.
+            materials: One for each slot of the mesh.
+            at: Metres.
+            yaw: Heading, radians from +x towards +y.
+            scale: Factor, or one for each axis.
+            label: Class name.
+            facts: Given for things that get an instance id.
+            instance: An instance id to share (a traffic light's parts), instead of a new one.
+            speed_mps: Along the heading.
+            cycle_m: Way after which the poses repeat.
+
+        Returns:
+            The instance id, 0 for what has none.
+        """
+        poses = (mesh,) if isinstance(mesh, Mesh) else tuple(mesh)
+        owner = len(self.owners)
+        place = np.asarray(at, np.float32)
+        factor = np.broadcast_to(np.asarray(scale, np.float32), (3,)).copy()
+        slots = np.asarray(materials, np.int32)
+        number = instance or 0
+        if facts is not None:
+            number = len(self.facts) + 1
+            self.facts[number] = replace(facts, moving=speed_mps != 0.0)
+        self.owners.append(
+            (float(place[0]), float(place[1]), float(place[2]), float(np.cos(yaw)), float(np.sin(yaw)))
+        )
+        self.classes.append(CLASS_ID[label])
+        self.instances.append(number)
+        if speed_mps:
+            start = float(self.rng.uniform(0, cycle_m))
+            self.actors.append(Actor(poses, slots, owner, place, yaw, factor, speed_mps, cycle_m, start))
+        else:
+            still = poses[0].moved(place, yaw=yaw, scale=factor)
+            owners = np.full(len(still), owner, np.int32)
+            self.statics.append(Geometry(still.points, still.normals, slots[still.slots], owners))
+        return number
+
+    def is_free(self, x: float, y: float, radius: float) -> bool:
+        """Whether a disc on the ground is clear; claims it when it is."""
+        for ox, oy, other in self.taken:
+            if (ox - x) ** 2 + (oy - y) ** 2 < (radius + other) ** 2:
+                return False
+        self.taken.append((x, y, radius))
+        return True
+
+    def static_geometry(self) -> Geometry:
+        """All that stands still, in one piece."""
+        return _joined(self.statics)
+
+    def moving_geometry(self, time_s: float, owners: NDArray[np.float32]) -> Geometry:
+        """All that moves, where it is at a time; also writes the places into `owners` (O, 5)."""
+        pieces = []
+        for actor in self.actors:
+            way = actor.speed_mps * time_s
+            offset = actor.at + np.array([np.cos(actor.yaw) * way, np.sin(actor.yaw) * way, 0.0], np.float32)
+            phase = int((actor.start + way) / actor.cycle_m * len(actor.poses)) % len(actor.poses)
+            mesh = actor.poses[phase]
+            turn = turn_z(actor.yaw) * actor.scale[:, None]
+            points = mesh.points @ turn + offset
+            normals = mesh.normals @ (turn_z(actor.yaw) / actor.scale[:, None])
+            owners[actor.owner, :3] = offset
+            pieces.append(
+                Geometry(
+                    points, normals, actor.materials[mesh.slots], np.full(len(mesh), actor.owner, np.int32)
+                )
+            )
+        return _joined(pieces)
+
+
+def _joined(pieces: Sequence[Geometry]) -> Geometry:
+    """One geometry of many, possibly none."""
+    if not pieces:
+        none = np.zeros((0, 3, 3), np.float32)
+        return Geometry(none, none, np.zeros(0, np.int32), np.zeros(0, np.int32))
+    return Geometry(
+        np.concatenate([piece.points for piece in pieces]).astype(np.float32, copy=False),
+        np.concatenate([piece.normals for piece in pieces]).astype(np.float32, copy=False),
+        np.concatenate([piece.material for piece in pieces]),
+        np.concatenate([piece.owner for piece in pieces]),
+    )
