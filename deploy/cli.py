@@ -12,14 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import structlog
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from deploy.progress import Display, summary
-from operators.errors import PlantainError, SinkError, UsageError, redact
+from operators.errors import PlantainError, UsageError, redact
 from operators.models import BACKENDS, missing_modules
 from pipeline.config import PipelineConfig, check, load
 
@@ -138,12 +136,11 @@ def models(as_json: Json = False) -> None:
     if as_json:
         sys.stdout.write(json.dumps(rows) + "\n")
         return
-    table = Table("model", "tasks", "licence", "needs", "usable here")
     for row in rows:
-        usable = "yes" if row["usable"] else f"no: pip install {' '.join(row['missing'])}"
-        table.add_row(row["name"], " ".join(row["tasks"]), row["licence"], " ".join(row["needs"]) or "nothing", usable)
-        table.add_row("", row["summary"], "", "", "")
-    out.print(table)
+        usable = "usable here" if row["usable"] else f"not usable here: pip install {' '.join(row['missing'])}"
+        out.print(f"[bold]{row['name']}[/bold]  {usable}", soft_wrap=True)
+        out.print(f"    {row['summary']}", soft_wrap=True)
+        out.print(f"    tasks {' '.join(row['tasks'])}; licence {row['licence']}; needs {' '.join(row['needs']) or 'nothing'}")
 
 
 def _run_and_exit(config: PipelineConfig, *, resume: bool, as_json: bool) -> None:
@@ -199,19 +196,10 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except (UsageError, SinkError) as error:
+        app()
+    except PlantainError as error:  # before the first frame: nothing has been done that could be kept
         sys.stderr.write(f"{error}\n")
-        code = 2
-    except PlantainError as error:
-        sys.stderr.write(f"{error}\n")
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
-        code = 130
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -152,12 +152,13 @@ class Engine:
     ) -> None:
         """Each item goes on with the output that was made of it; behind the last stage it is a result."""
         made = dict(zip(map(_key, reply.headers), handles, strict=True))
-        failed = set(map(_key, reply.failed))
+        failed = {_key(header): why for header, why in reply.failed}
         for item in filter(self._is_current, items):
             stream = self.streams[item.header.stream_id]
             key = _key(item.header)
             if key in failed:
                 item.failed_in = call.stage
+                stream.last_failure = f"{call.stage}: {failed[key]}"
             if call.stage in self._next_of:
                 item.handle, item.queued_at, item.attempts = made[key], now, 0
                 self._queue(self._stages[call.stage], item)
@@ -283,6 +284,8 @@ class Engine:
                 self._order(stage, stream, "finish", stream.has_ended and not stream.error)
             self._order(self._source, stream, "close")
         elif stream.phase is Phase.FINISHING and not stream.num_calls:
+            if stream.account.failed and not stream.account.results:
+                stream.error = stream.error or f"not one frame was answered; the last one: {stream.last_failure}"
             if stream.error:
                 stream.phase = Phase.FAILED
             else:

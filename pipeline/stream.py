@@ -38,6 +38,7 @@ class Stream:
         start: How it begins, kept up to date with what is durable.
         phase: Where it is.
         error: Why it failed; it may still be draining.
+        last_failure: Why a frame of it failed last.
         info: What its source said when it was opened.
         account: Its books.
         num_damaged: Packets that could not be decoded.
@@ -55,6 +56,7 @@ class Stream:
     start: Start
     phase: Phase = Phase.WAITING
     error: str = ""
+    last_failure: str = ""
     info: StreamInfo | None = None
     account: Account = field(default_factory=Account)
     num_damaged: int = 0

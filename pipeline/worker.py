@@ -72,13 +72,13 @@ class Reply:
     Attributes:
         headers: Of the payloads that go on to the next stage, in their order.
         notes: What the engine must know: StreamInfo, ReadState, Durable, StreamError.
-        failed: Those of `headers` whose items failed in this call.
+        failed: Those of `headers` whose items failed in this call, and why.
         busy_s: Time spent in the operator, seconds.
     """
 
     headers: tuple[Header, ...] = ()
     notes: tuple[Any, ...] = ()
-    failed: tuple[Header, ...] = ()
+    failed: tuple[tuple[Header, str], ...] = ()
     busy_s: float = 0.0
 
 
@@ -108,7 +108,7 @@ class StageWorker:
         start = time.perf_counter()
         outputs: list[Any] = []
         notes: list[Any] = []
-        self._failed: list[Header] = []
+        self._failed: list[tuple[Header, str]] = []
         if call.verb == "run":
             if self._stage.kind is Kind.PARALLEL:
                 outputs = self._run_parallel(payloads, call.waits_ms)
@@ -116,7 +116,7 @@ class StageWorker:
                 outputs, notes = self._run_streams(payloads)
         elif call.verb == "fail":
             outputs = [self._operator.fail(payload, call.argument) for payload in payloads]
-            self._failed.extend(call.headers)
+            self._failed.extend((header, call.argument.error) for header in call.headers)
         else:
             try:
                 outputs, notes = self._about_stream(call)
@@ -153,7 +153,7 @@ class StageWorker:
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own items only
             failure = self._failure(error)
             if len(items) == 1 or failure.retryable:  # a busy model is busy for every half, too
-                self._failed.extend(item.header for item in items)
+                self._failed.extend((item.header, failure.error) for item in items)
                 return [self._operator.fail(item, failure) for item in items]
             half = len(items) // 2
             return self._run_parallel(items[:half], waits_ms[:half]) + self._run_parallel(
@@ -191,8 +191,9 @@ class StageWorker:
         except Exception as error:  # noqa: BLE001 - a user's operator may raise anything; it fails its own items only
             operator.restore(stream_id, before)
             if len(batch) == 1:
-                self._failed.append(batch[0].header)
-                return [operator.fail(batch[0], self._failure(error))]
+                failure = self._failure(error)
+                self._failed.append((batch[0].header, failure.error))
+                return [operator.fail(batch[0], failure)]
             return [output for item in batch for output in self._run_stream(stream_id, [item])]
 
     def _retry(self, work: Callable[[], Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path, PurePosixPath
 
@@ -95,8 +96,6 @@ def sync_folder(folder: Path) -> None:
 
 def storage_error(url: str, error: OSError) -> SinkError:
     """What a user can do about an error of the storage under `url`."""
-    import errno
-
     where = redact(url)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SinkError(f"no space is left for results in {where}: free some and run the same command again to go on")
@@ -104,4 +103,6 @@ def storage_error(url: str, error: OSError) -> SinkError:
         return SinkError(f"results cannot be written to {where}: it is not writable; choose another --out")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return SinkError(f"results cannot be written to {where}: it is not a folder; choose another --out")
+    if error.errno in (errno.ENOENT, errno.EINVAL):
+        return SinkError(f"results cannot be written to {where}: no folder can be made there; choose another --out")
     return SinkError(f"results cannot be written to {where}: {redact(str(error))}")
