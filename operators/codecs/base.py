@@ -12,7 +12,7 @@ from operators.types import Value
 
 
 class Codec(Protocol):
-    """Pure functions of one prompt; `decode(encode(value))` gives `value` within the codec's stated tolerance."""
+    """Pure functions of one prompt; `decode(encode(value))` is `value` within the stated tolerance."""
 
     def decode(self, rgb: NDArray[np.uint8], prompt: Prompt) -> Value:
         """The value that a drawing (H, W, 3) uint8 RGB means.

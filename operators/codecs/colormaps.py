@@ -23,8 +23,8 @@ def colormap(name: str) -> NDArray[np.uint8]:
     return table
 
 
-# Stéfan van der Walt and Nathaniel Smith, https://bids.github.io/colormap, dedicated to the public domain (CC0):
-# 256 colours, each component rounded to 8 bits, in the order R, G, B.
+# Stéfan van der Walt and Nathaniel Smith, https://bids.github.io/colormap, dedicated to the public domain
+# (CC0): 256 colours, each component rounded to 8 bits, in the order R, G, B.
 _PACKED = {
     "plasma": (
         "DQiHEAeIEweJFgeKGQaMGwaNHQaOIAaPIgaQJAaRJgWRKAWSKgWTLAWULgWVLwWWMQWXMwWXNQSYNwSZOASaOgSaPASbPgSc"

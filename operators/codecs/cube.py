@@ -2,8 +2,8 @@
 
     black -> red -> yellow -> green -> cyan -> blue -> magenta -> white
 
-Its seven edges are parallel to the axes, so the point of an edge nearest to an 8-bit colour is one of its channels:
-no colour decodes to anything but one of 1,786 whole positions, and a table over them is exact.
+Its seven edges are parallel to the axes, so the point of an edge nearest to an 8-bit colour is one of its
+channels: no colour decodes to anything but one of 1,786 whole positions, and a table over them is exact.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def path() -> NDArray[np.uint8]:
     position = np.arange(LAST + 1)
     edge = np.minimum(position // EDGE, len(CORNERS) - 2)
     step = np.sign(np.diff(corners, axis=0))[edge]
-    colours = (corners[edge] + step * (position - edge * EDGE)[:, None]).astype(np.uint8)
+    colours: NDArray[np.uint8] = (corners[edge] + step * (position - edge * EDGE)[:, None]).astype(np.uint8)
     colours.flags.writeable = False
     return colours
 
@@ -52,7 +52,8 @@ def positions(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[np.in
     """The position (H, W) of the point of the path nearest to each pixel, and its squared distance in levels.
 
     A colour may be exactly as far from two edges. The published decoder of the code (hilbertmap 0.1.3) then
-    decides by the rounding of its 64-bit arithmetic, and so do we: the same drawing means the same metres to both.
+    decides by the rounding of its 64-bit arithmetic, and so do we: the same drawing means the same metres to
+    both.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -81,8 +82,8 @@ def look_up(
         max_distance: How far from the path a colour may lie, in levels.
 
     Returns:
-        Values (H, W), 0 where there is none; whether there is one (H, W); and how many pixels are too far from the path.
-        White and what is nearest to it have no value either.
+        Values (H, W), 0 where there is none; whether there is one (H, W); and how many pixels are too far
+        from the path. White and what is nearest to it have no value either.
 
     Raises:
         CodecError: If `rgb` has another shape or dtype.
@@ -140,10 +141,11 @@ def _look_up(
 
 @njit(cache=True, nogil=True)
 def _find_nearest(rgb: NDArray[np.uint8], keys: NDArray[np.int32]) -> None:
-    """Fills `keys` with the nearest edge's key of each pixel of the channels (3 N,), negative where two edges tie.
+    """Fills `keys` with the nearest edge's key of each pixel (channels (3 N,)), negative where two edges tie.
 
-    An edge's key is its squared distance (17 bits) times 2048, plus the position of its nearest point (11 bits),
-    so the smallest key is that of the nearest edge. All in 32 bits and without a branch, to be vectorised.
+    An edge's key is its squared distance (17 bits) times 2048, plus the position of its nearest point (11
+    bits), so the smallest key is that of the nearest edge. All in 32 bits and without a branch, to be
+    vectorised.
     """
     for j in range(len(rgb) // 3):
         r, g, b = np.int32(rgb[3 * j]), np.int32(rgb[3 * j + 1]), np.int32(rgb[3 * j + 2])
@@ -182,10 +184,10 @@ def _key(one_sq: np.int32, other_sq: np.int32, position: np.int32) -> np.int32:
 
 
 @njit(cache=True, nogil=True)
-def _break_tie(red: int, green: int, blue: int) -> int:
+def _break_tie(red: np.uint8, green: np.uint8, blue: np.uint8) -> np.int64:
     """Position of a colour as 64-bit arithmetic on shares of 255 finds it, rounding errors included."""
     r, g, b = red / 255.0, green / 255.0, blue / 255.0
-    # On an edge that falls, the nearest point's own coordinate is computed as 1 - (1 - x), which may not be x.
+    # On an edge that falls, the nearest point's coordinate is computed as 1 - (1 - x), which may not be x.
     r_fall = r - (1.0 - (1.0 - r))
     g_fall = g - (1.0 - (1.0 - g))
     squares = (
@@ -197,15 +199,8 @@ def _break_tie(red: int, green: int, blue: int) -> int:
         _square(0.0, g, b - 1.0),
         _square(r - 1.0, 0.0, b - 1.0),
     )
-    along = (
-        np.int64(red),
-        np.int64(green),
-        np.int64(255 - red),
-        np.int64(blue),
-        np.int64(255 - green),
-        np.int64(red),
-        np.int64(green),
-    )
+    up_r, up_g, up_b = np.int64(red), np.int64(green), np.int64(blue)
+    along = (up_r, up_g, 255 - up_r, up_b, 255 - up_g, up_r, up_g)
     best = 0
     for edge in range(1, 7):
         if squares[edge] < squares[best]:

@@ -31,10 +31,10 @@ class DepthCodec:
         """Metric depth of a drawing (H, W, 3) uint8 in the prompt's colour map and curve.
 
         Returns:
-            Metres (H, W) float32. Invalid, and 0, are pixels that mean infinitely far (the last colour: the sky)
-            and those more than `MAX_DISTANCE` levels from every colour of the map; `off_palette` is the share
-            of the latter. Equal distances to two edges of the path are told apart as `cube.positions` says,
-            to two colours of a map in favour of the nearer depth.
+            Metres (H, W) float32. Invalid, and 0, are pixels that mean infinitely far (the last colour: the
+            sky) and those more than `MAX_DISTANCE` levels from every colour of the map; `off_palette` is the
+            share of the latter. Equal distances to two edges of the path are told apart as `cube.positions`
+            says, to two colours of a map in favour of the nearer depth.
 
         Raises:
             CodecError: If `rgb` has another shape or dtype.
@@ -60,8 +60,8 @@ class DepthCodec:
     def encode(self, value: Value, prompt: Prompt) -> NDArray[np.uint8]:
         """The drawing (H, W, 3) uint8 of a depth map.
 
-        Invalid pixels, and those that are not finite, get the last colour of the map (white on the path). Valid
-        ones never do: what is too far gets the last colour but one. Negative depth is drawn as 0.
+        Invalid pixels, and those that are not finite, get the last colour of the map (white on the path).
+        Valid ones never do: what is too far gets the last colour but one. Negative depth is drawn as 0.
 
         Raises:
             CodecError: If `value` is no DepthMap, or its maps differ in size.
@@ -108,7 +108,7 @@ def metres_of(curve: DepthCurve, size: int) -> NDArray[np.float32]:
 
 @cache
 def _nearest_of_map(name: str) -> NDArray[np.uint8]:
-    """Index (2^24,) of the nearest of a map's 256 colours at red * 65536 + green * 256 + blue; ties to the lower.
+    """Index (2^24,) of the nearest of a map's colours at red << 16 | green << 8 | blue; ties to the lower.
 
     16 MiB, built in about 0.3 s when the first drawing in this map comes.
     """
@@ -152,7 +152,7 @@ def _look_up(
     depth_m: NDArray[np.float32],
     valid: NDArray[np.bool_],
 ) -> int:
-    """Fills `depth_m` and `valid` (N,) of the channels (3 N,); returns how many pixels are far from the map."""
+    """Fills `depth_m` and `valid` (N,) of the channels (3 N,); returns how many are far from the map."""
     last = len(metres) - 1
     far = 0
     for i in range(len(depth_m)):

@@ -1,6 +1,6 @@
 """Objects of one class, each in a solid colour of the generator's own choice (Vision Banana, appendix A).
 
-Five stages: background, colour grouping, noise pruning, halo removal, and the merge of parts that something hides.
+Five stages: background, colour grouping, noise pruning, halo removal, merge of parts that something hides.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ GAMMA = 5.0
 """How many times the sum of two parts' bounding boxes the box around both may be."""
 
 BACKGROUND, OPEN, DROPPED = 0, -1, -2
-"""Labels of pixels that are in no component: not asked for, not yet looked at, in a component that was too small."""
+"""Labels of pixels in no component: not asked for, not yet looked at, in a component that was too small."""
 
 
 class InstancesCodec:
     """Solid colours to objects and back.
 
-    What the paper leaves open is read so: "16-connectivity" is the 8 neighbours and the 8 knight's moves; seeds are
-    taken in raster order; pixels beyond the border belong to no component; areas of the last stage are those of bounding
-    boxes; parts are merged in raster order until no two can be.
+    What the paper leaves open is read so: "16-connectivity" is the 8 neighbours and the 8 knight's moves;
+    seeds are taken in raster order; pixels beyond the border belong to no component; areas of the last stage
+    are those of bounding boxes; parts are merged in raster order until no two can be.
     """
 
     def decode(self, rgb: NDArray[np.uint8], prompt: Prompt) -> Masks:
         """The objects of a drawing (H, W, 3) uint8 on `prompt.background`.
 
         Returns:
-            Regions in the raster order of their first pixels, all named as the prompt's class. A region's score is one
-            minus its pixels' mean distance to its mean colour as a share of `TAU`, at least 0: how solid it is drawn.
-            `off_palette` is the share of pixels that are neither background nor in a region.
+            Regions in the raster order of their first pixels, all named as the prompt's class. A region's
+            score is one minus its pixels' mean distance to its mean colour as a share of `TAU`, at least 0:
+            how solid it is drawn. `off_palette` is the share of pixels that are neither background nor in a
+            region.
 
         Raises:
             CodecError: If `rgb` has another shape or dtype.
@@ -73,7 +74,7 @@ class InstancesCodec:
         Regions too small or too thin for the decoder's thresholds are drawn all the same.
 
         Raises:
-            CodecError: If `value` is no Masks, or has more regions than there are colours far enough apart (215).
+            CodecError: If `value` is no Masks, or has more regions (215) than colours far enough apart exist.
         """
         masks = pixels.expect(value, Masks, "instances")
         try:
@@ -100,8 +101,8 @@ def _group(
 ) -> int:
     """Stages 1 to 3: fills `label` (N,) of the pixels (N, 3) with components 1..n in raster order; returns n.
 
-    A component is all that is connected to its seed through pixels of the seed's colour, in whatever order it is
-    walked: here by spans (row, first, last), the longest runs of such pixels in a row.
+    A component is all that is connected to its seed through pixels of the seed's colour, in whatever order it
+    is walked: here by spans (row, first, last), the longest runs of such pixels in a row.
     """
     count = len(rgb) // 3
     tau_sq = TAU * TAU
@@ -151,12 +152,14 @@ def _group(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _is_seed(rgb: NDArray[np.uint8], label: NDArray[np.int32], seed: tuple[int, int, int], i: int) -> bool:
+def _is_seed(
+    rgb: NDArray[np.uint8], label: NDArray[np.int32], seed: tuple[np.int64, np.int64, np.int64], i: int
+) -> bool:
     """Whether pixel i is in no component yet, and of the seed's colour."""
     if label[i] != OPEN:
         return False
     dr, dg, db = rgb[3 * i] - seed[0], rgb[3 * i + 1] - seed[1], rgb[3 * i + 2] - seed[2]
-    return dr * dr + dg * dg + db * db <= TAU * TAU
+    return bool(dr * dr + dg * dg + db * db <= TAU * TAU)
 
 
 @njit(cache=True, nogil=True)
@@ -164,7 +167,7 @@ def _spread(
     rgb: NDArray[np.uint8],
     label: NDArray[np.int32],
     width: int,
-    seed: tuple[int, int, int],
+    seed: tuple[np.int64, np.int64, np.int64],
     component: int,
     row: int,
     first: int,
@@ -172,7 +175,7 @@ def _spread(
     spans: NDArray[np.int32],
     end: int,
 ) -> int:
-    """Labels all spans of `row` that touch columns first..last, appends them at `end`; returns the new end."""
+    """Labels all spans of `row` that touch columns first..last, and appends them; returns the new end."""
     start = row * width
     x = max(0, first)
     last = min(width - 1, last)
@@ -204,8 +207,8 @@ def _measure(
     """What the last two stages ask of each component 0..count (0 is no component).
 
     Returns:
-        Sums (count + 1, 4) of red, green, blue and pixels; bounding boxes (count + 1, 4) `left, top, right, bottom`
-        with the last row and column included; and pixels (count + 1,) that a 3 x 3 erosion leaves.
+        Sums (count + 1, 4) of red, green, blue and pixels; bounding boxes (count + 1, 4) `left, top, right,
+        bottom` with the last row and column included; and pixels (count + 1,) that a 3 x 3 erosion leaves.
     """
     sums = np.zeros((count + 1, 4), np.int64)
     boxes = np.empty((count + 1, 4), np.int64)
@@ -302,7 +305,7 @@ def _is_one(
         return False
     both = (max(a[2], b[2]) - min(a[0], b[0]) + 1) * (max(a[3], b[3]) - min(a[1], b[1]) + 1)
     apart = (a[2] - a[0] + 1) * (a[3] - a[1] + 1) + (b[2] - b[0] + 1) * (b[3] - b[1] + 1)
-    return both <= GAMMA * apart
+    return bool(both <= GAMMA * apart)
 
 
 @njit(cache=True, nogil=True)
@@ -313,7 +316,7 @@ def _label(
     sums: NDArray[np.int64],
     label: NDArray[np.uint16],
 ) -> tuple[NDArray[np.float64], int]:
-    """Fills `label` (N,); returns each region's sum of distances (m + 1,) to its mean colour, and what is left over."""
+    """Fills `label` (N,); returns each region's sum of distances (m + 1,) to its mean, and what is left."""
     regions = region_of.max()
     total = np.zeros((regions + 1, 4), np.float64)
     for k in range(len(region_of)):

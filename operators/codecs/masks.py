@@ -12,8 +12,8 @@ from operators.errors import CodecError
 from operators.prompts import Prompt
 from operators.types import Masks, Value
 
-# Generators miss a requested colour by up to 7 levels, with up to 9 levels of noise in each channel (16 in all
-# three together): 23 levels off is still meant. 28 is twice the tolerance of the instance decoder.
+# Generators miss a requested colour by up to 7 levels, with up to 9 levels of noise in each channel (16 in
+# all three together): 23 levels off is still meant. 28 is twice the tolerance of the instance decoder.
 MAX_DISTANCE = 28.0
 
 
@@ -27,10 +27,10 @@ class MasksCodec:
         """The regions of a drawing (H, W, 3) uint8 in `prompt.palette` on `prompt.background`.
 
         Returns:
-            Regions numbered 1..N over the classes that have a pixel, in the prompt's order. A region's score is
-            one minus its mean distance to the colour of its class as a share of the tolerance, at least 0. The
-            tolerance is `MAX_DISTANCE`, or half the smallest gap of the palette where that is less, so that a
-            pixel within it is as near to no other colour. `off_palette` is the share of pixels beyond it.
+            Regions numbered 1..N over the classes that have a pixel, in the prompt's order. A region's score
+            is one minus its mean distance to the colour of its class as a share of the tolerance, at least 0.
+            The tolerance is `MAX_DISTANCE`, or half the smallest gap of the palette where that is less, so
+            that a pixel within it is as near to no other colour. `off_palette`: share of pixels beyond it.
 
         Raises:
             CodecError: If `rgb` has another shape or dtype.
@@ -56,7 +56,7 @@ class MasksCodec:
         """The drawing (H, W, 3) uint8 of regions whose names are classes of the prompt.
 
         Raises:
-            CodecError: If `value` is no Masks, a region's name is no class of the prompt, or a label has no name.
+            CodecError: If `value` is no Masks, a region is no class of the prompt, or a label has no name.
         """
         masks = pixels.expect(value, Masks, "masks")
         unknown = sorted({*masks.names} - {*prompt.classes})

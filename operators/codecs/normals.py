@@ -15,9 +15,9 @@ from operators.codecs import pixels
 from operators.prompts import Prompt
 from operators.types import NormalMap, Value
 
-# Drawn vectors are longer or shorter than 1: in published drawings the 5-95% range is 0.80-1.14. One below 0.5
-# is a blend of two directions across an edge, or the gray that we draw for "no direction". One above 1.5 is
-# close to a corner of the cube (1.73): black, which generators paint where nothing was asked, or white.
+# Drawn vectors are longer or shorter than 1: in published drawings the 5-95% range is 0.80-1.14. One below
+# 0.5 is a blend of two directions across an edge, or the gray that we draw for "no direction". One above 1.5
+# is close to a corner of the cube (1.73): black, which generators paint where nothing was asked, or white.
 MIN_LENGTH = 0.5
 MAX_LENGTH = 1.5
 
@@ -58,7 +58,7 @@ class NormalsCodec:
 
 
 def samples_of(value: NormalMap, sign_x: float, invalid: int) -> NDArray[np.uint8]:
-    """8-bit samples (H, W, 3) of `(n + 1) / 2`, x taken times `sign_x`; all `invalid` where there is no direction.
+    """Samples (H, W, 3) of `(n + 1) / 2`, x taken times `sign_x`; `invalid` where there is no direction.
 
     Raises:
         CodecError: If the maps differ in size, or the vectors are not of three components.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from operators.codecs import pixels
 from operators.colours import RGB
 
-# Cells of 8 levels a side: the lists of all 32,768 stay in the second-level cache, and for 20 colours far apart
-# most of them name one or two.
+# Cells of 8 levels a side: the lists of all 32,768 stay in the second-level cache, and for 20 colours far
+# apart most of them name one or two.
 CELL_BITS = 3
 CELLS_A_SIDE = 256 >> CELL_BITS
 
@@ -44,8 +44,8 @@ class Palette:
 
     Attributes:
         colours: (K, 3) int32.
-        first: (32769,) int32; cell i's candidates are `candidates[first[i] : first[i + 1]]`. Cells are numbered
-            with red slowest and blue fastest.
+        first: (32769,) int32; cell i's candidates are `candidates[first[i] : first[i + 1]]`. Cells are
+            numbered with red slowest and blue fastest.
         candidates: Indices into `colours`, rising within a cell, so that the earlier colour wins a tie.
     """
 
@@ -109,7 +109,7 @@ def palette_of(colours: tuple[RGB, ...]) -> Palette:
 def _find_candidates(
     colours: NDArray[np.int32], first: NDArray[np.int32], candidates: NDArray[np.uint16]
 ) -> None:
-    """Counts the cells' candidates in `first`, and writes them to `candidates` unless that has no room at all.
+    """Counts the cells' candidates in `first`, and writes them to `candidates` unless that is empty.
 
     A colour is no candidate when it is farther from the nearest point of the cell than another colour is from
     the farthest one.
@@ -129,8 +129,8 @@ def _find_candidates(
             farthest_sq = 0
             nearest_sq[k] = 0
             for axis in range(3):
-                below = low[axis] - np.int64(colours[k, axis])
-                above = np.int64(colours[k, axis]) - low[axis] - last
+                below = low[axis] - int(colours[k, axis])
+                above = -below - last
                 outside = max(0, below, above)
                 reach = max(abs(below), abs(above))
                 nearest_sq[k] += outside * outside
@@ -155,7 +155,7 @@ def _assign(
     areas: NDArray[np.int64],
     distances: NDArray[np.float64],
 ) -> int:
-    """Fills `index` (N,) of the channels (3 N,), adds to `areas` and `distances` (K,); returns how many are far."""
+    """Fills `index` (N,), adds to `areas` and `distances` (K,); returns how many pixels are far."""
     far = 0
     for i in range(len(index)):
         red, green, blue = np.int64(rgb[3 * i]), np.int64(rgb[3 * i + 1]), np.int64(rgb[3 * i + 2])

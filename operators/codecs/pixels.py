@@ -71,7 +71,7 @@ def expect_pair(
 
 
 def paint(colours: NDArray[np.uint8], index: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """The drawing (H, W, 3) uint8 that gives each pixel the colour (K, 3) of its index (H, W), all below K."""
+    """The drawing (H, W, 3) uint8 that gives each pixel the colour (K, 3) of its index (H, W), below K."""
     drawing = np.empty((*index.shape, 3), np.uint8)
     _paint(frozen(colours), frozen(index), drawing.reshape(-1))
     return drawing

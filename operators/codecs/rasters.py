@@ -4,7 +4,10 @@
 |---|---|---|
 | `png-depth-u16` | 16 bit gray PNG | metres = sample / scale; 0 = no value |
 | `png-labels-u8`, `png-labels-u16` | 8 or 16 bit gray PNG | the label; 0 = background |
-| `png-normals-u8` | 8 bit RGB PNG | n = 2 * sample / 255 - 1 along +x right, +y up, +z to the viewer; (0, 0, 0) = none |
+| `png-normals-u8` | 8 bit RGB PNG | n = 2 * sample / 255 - 1; (0, 0, 0) = none |
+
+Normals are in the camera frame of `NormalMap`: +x right, +y up, +z to the viewer. Unlike in drawings, x is
+not flipped.
 """
 
 from __future__ import annotations
@@ -46,8 +49,8 @@ class Raster(NamedTuple):
 def pack_depth(depth: DepthMap) -> Raster:
     """Depth in metres as `png-depth-u16`, off by at most half a step of its scale.
 
-    The scale is `DEPTH_SCALE`, or a half, quarter, ... of it, so that 65535 / scale covers the farthest valid pixel.
-    A valid depth nearer than half a step becomes one step, because 0 is taken.
+    The scale is `DEPTH_SCALE`, or a half, quarter, ... of it, so that 65535 / scale covers the farthest valid
+    pixel. A valid depth nearer than half a step becomes one step, because 0 is taken.
 
     Raises:
         CodecError: If the maps differ in size or have no pixel.
@@ -91,22 +94,22 @@ def unpack(raster_format: str, scale: float, data: bytes) -> NDArray[np.float32]
     """The map that one of the functions above packed.
 
     Returns:
-        Metres (H, W) float32, 0 where there is none; labels (H, W) uint16; or unit normals (H, W, 3) float32, 0 where
-        there is none.
+        Metres (H, W) float32, 0 where there is none; labels (H, W) uint16; or unit normals (H, W, 3) float32,
+        0 where there is none.
 
     Raises:
         CodecError: If the format is unknown, the file damaged or of another kind, or the scale not above 0.
     """
     kinds = {
-        DEPTH_U16: (2, np.uint16),
-        LABELS_U8: (2, np.uint8),
-        LABELS_U16: (2, np.uint16),
-        NORMALS_U8: (3, np.uint8),
+        DEPTH_U16: (2, "uint16"),
+        LABELS_U8: (2, "uint8"),
+        LABELS_U16: (2, "uint16"),
+        NORMALS_U8: (3, "uint8"),
     }
     if raster_format not in kinds:
         raise CodecError(f"raster format '{raster_format}' is unknown: use one of {', '.join(kinds)}")
     samples = png.read(data)
-    if (samples.ndim, samples.dtype) != kinds[raster_format]:
+    if (samples.ndim, samples.dtype.name) != kinds[raster_format]:
         raise CodecError(f"'{raster_format}' does not hold {samples.shape} {samples.dtype}")
     if raster_format == DEPTH_U16:
         if not scale > 0:
@@ -114,7 +117,7 @@ def unpack(raster_format: str, scale: float, data: bytes) -> NDArray[np.float32]
         return samples.astype(np.float32) / np.float32(scale)
     if raster_format == NORMALS_U8:
         vectors = np.empty(samples.shape, np.float32)
-        _to_vectors(pixels.frozen(samples), vectors.reshape(-1))
+        _to_vectors(pixels.flat(samples.astype(np.uint8, copy=False)), vectors.reshape(-1))
         return vectors
     return samples.astype(np.uint16)
 

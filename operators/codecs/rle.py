@@ -1,11 +1,13 @@
 """Regions as COCO compressed run lengths, all regions of a label map in one pass.
 
-The format counts pixels down the columns, first those outside the region, then those inside, and so on; each count
-after the third is written as its difference from the one before the last, in groups of 5 bits, lowest first, as
-characters from '0' on. Byte for byte what pycocotools 2.0 writes.
+The format counts pixels down the columns, first those outside the region, then those inside, and so on; each
+count from the fourth on is written as its difference from the one two before it, in groups of 5 bits, lowest
+first, as characters from '0' on. Byte for byte what pycocotools 2.0 writes.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -39,7 +41,7 @@ def encode_regions(labels: NDArray[np.uint16], count: int) -> list[str]:
         raise CodecError(f"the label map holds label {highest}, but only {count} regions are asked for")
     text, ends = _encode(column_major, count)
     whole = text.tobytes().decode("ascii")
-    return [whole[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [whole[start:end] for start, end in pairwise(ends)]
 
 
 def decode_region(counts: str | bytes, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -104,14 +106,14 @@ def _encode(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.uint8], 
                 two_before, one_before = one_before, length
                 written += 1
         if position < size or size == 0:
-            length = size - position
+            length = np.int64(size - position)
             end = _write(text, end, length - two_before if written > 2 else length)
         ends[region] = end
     return text[:end], ends
 
 
 @njit(cache=True, nogil=True)
-def _write(text: NDArray[np.uint8], end: int, number: int) -> int:
+def _write(text: NDArray[np.uint8], end: int, number: np.int64) -> int:
     """Writes a number in groups of 5 bits at `end`; returns the new end."""
     while True:
         group = number & 31
@@ -126,7 +128,7 @@ def _write(text: NDArray[np.uint8], end: int, number: int) -> int:
 @njit(cache=True, nogil=True)
 def _decode(text: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
     """Fills `mask` (N,), all False before, column by column; returns whether the counts add up to it."""
-    position = 0
+    position = np.int64(0)
     two_before = one_before = np.int64(0)
     read = 0
     i = 0
@@ -138,11 +140,11 @@ def _decode(text: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
                 return False
             group = np.int64(text[i]) - 48
             i += 1
-            number |= (group & 31) << shift
+            number |= (group & 31) << np.int64(shift)
             shift += 5
             if not group & 32:
                 if group & 16:
-                    number |= np.int64(-1) << shift
+                    number |= np.int64(-1) << np.int64(shift)
                 break
         length = number + two_before if read > 2 else number
         if length < 0 or position + length > len(mask):
@@ -152,4 +154,4 @@ def _decode(text: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
         position += length
         two_before, one_before = one_before, length
         read += 1
-    return position == len(mask)
+    return bool(position == len(mask))
