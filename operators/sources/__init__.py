@@ -58,6 +58,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
+_MAX_NAME = 90  # room for a number
+
 _BY_SCHEME = {"": "file", "file": "file", "http": "file", "https": "file", "synthetic": "synthetic"}
 
 
@@ -166,18 +168,18 @@ def _videos_in(folder: Path) -> list[str]:
 
 
 def _names(urls: Sequence[str]) -> list[str]:
-    """A short name for each URL, unique, of letters, digits, `.`, `_` and `-`."""
+    """A short name for each URL, unique: a letter, then up to 99 letters, digits, `.`, `_` and `-`."""
     parts = [_parts(url) for url in urls]
-    names = [own for own, _ in parts]
-    counts = Counter(names)
-    names = [f"{parent}-{own}" if counts[own] > 1 and parent else own for own, parent in parts]
-    taken = set()
-    for place, name in enumerate(names):
+    counts = Counter(own for own, _ in parts)
+    wanted = [f"{parent}-{own}" if counts[own] > 1 and parent else own for own, parent in parts]
+    # A name that begins with a digit would be read as a number or a date where it becomes a folder's name.
+    wanted = [name if name[:1].isalpha() else f"video-{name}".rstrip("-") for name in wanted]
+    names: list[str] = []
+    for name in (name[:_MAX_NAME] for name in wanted):
         unique, number = name, 2
-        while unique in taken or (unique != name and unique in names):
+        while unique in names or (unique != name and unique in wanted):
             unique, number = f"{name}-{number}", number + 1
-        names[place] = unique
-        taken.add(unique)
+        names.append(unique)
     return names
 
 
@@ -196,4 +198,5 @@ def _parts(url: str) -> tuple[str, str]:
 
 
 def _clean(text: str) -> str:
+    """`text` with what a stream's name may not hold replaced."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")

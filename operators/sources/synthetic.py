@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -23,9 +23,9 @@ _FORM = "synthetic://street?seed=3&frames=100&fps=25&width=384&height=224&split=
 class SyntheticSource(SequenceSource):
     """The street that a `synthetic://street?...` address describes.
 
-    Parameters, all of which may be left out: `seed`, `frames`, `fps`, `width` and `height` (else the model's),
-    `split`, `stamp`. With `stamp=1` each picture carries, in a few pixels of its own, which moment of which
-    scene it shows. `StreamSpec.options` may hold the same names.
+    Parameters, all of which may be left out: `seed`, `frames`, `fps`, `width` and `height`
+    (else the model's), `split`, `stamp`. With `stamp=1` each picture carries a mark that says which moment of
+    which scene it shows. `StreamSpec.options` may hold the same names.
 
     Args:
         spec: Which street.
@@ -52,7 +52,9 @@ class SyntheticSource(SequenceSource):
         self._size_hw = (int(number["height"]), int(number["width"]))
         self._rate = number["fps"]
         self._is_stamped = parameters["stamp"] != "0"
-        self._scene: Scene = Scene(int(number["seed"]), split=parameters["split"], size_hw=self._size_hw)
+        self._seed = int(number["seed"])
+        split = cast('Literal["train", "heldout"]', parameters["split"])  # Scene refuses others
+        self._scene: Scene = Scene(self._seed, split=split, size_hw=self._size_hw)
         super().__init__(spec, view, position, int(number["frames"]), self._rate)
 
     def picture(self, index: int) -> NDArray[np.uint8]:
@@ -60,7 +62,7 @@ class SyntheticSource(SequenceSource):
         from operators.scenes import stamp
 
         image = self._scene.render(float(index / self._rate)).image
-        return stamp(image, index) if self._is_stamped else image
+        return stamp(image, self._seed, index) if self._is_stamped else image
 
     def size_hw(self) -> tuple[int, int]:
         """Size of the rendered pictures, pixels."""
