@@ -1,0 +1,53 @@
+# Everything a newcomer, a developer and the CI type. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ifneq ($(shell id -u),0)
+SUDO := sudo
+endif
+
+.PHONY: help demo test check format bench chaos clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: $(VENV)/.runtime  ## render a street, run five tasks on it, write tables, video and report to demo/
+	$(BIN)/plantain demo --out demo
+
+test: $(VENV)/.dev  ## all tests
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.dev  ## format, lint, types, import rule, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+format: $(VENV)/.dev  ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev  ## one JSON line for each figure
+	$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/.dev  ## the long form of the tests that kill things
+	PLANTAIN_CHAOS_TRIALS=200 $(BIN)/python -m pytest -q -m chaos
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+
+# Debian splits `venv` off Python; the wheels themselves need nothing from the system.
+$(VENV)/bin/uv:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Plantain needs Python 3.11 or newer"'
+	$(PYTHON) -c 'import ensurepip, venv' || $(SUDO) apt-get install -y --no-install-recommends python3-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'uv>=0.9'
+
+$(VENV)/.runtime: $(VENV)/bin/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	touch $@
