@@ -8,6 +8,7 @@ import numpy as np
 
 from operators.scenes import buildings, furniture, people, plants, vehicles
 from operators.scenes.materials import Kind
+from operators.scenes.mesh import Mesh
 from operators.scenes.world import Facts, World
 
 CAR_COLOURS = ("white", "black", "grey", "red", "blue", "green", "yellow", "orange", "brown", "beige")
@@ -123,10 +124,10 @@ def add_person(
         mats.add(Kind.CLOTH, mats.named(held), rough=0.2),
     ]
     gait = "walk" if speed_mps and pose == "stand" else pose
-    phases = range(people.NUM_PHASES) if gait == "walk" else range(1)
-    meshes = [people.person(variant, outfit, gait, phase, extra) for phase in phases]
-    if gait != "walk" or not speed_mps:
-        meshes = meshes[:1]
+
+    def at_phase(phase: float) -> Mesh:
+        return people.person(variant, outfit, gait, int(phase * people.NUM_PHASES), extra)
+
     height = float(np.clip(rng.normal(1.71, 0.09), 1.45, 2.0))
     kind = "woman" if variant % 2 else "man"
     if rng.uniform() < 0.1 and pose == "stand":
@@ -142,7 +143,7 @@ def add_person(
         "hat": f"{held} hat",
     }.get(extra, "")
     return world.place(
-        meshes,
+        at_phase if gait == "walk" else at_phase(0.0),
         table,
         (x, y, ground),
         yaw=yaw,
@@ -164,12 +165,13 @@ def add_animal(
     table = [mats.add(Kind.PLAIN, mats.named(colour), rough=0.3, scale=0.2)] * 4 + [
         mats.add(Kind.PLAIN, (30, 26, 24))
     ] * 2
-    meshes = [
-        people.animal(kind, int(rng.integers(6)), phase)
-        for phase in range(people.NUM_PHASES if speed_mps else 1)
-    ]
+    variant = int(rng.integers(6))
+
+    def at_phase(phase: float) -> Mesh:
+        return people.animal(kind, variant, int(phase * people.NUM_PHASES))
+
     return world.place(
-        meshes,
+        at_phase if speed_mps else at_phase(0.0),
         table,
         (x, y, ground),
         yaw=yaw,

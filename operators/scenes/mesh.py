@@ -5,10 +5,12 @@ World and object coordinates: x and y on the ground, z up, metres. Vehicles and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -42,14 +44,22 @@ class Mesh:
         scale: float | Sequence[float] = 1.0,
     ) -> Mesh:
         """This mesh scaled, then turned about z by `yaw` radians, then moved by `offset` metres."""
-        factor = np.broadcast_to(np.asarray(scale, np.float32), (3,))
-        turn = turn_z(yaw)
-        points = (self.points * factor) @ turn + np.asarray(offset, np.float32)
-        normals = self.normals
-        if factor.min() != factor.max():
-            normals = normals / factor
-            normals = normals / (np.linalg.norm(normals, axis=-1, keepdims=True) + 1e-9)
-        return Mesh(points.astype(np.float32), (normals @ turn).astype(np.float32), self.slots)
+        sx, sy, sz = (
+            (scale, scale, scale) if isinstance(scale, float | int) else (float(value) for value in scale)
+        )
+        points, normals = move(
+            self.points,
+            self.normals,
+            sx,
+            sy,
+            sz,
+            math.cos(yaw),
+            math.sin(yaw),
+            float(offset[0]),
+            float(offset[1]),
+            float(offset[2]),
+        )
+        return Mesh(points, normals, self.slots)
 
     def tilted(self, turn: Floats, offset: Sequence[float] = (0.0, 0.0, 0.0)) -> Mesh:
         """This mesh times a (3, 3) rotation (row vectors), then moved."""
@@ -59,6 +69,35 @@ class Mesh:
     def painted(self, slot: int) -> Mesh:
         """This mesh with all triangles in one material slot."""
         return Mesh(self.points, self.normals, np.full(len(self), slot, np.int16))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+def move(
+    points: Floats,
+    normals: Floats,
+    sx: float,
+    sy: float,
+    sz: float,
+    cos: float,
+    sin: float,
+    x: float,
+    y: float,
+    z: float,
+) -> tuple[Floats, Floats]:
+    """Corners and normals after scaling, turning about z and moving."""
+    new_points, new_normals = np.empty_like(points), np.empty_like(normals)
+    for t in range(len(points)):
+        for k in range(3):
+            px, py, pz = points[t, k, 0] * sx, points[t, k, 1] * sy, points[t, k, 2] * sz
+            nx, ny, nz = normals[t, k, 0] / sx, normals[t, k, 1] / sy, normals[t, k, 2] / sz
+            size = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
+            new_points[t, k, 0] = px * cos - py * sin + x
+            new_points[t, k, 1] = px * sin + py * cos + y
+            new_points[t, k, 2] = pz + z
+            new_normals[t, k, 0] = (nx * cos - ny * sin) * size
+            new_normals[t, k, 1] = (nx * sin + ny * cos) * size
+            new_normals[t, k, 2] = nz * size
+    return new_points, new_normals
 
 
 def turn_z(yaw: float) -> Floats:
@@ -84,11 +123,26 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
 
 def flat(points: Floats, slot: int | NDArray[np.int16] = 0) -> Mesh:
     """(T, 3, 3) triangles with their own flat normals."""
-    points = np.asarray(points, np.float32)
-    normal = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
-    normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12)
-    slots = np.broadcast_to(np.asarray(slot, np.int16), (len(points),)).copy()
-    return Mesh(points, np.repeat(normal[:, None], 3, axis=1).astype(np.float32), slots)
+    points = np.ascontiguousarray(points, np.float32)
+    slots = np.empty(len(points), np.int16)
+    slots[:] = slot
+    return Mesh(points, _flat_normals(points), slots)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _flat_normals(points: Floats) -> Floats:
+    """(T, 3, 3) the face normal at each corner."""
+    normals = np.empty_like(points)
+    for t in range(len(points)):
+        ux, uy, uz = points[t, 1] - points[t, 0]
+        vx, vy, vz = points[t, 2] - points[t, 0]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        size = math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-12
+        for k in range(3):
+            normals[t, k, 0] = nx / size
+            normals[t, k, 1] = ny / size
+            normals[t, k, 2] = nz / size
+    return normals
 
 
 def quad(
@@ -128,11 +182,35 @@ def box(
     top_slot: int | None = None,
 ) -> Mesh:
     """A box; `taper` scales the top's sides, `top_slot` gives the top another material."""
-    corners = _CORNERS * (np.asarray(size, np.float32) / 2)
-    corners[4:, :2] *= taper
-    slots = np.full(12, slot, np.int16)
+    points, normals = _box(
+        float(size[0]),
+        float(size[1]),
+        float(size[2]),
+        float(centre[0]),
+        float(centre[1]),
+        float(centre[2]),
+        taper,
+    )
+    slots = np.empty(12, np.int16)
+    slots[:] = slot
     slots[:2] = slot if top_slot is None else top_slot
-    return flat((corners + np.asarray(centre, np.float32))[_FACES], slots)
+    return Mesh(points, normals, slots)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _box(
+    sx: float, sy: float, sz: float, cx: float, cy: float, cz: float, taper: float
+) -> tuple[Floats, Floats]:
+    """Corners and flat normals of a box's 12 triangles."""
+    points = np.empty((12, 3, 3), np.float32)
+    for t in range(12):
+        for k in range(3):
+            corner = _CORNERS[_FACES[t, k]]
+            shrink = taper if corner[2] > 0 else 1.0
+            points[t, k, 0] = cx + 0.5 * sx * shrink * corner[0]
+            points[t, k, 1] = cy + 0.5 * sy * shrink * corner[1]
+            points[t, k, 2] = cz + 0.5 * sz * corner[2]
+    return points, _flat_normals(points)
 
 
 def surface(grid: Floats, slots: int | NDArray[np.int16] = 0, *, closed: bool = False) -> Mesh:
@@ -143,32 +221,63 @@ def surface(grid: Floats, slots: int | NDArray[np.int16] = 0, *, closed: bool = 
         slots: One material, or (R - 1, C - 1) of them.
         closed: Whether the last column equals the first, so that normals are shared across the seam.
     """
-    grid = np.asarray(grid, np.float32)
     rows, columns = grid.shape[0] - 1, grid.shape[1] - 1
-    a, b, c, d = grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]
-    weighted = np.cross(c - a, d - b)
-    face = weighted / (np.linalg.norm(weighted, axis=-1, keepdims=True) + 1e-12)
-    vertex = np.zeros_like(grid)
-    for down in (0, 1):
-        for right in (0, 1):
-            vertex[down : rows + down, right : columns + right] += weighted
+    each = np.broadcast_to(np.asarray(slots, np.int16), (rows, columns)).copy()
+    return Mesh(*_skin(np.ascontiguousarray(grid, np.float32), each, closed))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _skin(grid: Floats, slots: NDArray[np.int16], closed: bool) -> tuple[Floats, Floats, NDArray[np.int16]]:
+    """Points, normals and slots of the triangles over a grid; faces without area are left out."""
+    rows, columns = grid.shape[0] - 1, grid.shape[1] - 1
+    face = np.zeros((rows, columns, 3), np.float32)
+    vertex = np.zeros((rows + 1, columns + 1, 3), np.float32)
+    for i in range(rows):
+        for j in range(columns):
+            ax, ay, az = grid[i + 1, j + 1] - grid[i, j]
+            bx, by, bz = grid[i, j + 1] - grid[i + 1, j]
+            n = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
+            for c in range(3):
+                face[i, j, c] = n[c]
+                vertex[i, j, c] += n[c]
+                vertex[i + 1, j, c] += n[c]
+                vertex[i, j + 1, c] += n[c]
+                vertex[i + 1, j + 1, c] += n[c]
     if closed:
-        vertex[:, 0] += vertex[:, -1]
-        vertex[:, -1] = vertex[:, 0]
-    vertex /= np.linalg.norm(vertex, axis=-1, keepdims=True) + 1e-12
-
-    def corner(part: Floats) -> Floats:
-        smooth = (part * face).sum(-1, keepdims=True) > CREASE_COS
-        return np.where(smooth, part, face)
-
-    na, nb = corner(vertex[:-1, :-1]), corner(vertex[1:, :-1])
-    nc, nd = corner(vertex[1:, 1:]), corner(vertex[:-1, 1:])
-    points = np.stack([np.stack([a, b, c], 2), np.stack([a, c, d], 2)], 2).reshape(-1, 3, 3)
-    normals = np.stack([np.stack([na, nb, nc], 2), np.stack([na, nc, nd], 2)], 2).reshape(-1, 3, 3)
-    each = np.broadcast_to(np.asarray(slots, np.int16), (rows, columns)).reshape(-1).repeat(2)
-    edges = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
-    keep = (edges * edges).sum(1) > 1e-14
-    return Mesh(points[keep], normals[keep].astype(np.float32), each[keep])
+        for i in range(rows + 1):
+            for c in range(3):
+                total = vertex[i, 0, c] + vertex[i, columns, c]
+                vertex[i, 0, c] = total
+                vertex[i, columns, c] = total
+    points = np.empty((2 * rows * columns, 3, 3), np.float32)
+    normals = np.empty((2 * rows * columns, 3, 3), np.float32)
+    material = np.empty(2 * rows * columns, np.int16)
+    count = 0
+    corners = ((0, 0), (1, 0), (1, 1), (0, 1))
+    for i in range(rows):
+        for j in range(columns):
+            f = face[i, j]
+            length = math.sqrt(f[0] * f[0] + f[1] * f[1] + f[2] * f[2])
+            if length < 1e-9:
+                continue
+            for half in range(2):
+                picks = (0, 1, 2) if half == 0 else (0, 2, 3)
+                for k in range(3):
+                    di, dj = corners[picks[k]]
+                    v = vertex[i + di, j + dj]
+                    size = math.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) + 1e-12
+                    dot = (v[0] * f[0] + v[1] * f[1] + v[2] * f[2]) / (size * length)
+                    for c in range(3):
+                        points[count, k, c] = grid[i + di, j + dj, c]
+                        normals[count, k, c] = v[c] / size if dot > CREASE_COS else f[c] / length
+                a, b, d = points[count, 0], points[count, 1], points[count, 2]
+                ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+                wx, wy, wz = d[0] - a[0], d[1] - a[1], d[2] - a[2]
+                nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
+                if nx * nx + ny * ny + nz * nz > 1e-14:
+                    material[count] = slots[i, j]
+                    count += 1
+    return points[:count].copy(), normals[:count].copy(), material[:count].copy()
 
 
 def tube(
@@ -183,11 +292,14 @@ def tube(
 ) -> Mesh:
     """A round bar from `start` to `end` whose radius runs through `radii`; `flatness` squeezes its second axis."""
     begin, stop = np.asarray(start, np.float32), np.asarray(end, np.float32)
-    axis = stop - begin
-    axis = axis / (np.linalg.norm(axis) + 1e-9)
-    side = np.cross(axis, (0.0, 0.0, 1.0) if abs(axis[2]) < 0.9 else (0.0, 1.0, 0.0))
-    side /= np.linalg.norm(side)
-    other = np.cross(axis, side)
+    ax, ay, az = (float(value) for value in stop - begin)
+    length = math.sqrt(ax * ax + ay * ay + az * az) + 1e-9
+    ax, ay, az = ax / length, ay / length, az / length
+    # any direction across the axis
+    sx, sy, sz = (ay, -ax, 0.0) if abs(az) < 0.9 else (-az, 0.0, ax)
+    across = math.sqrt(sx * sx + sy * sy + sz * sz)
+    side = np.array([sx / across, sy / across, sz / across])
+    other = np.array([ay * side[2] - az * side[1], az * side[0] - ax * side[2], ax * side[1] - ay * side[0]])
     along = np.linspace(0.0, 1.0, len(radii))
     size = np.asarray(radii, np.float32)
     if capped:

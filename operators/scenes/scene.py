@@ -54,6 +54,7 @@ class Scene:
         self._light = choose_light(rng)
         self._world = World(rng, split, Materials(rng))
         self._camera = layout.fill(self._world, self._light)
+        self._world.clear_view(self._camera.eye(0.0))
         self._sensor = Sensor.random(
             rng, is_dark=self._light.is_dark, rain=self._light.rain, moves=self._camera.speed_mps > 0
         )

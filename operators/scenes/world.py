@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from operators.scenes.materials import Materials
-from operators.scenes.mesh import Floats, Mesh, turn_z
-from operators.scenes.vocabulary import CLASS_ID
+from operators.scenes.mesh import Floats, Mesh, move
+from operators.scenes.vocabulary import CLASS_ID, CLASSES
+
+
+CLEARANCE_M = {
+    "vegetation": 4.0,
+    "building": 2.0,
+    "pole": 1.5,
+    "truck": 3.0,
+    "bus": 3.0,
+    "van": 2.5,
+    "car": 2.0,
+}
+"""Least distance from the lens to what stands still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +55,9 @@ class Geometry:
 
 @dataclass(slots=True)
 class Actor:
-    """Something that moves: `poses` repeat every `cycle_m` metres of its way."""
+    """Something that moves: `pose` gives its mesh for a phase in [0, 1), which repeats every `cycle_m` metres."""
 
-    poses: tuple[Mesh, ...]
+    pose: Callable[[float], Mesh]
     materials: NDArray[np.int32]
     owner: int
     at: Floats
@@ -75,7 +88,7 @@ class World:
 
     def place(
         self,
-        mesh: Mesh | Sequence[Mesh],
+        mesh: Mesh | Callable[[float], Mesh],
         materials: Sequence[int],
         at: Sequence[float],
         *,
@@ -90,7 +103,7 @@ class World:
         """Put a mesh (or the poses of one that moves) into the world.
 
         Args:
-            mesh: Looks along +x; several are poses of a cycle.
+            mesh: Looks along +x; a function gives the poses of a cycle for a phase in [0, 1).
             materials: One for each slot of the mesh.
             at: Metres.
             yaw: Heading, radians from +x towards +y.
@@ -104,7 +117,6 @@ class World:
         Returns:
             The instance id, 0 for what has none.
         """
-        poses = (mesh,) if isinstance(mesh, Mesh) else tuple(mesh)
         owner = len(self.owners)
         place = np.asarray(at, np.float32)
         factor = np.broadcast_to(np.asarray(scale, np.float32), (3,)).copy()
@@ -120,9 +132,12 @@ class World:
         self.instances.append(number)
         if speed_mps:
             start = float(self.rng.uniform(0, cycle_m))
-            self.actors.append(Actor(poses, slots, owner, place, yaw, factor, speed_mps, cycle_m, start))
+            pose = (lambda _: mesh) if isinstance(mesh, Mesh) else mesh
+            self.actors.append(Actor(pose, slots, owner, place, yaw, factor, speed_mps, cycle_m, start))
         else:
-            still = poses[0].moved(place, yaw=yaw, scale=factor)
+            still = (mesh if isinstance(mesh, Mesh) else mesh(0.0)).moved(
+                place, yaw=yaw, scale=factor.tolist()
+            )
             owners = np.full(len(still), owner, np.int32)
             self.statics.append(Geometry(still.points, still.normals, slots[still.slots], owners))
         return number
@@ -135,6 +150,25 @@ class World:
         self.taken.append((x, y, radius))
         return True
 
+    def clear_view(self, eye: NDArray[np.float64]) -> None:
+        """Take away what stands in front of the lens or around the camera."""
+        lens = eye.astype(np.float32)
+        kept = []
+        for piece in self.statics:
+            label = CLASSES[self.classes[int(piece.owner[0])]]
+            if label not in ("road", "terrain", "pavement"):
+                away = piece.points.reshape(-1, 3) - lens
+                near = float(np.sqrt((away * away).sum(1).min()))
+                low, high = away.min(0), away.max(0)
+                is_around = bool((low < 0.3).all() and (high > -0.3).all())
+                if near < CLEARANCE_M.get(label, 1.0) or (is_around and label != "wall"):
+                    continue
+            kept.append(piece)
+        self.statics = kept
+        self.actors = [
+            actor for actor in self.actors if np.hypot(*(actor.at[:2] - lens[:2])) > 2.0 or lens[2] > 5
+        ]
+
     def static_geometry(self) -> Geometry:
         """All that stands still, in one piece."""
         return _joined(self.statics)
@@ -145,11 +179,18 @@ class World:
         for actor in self.actors:
             way = actor.speed_mps * time_s
             offset = actor.at + np.array([np.cos(actor.yaw) * way, np.sin(actor.yaw) * way, 0.0], np.float32)
-            phase = int((actor.start + way) / actor.cycle_m * len(actor.poses)) % len(actor.poses)
-            mesh = actor.poses[phase]
-            turn = turn_z(actor.yaw) * actor.scale[:, None]
-            points = mesh.points @ turn + offset
-            normals = mesh.normals @ (turn_z(actor.yaw) / actor.scale[:, None])
+            mesh = actor.pose((actor.start + way) / actor.cycle_m % 1.0)
+            sx, sy, sz = (float(value) for value in actor.scale)
+            points, normals = move(
+                mesh.points,
+                mesh.normals,
+                sx,
+                sy,
+                sz,
+                math.cos(actor.yaw),
+                math.sin(actor.yaw),
+                *map(float, offset),
+            )
             owners[actor.owner, :3] = offset
             pieces.append(
                 Geometry(
