@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,14 @@ class WorkerActor:
     """
 
     def __init__(self, stage: Stage) -> None:
+        # Ray says 1 for an actor without reserved CPUs; torch and numba read it when they are first imported, below.
+        threads = str(max(1, round(stage.cpus)))
+        os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = threads
         self._worker = StageWorker(stage)
+
+    def pid(self) -> int:
+        """This process, for whoever wants to watch or kill it."""
+        return os.getpid()
 
     def ping(self) -> None:
         """Answers as soon as the operator is made."""
@@ -142,11 +150,8 @@ class RayExecutor:
 
     def actor_pids(self, stage: str) -> list[int]:
         """Process ids of a stage's actors, for tests that kill them and for reports of what they cost."""
-        pids = []
-        for (name, _), actor in sorted(self._actors.items()):
-            if name == stage:
-                pids.append(ray.get(actor.__ray_call__.remote(lambda _: __import__("os").getpid())))
-        return pids
+        actors = [actor for (name, _), actor in self._actors.items() if name == stage]
+        return list(ray.get([actor.pid.remote() for actor in actors]))
 
     def _make(self, stage_name: str, index: int) -> None:
         stage = self._stages[stage_name]
@@ -160,7 +165,6 @@ class RayExecutor:
                 num_gpus=stage.gpus,
                 max_restarts=0,
                 max_task_retries=0,
-                runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, round(stage.cpus)))}},
             )
             .remote(stage)
         )

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 Fit = Literal["letterbox", "stretch"]
 
@@ -78,20 +79,10 @@ def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32
     """
     boxes = np.zeros((count, 4), np.float32)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1 : count + 1].astype(np.int64)
-    rows, columns = np.nonzero(labels)
-    if len(rows) == 0:
-        return boxes, areas
-    which = labels[rows, columns].astype(np.int64) - 1
-    top = np.full(count, np.iinfo(np.int64).max)
-    left = top.copy()
-    bottom = np.full(count, -1)
-    right = bottom.copy()
-    np.minimum.at(top, which, rows)
-    np.minimum.at(left, which, columns)
-    np.maximum.at(bottom, which, rows)
-    np.maximum.at(right, which, columns)
-    present = areas > 0
-    boxes[present] = np.stack([left, top, right + 1, bottom + 1], axis=1)[present]
+    for k, region in enumerate(find_objects(labels.astype(np.int32), count)):
+        if region is not None:
+            rows, columns = region
+            boxes[k] = columns.start, rows.start, columns.stop, rows.stop
     return boxes, areas
 
 

@@ -76,7 +76,7 @@ class ModelConfig(_Section):
     name: str = Field("embedded", description="One of `plantain models`, or module:Class.")
     options: dict[str, Any] = Field({}, description="Passed to the backend.")
     replicas: int = Field(1, ge=1, description="Copies of the weights.")
-    cpus: float = Field(1.0, ge=0, description="CPU cores that one copy may use.")
+    cpus: float | None = Field(None, gt=0, description="CPU cores that one copy may use; all if left out.")
     gpus: float = Field(0.0, ge=0, description="GPUs that one copy needs.")
     canvas: CanvasConfig | None = Field(None, description="What the model sees; its own favourite if left out.")
 

@@ -48,6 +48,7 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
     view = view_of(config)
     sinks = make_sinks or (lambda: [make_sink(name, _sink_options(name, config)) for name in output.sinks])
     num_streams = len(config.specs())
+    cores = os.cpu_count() or 1
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
@@ -55,7 +56,7 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
                 "read",
                 Kind.SOURCE,
                 lambda: Chain(Read(view), Plan()),
-                workers=config.read.workers or max(1, min(num_streams, os.cpu_count() or 1)),
+                workers=config.read.workers or max(1, min(num_streams, cores)),
             ),
             Stage(
                 "infer",
@@ -63,7 +64,7 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
                 lambda: Infer(load_model(model.name, model.options)),
                 batch=Batch(config.batch.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3),
                 workers=model.replicas,
-                cpus=model.cpus,
+                cpus=model.cpus or cores,
                 gpus=model.gpus,
             ),
             Stage(
