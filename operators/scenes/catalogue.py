@@ -187,7 +187,7 @@ def add_tree(
 ) -> None:
     """A tree or, if `small`, a bush; farther ones have fewer leaves."""
     rng, mats = world.rng, world.materials
-    detail = 2 if distance_m < 25 else 1 if distance_m < 60 else 0
+    detail = 3 if distance_m < 16 else 2 if distance_m < 32 else 1 if distance_m < 70 else 0
     green = np.array([rng.uniform(40, 105), rng.uniform(70, 130), rng.uniform(20, 60)]) * rng.uniform(
         0.6, 1.05
     )
@@ -198,7 +198,7 @@ def add_tree(
             Kind.BARK, np.array([90, 76, 62]) * rng.uniform(0.5, 1.4), np.array([50, 42, 36]), rough=0.3
         ),
         mats.add(Kind.LEAF, green, green * rng.uniform(0.5, 0.8)),
-        mats.add(Kind.LEAF, green * 0.5, green * 0.3),
+        mats.add(Kind.LEAF, green * 0.7, green * 0.4),
     ]
     if small:
         mesh = plants.bush(int(rng.integers(10)))
@@ -246,7 +246,8 @@ def add_building(
     elif hue < 0.8:
         wall = np.ones(3) * rng.uniform(60, 210) * rng.normal(1, 0.03, 3)
     else:
-        wall = rng.uniform(70, 230, 3)
+        base = rng.uniform(80, 230, 3)
+        wall = base.mean() + (base - base.mean()) * rng.uniform(0.15, 0.6)
     trim = wall * rng.uniform(0.6, 1.3) if rng.uniform() < 0.5 else np.ones(3) * rng.uniform(40, 240)
     texture = int(rng.choice([0, 0, 1, 1, 2, 3]))
     glassy = kind == "tower" and rng.uniform() < 0.6

@@ -68,7 +68,7 @@ def asphalt(world: World) -> int:
     return world.materials.add(
         Kind.ASPHALT,
         tone * tint,
-        tone * rng.uniform(0.75, 1.25) * tint,
+        tone * rng.uniform(0.88, 1.12) * tint,
         scale=rng.uniform(0.6, 2),
         rough=rng.uniform(0.1, 0.5),
         gloss=rng.uniform(0, 0.1),

@@ -74,7 +74,7 @@ def choose_light(rng: np.random.Generator) -> Light:
     if ambient_only:
         v[:3] = np.array([rng.normal(0, 0.15), rng.normal(0, 0.15), 1.0])
         v[:3] /= np.linalg.norm(v[:3])
-    v[shading.SHADOW_SOFT] = 9.0 if ambient_only else rng.uniform(0.6, 2.5)
+    v[shading.SHADOW_SOFT] = 7.0 if ambient_only else rng.uniform(0.6, 2.5)
     v[shading.CLOUDS] = {
         "sunny": rng.uniform(0, 0.7),
         "hazy": rng.uniform(0, 0.6),

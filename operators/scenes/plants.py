@@ -16,7 +16,7 @@ HELDOUT_TREES = ("palm", "poplar")
 
 @lru_cache(maxsize=192)
 def tree(kind: str, variant: int, detail: int = 2) -> Mesh:
-    """A tree 6-12 m tall on z = 0; `detail` 0..2 sets the number of leaves."""
+    """A tree 6-12 m tall on z = 0; `detail` 0..3 sets the number of leaves."""
     rng = np.random.default_rng((31, variant, *map(ord, kind)))
     tall = rng.uniform(6.0, 11.0)
     if kind == "pine":
@@ -64,8 +64,8 @@ def tree(kind: str, variant: int, detail: int = 2) -> Mesh:
     if kind != "bare":
         if kind == "poplar":
             blobs = [(np.array([0, 0, z]), wide * 1.3) for z in np.linspace(stem + wide, tall - wide, 7)]
-        per_blob = (18, 45, 90)[detail]
-        leaf = wide * rng.uniform(0.13, 0.2) * (1.5, 1.2, 1.0)[detail]
+        per_blob = (16, 40, 100, 240)[detail]
+        leaf = wide * rng.uniform(0.1, 0.16) * (1.9, 1.4, 1.0, 0.65)[detail]
         for centre, size in blobs:
             parts.append(
                 ellipsoid((size * 0.72, size * 0.72, size * 0.6), tuple(centre), CORE, sides=7, rings=5)
@@ -121,7 +121,7 @@ def _pine(tall: float, rng: np.random.Generator, detail: int) -> Mesh:
     low = tall * rng.uniform(0.08, 0.2)
     parts = [tube((0, 0, -0.1), (0, 0, tall * 0.9), (tall * 0.02, 0.03), TRUNK, sides=6, capped=False)]
     parts.append(tube((0, 0, low), (0, 0, tall * 0.95), (wide * 0.62, 0.03), CORE, sides=8))
-    count = (120, 260, 480)[detail]
+    count = (100, 220, 420, 900)[detail]
     rise = 1.0 - np.sqrt(rng.uniform(0, 1, count))
     angle = rng.uniform(0, 2 * np.pi, count)
     out = np.stack([np.cos(angle), np.sin(angle), np.zeros(count)], -1)
@@ -129,7 +129,7 @@ def _pine(tall: float, rng: np.random.Generator, detail: int) -> Mesh:
     reach = wide * (1 - rise) * rng.uniform(0.85, 1.1, count)
     base = np.stack([np.zeros(count), np.zeros(count), low + rise * (tall - low)], -1)
     tip = base + out * reach[:, None] + np.array([0, 0, -0.25]) * reach[:, None]
-    spread = across * (0.1 * wide + 0.16 * reach)[:, None]
+    spread = across * ((0.1 * wide + 0.16 * reach) * (1.5, 1.2, 1.0, 0.65)[detail])[:, None]
     inner = base + out * (reach * 0.35)[:, None] + np.array([0, 0, 0.12]) * reach[:, None]
     points = np.stack([tip, inner + spread, inner - spread], 1)
     normal = out + np.array([0, 0, 0.6]) + rng.normal(0, 0.15, (count, 3))

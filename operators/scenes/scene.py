@@ -15,7 +15,7 @@ from operators.scenes.frame import SceneFrame, SceneObject
 from operators.scenes.light import ShadowMap, choose_light
 from operators.scenes.materials import Materials
 from operators.scenes.raster import rasterise
-from operators.scenes.shading import shade_frame
+from operators.scenes.shading import SHADOW_TEXEL, shade_frame
 from operators.scenes.world import World
 
 MIN_AREA_PX = 4
@@ -68,6 +68,8 @@ class Scene:
         self._shadows = ShadowMap.of(
             self._still.points, self._camera.eye(0.0), self._camera.view()[2], self._light.vector[:3]
         )
+
+        self._light.vector[SHADOW_TEXEL] = self._shadows.texel_m
 
     def render(self, time_s: float = 0.0) -> SceneFrame:
         """The picture and its labels at a time.

@@ -55,19 +55,26 @@ def sun_share(
     axes: NDArray[np.float64],
     texel: float,
     soft: float,
+    is_ambient: bool,
     p: tuple[float, float, float],
     n: tuple[float, float, float],
     turn: float,
 ) -> float:
     """How much of the light reaches a point, 0..1, from five taps of the shadow map around it."""
     size = height_map.shape[0]
-    bias = texel * (1.5 + soft)
-    x = p[0] + n[0] * bias - centre[0]
-    y = p[1] + n[1] * bias - centre[1]
-    z = p[2] + n[2] * bias - centre[2]
+    if is_ambient:
+        # Light from above: step out of walls, stay close to level ground, so that the gap under a car is dark.
+        out = texel * soft * 1.1
+        x, y = p[0] + n[0] * out - centre[0], p[1] + n[1] * out - centre[1]
+        z, slack = p[2] - centre[2], 0.12 + 0.5 * (1.0 - n[2])
+    else:
+        cosine = min(1.0, max(0.12, n[0] * axes[2, 0] + n[1] * axes[2, 1] + n[2] * axes[2, 2]))
+        out = 0.7 * texel
+        x, y, z = p[0] + n[0] * out - centre[0], p[1] + n[1] * out - centre[1], p[2] + n[2] * out - centre[2]
+        slack = 0.01 + min(1.2, texel * (0.6 + soft) * math.sqrt(1.0 - cosine * cosine) / cosine)
     su = size * 0.5 + (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) / texel
     sv = size * 0.5 + (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z) / texel
-    h = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z + 0.02
+    h = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z + slack
     if su < 1 or sv < 1 or su >= size - 1 or sv >= size - 1:
         return 1.0
     lit = 0.0
@@ -234,19 +241,13 @@ def _shade(
         gloss = max(gloss, wet * (0.15 + 0.85 * puddle) * (0.25 if label == 5 else 1.0))
     turn = 6.28 * (0.5 + 0.5 * noise(sx * 0.9 + 0.31, sy * 0.9 + 0.17, 3))
     share = sun_share(
-        height_map,
-        map_centre,
-        map_axes,
-        light[SHADOW_TEXEL],
-        light[SHADOW_SOFT],
-        (px, py, pz),
-        (gx, gy, gz),
-        turn,
-    )
+        height_map, map_centre, map_axes, light[SHADOW_TEXEL], light[SHADOW_SOFT], light[SHADOW_AMBIENT] > 0.5,
+        (px, py, pz), (gx, gy, gz), turn,
+    )  # fmt: skip
     to_sun = nx * light[SUN] + ny * light[SUN + 1] + nz * light[SUN + 2]
     open_sky = 0.5 + 0.5 * nz
     if light[SHADOW_AMBIENT] > 0.5:
-        ambient, direct = 0.25 + 0.75 * share, 0.0
+        ambient, direct = 0.22 + 0.78 * share, 0.0
     else:
         ambient, direct = 0.55 + 0.45 * share, max(0.0, to_sun) * share
     if label == 9:

@@ -84,8 +84,8 @@ def surface_colour(m: NDArray[np.float32], u: float, v: float, is_level: bool, f
     if kind == 1:
         w = mottle(u, v, seed, 6.0, footprint)
         grain = fade(footprint, 0.03) * (cell_hash(int(u * 70 + 4096), int(v * 70 + 4096), seed) - 0.5)
-        mix = min(1.0, max(0.0, 0.5 + w))
-        shade = 1.0 + rough * (w + grain)
+        mix = min(1.0, max(0.0, 0.5 + 0.6 * w))
+        shade = 1.0 + rough * (0.5 * w + grain)
         # repaired patches and tar seams
         px, py = math.floor(u / (scale * 7.0)), math.floor(v / (scale * 9.0))
         if cell_hash(int(px), int(py), seed + 3) < 0.2:
