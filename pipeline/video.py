@@ -49,14 +49,15 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
     sinks = make_sinks or (lambda: [make_sink(name, _sink_options(name, config)) for name in output.sinks])
     num_streams = len(config.specs())
     cores = os.cpu_count() or 1
+    readers = config.read.workers or max(1, min(num_streams, cores))
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
             Stage(
                 "read",
                 Kind.SOURCE,
-                lambda: Chain(Read(view), Plan()),
-                workers=config.read.workers or max(1, min(num_streams, cores)),
+                lambda: Chain(Read(view, decoder_threads=max(1, cores // readers)), Plan()),
+                workers=readers,
             ),
             Stage(
                 "infer",
