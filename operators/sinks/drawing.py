@@ -147,6 +147,28 @@ def draw(result: Result, layout: Layout) -> Pixels:
     return np.asarray(canvas)
 
 
+def draw_answer(prediction: Prediction, info: FrameInfo, size_hw: tuple[int, int]) -> Pixels:
+    """One answer alone, without a caption: regions over the frame's picture, or a dense map.
+
+    Args:
+        prediction: The answer; a Failure gives a plain picture.
+        info: The frame's, with `picture` where it is known.
+        size_hw: Height and width of the drawing, pixels.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    tile = Tile(0, 0, size_hw[1], size_hw[0])
+    if has_tile(prediction.prompt):
+        return np.asarray(_dense(prediction, info, tile))
+    drawing = _background(info, tile)
+    if isinstance(prediction.value, Masks) and prediction.value.names:
+        regions = _Regions(prediction, info.fit, tile)
+        drawing = regions.tint(drawing)
+        regions.label(ImageDraw.Draw(drawing))
+    return np.asarray(drawing)
+
+
 def enlarge(values: NDArray[S], size_hw: tuple[int, int]) -> NDArray[S]:
     """An array (h, w, ...) at another size, each pixel from the one its centre lies in."""
     enlarged: NDArray[S] = values.take(_sources(size_hw[1], values.shape[1]), axis=1)
@@ -214,8 +236,7 @@ class _Regions:
             return REFERRED
         if self._prompt.task is Task.SEMANTIC:
             return _class_colour(self._prompt, self._masks.names[number])
-        identity = self._masks.track_ids[number] if self._masks.track_ids else None
-        return OBJECT_COLOURS[(number if identity is None else identity) % len(OBJECT_COLOURS)]
+        return object_colour(self._masks, number)
 
     def _words(self, number: int) -> str:
         words = self._masks.names[number]
@@ -286,6 +307,27 @@ def _edges(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return rim & (labels > 0)
 
 
+def object_colour(masks: Masks, number: int) -> RGB:
+    """The colour in which object `number` of an instance prompt is drawn; a track keeps its own."""
+    identity = masks.track_ids[number] if masks.track_ids else None
+    return OBJECT_COLOURS[(number if identity is None else identity) % len(OBJECT_COLOURS)]
+
+
+def depth_scale(curve: DepthCurve, length: int) -> tuple[Pixels, dict[int, float]]:
+    """The colours of depth from the camera to infinity, and where in [0, 1) round distances stand.
+
+    Args:
+        curve: The prompt's.
+        length: How many colours.
+
+    Returns:
+        (length, 3) uint8 RGB, and the place of each of `DEPTH_TICKS_M`.
+    """
+    colours = colormap("inferno")[_shade(np.linspace(0, 1, length, dtype=np.float32))]
+    places = _place_on_scale(np.array(DEPTH_TICKS_M, np.float32), curve)
+    return colours, dict(zip(DEPTH_TICKS_M, places.tolist(), strict=True))
+
+
 def _class_colour(prompt: Prompt, name: str) -> RGB:
     """The colour that the prompt gives a class."""
     return (
@@ -333,12 +375,12 @@ def _scale(pen: ImageDraw.ImageDraw, curve: DepthCurve, tile: Tile) -> None:
     length = tile.height - 2 * size - 3 * pad
     left = right - bar_w
     pen.rectangle((left - text_w - 2 * pad, top - pad, right + pad, top + length + pad), fill=BACKDROP)
-    places = np.linspace(0, 1, length, dtype=np.float32)
-    for row, colour in enumerate(colormap("inferno")[_shade(places)]):
+    colours, ticks = depth_scale(curve, length)
+    for row, colour in enumerate(colours):
         pen.line((left, top + row, right, top + row), fill=tuple(int(value) for value in colour))
     last = -size * 2.0
-    for metres in DEPTH_TICKS_M:
-        place = float(_place_on_scale(np.array([metres], np.float32), curve)[0]) * (length - 1)
+    for metres, share in ticks.items():
+        place = share * (length - 1)
         if place - last < size * 1.2:
             continue
         last = place
