@@ -43,6 +43,7 @@ class WorkerActor:
     def ping(self) -> None:
         """Answers as soon as the operator is made."""
 
+    @ray.method(num_returns=2)  # type: ignore[misc]  # ray is untyped
     def run(self, call: Call, places: Sequence[tuple[int, int]], *lists: list[Any]) -> tuple[Reply, list[Any]]:
         """Does a call; item k is `lists[places[k][0]][places[k][1]]`."""
         return self._worker.run(call, [lists[which][index] for which, index in places])
@@ -116,7 +117,7 @@ class RayExecutor:
             call.headers, (), call.waits_ms, call.argument,
         )  # fmt: skip
         actor = self._actors[call.stage, call.worker]
-        reply, payloads = actor.run.options(num_returns=2).remote(bare, places, *lists)
+        reply, payloads = actor.run.remote(bare, places, *lists)
         self._pending[reply] = (call, payloads)
 
     def wait(self, timeout_s: float) -> list[Completion]:

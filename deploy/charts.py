@@ -1,0 +1,160 @@
+"""Charts as inline SVG with HTML labels: they stretch to any width, and need no script.
+
+The drawing itself is stretched without its aspect ratio, so that lines fill a phone as well as a wide screen; the
+words stand beside it in HTML, where they keep their size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BINS = 60
+NUM_COLOURS = 8
+"""Colours `--series-0` and on of the style sheet; more series than this share the last one."""
+_SIDE = 1000
+
+Series = Mapping[str, NDArray[np.float64]]
+
+
+def bins_of(times_s: NDArray[np.float64], how: str, values: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """Points of a chart: at most MAX_BINS times, and the mean or the least of the values around each.
+
+    Args:
+        times_s: (N,) seconds.
+        how: "mean" or "min".
+        values: (N,) NaN where there is none.
+
+    Returns:
+        Times and values of the points; NaN where no value falls into a bin.
+    """
+    first, last = float(times_s.min()), float(times_s.max())
+    count = min(MAX_BINS, len(np.unique(times_s)))
+    place = np.clip(((times_s - first) / max(last - first, 1e-9) * count).astype(int), 0, count - 1)
+    points = np.full(count, np.nan)
+    for number in range(count):
+        inside = values[(place == number) & ~np.isnan(values)]
+        if len(inside):
+            points[number] = inside.mean() if how == "mean" else inside.min()
+    middle = first + (np.arange(count) + 0.5) * (last - first) / count
+    return middle.tolist(), points.tolist()
+
+
+def line_chart(title: str, unit: str, times_s: Sequence[float], series: Mapping[str, Sequence[float]]) -> str:
+    """A chart of values over time.
+
+    Args:
+        title: What is shown, in words.
+        unit: Of the values, such as "m"; empty for counts.
+        times_s: Of the points, seconds.
+        series: Name and values of each line; NaN breaks it.
+
+    Returns:
+        A `figure` element.
+    """
+    top = _nice_top(max((v for values in series.values() for v in values if not math.isnan(v)), default=1.0))
+    lines = "".join(_line(number, values, top) for number, values in enumerate(series.values()))
+    grid = "".join(f'<line x1="0" x2="{_SIDE}" y1="{y}" y2="{y}"/>' for y in (0, _SIDE // 2, _SIDE))
+    legend = "".join(
+        f'<li><i class="swatch s{min(number, NUM_COLOURS - 1)}"></i>{escape(name)}</li>'
+        for number, name in enumerate(series)
+    )
+    spoken = "; ".join(f"{name}: {_range(values, unit)}" for name, values in series.items())
+    ticks = "".join(
+        f'<span style="bottom:{share:.0%}">{number_of(top * share)}{"&nbsp;" + unit if unit else ""}</span>'
+        for share in (0, 0.5, 1)
+    )
+    first, last = times_s[0], times_s[-1]
+    clock = "".join(f"<span>{number_of(first + share * (last - first))}&nbsp;s</span>" for share in (0, 0.5, 1))
+    return (
+        f'<figure class="chart"><figcaption>{escape(title)}<ul class="legend">{legend}</ul></figcaption>'
+        f'<div class="plot"><div class="ticks" aria-hidden="true">{ticks}</div>'
+        f'<svg viewBox="0 0 {_SIDE} {_SIDE}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(title)} over time. {escape(spoken)}">'
+        f'<g class="grid">{grid}</g>{lines}{_hover(times_s, series, unit)}</svg>'
+        f'<div class="clock" aria-hidden="true">{clock}</div></div></figure>'
+    )
+
+
+def share_bar(title: str, parts: Mapping[str, float], unit: str) -> str:
+    """A bar cut into the shares of a whole, with a legend of values.
+
+    Args:
+        title: What the whole is.
+        parts: Name and size of each share.
+        unit: Of the sizes.
+    """
+    total = sum(parts.values()) or 1.0
+    pieces, legend = [], []
+    for number, (name, size) in enumerate(parts.items()):
+        colour = f"s{min(number, NUM_COLOURS - 1)}"
+        pieces.append(f'<i class="{colour}" style="flex-grow:{size / total:.4f}" title="{escape(name)}"></i>')
+        legend.append(
+            f'<li><i class="swatch {colour}"></i>{escape(name)} <b>{number_of(size)}&nbsp;{unit}</b> '
+            f"({size / total:.0%})</li>"
+        )
+    return (
+        f'<figure class="shares"><figcaption>{escape(title)}</figcaption>'
+        f'<div class="bar" aria-hidden="true">{"".join(pieces)}</div><ul class="legend">{"".join(legend)}</ul></figure>'
+    )
+
+
+def _line(number: int, values: Sequence[float], top: float) -> str:
+    """One line, in as many pieces as it has gaps; a point on its own becomes a dot."""
+    step = _SIDE / max(1, len(values) - 1)
+    pieces: list[list[str]] = [[]]
+    for place, value in enumerate(values):
+        if math.isnan(value):
+            pieces.append([])
+        else:
+            pieces[-1].append(f"{place * step:.1f},{_SIDE * (1 - value / top):.1f}")
+    colour = f"s{min(number, NUM_COLOURS - 1)}"
+    drawn = []
+    for piece in filter(None, pieces):
+        points = piece * 2 if len(piece) == 1 else piece  # a line of no length with round ends is a dot
+        drawn.append(f'<polyline class="{colour}" points="{" ".join(points)}"/>')
+    return "".join(drawn)
+
+
+def _hover(times_s: Sequence[float], series: Mapping[str, Sequence[float]], unit: str) -> str:
+    """Invisible columns that say their values when the pointer rests on them."""
+    step = _SIDE / max(1, len(times_s) - 1)
+    columns = []
+    for place, time_s in enumerate(times_s):
+        said = ", ".join(
+            f"{name} {number_of(values[place])}{' ' + unit if unit else ''}"
+            for name, values in series.items()
+            if not math.isnan(values[place])
+        )
+        columns.append(
+            f'<rect x="{(place - 0.5) * step:.1f}" width="{step:.1f}" height="{_SIDE}">'
+            f"<title>{time_s:.1f} s: {escape(said) or 'nothing'}</title></rect>"
+        )
+    return f'<g class="hover">{"".join(columns)}</g>'
+
+
+def _nice_top(highest: float) -> float:
+    """The least of 1, 2, 4, 5, 8, 10, 20, ... that is not below the highest value; its half is round too."""
+    if highest <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(highest))
+    return next(step * power for step in (1, 2, 4, 5, 8, 10) if step * power >= highest * (1 - 1e-9))
+
+
+def _range(values: Sequence[float], unit: str) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return "nothing"
+    return f"{number_of(min(known))} to {number_of(max(known))} {unit}".strip()
+
+
+def number_of(value: float) -> str:
+    """Three figures, without a tail of zeros."""
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 3)}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
