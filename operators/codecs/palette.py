@@ -98,6 +98,16 @@ class Palette:
         )
         return Assignment(index, areas, distances, far)
 
+    def table(self) -> NDArray[np.uint8]:
+        """Index of the nearest of at most 256 colours for every colour, (256, 256, 256) by red, green, blue.
+
+        16 MiB, made in about 0.2 s: worth it where many of the colours are near to one another.
+        """
+        index = np.empty((256, 256, 256), np.uint8)
+        _tabulate(self.colours, self.first, self.candidates, index)
+        index.flags.writeable = False
+        return index
+
 
 @lru_cache(maxsize=64)
 def palette_of(colours: tuple[RGB, ...]) -> Palette:
@@ -175,3 +185,38 @@ def _assign(
         distances[best] += distance
         far += distance > tolerance
     return far
+
+
+@njit(cache=True, nogil=True)
+def _tabulate(
+    colours: NDArray[np.int32],
+    first: NDArray[np.int32],
+    candidates: NDArray[np.uint16],
+    index: NDArray[np.uint8],
+) -> None:
+    """Fills `index` (256, 256, 256), cell by cell and candidate by candidate.
+
+    A key is a squared distance (18 bits) times 256, plus the colour's index: the smallest is the nearest, the
+    earlier of equals. In 32 bits, so that the innermost loop is vectorised.
+    """
+    side = 1 << CELL_BITS
+    keys = np.empty((side * side, side), np.int32)
+    for cell in range(CELLS_A_SIDE**3):
+        red = (cell // CELLS_A_SIDE**2) << CELL_BITS
+        green = (cell // CELLS_A_SIDE % CELLS_A_SIDE) << CELL_BITS
+        blue = (cell % CELLS_A_SIDE) << CELL_BITS
+        keys[:] = np.iinfo(np.int32).max
+        for j in range(first[cell], first[cell + 1]):
+            k = candidates[j]
+            for line in range(side * side):
+                dr = red + line // side - colours[k, 0]
+                dg = green + line % side - colours[k, 1]
+                base = np.int32((dr * dr + dg * dg) * 256 + k)
+                start = np.int32(blue - colours[k, 2])
+                for b in range(side):
+                    db = np.int32(start + np.int32(b))
+                    key = np.int32(base + np.int32(np.int32(db * db) * np.int32(256)))
+                    keys[line, b] = min(keys[line, b], key)
+        for line in range(side * side):
+            for b in range(side):
+                index[red + line // side, green + line % side, blue + b] = keys[line, b] & 255

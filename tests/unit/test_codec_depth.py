@@ -99,7 +99,7 @@ def test_the_nearest_colour_of_a_map_is_found_for_all_colours(name: str) -> None
     metres = depth.metres_of(CURVES["paper"], 256)
     seen = 0
     for red, plane in enumerate(planes()):
-        if red % 17:  # every 17th red, with all greens and blues: 1,048,576 colours
+        if red % 51:  # every 51st red, with all greens and blues
             continue
         value = decode(plane, f"depth[colormap={name}]")
         pixels = plane.reshape(-1, 3).astype(np.int32)
@@ -114,7 +114,7 @@ def test_the_nearest_colour_of_a_map_is_found_for_all_colours(name: str) -> None
         np.testing.assert_array_equal(value.depth_m.ravel(), np.where(valid, metres[index], 0))
         assert value.off_palette == pytest.approx((best > depth.MAX_DISTANCE**2).mean())
         seen += len(pixels)
-    assert seen == 16 * 65536
+    assert seen == 6 * 65536
 
 
 @pytest.mark.parametrize("name", MAPS)
