@@ -56,7 +56,7 @@ class Features:
         return Features(self.fine[index], self.dense[index], self.tokens[index])
 
     def repeated(self, times: int) -> Features:
-        """Each frame's features `times` times in a row; cheaper to differentiate than `of`."""
+        """The frames' features `times` times over; cheaper to differentiate than `of`."""
         return Features(*(_repeated(part, times) for part in (self.fine, self.dense, self.tokens)))
 
 
@@ -91,7 +91,7 @@ class Fields:
 
 
 def _repeated(x: Tensor, times: int) -> Tensor:
-    wide = x[:, None].expand(-1, times, *x.shape[1:]).reshape(-1, *x.shape[1:])
+    wide = x[None].expand(times, *x.shape).reshape(-1, *x.shape[1:])
     return wide.contiguous(memory_format=torch.channels_last) if wide.dim() == 4 else wide
 
 
@@ -255,15 +255,15 @@ class Decoder(nn.Module):
         x = F.relu(x + _modulated(self.conv2(inner), film2))
         x = F.relu(_twice(self.narrow(x)) + features.fine)
         out = self.out(F.relu(self.conv3(x)))
-        rest = out[:, EMBED:].float()
+        pixels, log_depth, sky, normals, centre, offset = out.split((EMBED, 1, 1, 3, 1, 2), dim=1)
         return Fields(
-            out[:, :EMBED],
+            pixels,
             self.to_query(named),
-            rest[:, 0] + LOG_DEPTH_CENTRE,
-            rest[:, 1],
-            rest[:, 2:5],
-            rest[:, 5] - 3.0,
-            rest[:, 6:8],
+            log_depth[:, 0].float() + LOG_DEPTH_CENTRE,
+            sky[:, 0].float(),
+            normals.float(),
+            centre[:, 0].float() - 3.0,
+            offset.float(),
         )
 
     def _queries(self, tokens: Tensor, task: Tensor, phrases: Tensor, keep: Tensor) -> Tensor:

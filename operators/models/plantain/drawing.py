@@ -1,0 +1,145 @@
+"""Fields to drawings: every task's answer in exactly the colours that its prompt gives.
+
+Fields come at half resolution and are doubled before they are compared or coloured, so that borders are
+placed to the pixel; colours are only ever looked up, never blended.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
+
+from operators import colours
+from operators.codecs import depth as depth_codec
+from operators.codecs.normals import NO_DIRECTION
+from operators.models.plantain.network import OFFSET_UNIT_PX
+from operators.prompts import DepthCurve, Prompt
+
+NUM_COLOURS = 80
+"""Colours for instances; 80 beside a background keep 72 levels apart, the decoder needs 56 (4 tau)."""
+
+MAX_OBJECTS = 64
+"""Objects of one class in one picture; further ones join the nearest."""
+
+CENTRE_THRESHOLD = 0.15
+"""Heat that makes a local maximum an object's centre."""
+
+_CELL_PX = 48
+"""An object keeps its colour while its centre stays in one cell of this size, unless two share a cell."""
+
+_LOG_NEAR, _LOG_FAR, _LOG_STEPS = np.log(0.2), np.log(1000.0), 8192
+
+
+def doubled(x: Tensor) -> Tensor:
+    """(C, h, w) at twice the size, between pixels linear."""
+    return F.interpolate(x[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
+
+
+def masks(logits: Tensor, prompt: Prompt) -> Tensor:
+    """Each pixel (H, W, 3) uint8 in the colour of the phrase, or background, that fits it best.
+
+    Args:
+        logits: (K + 1, H/2, W/2), the background first.
+        prompt: With K colours.
+    """
+    table = torch.tensor((prompt.background, *prompt.palette), dtype=torch.uint8, device=logits.device)
+    return table[doubled(logits).argmax(0)]
+
+
+def depth(log_depth: Tensor, sky: Tensor, prompt: Prompt) -> Tensor:
+    """Depth (H/2, W/2) and the logit of "infinitely far" as a drawing (H, W, 3) uint8 in the prompt's curve and map."""
+    full = doubled(torch.stack([log_depth, sky]))
+    table = torch.from_numpy(_depth_table(prompt.curve, prompt.colormap)).to(full.device)
+    step = (full[0] - float(_LOG_NEAR)) * (_LOG_STEPS / float(_LOG_FAR - _LOG_NEAR))
+    index = step.round().clamp(0, _LOG_STEPS - 1).long()
+    return table[torch.where(full[1] > 0, _LOG_STEPS, index)]
+
+
+@lru_cache(maxsize=32)
+def _depth_table(curve: DepthCurve, colormap: str) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Colours (_LOG_STEPS + 1, 3) of depths in equal steps of their logarithm; the last is infinitely far."""
+    drawn = depth_codec.drawing_table(colormap)
+    metres = np.exp(_LOG_NEAR + np.arange(_LOG_STEPS + 1) / _LOG_STEPS * (_LOG_FAR - _LOG_NEAR))
+    valid = np.arange(_LOG_STEPS + 1) < _LOG_STEPS
+    index = depth_codec.index_of(metres[None].astype(np.float32), valid[None], curve, len(drawn))
+    return np.ascontiguousarray(drawn[index[0]])
+
+
+def normals(vectors: Tensor, sky: Tensor) -> Tensor:
+    """Vectors (3, H/2, W/2) as a drawing (H, W, 3) uint8 in the paper's code; the sky has no direction."""
+    full = doubled(torch.cat([vectors, sky[None]]))
+    unit = F.normalize(full[:3], dim=0, eps=1e-6)
+    sign = torch.tensor([-1.0, 1.0, 1.0], device=unit.device)[:, None, None]
+    drawn = ((unit * sign + 1) * 127.5).round().to(torch.uint8)
+    drawn = torch.where(full[3] > 0, torch.tensor(NO_DIRECTION, dtype=torch.uint8, device=unit.device)[:, None, None], drawn)
+    return drawn.permute(1, 2, 0).contiguous()
+
+
+def instances(logits: Tensor, centre: Tensor, offset: Tensor, prompt: Prompt) -> Tensor:
+    """Each object of the asked class in a colour of its own, (H, W, 3) uint8.
+
+    Args:
+        logits: (2, H/2, W/2), background and class.
+        centre: (H/2, W/2), logit.
+        offset: (2, H/2, W/2), (dx, dy) in units of OFFSET_UNIT_PX.
+        prompt: Names the background.
+    """
+    odds = logits[1] - logits[0]
+    inside = doubled(odds[None])[0] > 0
+    owner, found = group(odds, centre, offset)
+    table = torch.tensor(
+        (prompt.background, *(palette(found, prompt.background) or (prompt.background,))),
+        dtype=torch.uint8,
+        device=logits.device,
+    )
+    wide = owner.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    return table[torch.where(inside, wide, 0)]
+
+
+def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """Which object each half-resolution pixel belongs to.
+
+    Returns:
+        (H/2, W/2) int64, 1..n for pixels near the class's region (a pixel beyond its border too, because the doubled
+        region may reach there), and the centres (n, 2) in full-resolution pixels (x, y), strongest first.
+    """
+    heat = centre.sigmoid()
+    peaks = F.max_pool2d(heat[None, None], 5, 1, 2)[0, 0]
+    near = F.max_pool2d(odds[None, None], 3, 1, 1)[0, 0] > 0
+    is_peak = (heat == peaks) & (heat > CENTRE_THRESHOLD) & near
+    owner = torch.zeros(heat.shape, dtype=torch.int64, device=heat.device)
+    rows, columns = near.nonzero(as_tuple=True)
+    ys, xs = is_peak.nonzero(as_tuple=True)
+    if len(rows) == 0:
+        return owner, torch.zeros(0, 2)
+    if len(ys) == 0:  # a region without a centre is one object
+        owner[rows, columns] = 1
+        return owner, torch.stack([columns.float().mean(), rows.float().mean()])[None].cpu() * 2
+    order = heat[ys, xs].argsort(descending=True, stable=True)[:MAX_OBJECTS]
+    centres = torch.stack([xs[order], ys[order]], 1).float() * 2
+    aim = torch.stack([columns, rows], 1).float() * 2 + offset[:, rows, columns].T * OFFSET_UNIT_PX
+    gap = aim.square().sum(1, keepdim=True) - 2 * aim @ centres.T + centres.square().sum(1)
+    owner[rows, columns] = gap.argmin(1) + 1
+    return owner, centres.cpu()
+
+
+def palette(centres: Tensor, background: colours.RGB) -> tuple[colours.RGB, ...]:
+    """A colour for each centre (n, 2), told by where it is, so that it stays from frame to frame.
+
+    The strongest objects choose first; one whose cell's colour is taken gets the next free one.
+    """
+    all_colours = colours.spread(NUM_COLOURS, (background,))
+    taken: set[int] = set()
+    chosen = []
+    for x, y in (centres / _CELL_PX).long().tolist():
+        # 31 and 17 are coprime to 80, so that neighbouring cells start far apart in the palette.
+        wanted = (x * 31 + y * 17) % NUM_COLOURS
+        while wanted in taken:
+            wanted = (wanted + 1) % NUM_COLOURS
+        taken.add(wanted)
+        chosen.append(all_colours[wanted])
+    return tuple(chosen)

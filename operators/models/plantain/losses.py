@@ -1,0 +1,88 @@
+"""What each task's fields are held to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
+
+from operators.models.plantain.network import OFFSET_UNIT_PX, Fields
+from operators.models.plantain.questions import IGNORE
+from operators.models.plantain.samples import TrainingBatch
+from operators.scenes import CLASSES
+
+_SMALL = frozenset(
+    {"lane marking", "crossing", "pole", "traffic light", "sign", "van", "truck", "bus", "motorcycle", "bicycle",
+     "person", "animal", "object", "wall"}
+)  # fmt: skip
+
+
+def class_weights() -> Tensor:
+    """(256,) weight of a pixel by its class: small things count more, as they do in mIoU."""
+    weights = torch.ones(256)
+    for index, name in enumerate(CLASSES):
+        if name in _SMALL:
+            weights[index] = 2.5
+    return weights
+
+
+def semantic(fields: Fields, batch: TrainingBatch, weights: Tensor) -> Tensor:
+    """Cross-entropy over background and phrases, padding phrases excluded."""
+    logits = fields.logits().float()
+    missing = F.pad(~batch.semantic_keep, (1, 0), value=False)
+    logits = logits.masked_fill(missing[:, :, None, None], -1e4)
+    each = F.cross_entropy(logits, batch.semantic.long(), ignore_index=IGNORE, reduction="none")
+    weight = weights[batch.class_map.long()] * (batch.semantic != IGNORE)
+    return (each * weight).sum() / weight.sum().clamp(min=1)
+
+
+def region(fields: Fields, target: Tensor, class_map: Tensor) -> Tensor:
+    """Binary cross-entropy and dice of one phrase against the background; target (N, h, w) bool."""
+    logits = fields.logits().float()
+    odds = logits[:, 1] - logits[:, 0]
+    known = (class_map != IGNORE).float()
+    wanted = target.float()
+    share = wanted.mean((1, 2), keepdim=True)
+    weight = known * (1 + wanted * (0.02 / share.clamp(min=1e-3)).clamp(max=4.0))
+    entropy = (F.binary_cross_entropy_with_logits(odds, wanted, reduction="none") * weight).mean()
+    drawn = odds.sigmoid() * known
+    overlap = 2 * (drawn * wanted).sum((1, 2)) + 1
+    dice = 1 - overlap / (drawn.sum((1, 2)) + wanted.sum((1, 2)) + 1)
+    present = (wanted.sum((1, 2)) > 0).float()
+    return 3 * entropy + (dice * present).sum() / present.sum().clamp(min=1)
+
+
+def centres(fields: Fields, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+    """Focal loss of the centres' heat (CenterNet's form), and L1 of the offsets in units of OFFSET_UNIT_PX."""
+    odds, heat = fields.centre, batch.centre
+    peak = (heat > 0.999).float()
+    chance = odds.sigmoid()
+    hits = F.logsigmoid(odds) * (1 - chance) ** 2 * peak
+    quiet = F.logsigmoid(-odds) * chance**2 * (1 - heat) ** 4 * (1 - peak)
+    quiet = quiet * (batch.class_map != IGNORE)
+    focal = -(hits.sum() + quiet.sum()) / peak.sum().clamp(min=4)
+    on = batch.things.float()[:, None]
+    gap = (fields.offset - batch.offset / OFFSET_UNIT_PX).abs()
+    return focal, (gap * on).sum() / (2 * on.sum()).clamp(min=64)
+
+
+def depth(fields: Fields, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+    """L1 of log depth and of its steps between neighbours; cross-entropy of "infinitely far"."""
+    known = torch.isfinite(batch.log_depth)
+    error = torch.where(known, fields.log_depth - batch.log_depth.nan_to_num(), 0.0)
+    count = known.sum().clamp(min=1)
+    across = (error[:, :, 1:] - error[:, :, :-1]).abs() * (known[:, :, 1:] & known[:, :, :-1])
+    down = (error[:, 1:] - error[:, :-1]).abs() * (known[:, 1:] & known[:, :-1])
+    level = error.abs().sum() / count + 0.5 * (across.sum() + down.sum()) / count
+    inside = (batch.class_map != IGNORE).float()
+    far = F.binary_cross_entropy_with_logits(fields.sky, (~known).float(), reduction="none")
+    return level, (far * inside).sum() / inside.sum().clamp(min=1)
+
+
+def normals(fields: Fields, batch: TrainingBatch) -> Tensor:
+    """One minus cosine, plus L1 of the unit vectors, which keeps pulling when the angle is small."""
+    known = (batch.normals.square().sum(1) > 0.25).float()
+    drawn = F.normalize(fields.normals, dim=1, eps=1e-3)
+    true = F.normalize(batch.normals, dim=1, eps=1e-3)
+    gap = 1 - (drawn * true).sum(1) + 0.5 * (drawn - true).abs().sum(1)
+    return (gap * known).sum() / known.sum().clamp(min=1)

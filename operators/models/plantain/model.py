@@ -1,0 +1,199 @@
+"""The embedded generalist behind the model contract."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from operators.errors import ModelError, ModelUnavailableError
+from operators.models.base import Pixels
+from operators.models.plantain import drawing, weights
+from operators.models.plantain.memory import keep_freed_memory
+from operators.models.plantain.network import STRIDE, TASKS, Features, Fields
+from operators.prompts import Prompt, Task
+
+WEIGHTS = Path(__file__).with_name("weights.safetensors")
+
+CODE_VERSION = "1"
+"""Raised whenever the same weights draw differently."""
+
+MAX_CACHED_PHRASES = 4096
+
+
+class EmbeddedModel:
+    """One small network for every task: encodes each picture once, decodes each prompt, draws.
+
+    Args:
+        weights_path: Another weights file than the package's, for instance a fine-tuned one.
+        device: `cpu`, `cuda`, or empty for the GPU where there is one.
+        dtype: `bfloat16`, `float32`, or empty for bfloat16 where the processor computes in it.
+        threads: Of torch's operators on the CPU; 0 leaves them as they are.
+
+    Raises:
+        ModelUnavailableError: If the weights are missing or unreadable.
+    """
+
+    name = "embedded"
+
+    def __init__(
+        self, weights_path: str | Path = WEIGHTS, device: str = "", dtype: str = "", threads: int = 0
+    ) -> None:
+        path = Path(weights_path)
+        if not path.is_file():
+            raise ModelUnavailableError(
+                f"the embedded model has no weights at {path}: install a released package, or run `plantain train`"
+            )
+        try:
+            self._network, self._vocabulary = weights.load(path)
+        except Exception as error:
+            raise ModelUnavailableError(f"the weights {path} cannot be read: {error}") from error
+        self.fingerprint = f"{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{CODE_VERSION}"
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._dtype = _dtype(dtype, self._device)
+        if self._device.type == "cpu":
+            keep_freed_memory()
+            if threads > 0:
+                torch.set_num_threads(threads)
+        weights.fold(self._network)
+        self._network.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._phrases: dict[str, Tensor] = {}
+
+    def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
+        """One drawing for each prompt; see ModelBackend.
+
+        Any canvas is taken whose sides are multiples of 32 pixels; others are padded with black and cut back.
+
+        Raises:
+            ModelError: If a prompt is of a task that the network has not learnt, or the arguments do not fit.
+        """
+        if len(image_of) != len(prompts):
+            raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
+        for prompt in prompts:
+            _task_of(prompt)
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+            raise ModelError(f"images must be (M, H, W, 3) uint8, not {images.dtype} {images.shape}")
+        drawn = np.empty((len(prompts), *images.shape[1:]), np.uint8)
+        if not len(prompts):
+            return drawn
+        with torch.inference_mode():
+            features = self._encode(images)
+            for indices in _groups(prompts):
+                self._decode(features, image_of, prompts, indices, drawn)
+        return drawn
+
+    def close(self) -> None:
+        """Frees the phrase cache and, on a GPU, its memory."""
+        self._phrases.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _encode(self, images: Pixels) -> Features:
+        height, width = images.shape[1:3]
+        bottom, right = -height % STRIDE, -width % STRIDE
+        if bottom or right:
+            images = np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)))
+        source = torch.from_numpy(np.array(images) if not images.flags.writeable else images).to(self._device)
+        pictures = source.permute(0, 3, 1, 2).to(self._dtype) * (1 / 255)
+        features: Features = self._network.encoder(pictures)
+        return features
+
+    def _decode(
+        self,
+        features: Features,
+        image_of: Sequence[int],
+        prompts: Sequence[Prompt],
+        indices: list[int],
+        drawn: Pixels,
+    ) -> None:
+        """Fills the drawings of prompts of one shape."""
+        asked = [_phrases_of(prompts[index]) for index in indices]
+        width = max(1, max(len(each) for each in asked))
+        vectors = torch.stack([self._vectors((*each, *[""] * (width - len(each)))) for each in asked])
+        keep = torch.tensor([[place < len(each) for place in range(width)] for each in asked], device=self._device)
+        task = torch.tensor([TASKS.index(_task_of(prompts[index])) for index in indices], device=self._device)
+        frame = torch.tensor([image_of[index] for index in indices], device=self._device)
+        fields = self._network.decoder(features.of(frame), task, vectors, keep)
+        logits = fields.logits() if any(asked) else None
+        height, across = drawn.shape[1:3]
+        for row, index in enumerate(indices):
+            own = None if logits is None else logits[row, : len(asked[row]) + 1]
+            picture = _draw(fields, own, row, prompts[index])
+            drawn[index] = picture[:height, :across].cpu().numpy()
+
+    def _vectors(self, phrases: Sequence[str]) -> Tensor:
+        """Phrase vectors (P, width), each computed once."""
+        missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._phrases]
+        if missing:
+            if len(self._phrases) + len(missing) > MAX_CACHED_PHRASES:
+                self._phrases.clear()
+                missing = list(dict.fromkeys(phrases))
+            ids = self._vocabulary.tensor(missing).to(self._device)
+            self._phrases.update(zip(missing, self._network.phrases(ids), strict=True))
+        return torch.stack([self._phrases[phrase] for phrase in phrases])
+
+
+def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt) -> Tensor:
+    """The drawing (H, W, 3) uint8 of one prompt."""
+    match _task_of(prompt):
+        case "depth":
+            return drawing.depth(fields.log_depth[row], fields.sky[row], prompt)
+        case "normals":
+            return drawing.normals(fields.normals[row], fields.sky[row])
+        case "instances":
+            assert logits is not None
+            return drawing.instances(logits.float(), fields.centre[row], fields.offset[row], prompt)
+        case _:
+            assert logits is not None
+            return drawing.masks(logits, prompt)
+
+
+def _task_of(prompt: Prompt) -> str:
+    """Which task word a prompt means.
+
+    Raises:
+        ModelError: If the network has not learnt it.
+    """
+    if prompt.task is Task.PROMPT and prompt.codec in ("depth", "normals", "instances"):
+        return prompt.codec
+    if prompt.task in (Task.GENERATE, Task.PROMPT):
+        raise ModelError(
+            f"the embedded model cannot draw '{prompt}': it knows semantic, instances, refer, depth and normals"
+        )
+    return prompt.task.value
+
+
+def _phrases_of(prompt: Prompt) -> tuple[str, ...]:
+    if prompt.task is Task.PROMPT:
+        return (prompt.text,) if prompt.codec == "instances" else ()
+    return prompt.classes
+
+
+def _groups(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Indices of prompts that are decoded together: those with many phrases, those with one, those with none."""
+    shapes: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        count = len(_phrases_of(prompt))
+        shapes.setdefault(min(count, 2), []).append(index)
+    return list(shapes.values())
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    """What to compute in.
+
+    Raises:
+        ModelUnavailableError: If `name` is none of the two.
+    """
+    if name:
+        found = {"bfloat16": torch.bfloat16, "float32": torch.float32}.get(name)
+        if found is None:
+            raise ModelUnavailableError(f"dtype '{name}' is unknown: use bfloat16 or float32")
+        return found
+    if device.type == "cuda":
+        return torch.bfloat16
+    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if has_bf16 else torch.float32

@@ -1,0 +1,73 @@
+"""Training questions about a frame: which words are asked, and what each covers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.scenes import CLASSES, GROUPS, SYNONYMS, THINGS, members_of
+
+IGNORE = 255
+"""Target of pixels that no loss looks at (void, padding)."""
+
+MAX_PHRASES = len(CLASSES) - 1
+
+_ALIEN = (
+    "zebra", "sofa", "airplane", "boat", "banana", "laptop", "chair", "table", "fork", "piano", "bear", "rocket",
+    "snowboard", "bottle", "keyboard", "clock", "giraffe", "pizza", "violin", "helicopter", "submarine", "curtain",
+)  # fmt: skip
+"""Words for things that no scene holds, so that asking for one is answered with nothing."""
+
+_MIRRORED = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
+
+
+def all_words() -> tuple[str, ...]:
+    """Every phrase that questions are made of, referring expressions apart."""
+    return (*CLASSES[1:], *(word for words in SYNONYMS.values() for word in words), *GROUPS, *_ALIEN)
+
+
+def semantic(rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
+    """Phrases in random order, and for each class id the index of its phrase + 1 (0: background, IGNORE: void)."""
+    names = list(CLASSES[1:])
+    if rng.random() > 0.4:
+        names = [names[index] for index in rng.permutation(len(names))[: rng.integers(1, len(names) + 1)]]
+    phrases = [_other_word(name, rng) if rng.random() < 0.3 else name for name in names]
+    if rng.random() < 0.15:
+        phrases[int(rng.integers(len(phrases)))] = str(rng.choice(tuple(GROUPS)))
+    if rng.random() < 0.25:
+        phrases[int(rng.integers(len(phrases)))] = str(rng.choice(_ALIEN))
+    phrases = list(dict.fromkeys(phrases))
+    table = np.zeros(256, np.uint8)
+    for index in reversed(range(len(phrases))):
+        for member in members_of(phrases[index], phrases):
+            table[member] = index + 1
+    table[0] = table[len(CLASSES) :] = IGNORE
+    return tuple(phrases), table
+
+
+def thing(present: set[int], rng: np.random.Generator) -> tuple[str, NDArray[np.bool_]]:
+    """A phrase that names countable things, likely present ones, and which class ids it covers (256,)."""
+    names = [CLASSES[index] for index in sorted(present) if CLASSES[index] in THINGS]
+    draw = rng.random()
+    if names and draw < 0.7:
+        name = str(rng.choice(names))
+    elif draw < 0.94:
+        name = str(rng.choice(sorted(THINGS)))
+    else:
+        name = str(rng.choice(_ALIEN))
+    if name in SYNONYMS and rng.random() < 0.3:
+        name = _other_word(name, rng)
+    if rng.random() < 0.12:
+        name = str(rng.choice([word for word, parts in GROUPS.items() if set(parts) <= THINGS]))
+    covers = np.zeros(256, np.bool_)
+    covers[sorted(members_of(name, (name,)))] = True
+    return name, covers
+
+
+def mirrored(expression: str) -> str:
+    """The expression that means the same region in the picture flipped left to right."""
+    return " ".join(_MIRRORED.get(word, word) for word in expression.split())
+
+
+def _other_word(name: str, rng: np.random.Generator) -> str:
+    return str(rng.choice(SYNONYMS[name])) if SYNONYMS.get(name) else name

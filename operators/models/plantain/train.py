@@ -1,0 +1,304 @@
+"""Training: rendered scenes in, weights out, within a budget of time.
+
+    rendering processes --shards/*.npz--> Stream (worker process) --TrainingBatch--> Trainer --> last.pt, log
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from operators.models.plantain import losses, questions, shards, weights
+from operators.models.plantain.memory import keep_freed_memory
+from operators.models.plantain.network import TASKS, Fields, Network
+from operators.models.plantain.samples import Stream, TrainingBatch
+from operators.models.plantain.text import Vocabulary
+
+log = structlog.get_logger(__name__)
+
+LOSS_WEIGHTS = {
+    "semantic": 1.5,
+    "things": 0.6,
+    "centre": 0.25,
+    "offset": 1.0,
+    "region": 0.6,
+    "depth": 1.5,
+    "sky": 0.5,
+    "normals": 1.0,
+}
+
+CANVASES = ((0.35, (128, 224)), (0.62, (160, 288)), (1.0, (224, 384)))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What a run is told.
+
+    Attributes:
+        folder: Checkpoints and the log of losses.
+        shards: Rendered training scenes; `heldout_shards`: rendered scenes of the other split, for validation.
+        minutes: Budget; the learning rate falls to zero at its end.
+        canvases: (share of the budget, size) pairs: each size is used until that share is spent. Small ones come
+            first, because most of what there is to learn is learnt there at a third of the cost.
+        batch_size: Samples per step.
+        learning_rate: At its highest.
+        seed: Of initial weights and of the data's order.
+        threads: Of this process.
+        render: Also start rendering processes, which keep adding scenes.
+        assets: Meshes for the rendering processes.
+        words: Further phrases whose words enter the vocabulary.
+    """
+
+    folder: Path
+    shards: Path
+    heldout_shards: Path | None = None
+    minutes: float = 60.0
+    canvases: tuple[tuple[float, tuple[int, int]], ...] = CANVASES
+    batch_size: int = 12
+    learning_rate: float = 1.5e-3
+    seed: int = 0
+    threads: int = 2
+    render: bool = False
+    assets: Path | None = None
+    words: tuple[str, ...] = ()
+
+
+def train(options: TrainOptions) -> Path:
+    """Trains, or goes on from the folder's last checkpoint, until the budget is spent.
+
+    Returns:
+        The exported weights (safetensors) of the averaged network.
+    """
+    keep_freed_memory()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    renderer = _start_rendering(options) if options.render else None
+    try:
+        trainer = Trainer(options)
+        trainer.run()
+        return trainer.export()
+    finally:
+        if renderer is not None:
+            renderer.terminate()
+            renderer.wait(timeout=30)
+
+
+def heads(network: Network, batch: TrainingBatch) -> tuple[Fields, tuple[Fields, ...]]:
+    """Fields of the semantic question, and of `instances`, `refer`, `depth` and `normals`, for each sample."""
+    features = network.encoder(batch.images.float() / 255)
+    phrases = network.phrases(batch.ids)
+    count = len(batch.images)
+    semantic = network.decoder(
+        features,
+        torch.zeros(count, dtype=torch.int64, device=phrases.device),
+        phrases[batch.semantic_phrases],
+        batch.semantic_keep,
+    )
+    num_single = len(TASKS) - 1
+    single = torch.zeros(num_single, count, dtype=torch.int64, device=phrases.device)
+    single[:2] = batch.single_phrases.T
+    keep = torch.zeros(num_single, count, dtype=torch.bool, device=phrases.device)
+    keep[:2] = True
+    fields = network.decoder(
+        features.repeated(num_single),
+        torch.arange(1, len(TASKS), device=phrases.device).repeat_interleave(count),
+        phrases[single.flatten()][:, None],
+        keep.view(-1, 1),
+    )
+    by_task = [getattr(fields, name).unflatten(0, (num_single, count)).unbind(0) for name in Fields.__slots__]
+    return semantic, tuple(Fields(*each) for each in zip(*by_task, strict=True))
+
+
+def loss_parts(network: Network, batch: TrainingBatch, class_weights: Tensor) -> dict[str, Tensor]:
+    """Every term of LOSS_WEIGHTS, unweighted."""
+    with torch.autocast(batch.images.device.type, torch.bfloat16):
+        asked, (things, referred, depth, normals) = heads(network, batch)
+    with torch.autocast(batch.images.device.type, enabled=False):
+        focal, offset = losses.centres(things, batch)
+        level, far = losses.depth(depth, batch)
+        return {
+            "semantic": losses.semantic(asked, batch, class_weights),
+            "things": losses.region(things, batch.things, batch.class_map),
+            "centre": focal,
+            "offset": offset,
+            "region": losses.region(referred, batch.region, batch.class_map),
+            "depth": level,
+            "sky": far + losses.depth(normals, batch)[1],
+            "normals": losses.normals(normals, batch),
+        }
+
+
+class Trainer:
+    """One run: network, its running average, optimiser, and where it stands."""
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+        self.elapsed_s = 0.0
+        self.step = 0
+        self.vocabulary = Vocabulary.of((*questions.all_words(), *options.words))
+        self.checkpoint = options.folder / "last.pt"
+        held = torch.load(self.checkpoint, weights_only=True) if self.checkpoint.exists() else None
+        if held is not None:
+            self.vocabulary = Vocabulary(tuple(held["words"]))
+        self.network = Network(self.vocabulary.num_ids).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = Network(self.vocabulary.num_ids).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average.load_state_dict(self.network.state_dict())
+        self.average.requires_grad_(False)
+        decayed = [each for each in self.network.parameters() if each.dim() > 1]
+        plain = [each for each in self.network.parameters() if each.dim() <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}],
+            lr=options.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        if held is not None:
+            self.network.load_state_dict(held["network"])
+            self.average.load_state_dict(held["average"])
+            self.optimiser.load_state_dict(held["optimiser"])
+            self.step, self.elapsed_s = held["step"], held["elapsed_s"]
+        self.class_weights = losses.class_weights()
+
+    def run(self) -> None:
+        """Steps until the budget is spent; checkpoints every three minutes, validates every ten."""
+        options = self.options
+        log.info("training", **{name: str(value) for name, value in asdict(options).items()}, step=self.step)
+        budget_s = options.minutes * 60
+        sums: dict[str, float] = {}
+        batches: Iterator[TrainingBatch] | None = None
+        size_hw: tuple[int, int] | None = None
+        saved_s = validated_s = self.elapsed_s
+        last = time.perf_counter()
+        while self.elapsed_s < budget_s:
+            progress = self.elapsed_s / budget_s
+            wanted_hw = next(size for share, size in options.canvases if progress < share)
+            if batches is None or wanted_hw != size_hw:
+                size_hw = wanted_hw
+                batches = self._batches(size_hw)
+            parts = self._step(next(batches), progress)
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value
+            now = time.perf_counter()
+            self.elapsed_s, last = self.elapsed_s + now - last, now
+            if self.step % 50 == 0:
+                self._report(sums)
+                sums = {}
+            if self.elapsed_s - saved_s > 180:
+                saved_s = self.elapsed_s
+                self.save()
+            if options.heldout_shards is not None and self.elapsed_s - validated_s > 600:
+                validated_s = self.elapsed_s
+                self.validate(options.heldout_shards)
+        self.save()
+
+    def validate(self, folder: Path, num_batches: int = 4) -> dict[str, float]:
+        """Mean losses of the averaged network on held-out scenes, undisturbed by training."""
+        stream = iter(Stream(folder, self.vocabulary, 8, self.options.canvases[-1][1], seed=99))
+        sums: dict[str, float] = {}
+        self.average.eval()
+        with torch.inference_mode():
+            for _ in range(num_batches):
+                for name, value in loss_parts(self.average, next(stream), self.class_weights).items():
+                    sums[name] = sums.get(name, 0.0) + float(value) / num_batches
+        log.info("heldout", step=self.step, **{name: round(value, 4) for name, value in sums.items()})
+        return sums
+
+    def save(self) -> None:
+        """Writes the checkpoint; a reader sees the old one or the new one."""
+        waiting = self.checkpoint.with_suffix(".tmp")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "elapsed_s": self.elapsed_s,
+                "words": list(self.vocabulary.words),
+            },
+            waiting,
+        )
+        waiting.replace(self.checkpoint)
+
+    def export(self) -> Path:
+        """The averaged network as a weights file in the run's folder."""
+        path = self.options.folder / "weights.safetensors"
+        weights.save(path, self.average, self.vocabulary, {"steps": str(self.step)})
+        return path
+
+    def _step(self, batch: TrainingBatch, progress: float) -> dict[str, float]:
+        rate = self.options.learning_rate * _schedule(self.step, progress)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        parts = loss_parts(self.network, batch, self.class_weights)
+        total = torch.stack([LOSS_WEIGHTS[name] * value for name, value in parts.items()]).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.step += 1
+        self._follow(min(0.998, self.step / (self.step + 20)))
+        return {name: float(value.detach()) for name, value in parts.items()} | {
+            "total": float(total.detach()),
+            "grad": float(norm),
+        }
+
+    @torch.no_grad()
+    def _follow(self, keep: float) -> None:
+        """Moves the average towards the network."""
+        mean = [each for each in self.average.state_dict().values() if each.is_floating_point()]
+        now = [each for each in self.network.state_dict().values() if each.is_floating_point()]
+        torch._foreach_lerp_(mean, now, 1 - keep)
+
+    def _batches(self, size_hw: tuple[int, int]) -> Iterator[TrainingBatch]:
+        options = self.options
+        stream = Stream(
+            options.shards, self.vocabulary, options.batch_size, size_hw, seed=options.seed * 1000 + self.step
+        )
+        return iter(
+            DataLoader(
+                stream,
+                batch_size=None,
+                num_workers=1,
+                prefetch_factor=4,
+                multiprocessing_context="spawn",
+                worker_init_fn=functools.partial(_one_thread),
+            )
+        )
+
+    def _report(self, sums: dict[str, float]) -> None:
+        rate = self.optimiser.param_groups[0]["lr"]
+        means = {name: round(value / 50, 4) for name, value in sums.items()}
+        log.info("step", step=self.step, minutes=round(self.elapsed_s / 60, 1), rate=f"{rate:.2e}", **means)
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _schedule(step: int, progress: float) -> float:
+    """Share of the highest learning rate: 300 steps up, then flat, then down to zero over the last 60 %."""
+    warm = min(1.0, (step + 1) / 300)
+    fall = min(1.0, (1 - progress) / 0.6)
+    return warm * max(0.002, fall)
+
+
+def _start_rendering(options: TrainOptions) -> subprocess.Popen[bytes]:
+    """A process that renders scene after scene into the shards folder."""
+    command = [sys.executable, "-m", shards.__name__, str(options.shards), "--first-seed", "0"]
+    command += ["--num-scenes", "1000000"]
+    if options.assets is not None:
+        command += ["--assets", str(options.assets)]
+    return subprocess.Popen(command)

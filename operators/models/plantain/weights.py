@@ -1,0 +1,57 @@
+"""The weights file: safetensors in half precision, with the vocabulary in its header."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from operators.models.plantain.network import Network
+from operators.models.plantain.text import Vocabulary
+
+FORMAT = "plantain-embedded-1"
+
+
+def save(path: Path, network: Network, vocabulary: Vocabulary, notes: dict[str, str]) -> None:
+    """Writes a network as float16 with its vocabulary; `notes` are free text for a reader of the header."""
+    tensors = {
+        name: (each.to(torch.float16) if each.is_floating_point() else each).contiguous()
+        for name, each in network.state_dict().items()
+    }
+    waiting = path.with_suffix(".tmp")
+    save_file(tensors, waiting, {"format": FORMAT, "words": json.dumps(vocabulary.words), **notes})
+    waiting.replace(path)
+
+
+def load(path: Path) -> tuple[Network, Vocabulary]:
+    """The network, in float32 and evaluation mode, and its vocabulary.
+
+    Raises:
+        ValueError: If the file is another program's.
+    """
+    with safe_open(path, framework="pt") as held:
+        header = held.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise ValueError(f"{path.name} is no weights file of the form {FORMAT}")
+        vocabulary = Vocabulary(tuple(json.loads(header["words"])))
+        tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118  (no iterator)
+    network = Network(vocabulary.num_ids)
+    network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})
+    return network.eval(), vocabulary
+
+
+def fold(network: Network) -> None:
+    """Multiplies every batch normalisation into the convolution before it, in place; for inference only."""
+    for module in list(network.modules()):
+        names = list(module._modules)
+        pairs = [("first", "first_norm"), ("second", "second_norm"), *zip(names, names[1:], strict=False)]
+        for conv_name, norm_name in pairs:
+            conv, norm = module._modules.get(conv_name), module._modules.get(norm_name)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
