@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from operators.scenes import buildings, furniture, people, plants, vehicles
+from operators.scenes.assets import Asset
 from operators.scenes.materials import Kind
 from operators.scenes.mesh import Mesh
 from operators.scenes.world import Facts, World
@@ -25,6 +26,10 @@ def pick(world: World, options: Sequence[str], heldout: Sequence[str]) -> str:
     elif world.rng.uniform() < 0.5:
         options = list(heldout)
     return str(options[int(world.rng.integers(len(options)))])
+
+
+VEHICLE_ROLES = ("body", "glass", "tyre", "grey", "dark", "lamp", "tail lamp", "white", "other")
+"""Roles of an asset's parts, in the order of the procedural vehicles' slots."""
 
 
 def add_vehicle(
@@ -46,6 +51,7 @@ def add_vehicle(
         mesh = vehicles.car(kind, variant)
     else:
         mesh = getattr(vehicles, label)(variant)
+    asset = world.asset(label, 0.35) if label in ("car", "van", "bus", "bicycle") else None
     if label == "car" and rng.uniform() < 0.06:
         kind, colour = "taxi", str(rng.choice(["yellow", "black", "white"]))
     other = mats.named(str(rng.choice(["white", "grey", "blue", "red", "green", "black"])))
@@ -71,12 +77,18 @@ def add_vehicle(
             gloss=0.2,
         ),
     ]
-    length = float(np.ptp(mesh.points[..., 0]))
+    scale = 1.0
+    if asset is not None:
+        mesh, scale = asset[0].mesh, asset[1]
+        by_role = dict(zip(VEHICLE_ROLES, table, strict=True))
+        table = [by_role.get(role, by_role["other"]) for role in asset[0].roles]
+    length = scale * float(np.ptp(mesh.points[..., 0]))
     number = world.place(
         mesh,
         table,
         (x, y, ground),
         yaw=yaw,
+        scale=scale,
         label=label,
         speed_mps=speed_mps,
         facts=Facts(label, colour, length, kind=kind),
@@ -142,6 +154,23 @@ def add_person(
         "bag": f"{held} bag",
         "hat": f"{held} hat",
     }.get(extra, "")
+    asset = world.asset("person", 0.4) if gait == "stand" and not carries else None
+    if asset is not None:
+        by_role = dict(zip(("skin", "hair", "upper", "lower", "shoes", "other"), table, strict=True)) | {
+            "dark": table[1]
+        }
+        figure, size = asset
+        kind = "woman" if figure.name.startswith("female") else "man"
+        size *= scale if kind != "child" else 1.0
+        return world.place(
+            figure.mesh,
+            [by_role.get(role, table[2] if role == "body" else table[5]) for role in figure.roles],
+            (x, y, ground),
+            yaw=yaw,
+            scale=size,
+            label="person",
+            facts=Facts("person", upper, height, upper=upper, lower=lower, kind=kind),
+        )
     return world.place(
         at_phase if gait == "walk" else at_phase(0.0),
         table,
@@ -200,6 +229,14 @@ def add_tree(
         mats.add(Kind.LEAF, green, green * rng.uniform(0.5, 0.8)),
         mats.add(Kind.LEAF, green * 0.7, green * 0.4),
     ]
+    asset = world.asset("bush" if small else "tree", 0.35)
+    if asset is not None:
+        by_role = {"wood": table[0], "body": table[1], "leaf": table[1], "white": table[0], "dark": table[0]}
+        slots = [by_role.get(role, table[2]) for role in asset[0].roles]
+        world.place(
+            asset[0].mesh, slots, (x, y, ground), yaw=rng.uniform(0, 6), scale=asset[1], label="vegetation"
+        )
+        return
     if small:
         mesh = plants.bush(int(rng.integers(10)))
         world.place(
@@ -236,6 +273,10 @@ def add_building(
 ) -> None:
     """A building whose front left corner is at (x, y), its front along `yaw`, facing right of it."""
     rng, mats = world.rng, world.materials
+    asset = world.asset("building", 0.2) if kind not in ("tower", "terrace") and storeys <= 5 else None
+    if asset is not None:
+        _place_building(world, asset[0], asset[1], x, y, yaw, width, deep)
+        return
     kind = kind or pick(world, buildings.BUILDINGS, buildings.HELDOUT_BUILDINGS)
     storey_m = float(rng.uniform(2.8, 3.9))
     hue = rng.uniform(0, 1)
@@ -441,4 +482,56 @@ def add_far_trees(world: World, x: float, y: float, yaw: float) -> None:
         yaw=yaw,
         scale=(1, 1, rng.uniform(0.6, 1.5)),
         label="vegetation",
+    )
+
+
+def _place_building(
+    world: World, asset: Asset, scale: float, x: float, y: float, yaw: float, width: float, deep: float
+) -> None:
+    """A building from a file, in the place of a procedural one."""
+    rng, mats = world.rng, world.materials
+    spans = scale * np.ptp(asset.mesh.points.reshape(-1, 3), axis=0)
+    scale *= min(1.0, width / float(spans[0]), 1.3 * deep / float(spans[1]))
+    table = []
+    for role, given in zip(asset.roles, asset.colours, strict=True):
+        own = np.clip(np.asarray(given) * rng.uniform(0.7, 1.6), 10, 245)
+        free = rng.uniform(60, 220) * rng.normal(1, 0.1, 3)
+        match role:
+            case "glass":
+                table.append(mats.add(Kind.GLASS, (30, 34, 38), gloss=0.9))
+            case "brick":
+                table.append(
+                    mats.add(
+                        Kind.FACADE,
+                        np.array([150, 84, 64]) * rng.uniform(0.7, 1.3),
+                        p=(1e6, 0, 0),
+                        scale=1e6,
+                        rough=1.3,
+                    )
+                )
+            case "body":
+                table.append(
+                    mats.add(
+                        Kind.FACADE,
+                        np.clip(free, 20, 240),
+                        p=(1e6, 0, 0),
+                        scale=1e6,
+                        offset=1e5,
+                        rough=float(rng.integers(4)) + 0.3,
+                    )
+                )
+            case _:
+                table.append(
+                    mats.add(
+                        Kind.PLAIN,
+                        own if rng.uniform() < 0.5 else np.clip(free, 10, 245),
+                        rough=0.2,
+                        scale=2.0,
+                    )
+                )
+    middle = (
+        np.array([np.cos(yaw), np.sin(yaw)]) * width / 2 + np.array([-np.sin(yaw), np.cos(yaw)]) * deep / 2
+    )
+    world.place(
+        asset.mesh, table, (x + middle[0], y + middle[1], 0.0), yaw=yaw, scale=scale, label="building"
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from operators.errors import UsageError
 from operators.scenes import layout
+from operators.scenes.assets import open_shelf
 from operators.scenes.camera import Sensor
 from operators.scenes.frame import SceneFrame, SceneObject
 from operators.scenes.light import ShadowMap, choose_light
@@ -52,7 +53,9 @@ class Scene:
         self.seed, self.split, self.size_hw = seed, split, size_hw
         rng = np.random.default_rng((seed, 1 if split == "train" else 2))
         self._light = choose_light(rng)
-        self._world = World(rng, split, Materials(rng))
+        self._world = World(
+            rng, split, Materials(rng), None if assets is None else open_shelf(Path(assets), split)
+        )
         self._camera = layout.fill(self._world, self._light)
         self._world.clear_view(self._camera.eye(0.0))
         self._sensor = Sensor.random(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from operators.scenes.assets import Asset, Shelf
 from operators.scenes.materials import Materials
 from operators.scenes.mesh import Floats, Mesh, move
 from operators.scenes.vocabulary import CLASS_ID, CLASSES
@@ -75,6 +76,7 @@ class World:
     rng: np.random.Generator
     split: str
     materials: Materials
+    shelf: Shelf | None = None
     statics: list[Geometry] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
     owners: list[tuple[float, ...]] = field(default_factory=list)
@@ -141,6 +143,12 @@ class World:
             owners = np.full(len(still), owner, np.int32)
             self.statics.append(Geometry(still.points, still.normals, slots[still.slots], owners))
         return number
+
+    def asset(self, kind: str, share: float) -> tuple[Asset, float] | None:
+        """With a probability, an asset of a kind and its scale; None to build a procedural one."""
+        if self.shelf is None or self.rng.uniform() >= share:
+            return None
+        return self.shelf.pick(kind, self.rng)
 
     def is_free(self, x: float, y: float, radius: float) -> bool:
         """Whether a disc on the ground is clear; claims it when it is."""
