@@ -19,7 +19,7 @@ from rich.console import Console
 from deploy.progress import Display, summary
 from operators.errors import PlantainError, UsageError, redact
 from operators.models import BACKENDS, missing_modules
-from pipeline.config import PipelineConfig, check, load
+from pipeline.config import PipelineConfig, check, load, plain
 
 app = typer.Typer(
     name="plantain",
@@ -67,7 +67,7 @@ def run(
     Tasks: semantic:car,person,road   instances:car   refer:the red car
            depth   normals   prompt[codec=depth]:any words
     """
-    settings = _settings(config)
+    settings = plain(config) if config is not None else {}
     if sources:
         settings["streams"] = [{"url": source} for source in sources]
     if task:
@@ -77,16 +77,16 @@ def run(
     if executor is not None or address is not None:
         settings["executor"] = str(executor or ExecutorName.RAY)
     _set(settings, "ray", "address", address)
-    settings["streams"] = [
-        stream | {key: value for key, value in (("fps", fps), ("max_frames", max_frames)) if value is not None}
-        for stream in settings.get("streams", [])
-    ]
-    if overlay:
-        sinks = settings.get("output", {}).get("sinks", ["parquet"])
-        _set(settings, "output", "sinks", [*sinks, *(["overlay"] if "overlay" not in sinks else [])])
-    if not settings["streams"]:
+    if not settings.get("streams"):
         raise UsageError("name at least one file, folder or URL, or a --config that does")
-    _run_and_exit(check(settings, str(config or "command line")), resume=not no_resume, as_json=as_json)
+    for k in range(len(settings["streams"]) if isinstance(settings["streams"], list) else 0):
+        _set(settings["streams"], k, "fps", fps)
+        _set(settings["streams"], k, "max_frames", max_frames)
+    checked = check(settings, str(config or "command line"))
+    if overlay and "overlay" not in checked.output.sinks:
+        _set(settings, "output", "sinks", [*checked.output.sinks, "overlay"])
+        checked = check(settings)
+    _run_and_exit(checked, resume=not no_resume, as_json=as_json)
 
 
 @app.command()
@@ -166,21 +166,14 @@ def _run_and_exit(config: PipelineConfig, *, resume: bool, as_json: bool) -> Non
     raise typer.Exit(outcome.exit_code)
 
 
-def _settings(config: Path | None) -> dict[str, Any]:
-    """The plain data of a YAML file, to be changed by options; empty without one."""
-    if config is None:
-        return {}
-    data = load(config).model_dump(mode="python", exclude_unset=True)
-    data["prompts"] = [str(prompt) for prompt in data.get("prompts", ())]
-    for stream in data["streams"]:
-        if "prompts" in stream:
-            stream["prompts"] = [str(prompt) for prompt in stream["prompts"]]
-    return data
-
-
-def _set(settings: dict[str, Any], section: str, key: str, value: Any) -> None:
-    if value is not None:
-        settings[section] = {**settings.get(section, {}), key: value}
+def _set(settings: Any, section: Any, key: str, value: Any) -> None:
+    """Puts an option into a section of unchecked settings; a section of a wrong form is left for `check` to name."""
+    if value is None:
+        return
+    if isinstance(settings, dict):
+        settings.setdefault(section, {})
+    if isinstance(settings[section], dict):
+        settings[section][key] = value
 
 
 def main() -> None:

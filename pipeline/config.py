@@ -173,6 +173,15 @@ def load(path: Path) -> PipelineConfig:
     Raises:
         UsageError: With every mistake, one a line, each with its path in the file.
     """
+    return check(plain(path), str(path))
+
+
+def plain(path: Path) -> dict[str, Any]:
+    """What a YAML file says, not yet checked.
+
+    Raises:
+        UsageError: If it is no YAML mapping.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -183,7 +192,7 @@ def load(path: Path) -> PipelineConfig:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{path} must hold a mapping with at least 'streams' and 'prompts'")
-    return check(data, str(path))
+    return data
 
 
 def check(data: dict[str, Any], origin: str = "configuration") -> PipelineConfig:
