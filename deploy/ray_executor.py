@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -187,6 +188,7 @@ def start_ray(address: str | None) -> None:
     Of the processes that a local Ray brings, the dashboard (and its agents' metrics) are left out; what remains
     costs about 0.4 GB (README, "What Ray costs").
     """
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its hints about authentication are not for our users
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": f"plantain-{getpass.getuser()}"}
     if address is not None:
         ray.init(address=address, **common)
