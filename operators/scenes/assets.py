@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +151,7 @@ def open_shelf(folder: Path, split: str) -> Shelf:
             f"asset folder '{folder}' does not exist: name a folder with vehicles/, people/, nature/, ..."
         )
     try:
-        import trimesh  # noqa: F401, PLC0415  (optional: only training reads meshes)
+        import trimesh  # optional, see open_shelf
     except ImportError as error:
         raise UsageError("meshes need trimesh: install plantain[train]") from error
     return Shelf(folder, split)
@@ -166,12 +167,13 @@ def _files(folder: Path, kind: str) -> tuple[Path, ...]:
 @lru_cache(maxsize=256)
 def _load(path: Path, is_person: bool) -> Asset | None:
     """Read one file; None when it stays too heavy."""
-    import trimesh  # noqa: PLC0415  (see open_shelf)
+    import trimesh  # optional, see open_shelf
 
     points, normals, slots = [], [], []
     names: list[str] = []
     colours: list[tuple[float, float, float]] = []
-    for part in trimesh.load(path, force="scene").dump():
+    part: Any  # trimesh names only the base class of what it loads
+    for part in trimesh.load_scene(path).dump():
         material = getattr(part.visual, "material", None)
         name = str(getattr(material, "name", "") or "")
         if name not in names:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from operators.scenes.mesh import Mesh, box, flat, join, quad, tube
@@ -41,7 +43,7 @@ def building(
                         )
                     )
     if kind == "stepped":
-        levels = sorted(rng.uniform(0.35, 0.85, 2)) + [1.0]
+        levels = [*sorted(rng.uniform(0.35, 0.85, 2)), 1.0]
         low, inset = ground, 0.0
         for level in levels:
             high = ground + round(storeys * level) * storey_m
@@ -53,7 +55,7 @@ def building(
         radius = min(width, deep) / 2
         angle = np.linspace(0, 2 * np.pi, 25)
         ring = np.stack([radius + radius * np.cos(angle), radius + radius * np.sin(angle)], -1)
-        for a, b in zip(ring[:-1], ring[1:], strict=True):
+        for a, b in itertools.pairwise(ring):
             parts.append(quad((*a, ground), (*b, ground), (*b, tall), (*a, tall), FACADE))
         parts.append(
             tube(

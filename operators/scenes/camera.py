@@ -118,7 +118,7 @@ class Sensor:
         if self.blur_px > 0.2:
             light = _blurred(light, self.blur_px)
         out = np.empty(light.shape, np.uint8)
-        frame = self.seed + int(round(time_s * 1000.0)) * 7919
+        frame = self.seed + round(time_s * 1000.0) * 7919
         _develop(
             light,
             gain * np.asarray(self.balance),
@@ -212,8 +212,8 @@ def _streaked(light: NDArray[np.float32], dx: float, dy: float) -> NDArray[np.fl
         for x in range(width):
             for k in range(5):
                 s = (k - 2) * 0.25
-                column = min(width - 1, max(0, int(math.floor(x + dx * s + 0.5))))
-                row = min(height - 1, max(0, int(math.floor(y + dy * s + 0.5))))
+                column = min(width - 1, max(0, math.floor(x + dx * s + 0.5)))
+                row = min(height - 1, max(0, math.floor(y + dy * s + 0.5)))
                 for c in range(3):
                     out[y, x, c] += 0.2 * light[row, column, c]
     return out

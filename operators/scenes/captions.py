@@ -30,10 +30,10 @@ def referring(frame: SceneFrame, rng: np.random.Generator) -> list[Expression]:
     found: dict[str, frozenset[int]] = {}
     for label in sorted({each.label for each in seen}):
         group = [each for each in seen if each.label == label or (label == "car" and each.label == "van")]
-        for words, number in _about(group, label, seen, frame, rng):
+        for words, number in _about(group, label, seen, frame):
             found.setdefault(words, frozenset({number}))
     pairs = list(found.items())
-    rng.shuffle(pairs)  # type: ignore[arg-type]
+    rng.shuffle(pairs)
     absent = _absent(seen, rng)
     return pairs + absent[: max(1, len(pairs) // 4)]
 
@@ -43,7 +43,6 @@ def _about(
     label: str,
     seen: Sequence[SceneObject],
     frame: SceneFrame,
-    rng: np.random.Generator,
 ) -> list[tuple[str, int]]:
     """All unambiguous expressions about the things of one class."""
     said: list[tuple[str, int]] = []
@@ -204,5 +203,5 @@ def _absent(seen: Sequence[SceneObject], rng: np.random.Generator) -> list[Expre
             colour = str(rng.choice(missing))
             words = f"the {label} in {colour}" if label == "person" else f"the {colour} {label}"
             said.append((words, frozenset()))
-    rng.shuffle(said)  # type: ignore[arg-type]
+    rng.shuffle(said)
     return [each for each in said if members_of(each[0].split()[1]) or each]

@@ -139,8 +139,8 @@ def thing(kind: str, variant: int) -> Mesh:
                 [
                     box((0.42, 0.42, 0.04), (0, 0, 0.02), METAL),
                     tube((0, 0, 0.02), (0, 0, 0.72), (0.16, 0.03), METAL, sides=10),
+                    tube((0, 0, 0.3), (0, 0, 0.48), (0.108, 0.075), SECOND, sides=10, capped=False),
                 ]
-                + [tube((0, 0, 0.3), (0, 0, 0.48), (0.108, 0.075), SECOND, sides=10, capped=False)]
             )
         case "hydrant":
             return join(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from operators.scenes.materials import Kind
@@ -116,8 +118,5 @@ def _plate(length: float, width: float) -> Mesh:
     edges = np.linspace(-length / 2, length / 2, count + 1)
     half = width / 2
     return join(
-        [
-            quad((a, -half, 0), (b, -half, 0), (b, half, 0), (a, half, 0))
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        [quad((a, -half, 0), (b, -half, 0), (b, half, 0), (a, half, 0)) for a, b in itertools.pairwise(edges)]
     )

@@ -75,7 +75,8 @@ class Materials:
 
         Args:
             kind: Texture family.
-            colour, second: sRGB 0..255.
+            colour: sRGB 0..255.
+            second: The other colour of two-coloured textures.
             scale: Size of the texture's cells, metres.
             gloss: How much it mirrors the sky, 0..1.
             p: Parameters of the family.
@@ -85,13 +86,23 @@ class Materials:
         """
         other = colour if second is None else second
         self._rows.append(
-            [float(kind), *to_linear(colour), *to_linear(other), scale, gloss, *p, emission]
-            + [float(self._rng.integers(1 << 16)), offset, rough]
+            [
+                float(kind),
+                *to_linear(colour),
+                *to_linear(other),
+                scale,
+                gloss,
+                *p,
+                emission,
+                float(self._rng.integers(1 << 16)),
+                offset,
+                rough,
+            ]
         )
         return len(self._rows) - 1
 
     def named(self, name: str) -> NDArray[np.float64]:
-        """sRGB of a colour name with a little variation."""
+        """The sRGB value of a colour name with a little variation."""
         examples = NAMED_COLOURS[name]
         base = np.asarray(examples[self._rng.integers(len(examples))], np.float64)
         return np.clip(base * self._rng.uniform(0.88, 1.1) + self._rng.normal(0, 4, 3), 2, 252)

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Vector = Sequence[float] | NDArray[np.floating]
 
 CREASE_COS = 0.77
 """Corners keep the face's own normal when the smooth one is further away than about 40 degrees."""
@@ -38,7 +39,7 @@ class Mesh:
 
     def moved(
         self,
-        offset: Sequence[float] = (0.0, 0.0, 0.0),
+        offset: Vector = (0.0, 0.0, 0.0),
         *,
         yaw: float = 0.0,
         scale: float | Sequence[float] = 1.0,
@@ -61,7 +62,7 @@ class Mesh:
         )
         return Mesh(points, normals, self.slots)
 
-    def tilted(self, turn: Floats, offset: Sequence[float] = (0.0, 0.0, 0.0)) -> Mesh:
+    def tilted(self, turn: Floats, offset: Vector = (0.0, 0.0, 0.0)) -> Mesh:
         """This mesh times a (3, 3) rotation (row vectors), then moved."""
         points = self.points @ turn + np.asarray(offset, np.float32)
         return Mesh(points.astype(np.float32), (self.normals @ turn).astype(np.float32), self.slots)
@@ -121,8 +122,8 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
     )
 
 
-def flat(points: Floats, slot: int | NDArray[np.int16] = 0) -> Mesh:
-    """(T, 3, 3) triangles with their own flat normals."""
+def flat(points: NDArray[np.floating], slot: int | NDArray[np.int16] = 0) -> Mesh:
+    """A mesh of (T, 3, 3) triangles with their own flat normals."""
     points = np.ascontiguousarray(points, np.float32)
     slots = np.empty(len(points), np.int16)
     slots[:] = slot
@@ -145,9 +146,7 @@ def _flat_normals(points: Floats) -> Floats:
     return normals
 
 
-def quad(
-    a: Sequence[float], b: Sequence[float], c: Sequence[float], d: Sequence[float], slot: int = 0
-) -> Mesh:
+def quad(a: Vector, b: Vector, c: Vector, d: Vector, slot: int = 0) -> Mesh:
     """A flat four-cornered face."""
     return flat(np.array([[a, b, c], [a, c, d]], np.float32), slot)
 
@@ -168,14 +167,15 @@ _FACES = np.array(
         [2, 7, 6],
         [3, 0, 4],
         [3, 4, 7],
+        [1, 0, 3],
+        [1, 3, 2],
     ]
-    + [[1, 0, 3], [1, 3, 2]]
 )
 
 
 def box(
-    size: Sequence[float],
-    centre: Sequence[float] = (0.0, 0.0, 0.0),
+    size: Vector,
+    centre: Vector = (0.0, 0.0, 0.0),
     slot: int = 0,
     *,
     taper: float = 1.0,
@@ -213,7 +213,7 @@ def _box(
     return points, _flat_normals(points)
 
 
-def surface(grid: Floats, slots: int | NDArray[np.int16] = 0, *, closed: bool = False) -> Mesh:
+def surface(grid: NDArray[np.floating], slots: int | NDArray[np.int16] = 0, *, closed: bool = False) -> Mesh:
     """A smooth skin over a grid of points, with creases where faces meet at more than 40 degrees.
 
     Args:
@@ -281,9 +281,9 @@ def _skin(grid: Floats, slots: NDArray[np.int16], closed: bool) -> tuple[Floats,
 
 
 def tube(
-    start: Sequence[float],
-    end: Sequence[float],
-    radii: Sequence[float],
+    start: Vector,
+    end: Vector,
+    radii: Vector,
     slot: int = 0,
     *,
     sides: int = 8,
@@ -312,8 +312,8 @@ def tube(
 
 
 def ellipsoid(
-    radii: Sequence[float],
-    centre: Sequence[float] = (0.0, 0.0, 0.0),
+    radii: Vector,
+    centre: Vector = (0.0, 0.0, 0.0),
     slot: int = 0,
     *,
     sides: int = 8,

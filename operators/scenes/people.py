@@ -94,8 +94,18 @@ def person(variant: int, outfit: str, pose: str, phase: int, extra: str = "") ->
             ellipsoid((0.06, 0.09, 0.17), (head[0] - 0.055, 0, head[2] - 0.08), HAIR, sides=8, rings=5)
         )
     if extra == "hat":
-        parts.append(tube(head + (0, 0, 0.06), head + (0, 0, 0.15), (0.115, 0.095), EXTRA, sides=9))
-        parts.append(tube(head + (0.04, 0, 0.06), head + (0.04, 0, 0.07), (0.16, 0.16), EXTRA, sides=9))
+        parts.append(
+            tube(head + np.array([0, 0, 0.06]), head + np.array([0, 0, 0.15]), (0.115, 0.095), EXTRA, sides=9)
+        )
+        parts.append(
+            tube(
+                head + np.array([0.04, 0, 0.06]),
+                head + np.array([0.04, 0, 0.07]),
+                (0.16, 0.16),
+                EXTRA,
+                sides=9,
+            )
+        )
     if extra == "backpack":
         parts.append(
             ellipsoid((0.13, 0.16, 0.23), (neck[0] - 0.2, 0, neck[2] - 0.25), EXTRA, sides=8, rings=6)
@@ -192,6 +202,6 @@ def _umbrella(hand: Floats) -> list[Mesh]:
         [rings[:, None] * np.cos(angle), rings[:, None] * np.sin(angle), heights[:, None] + 0 * angle], -1
     )
     return [
-        tube(hand, top + (0, 0, 0.15), (0.012, 0.012), SHOES, sides=4),
+        tube(hand, top + np.array([0, 0, 0.15]), (0.012, 0.012), SHOES, sides=4),
         surface((grid + top).astype(np.float32)[:, ::-1], EXTRA, closed=True),
     ]

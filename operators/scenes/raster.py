@@ -17,8 +17,8 @@ NEAR_M = 0.15
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def rasterise(
     points: NDArray[np.float32],
-    eye: NDArray[np.float32],
-    view: NDArray[np.float32],
+    eye: NDArray[np.float64],
+    view: NDArray[np.float64],
     focal: float,
     inverse_depth: NDArray[np.float32],
     index: NDArray[np.int32],
@@ -81,8 +81,8 @@ def rasterise(
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def rasterise_from_light(
     points: NDArray[np.float32],
-    centre: NDArray[np.float32],
-    axes: NDArray[np.float32],
+    centre: NDArray[np.float64],
+    axes: NDArray[np.float64],
     texel_m: float,
     height_map: NDArray[np.float32],
 ) -> None:

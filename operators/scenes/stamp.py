@@ -55,7 +55,7 @@ def read_stamp(image: NDArray[np.uint8]) -> tuple[int, int] | None:
 
 def _cell(image: NDArray[np.uint8]) -> int:
     """Side of a cell in pixels."""
-    return max(2, round(image.shape[1] / 48))
+    return max(2, round(int(image.shape[1]) / 48))
 
 
 def _bits(seed: int, frame_index: int) -> NDArray[np.uint8]:

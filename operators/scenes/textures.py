@@ -100,7 +100,7 @@ def surface_colour(m: NDArray[np.float32], u: float, v: float, is_level: bool, f
         shift = 0.5 * (int(row) & 1) * float(m[9])
         cu = u / (scale * float(m[10])) + shift
         fu, fv = cu - math.floor(cu), v / scale - row
-        tone = cell_hash(int(math.floor(cu)), int(row), seed)
+        tone = cell_hash(math.floor(cu), int(row), seed)
         line = 0.016 / scale
         w = footprint / scale
         joint = min(step(line, min(fu, 1 - fu) * float(m[10]), w), step(line, min(fv, 1 - fv), w))
@@ -136,11 +136,11 @@ def surface_colour(m: NDArray[np.float32], u: float, v: float, is_level: bool, f
         mix = 0.0
         near = fade(footprint, scale)
         if pattern == 1:
-            mix = float(int(math.floor(v / scale)) & 1) * near + 0.5 * (1 - near)
+            mix = float(math.floor(v / scale) & 1) * near + 0.5 * (1 - near)
         elif pattern == 2:
-            mix = 0.5 * float(
-                (int(math.floor(v / scale)) & 1) + (int(math.floor(u / scale)) & 1)
-            ) * near + 0.5 * (1 - near)
+            mix = 0.5 * float((math.floor(v / scale) & 1) + (math.floor(u / scale) & 1)) * near + 0.5 * (
+                1 - near
+            )
         elif pattern == 3:
             mix = 1.0 if noise(u / scale, v / scale, seed) > 0.35 else 0.0
         return _mix(m, mix, 1.0 + rough * w, gloss, emission)
@@ -148,7 +148,7 @@ def surface_colour(m: NDArray[np.float32], u: float, v: float, is_level: bool, f
         row = math.floor(v / scale)
         fv = v / scale - row
         f = fade(footprint, scale)
-        tone = cell_hash(int(math.floor(u / scale + 0.5 * (int(row) & 1))), int(row), seed)
+        tone = cell_hash(math.floor(u / scale + 0.5 * (int(row) & 1)), int(row), seed)
         shade = (
             1.0 + rough * mottle(u, v, seed, 3.0, footprint) + f * (0.25 * fv - 0.12 + 0.25 * (tone - 0.5))
         )
@@ -159,7 +159,7 @@ def surface_colour(m: NDArray[np.float32], u: float, v: float, is_level: bool, f
             1.0
             if (
                 noise(u / scale * 2.2, math.floor(v / scale) * 9.1, seed) > 0.05
-                and cell_hash(int(math.floor(u / scale * 3)), int(math.floor(v / scale)), seed) > 0.35
+                and cell_hash(math.floor(u / scale * 3), math.floor(v / scale), seed) > 0.35
             )
             else 0.0
         )
@@ -170,7 +170,7 @@ def surface_colour(m: NDArray[np.float32], u: float, v: float, is_level: bool, f
         fu, fv = cu - math.floor(cu) - 0.5, v / scale - row - 0.5
         f = fade(footprint, scale)
         dome = 1.0 - 1.7 * (fu * fu + fv * fv)
-        tone = cell_hash(int(math.floor(cu)), int(row), seed)
+        tone = cell_hash(math.floor(cu), int(row), seed)
         return _mix(
             m,
             tone * f + 0.5 * (1 - f),
@@ -208,7 +208,7 @@ def _wall(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colou
         cu = u / 0.25 + 0.5 * (int(row) & 1)
         fu, fv = cu - math.floor(cu), v / tall - row
         f = fade(footprint, 0.09)
-        tone = cell_hash(int(math.floor(cu)), int(row), seed)
+        tone = cell_hash(math.floor(cu), int(row), seed)
         mortar = 1.0 if (fu < 0.05 or fv < 0.14) else 0.0
         shade *= 1.0 + f * (0.5 * (tone - 0.5) + 0.45 * mortar)
     elif kind == 2:
@@ -216,9 +216,10 @@ def _wall(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colou
         f = fade(footprint, 0.15)
         edge = min(
             min(cu - math.floor(cu), 1 - cu + math.floor(cu)) * 1.5,
-            min(cv - math.floor(cv), 1 - cv + math.floor(cv)),
+            cv - math.floor(cv),
+            1 - cv + math.floor(cv),
         )
-        tone = cell_hash(int(math.floor(cu)), int(math.floor(cv)), seed)
+        tone = cell_hash(math.floor(cu), math.floor(cv), seed)
         shade *= (1.0 + 0.12 * (tone - 0.5)) * (1.0 - 0.4 * f * (1.0 - step(0.02, edge, footprint)))
     elif kind == 3:
         cv = v / 0.18
@@ -233,7 +234,7 @@ def _facade(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Col
     seed = int(m[13])
     r, g, b, gloss, emission = _wall(m, u, v, footprint)
     cu, cv = u / cell, (v - float(m[14])) / storey
-    iu, iv = int(math.floor(cu)), int(math.floor(cv))
+    iu, iv = math.floor(cu), math.floor(cv)
     if cv < 0.0:
         return r, g, b, gloss, emission
     fu, fv = (cu - iu - 0.5) * cell, (cv - iv - 0.52) * storey
@@ -280,7 +281,7 @@ def _shop(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colou
     """A ground floor of shop windows, doors and pillars. p = cell width, sill, top."""
     cell, sill, top, seed = float(m[9]), float(m[10]), float(m[11]), int(m[13])
     cu = u / cell
-    iu = int(math.floor(cu))
+    iu = math.floor(cu)
     fu = (cu - iu - 0.5) * cell
     pick = cell_hash(iu, 3, seed)
     r, g, b, _, _ = _wall(m, u, v, footprint)
@@ -305,7 +306,7 @@ def _shop(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colou
             0.0,
         )
     goods = 0.06 + 0.16 * max(0.0, noise(u * 1.7, v * 2.1, seed + 5)) * fade(footprint, 0.6)
-    hue = cell_hash(int(math.floor(u * 1.3)), int(math.floor(v * 1.1)), seed + 6)
+    hue = cell_hash(math.floor(u * 1.3), math.floor(v * 1.1), seed + 6)
     pr, pg, pb = goods * (0.7 + 0.6 * hue), goods, goods * (1.3 - 0.6 * hue)
     bars = max(step(half - 0.07, abs(fu), footprint), 1.0 - step(0.04, abs(fu), footprint)) * fade(
         footprint, 0.5

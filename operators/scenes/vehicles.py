@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 
 import numpy as np
@@ -197,7 +198,7 @@ def _car_body(
     nose, cowl, boot = (fraction * height for fraction in heights)
     pillars = np.linspace(roof, roof_end, 3 if roof_end - roof < 0.4 else 4)
     marks = [(0.0, 0), (0.015, 0), (0.05, 0), (windscreen, 0)]
-    for first, second in zip(pillars[:-1], pillars[1:], strict=True):
+    for first, second in itertools.pairwise(pillars):
         marks += [(first, 1), (first + 0.012, 1), (second - 0.012, 1)]
     marks += [(roof_end, 1), (window_end, 0), ((window_end + 0.99) / 2, 0), (0.985, 0), (1.0, 0)]
     along = np.array([mark for mark, _ in marks])

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from operators.scenes.assets import Asset, Shelf
 from operators.scenes.materials import Materials
-from operators.scenes.mesh import Floats, Mesh, move
+from operators.scenes.mesh import Floats, Mesh, Vector, move
 from operators.scenes.vocabulary import CLASS_ID, CLASSES
-
 
 CLEARANCE_M = {
     "vegetation": 4.0,
@@ -92,7 +91,7 @@ class World:
         self,
         mesh: Mesh | Callable[[float], Mesh],
         materials: Sequence[int],
-        at: Sequence[float],
+        at: Vector,
         *,
         yaw: float = 0.0,
         scale: float | Sequence[float] = 1.0,
@@ -219,3 +218,12 @@ def _joined(pieces: Sequence[Geometry]) -> Geometry:
         np.concatenate([piece.material for piece in pieces]),
         np.concatenate([piece.owner for piece in pieces]),
     )
+
+
+def pick(world: World, options: Sequence[str], heldout: Sequence[str]) -> str:
+    """One of the families that the world's split may use; half of the held-out split's picks are held-out families."""
+    if world.split == "train":
+        options = [each for each in options if each not in heldout]
+    elif world.rng.uniform() < 0.5:
+        options = list(heldout)
+    return str(options[int(world.rng.integers(len(options)))])
