@@ -74,7 +74,7 @@ class InstancesCodec:
         Regions too small or too thin for the decoder's thresholds are drawn all the same.
 
         Raises:
-            CodecError: If `value` is no Masks, or has more regions (215) than colours far enough apart exist.
+            CodecError: If `value` is no Masks, or has more regions than colours far apart exist (215).
         """
         masks = pixels.expect(value, Masks, "instances")
         try:
@@ -151,7 +151,7 @@ def _group(
     return components
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _is_seed(
     rgb: NDArray[np.uint8], label: NDArray[np.int32], seed: tuple[np.int64, np.int64, np.int64], i: int
 ) -> bool:
