@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from fractions import Fraction
 
 import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
+
+# The graph must have one, and the last frames of a decoder have none; times go round the graph anyway.
+_ANY_TIME_BASE = Fraction(1, 1000)
 
 
 class Deinterlacer:
@@ -54,7 +58,7 @@ def _graph(frame: VideoFrame) -> Graph:
     """The filters buffer -> yadif -> buffersink for frames like `frame`."""
     graph = Graph()
     source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        width=frame.width, height=frame.height, format=frame.format, time_base=_ANY_TIME_BASE
     )
     yadif = graph.add("yadif", "mode=send_frame:deint=interlaced")
     sink = graph.add("buffersink")
