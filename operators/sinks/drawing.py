@@ -20,7 +20,7 @@ from operators.types import DepthMap, Failure, FrameInfo, Image, Masks, NormalMa
 
 # A smaller picture is enlarged, so that labels are legible on it.
 MIN_LONG_SIDE = 960
-MAX_ROWS = 4
+MAX_ROWS = 3
 
 BACKDROP: RGB = (18, 20, 26)
 INK: RGB = (236, 239, 244)
@@ -135,7 +135,7 @@ def draw(result: Result, layout: Layout) -> Pixels:
     ]
     main = _background(result.info, layout.main)
     for region in regions:
-        main = region.tint(main)
+        region.tint(main, is_alone=len(regions) == 1)
     canvas.paste(main, (layout.main.left, layout.main.top))
     pen = ImageDraw.Draw(canvas)
     for region in regions:
@@ -195,10 +195,10 @@ class _Regions:
         self._labels = enlarge(few, (tile.height, tile.width))
         self._colours = [self._colour(number) for number in range(len(masks.names))]
 
-    def tint(self, frame: Picture.Image) -> Picture.Image:
-        """The frame with the regions in colour and outlined, and all but a referred region dimmed."""
+    def tint(self, frame: Picture.Image, *, is_alone: bool) -> None:
+        """Colours and outlines the regions; around a referred one that is alone, dims the rest."""
         is_referred = self._prompt.task is Task.REFER
-        if is_referred and self._labels.any():
+        if is_referred and is_alone and self._labels.any():
             outside = Picture.fromarray((self._labels == 0).astype(np.uint8) * 255)
             frame.paste(ImageEnhance.Brightness(frame).enhance(DIMMED), mask=outside)
         coloured = Picture.fromarray(self._labels, "P")
@@ -208,7 +208,6 @@ class _Regions:
         alpha = strength.take(self._labels)
         alpha[_edges(self._labels)] = 255
         frame.paste(coloured.convert("RGB"), mask=Picture.fromarray(alpha))
-        return frame
 
     def label(self, pen: ImageDraw.ImageDraw) -> None:
         """Boxes, and names on them."""
