@@ -164,7 +164,7 @@ def draw_answer(prediction: Prediction, info: FrameInfo, size_hw: tuple[int, int
     drawing = _background(info, tile)
     if isinstance(prediction.value, Masks) and prediction.value.names:
         regions = _Regions(prediction, info.fit, tile)
-        drawing = regions.tint(drawing)
+        regions.tint(drawing, is_alone=True)
         regions.label(ImageDraw.Draw(drawing))
     return np.asarray(drawing)
 
