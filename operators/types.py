@@ -164,8 +164,8 @@ class NormalMap:
 
     Attributes:
         normals: (H, W, 3) float32, unit length, 0 where invalid.
-        valid: (H, W) bool; False where the drawn vector is too short or long to mean a direction.
-        off_palette: Share of pixels whose drawn vector is far from unit length.
+        valid: (H, W) bool; False where there is no surface, or the drawn vector is too short or long to mean one.
+        off_palette: Share of pixels whose drawn vector is neither of about unit length nor the gray of no surface.
     """
 
     normals: NDArray[np.float32] = field(repr=False)

@@ -22,11 +22,15 @@ MIN_LENGTH = 0.5
 MAX_LENGTH = 1.5
 
 NO_DIRECTION = (127, 127, 127)
-"""Drawn where there is no normal: decodes to a vector of length 0.007."""
+"""Drawn where there is no surface, such as the sky: decodes to a vector of length 0.007."""
+
+# Up to here the drawing says "no surface", which is an answer and no fault; a dozen levels are left for noise.
+BLANK_LENGTH = 0.1
 
 # The same lengths, squared, of vectors whose components are odd integers in -255..255.
 _SHORTEST_SQ = round((255 * MIN_LENGTH) ** 2)
 _LONGEST_SQ = round((255 * MAX_LENGTH) ** 2)
+_BLANK_SQ = round((255 * BLANK_LENGTH) ** 2)
 
 
 class NormalsCodec:
@@ -37,7 +41,7 @@ class NormalsCodec:
 
         Returns:
             Normals (H, W, 3) float32, 0 where the drawn vector is shorter than `MIN_LENGTH` or longer than
-            `MAX_LENGTH`; `off_palette` is the share of those pixels.
+            `MAX_LENGTH`; `off_palette` is the share of those pixels, the ones that say "no surface" not counted.
 
         Raises:
             CodecError: If `rgb` has another shape or dtype.
@@ -45,8 +49,8 @@ class NormalsCodec:
         channels = pixels.flat(rgb)
         normals = np.empty(rgb.shape, np.float32)
         valid = np.empty(rgb.shape[:2], np.bool_)
-        invalid = _decode(channels, normals.reshape(-1), valid.reshape(-1))
-        return NormalMap(normals, valid, invalid / max(1, valid.size))
+        off = _decode(channels, normals.reshape(-1), valid.reshape(-1))
+        return NormalMap(normals, valid, off / max(1, valid.size))
 
     def encode(self, value: Value, prompt: Prompt) -> NDArray[np.uint8]:  # noqa: ARG002
         """The drawing (H, W, 3) uint8 of a normal map; invalid pixels become `NO_DIRECTION`.
@@ -72,8 +76,8 @@ def samples_of(value: NormalMap, sign_x: float, invalid: int) -> NDArray[np.uint
 
 @njit(cache=True, nogil=True)
 def _decode(rgb: NDArray[np.uint8], normals: NDArray[np.float32], valid: NDArray[np.bool_]) -> int:
-    """Fills `normals` (3 N,) and `valid` (N,) of the channels (3 N,); returns how many are invalid."""
-    invalid = 0
+    """Fills `normals` (3 N,) and `valid` (N,) of the channels (3 N,); returns how many mean nothing."""
+    off = 0
     for i in range(len(valid)):
         x = np.int32(255 - 2 * np.int32(rgb[3 * i]))
         y = np.int32(2 * np.int32(rgb[3 * i + 1]) - 255)
@@ -81,14 +85,14 @@ def _decode(rgb: NDArray[np.uint8], normals: NDArray[np.float32], valid: NDArray
         length_sq = np.int32(np.int32(x * x) + np.int32(y * y) + np.int32(z * z))
         is_direction = (length_sq >= _SHORTEST_SQ) & (length_sq <= _LONGEST_SQ)
         valid[i] = is_direction
-        invalid += not is_direction
+        off += (length_sq > _BLANK_SQ) & (not is_direction)
         # Never a division by zero: the components are odd, so the smallest squared length is 3.
         inverse = np.float32(1.0) / np.sqrt(np.float32(length_sq))
         scale = inverse if is_direction else np.float32(0.0)
         normals[3 * i] = np.float32(x) * scale
         normals[3 * i + 1] = np.float32(y) * scale
         normals[3 * i + 2] = np.float32(z) * scale
-    return invalid
+    return off
 
 
 @njit(cache=True, nogil=True)

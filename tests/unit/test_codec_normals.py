@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from operators.codecs import codec_for
-from operators.codecs.normals import MAX_LENGTH, MIN_LENGTH, NO_DIRECTION
+from operators.codecs.normals import BLANK_LENGTH, MAX_LENGTH, MIN_LENGTH, NO_DIRECTION
 from operators.errors import CodecError
 from operators.prompts import Prompt
 from operators.types import NormalMap
@@ -54,7 +54,7 @@ def test_all_colours_give_unit_vectors_or_none() -> None:
         np.testing.assert_allclose(
             value.normals, np.where(value.valid[..., None], drawn / length[..., None], 0), atol=1e-6
         )
-        assert value.off_palette == pytest.approx(1 - value.valid.mean())
+        assert value.off_palette == pytest.approx((~value.valid & (length > BLANK_LENGTH)).mean())
 
 
 @pytest.mark.parametrize("colour", [NO_DIRECTION, (0, 0, 0), (8, 8, 8), (255, 255, 255), (128, 128, 128)])
@@ -62,7 +62,7 @@ def test_gray_black_and_white_are_no_direction(colour: tuple[int, int, int]) -> 
     value = decode(np.full((2, 2, 3), colour, np.uint8))
     assert not value.valid.any()
     assert not value.normals.any()
-    assert value.off_palette == 1.0
+    assert value.off_palette == (0.0 if colour in (NO_DIRECTION, (128, 128, 128)) else 1.0)
 
 
 def test_what_is_invalid_or_no_number_is_drawn_gray() -> None:
