@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,40 +19,45 @@ NUM_COLOURS = 8
 """Colours `--series-0` and on of the style sheet; more series than this share the last one."""
 _SIDE = 1000
 
-Series = Mapping[str, NDArray[np.float64]]
 
-
-def bins_of(times_s: NDArray[np.float64], how: str, values: NDArray[np.float64]) -> tuple[list[float], list[float]]:
-    """Points of a chart: at most MAX_BINS times, and the mean or the least of the values around each.
+def edges_of(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Borders of the spans of time that a chart shows as points, at most MAX_BINS spans.
 
     Args:
-        times_s: (N,) seconds.
-        how: "mean" or "min".
-        values: (N,) NaN where there is none.
-
-    Returns:
-        Times and values of the points; NaN where no value falls into a bin.
+        times: (N,) seconds or frame indexes, N at least 1.
     """
-    first, last = float(times_s.min()), float(times_s.max())
-    count = min(MAX_BINS, len(np.unique(times_s)))
-    place = np.clip(((times_s - first) / max(last - first, 1e-9) * count).astype(int), 0, count - 1)
-    points = np.full(count, np.nan)
-    for number in range(count):
+    first, last = float(times.min()), float(times.max())
+    return np.linspace(first, max(last, first + 1e-6), min(MAX_BINS, len(np.unique(times))) + 1)
+
+
+def points_of(
+    edges: NDArray[np.float64],
+    times: NDArray[np.float64],
+    values: NDArray[np.float64],
+    how: Literal["mean", "least"],
+) -> list[float]:
+    """The mean or the least of the values in each span of time; NaN where there is none."""
+    place = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, len(edges) - 2)
+    points = []
+    for number in range(len(edges) - 1):
         inside = values[(place == number) & ~np.isnan(values)]
-        if len(inside):
-            points[number] = inside.mean() if how == "mean" else inside.min()
-    middle = first + (np.arange(count) + 0.5) * (last - first) / count
-    return middle.tolist(), points.tolist()
+        points.append(
+            math.nan if not len(inside) else float(inside.mean() if how == "mean" else inside.min())
+        )
+    return points
 
 
-def line_chart(title: str, unit: str, times_s: Sequence[float], series: Mapping[str, Sequence[float]]) -> str:
+def line_chart(
+    title: str, unit: str, edges: NDArray[np.float64], x_unit: str, series: Mapping[str, Sequence[float]]
+) -> str:
     """A chart of values over time.
 
     Args:
         title: What is shown, in words.
         unit: Of the values, such as "m"; empty for counts.
-        times_s: Of the points, seconds.
-        series: Name and values of each line; NaN breaks it.
+        edges: Borders of the spans of time.
+        x_unit: Of the edges, such as "s".
+        series: Name and points of each line; NaN breaks it.
 
     Returns:
         A `figure` element.
@@ -68,14 +74,16 @@ def line_chart(title: str, unit: str, times_s: Sequence[float], series: Mapping[
         f'<span style="bottom:{share:.0%}">{number_of(top * share)}{"&nbsp;" + unit if unit else ""}</span>'
         for share in (0, 0.5, 1)
     )
-    first, last = times_s[0], times_s[-1]
-    clock = "".join(f"<span>{number_of(first + share * (last - first))}&nbsp;s</span>" for share in (0, 0.5, 1))
+    first, last = float(edges[0]), float(edges[-1])
+    clock = "".join(
+        f"<span>{number_of(first + share * (last - first))}&nbsp;{x_unit}</span>" for share in (0, 0.5, 1)
+    )
     return (
         f'<figure class="chart"><figcaption>{escape(title)}<ul class="legend">{legend}</ul></figcaption>'
         f'<div class="plot"><div class="ticks" aria-hidden="true">{ticks}</div>'
         f'<svg viewBox="0 0 {_SIDE} {_SIDE}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(title)} over time. {escape(spoken)}">'
-        f'<g class="grid">{grid}</g>{lines}{_hover(times_s, series, unit)}</svg>'
+        f'<g class="grid">{grid}</g>{lines}{_hover(edges, x_unit, series, unit)}</svg>'
         f'<div class="clock" aria-hidden="true">{clock}</div></div></figure>'
     )
 
@@ -120,11 +128,11 @@ def _line(number: int, values: Sequence[float], top: float) -> str:
     return "".join(drawn)
 
 
-def _hover(times_s: Sequence[float], series: Mapping[str, Sequence[float]], unit: str) -> str:
+def _hover(edges: NDArray[np.float64], x_unit: str, series: Mapping[str, Sequence[float]], unit: str) -> str:
     """Invisible columns that say their values when the pointer rests on them."""
-    step = _SIDE / max(1, len(times_s) - 1)
+    step = _SIDE / max(1, len(edges) - 2)
     columns = []
-    for place, time_s in enumerate(times_s):
+    for place, moment in enumerate(((edges[:-1] + edges[1:]) / 2).tolist()):
         said = ", ".join(
             f"{name} {number_of(values[place])}{' ' + unit if unit else ''}"
             for name, values in series.items()
@@ -132,7 +140,7 @@ def _hover(times_s: Sequence[float], series: Mapping[str, Sequence[float]], unit
         )
         columns.append(
             f'<rect x="{(place - 0.5) * step:.1f}" width="{step:.1f}" height="{_SIDE}">'
-            f"<title>{time_s:.1f} s: {escape(said) or 'nothing'}</title></rect>"
+            f"<title>{number_of(moment)} {x_unit}: {escape(said) or 'nothing'}</title></rect>"
         )
     return f'<g class="hover">{"".join(columns)}</g>'
 

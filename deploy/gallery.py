@@ -8,7 +8,6 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from html import escape
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +48,9 @@ def choose(frames: NDArray[np.int64], objects_in: NDArray[np.float64], count: in
     return chosen
 
 
-def with_pictures(results: Sequence[Result], url: str, options: dict[str, str], long_side: int) -> list[Result]:
+def with_pictures(
+    results: Sequence[Result], url: str, options: dict[str, str], long_side: int
+) -> list[Result]:
     """The results with their frames' pictures, as far as the source can be read again; the others as they are."""
     return [_with_picture(result, url, options, long_side) for result in results]
 
@@ -67,7 +68,9 @@ def moment(result: Result, anchor: str, width: int, *, is_first: bool) -> str:
     figures = []
     if result.info.picture is not None:
         picture = Picture.fromarray(result.info.picture).resize((width, height), Picture.Resampling.BILINEAR)
-        figures.append(_figure(np.asarray(picture), f"{anchor}-0", anchor, "input", "what the camera saw", ""))
+        figures.append(
+            _figure(np.asarray(picture), f"{anchor}-0", anchor, "input", "what the camera saw", "")
+        )
     for number, prediction in enumerate(result.predictions, start=1):
         drawn = draw_answer(prediction, result.info, (height, width))
         title, said = _words(prediction)
@@ -160,7 +163,11 @@ def _class_key(prompt: Prompt, masks: Masks) -> str:
     palette = dict(zip(prompt.classes, prompt.palette, strict=True))
     shares = np.bincount(masks.labels.ravel(), minlength=len(masks.names) + 1)[1:] / masks.labels.size
     order = np.argsort(-shares, kind="stable")
-    return _chips([(masks.names[k], palette[masks.names[k]], f"{shares[k]:.0%}") for k in order])
+    return _chips([(masks.names[k], palette[masks.names[k]], _percent(float(shares[k]))) for k in order])
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
 def _object_key(masks: Masks) -> str:
@@ -214,7 +221,7 @@ def _chips(chips: Collection[tuple[str, RGB | None, str]]) -> str:
     items = []
     for name, colour, said in chips:
         swatch = "" if colour is None else f'<i class="swatch" style="background:{to_hex(colour)}"></i>'
-        items.append(f"<li>{swatch}{escape(name)}{f' <b>{said}</b>' if said else ''}</li>")
+        items.append(f"<li>{swatch}{escape(name)}{f' <b>{escape(said)}</b>' if said else ''}</li>")
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 

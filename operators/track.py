@@ -73,22 +73,28 @@ class Track:
         self._streams[stream_id] = _read(state)
 
     def fail(self, result: Result, failure: Failure) -> Result:
-        """The result that announces that tracking failed."""
+        """The result that announces that this step failed; the objects are looked for again in the next frame."""
+        state_before = self._enter_segment(result)
         failed = tuple(replace(prediction, value=failure) for prediction in result.predictions)
-        return replace(result, predictions=failed)
+        return replace(result, predictions=failed, state_before=state_before)
 
     def finish(self, stream_id: str, *, is_complete: bool) -> None:
         """Forgets a stream."""
         del is_complete
         self._streams.pop(stream_id, None)
 
-    def _follow(self, result: Result) -> Result:
+    def _enter_segment(self, result: Result) -> str | None:
+        """What is known before the first result of a segment; None for the others."""
         stream = self._streams[result.header.stream_id]
         segment = result.header.frame_index // self._segment_frames
-        state_before = None
-        if segment != stream.segment:
-            stream.segment = segment
-            state_before = _write(stream)
+        if segment == stream.segment:
+            return None
+        stream.segment = segment
+        return _write(stream)
+
+    def _follow(self, result: Result) -> Result:
+        stream = self._streams[result.header.stream_id]
+        state_before = self._enter_segment(result)
         predictions = result.predictions
         if self._is_on:
             predictions = tuple(self._follow_prompt(stream, prediction) for prediction in predictions)

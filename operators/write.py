@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 
+from operators.retry import retry
 from operators.sinks.base import Segment, Sink
 from operators.sources.base import Start
 from operators.types import Durable, Position, Result
@@ -32,11 +35,15 @@ class Write:
     Args:
         sinks: Where results go; all see the same segments.
         segment_frames: Frame indexes in a segment.
+        sleep: How to wait for a sink that cannot take more just now.
     """
 
-    def __init__(self, sinks: Sequence[Sink], segment_frames: int) -> None:
+    def __init__(
+        self, sinks: Sequence[Sink], segment_frames: int, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._sinks = tuple(sinks)
         self._segment_frames = segment_frames
+        self._sleep = sleep
         self._streams: dict[str, _Open] = {}
 
     def open(self, start: Start) -> None:
@@ -60,7 +67,7 @@ class Write:
                 stream.durable = stream.durable_at(position, first.state_before)
                 durables.append(stream.durable)
             for sink in self._sinks:
-                sink.write(segment, batch)
+                self._patiently(partial(sink.write, segment, batch))
             stream.segment = segment
             stream.delivered += len(batch)
             stream.failed.update(stage for result in batch if (stage := result.failed_in) is not None)
@@ -94,4 +101,8 @@ class Write:
 
     def _commit(self, segment: Segment) -> None:
         for sink in self._sinks:
-            sink.commit(segment)
+            self._patiently(partial(sink.commit, segment))
+
+    def _patiently(self, work: Callable[[], None]) -> None:
+        """One call of one sink, repeated by itself: what the other sinks took they must not be given again."""
+        retry(work, "write", self._sleep)

@@ -118,11 +118,10 @@ class Engine:
         reply = completion.reply
         self.busy_s[call.stage] += reply.busy_s
         if call.verb in ("run", "fail"):
-            broken = {note.stream_id for note in reply.notes if isinstance(note, StreamError)}
+            # What became durable in an older generation is not counted on: the writer was told to begin before it.
+            current = {item.header.stream_id for item in items if self._is_current(item)}
             for note in reply.notes:
-                if not isinstance(note, StreamError) or any(
-                    item.header.stream_id in broken and self._is_current(item) for item in items
-                ):
+                if note.stream_id in current:
                     self._take_note(note)
             self._route_outputs(call, items, reply, completion.handles, now)
             return
@@ -130,13 +129,14 @@ class Engine:
         is_current = call.generation == stream.generation
         if call.verb == "read":
             stream.num_reads -= 1
-            if is_current:
-                self._route_frames(stream, reply, completion.handles, now)
-        elif is_current:
+        if not is_current:
+            return
+        if call.verb == "read":
+            self._route_frames(stream, reply, completion.handles, now)
+        else:
             stream.num_calls -= 1
         for note in reply.notes:
-            if is_current or isinstance(note, Durable):
-                self._take_note(note)
+            self._take_note(note)
 
     def _route_frames(self, stream: Stream, reply: Reply, handles: Sequence[Any], now: float) -> None:
         """New items get their place in the stream and go to the second stage."""
@@ -203,7 +203,7 @@ class Engine:
             return
         stream.error = stream.error or error
         if keep:
-            stream.phase = Phase.DRAINING
+            stream.phase = Phase.DRAINING if stream.phase is Phase.READING else stream.phase
             return
         stream.account.failed["stream ended"] += stream.num_items
         stream.generation += 1
@@ -214,34 +214,48 @@ class Engine:
     # -- a worker died -------------------------------------------------------------------------------------
 
     def _bury(self, call: Call, items: list[Item], error: str, now: float) -> None:
-        """Deals with all that a dead worker had: items are tried again, streams go back to what is durable."""
+        """Deals with all that a dead worker had: items are tried again, streams go back to what is durable.
+
+        A worker does its calls in order, so the oldest one is to blame.
+        """
         stage = self._stages[call.stage]
         lane = self._lanes[call.stage][call.worker]
-        lost = list(items)
-        calls = [call]
-        for ticket in lane.tickets:
-            other, others = self._calls.pop(ticket)
-            calls.append(other)
-            lost.extend(others)
+        lost = {call.ticket: (call, items)} | {ticket: self._calls.pop(ticket) for ticket in lane.tickets}
         lane.tickets.clear()
         self._restarts.append((call.stage, call.worker))
-        for gone in calls:
+        for gone, _ in lost.values():
             if gone.verb == "read":
                 self.streams[gone.stream_id].num_reads -= 1
+            elif gone.verb == "close" and self._is_current(gone):
+                self.streams[gone.stream_id].num_calls -= 1
+        blamed, suspects = lost[min(lost)]
         if stage.kind is Kind.PARALLEL:
-            for item in filter(self._is_current, lost):
+            for item in suspects:
                 item.attempts += 1
-                item.queued_at = now
-                self._batchers[stage.name].put(item)
+            self._try_again(stage, [item for _, others in lost.values() for item in others], error, now)
             return
+        guilty = {blamed.stream_id, *(item.header.stream_id for item in suspects)}
         for stream in self.streams.values():
             if stream.workers.get(stage.name) != call.worker or stream.phase in ENDED:
                 continue
-            if stream.rewinds == MAX_REWINDS:
+            if stage is self._source and stream.has_ended and not stream.num_reads:
+                continue  # it has nothing more to get from there
+            if stream.rewinds == MAX_REWINDS and stream.stream_id in guilty:
                 self._fail(stream, f"{error}; {MAX_REWINDS} more tries ended the same way", keep=False)
                 continue
-            stream.rewind()
+            stream.rewind(is_guilty=stream.stream_id in guilty)
             self._open(stream)
+
+    def _try_again(self, stage: Stage, items: list[Item], error: str, now: float) -> None:
+        """Puts items of a dead worker back; where not even announcing a failure works, their streams end."""
+        for item in items:
+            if not self._is_current(item):
+                continue
+            if item.attempts > 2 * MAX_ATTEMPTS:
+                self._fail(self.streams[item.header.stream_id], f"{stage.name}: {error}, again and again", keep=False)
+                continue
+            item.queued_at = now
+            self._batchers[stage.name].put(item)
 
     # -- dispatch ------------------------------------------------------------------------------------------
 
@@ -267,25 +281,28 @@ class Engine:
 
     def deadline(self) -> float | None:
         """When `dispatch` should be called even if nothing completes, in the engine's clock."""
-        deadlines = [deadline for batcher in self._batchers.values() if (deadline := batcher.deadline()) is not None]
-        for stage in self._stateful:
-            for lane in self._lanes[stage.name]:
-                if lane.queue and isinstance(lane.queue[0], Item):
-                    deadlines.append(lane.queue[0].queued_at + stage.batch.max_wait_s)
-        return min(deadlines, default=None)
+        deadlines: list[float | None] = []
+        for stage in self._later:
+            free = [lane for lane in self._lanes[stage.name] if len(lane.tickets) < stage.calls_in_flight]
+            if stage.kind is Kind.PARALLEL and free:
+                deadlines.append(self._batchers[stage.name].deadline())
+            elif stage.kind is Kind.STREAM:
+                heads = [lane.queue[0] for lane in free if lane.queue]
+                deadlines.extend(head.queued_at + stage.batch.max_wait_s for head in heads if isinstance(head, Item))
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def _advance(self, stream: Stream) -> None:
         """Moves a stream on when the phase it is in is over."""
         if stream.phase is Phase.READING and stream.has_ended:
             stream.phase = Phase.DRAINING
         if stream.phase is Phase.DRAINING and not (stream.num_items or stream.num_reads or stream.num_calls):
+            if stream.account.failed and not stream.account.results:
+                stream.error = stream.error or f"not one frame was answered; the last one: {stream.last_failure}"
             stream.phase = Phase.FINISHING
             for stage in self._stateful:
                 self._order(stage, stream, "finish", stream.has_ended and not stream.error)
             self._order(self._source, stream, "close")
         elif stream.phase is Phase.FINISHING and not stream.num_calls:
-            if stream.account.failed and not stream.account.results:
-                stream.error = stream.error or f"not one frame was answered; the last one: {stream.last_failure}"
             if stream.error:
                 stream.phase = Phase.FAILED
             else:

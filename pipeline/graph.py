@@ -143,6 +143,20 @@ class Chain:
             if hasattr(operator, "finish")
         )
 
+    def snapshot(self, stream_id: str) -> Any:
+        """What each member that keeps something knows about a stream."""
+        return [operator.snapshot(stream_id) for operator in self._operators if hasattr(operator, "snapshot")]
+
+    def restore(self, stream_id: str, snapshot: Any) -> None:
+        """Goes back to an earlier `snapshot`."""
+        keeping = (operator for operator in self._operators if hasattr(operator, "snapshot"))
+        for operator, state in zip(keeping, snapshot, strict=True):
+            operator.restore(stream_id, state)
+
+    def fail(self, item: Any, failure: Any) -> Any:
+        """The output that announces that an item failed; the first member that can make one does."""
+        return next(operator for operator in self._operators if hasattr(operator, "fail")).fail(item, failure)
+
     def state(self, stream_id: str) -> Any:
         """How far the first member has come with a stream."""
         return self._operators[0].state(stream_id)

@@ -49,7 +49,7 @@ class Stream:
         is_interrupted: It was told to stop before its end.
         num_reads, num_calls, num_items: Reads and other calls about it that are out, and frames in flight.
         next_sequence: Of its next item.
-        rewinds: Restarts since something new became durable.
+        rewinds: Restarts, perhaps by its own fault, since something new became durable.
         reorder: Puts its items back in sequence behind parallel stages.
     """
 
@@ -75,8 +75,11 @@ class Stream:
     @classmethod
     def of(cls, start: Start) -> Stream:
         """A stream that goes on at `start`, or is done if nothing is left to do."""
-        phase = Phase.DONE if start.durable.is_complete else Phase.WAITING
-        return cls(start, phase, account=Account.at(start.durable))
+        account = Account.at(start.durable)
+        if account.failed and not account.results:  # what was wrong may have been put right since
+            start = Start.fresh(start.spec, start.prompts)
+            account = Account.at(start.durable)
+        return cls(start, Phase.DONE if start.durable.is_complete else Phase.WAITING, account=account)
 
     @property
     def stream_id(self) -> str:
@@ -93,10 +96,15 @@ class Stream:
         self.start = replace(self.start, durable=durable)
         return True
 
-    def rewind(self) -> None:
-        """Forgets everything since it was last durable."""
+    def rewind(self, *, is_guilty: bool) -> None:
+        """Forgets everything since it was last durable.
+
+        Args:
+            is_guilty: Whether the stream itself may be why it has to go back.
+        """
         self.generation += 1
-        self.rewinds += 1
+        self.rewinds += is_guilty
+        self.error = ""
         self.is_open = self.has_ended = False
         self.num_items = self.next_sequence = self.num_calls = 0
         self.reorder = Reorder()

@@ -10,17 +10,14 @@ from typing import Any, Literal
 
 import structlog
 
-from operators.errors import PlantainError, SinkBackpressureError, redact
+from operators.errors import PlantainError, redact
+from operators.retry import retry
 from operators.types import Failure, Header
 from pipeline.graph import Kind, Stage
 
 log = structlog.get_logger()
 
 Verb = Literal["open", "read", "run", "fail", "finish", "close"]
-
-# A retryable error is tried again this often before it counts as final; the waits double from the first.
-MAX_RETRIES = 5
-FIRST_RETRY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +124,11 @@ class StageWorker:
         return Reply(headers, tuple(notes), tuple(self._failed), busy_s), outputs
 
     def close(self) -> None:
-        """Closes the operator."""
-        self._operator.close()
+        """Closes the operator; what it raises comes too late to matter."""
+        try:
+            self._operator.close()
+        except Exception as error:  # noqa: BLE001 - the others must be closed, too
+            log.warning("close", stage=self._stage.name, error=self._sentence(error))
 
     def _about_stream(self, call: Call) -> tuple[list[Any], list[Any]]:
         operator = self._operator
@@ -139,10 +139,17 @@ class StageWorker:
                 items = self._retry(lambda: operator(call.stream_id, call.argument))
                 return items, [operator.state(call.stream_id)]
             case "finish":
-                note = self._retry(lambda: operator.finish(call.stream_id, is_complete=call.argument))
+                note = operator.finish(call.stream_id, is_complete=call.argument)
             case _:
-                note = operator.close(call.stream_id)
+                note = self._close_stream(call.stream_id)
         return [], [] if note is None else [note]
+
+    def _close_stream(self, stream_id: str) -> None:
+        """Closes one stream; all its frames have been read, so an error is worth a line and no more."""
+        try:
+            self._operator.close(stream_id)
+        except Exception as error:  # noqa: BLE001 - a user's source may raise anything
+            log.warning("close", stage=self._stage.name, stream=stream_id, error=self._sentence(error))
 
     def _run_parallel(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
         """One output for each item; a batch that fails is halved until the bad items stand alone."""
@@ -184,7 +191,7 @@ class StageWorker:
         """A stateful operator's outputs; where it can be set back, a failing item is announced and the rest go on."""
         operator = self._operator
         if not hasattr(operator, "snapshot"):
-            return list(self._retry(lambda: operator(batch)))
+            return list(operator(batch))
         before = operator.snapshot(stream_id)
         try:
             return list(operator(batch))
@@ -197,19 +204,7 @@ class StageWorker:
             return [output for item in batch for output in self._run_stream(stream_id, [item])]
 
     def _retry(self, work: Callable[[], Any]) -> Any:
-        """`work()`, again after a pause while its error says that it may succeed later."""
-        for attempt in range(MAX_RETRIES):
-            try:
-                return work()
-            except PlantainError as error:
-                if not error.retryable:
-                    raise
-                pause_s = FIRST_RETRY_S * 2**attempt
-                if isinstance(error, SinkBackpressureError):
-                    pause_s = error.retry_after_s
-                log.warning("retry", stage=self._stage.name, error=redact(str(error)), pause_s=pause_s)
-                self._sleep(pause_s)
-        return work()
+        return retry(work, self._stage.name, self._sleep)
 
     def _failure(self, error: Exception) -> Failure:
         retryable = isinstance(error, PlantainError) and error.retryable

@@ -24,7 +24,7 @@ MAX_LENGTH = 1.5
 NO_DIRECTION = (127, 127, 127)
 """Drawn where there is no surface, such as the sky: decodes to a vector of length 0.007."""
 
-# Up to here the drawing says "no surface", which is an answer and no fault; a dozen levels are left for noise.
+# Up to here the drawing says "no surface", an answer and no fault; a dozen levels are left for noise.
 BLANK_LENGTH = 0.1
 
 # The same lengths, squared, of vectors whose components are odd integers in -255..255.
@@ -41,7 +41,8 @@ class NormalsCodec:
 
         Returns:
             Normals (H, W, 3) float32, 0 where the drawn vector is shorter than `MIN_LENGTH` or longer than
-            `MAX_LENGTH`; `off_palette` is the share of those pixels, the ones that say "no surface" not counted.
+            `MAX_LENGTH`; `off_palette` is the share of those pixels, not counting those that
+            say "no surface".
 
         Raises:
             CodecError: If `rgb` has another shape or dtype.

@@ -1,12 +1,13 @@
 """Meshes from files: brought to real size, z up and looking along +x, few enough triangles, parts with roles.
 
-The folder's layout is that of the project's asset pack: vehicles/, people/, nature/, buildings/, street/ with GLB files.
+The folder has vehicles/, people/, nature/, buildings/ and street/, each with GLB files.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from operators.scenes.mesh import CREASE_COS, Floats, Mesh
 
 MAX_TRIANGLES = 3000
 
-# Kind -> (file name patterns, size in metres that `of` is scaled to, which extent). Files whose windows are not a part of
-# their own, whose people stand with their arms spread, or that mix classes are left out.
+# Kind -> file name patterns, real size in metres ("unit": metres of one file unit), which extent that is.
+# Files whose windows are no part of their own, whose people spread their arms, or that mix classes stay out.
 _KINDS: dict[str, tuple[tuple[str, ...], tuple[float, float], str]] = {
     "car": (("vehicles/realistic_*", "vehicles/public_taxi*"), (3.9, 4.9), "length"),
     "van": (("vehicles/public_ambulance*",), (5.0, 6.0), "length"),
@@ -124,7 +125,7 @@ class Shelf:
     split: str
 
     def pick(self, kind: str, rng: np.random.Generator) -> tuple[Asset, float] | None:
-        """A random asset of a kind and the factor that brings it to a random real size; None where there is none."""
+        """A random asset of a kind and the factor that gives it a real size; None where there is none."""
         files = _files(self.folder, kind)
         own = [file for file in files if (file.stem in HELDOUT_FILES) == (self.split == "heldout")]
         if not own:
@@ -150,10 +151,8 @@ def open_shelf(folder: Path, split: str) -> Shelf:
         raise UsageError(
             f"asset folder '{folder}' does not exist: name a folder with vehicles/, people/, nature/, ..."
         )
-    try:
-        import trimesh  # optional, see open_shelf
-    except ImportError as error:
-        raise UsageError("meshes need trimesh: install plantain[train]") from error
+    if find_spec("trimesh") is None:
+        raise UsageError("meshes need trimesh: install plantain[train]")
     return Shelf(folder, split)
 
 
@@ -181,7 +180,8 @@ def _load(path: Path, is_person: bool) -> Asset | None:
             factor = getattr(material, "baseColorFactor", None)
             colour = np.asarray(factor if factor is not None else (200, 200, 200), np.float64)[:3]
             # the files' colours are linear: brought to what is seen
-            colours.append(tuple(float(c) for c in 255 * (colour / 255) ** (1 / 2.2)))  # type: ignore[arg-type]
+            red, green, blue = (float(c) for c in 255 * (colour / 255) ** (1 / 2.2))
+            colours.append((red, green, blue))
         corners = np.asarray(part.vertices, np.float32)[part.faces]
         points.append(corners)
         normals.append(np.asarray(part.vertex_normals, np.float32)[part.faces])

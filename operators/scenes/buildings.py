@@ -1,4 +1,4 @@
-"""Buildings: boxes whose windows are drawn by the facade texture, with roofs, shops, balconies and cornices."""
+"""Buildings: boxes whose windows are drawn by the facade texture, with roofs, shops and balconies."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ def referring(frame: SceneFrame, rng: np.random.Generator) -> list[Expression]:
     """Expressions about a frame, in random order.
 
     Returns:
-        Pairs of words and the one instance that they mean. About one in five means nothing that is there (empty set).
+        Pairs of words and the one instance that they mean. About one in five
+        means nothing that is there (empty set).
     """
     seen = [each for each in frame.objects if each.label in _SPOKEN and each.area_px >= 12]
     found: dict[str, frozenset[int]] = {}

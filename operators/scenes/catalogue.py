@@ -30,7 +30,7 @@ def add_vehicle(
     ground: float = 0.0,
     is_dark: bool = False,
 ) -> int:
-    """A car, van, truck, bus, motorcycle or bicycle with its wheels on `ground`; riders come with two-wheelers that move."""
+    """A vehicle of class `label` with its wheels on `ground`; two-wheelers that move have riders."""
     rng, mats = world.rng, world.materials
     colour = str(rng.choice(CAR_COLOURS, p=_CAR_SHARES))
     variant, kind = int(rng.integers(12)), label

@@ -48,7 +48,7 @@ class SceneFrame:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         depth_m: (H, W) float32 metres along the optical axis, inf for the sky.
-        normals: (H, W, 3) float32 unit vectors, camera frame: +x right, +y up, +z to the viewer; 0 for the sky.
+        normals: (H, W, 3) float32 unit vectors, camera frame: +x right, +y up, +z to the viewer; 0 for sky.
         class_map: (H, W) uint8 index into `CLASSES`.
         instance_map: (H, W) uint16, 0 where there is no thing.
         objects: The visible things, by instance id.

@@ -31,7 +31,7 @@ def add_road(
 def add_block(
     world: World, x0: float, y0: float, x1: float, y1: float, paving: int, inner: int, walk_m: float
 ) -> None:
-    """A raised block between roads: pavement around, something else inside `walk_m` (0: pavement all over)."""
+    """A raised block between roads: pavement around, something else inside `walk_m` (0: all pavement)."""
     size = (x1 - x0, y1 - y0, 0.4)
     at = ((x0 + x1) / 2, (y0 + y1) / 2, 0.0)
     world.place(box(size, (0, 0, KERB_M - 0.2)), [paving], at, label="pavement")

@@ -19,8 +19,8 @@ _SHARES = {
 }
 
 
-def fill(world: World, light: Light) -> Camera:
-    """Put a random place into the world; gives the camera that looks at it."""
+def fill(world: World, light: Light) -> tuple[str, Camera]:
+    """Put a random place into the world; gives the kind of place and the camera that looks at it."""
     rng = world.rng
     if world.split == "heldout" and rng.uniform() < 0.35:
         layout = str(rng.choice(HELDOUT_LAYOUTS))
@@ -28,10 +28,10 @@ def fill(world: World, light: Light) -> Camera:
         layout = str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
     match layout:
         case "car park":
-            return places.car_park(world, light)
+            return layout, places.car_park(world, light)
         case "square" | "roundabout plaza":
-            return places.square(world, light, paved=layout == "square")
+            return layout, places.square(world, light, paved=layout == "square")
         case "highway":
-            return places.highway(world, light)
+            return layout, places.highway(world, light)
         case _:
-            return streets.street(world, light, layout)
+            return layout, streets.street(world, light, layout)

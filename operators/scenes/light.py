@@ -59,7 +59,7 @@ def choose_light(rng: np.random.Generator) -> Light:
     sun_now = v[shading.SUN_COLOUR : shading.SUN_COLOUR + 3]
     v[shading.BOUNCE : shading.BOUNCE + 3] = (sky + sun_now * np.sin(elevation)) * rng.uniform(0.14, 0.26)
     thick = {
-        "fog": rng.uniform(0.012, 0.045),
+        "fog": rng.uniform(0.008, 0.032),
         "rain": rng.uniform(0.002, 0.008),
         "hazy": rng.uniform(0.001, 0.004),
     }
@@ -114,7 +114,7 @@ class ShadowMap:
         forward: NDArray[np.float64],
         sun: NDArray[np.float64],
     ) -> ShadowMap:
-        """A map of standing triangles for a camera at `eye`; finer when the camera looks down at a near place."""
+        """A map of standing triangles for a camera at `eye`, finer for low cameras."""
         level = np.array([forward[0], forward[1], 0.0])
         level /= np.linalg.norm(level) + 1e-9
         reach = float(np.clip(eye[2] * 9.0, 28.0, 60.0))

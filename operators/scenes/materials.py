@@ -108,7 +108,7 @@ class Materials:
         return np.clip(base * self._rng.uniform(0.88, 1.1) + self._rng.normal(0, 4, 3), 2, 252)
 
     def table(self) -> NDArray[np.float32]:
-        """(M, 16) float32: kind, colour, second colour, scale, gloss, p, emission, seed, offset, roughness."""
+        """(M, 16) float32: kind, colour, second, scale, gloss, p, emission, seed, offset, roughness."""
         return np.asarray(self._rows, np.float32)
 
 

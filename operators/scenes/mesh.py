@@ -123,7 +123,12 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def flat(points: NDArray[np.floating], slot: int | NDArray[np.int16] = 0) -> Mesh:
-    """A mesh of (T, 3, 3) triangles with their own flat normals."""
+    """A mesh with sharp edges: every triangle has its own normal.
+
+    Args:
+        points: (T, 3, 3) corners.
+        slot: One material, or (T,) of them.
+    """
     points = np.ascontiguousarray(points, np.float32)
     slots = np.empty(len(points), np.int16)
     slots[:] = slot
@@ -290,7 +295,7 @@ def tube(
     capped: bool = True,
     flatness: float = 1.0,
 ) -> Mesh:
-    """A round bar from `start` to `end` whose radius runs through `radii`; `flatness` squeezes its second axis."""
+    """A round bar from `start` to `end` whose radius runs through `radii`; `flatness` squeezes one axis."""
     begin, stop = np.asarray(start, np.float32), np.asarray(end, np.float32)
     ax, ay, az = (float(value) for value in stop - begin)
     length = math.sqrt(ax * ax + ay * ay + az * az) + 1e-9

@@ -149,16 +149,9 @@ def animal(kind: str, variant: int, phase: int) -> Mesh:
     parts.append(tube((0.38, 0, 0.78), head, (0.12, 0.09), SKIN, sides=7))
     parts.append(ellipsoid((0.17, 0.085, 0.09), (head[0] + 0.07, 0, head[2]), SKIN, sides=7, rings=5))
     parts.append(ellipsoid((0.04, 0.04, 0.03), (head[0] + 0.23, 0, head[2]), SHOES, sides=5, rings=3))
-    for side in (-1, 1):
-        parts.append(
-            tube(
-                (head[0], side * 0.06, head[2] + 0.05),
-                (head[0] - 0.02, side * 0.09, head[2] + 0.17),
-                (0.04, 0.01),
-                SKIN,
-                sides=4,
-            )
-        )
+    ear, tip = head + np.array([0, 0.06, 0.05]), head + np.array([-0.02, 0.09, 0.17])
+    flip = np.array([1, -1, 1])
+    parts += [tube(ear * side, tip * side, (0.04, 0.01), SKIN, sides=4) for side in (flip, flip**2)]
     parts.append(
         tube((-0.46, 0, 0.8), (-0.72, 0, 0.8 + rng.uniform(-0.3, 0.25)), (0.045, 0.02), SKIN, sides=5)
     )

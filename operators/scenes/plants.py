@@ -38,14 +38,14 @@ def tree(kind: str, variant: int, detail: int = 2) -> Mesh:
         )
     ]
     wide = {"round": 0.3, "tall": 0.2, "spreading": 0.4, "bare": 0.28, "poplar": 0.09}[kind] * tall
-    num_blobs = 14 if kind == "bare" else int(rng.integers(5, 9))
+    num_blobs = 14 if kind == "bare" else int(rng.integers(7, 13))
     blobs = []
     for _ in range(num_blobs):
         angle, reach = rng.uniform(0, 2 * np.pi), wide * np.sqrt(rng.uniform(0.02, 0.7))
         z = rng.uniform(stem + wide * 0.3, tall * 0.92)
         shrink = 1.0 - 0.5 * max(0.0, (z - tall * 0.6) / (tall * 0.4))
         centre = np.array([reach * np.cos(angle) * shrink, reach * np.sin(angle) * shrink, z])
-        blobs.append((centre, wide * rng.uniform(0.4, 0.62) * (0.7 + 0.3 * shrink)))
+        blobs.append((centre, wide * rng.uniform(0.38, 0.66) * (0.7 + 0.3 * shrink)))
         start = np.array([bend[0] * 0.5, bend[1] * 0.5, stem + (z - stem) * 0.3])
         parts.append(tube(start, centre, (radius * 0.5, radius * 0.15), TRUNK, sides=4, capped=False))
         if kind == "bare":
@@ -62,9 +62,11 @@ def tree(kind: str, variant: int, detail: int = 2) -> Mesh:
                     )
                 )
     if kind != "bare":
+        middle = np.array([bend[0] * 0.6, bend[1] * 0.6, stem + (tall * 0.92 - stem) * 0.5])
+        blobs.append((middle, wide * 0.8))
         if kind == "poplar":
             blobs = [(np.array([0, 0, z]), wide * 1.3) for z in np.linspace(stem + wide, tall - wide, 7)]
-        per_blob = (16, 40, 100, 240)[detail]
+        per_blob = (14, 32, 75, 170)[detail]
         leaf = wide * rng.uniform(0.1, 0.16) * (1.9, 1.4, 1.0, 0.65)[detail]
         for centre, size in blobs:
             parts.append(
@@ -102,7 +104,7 @@ def hedge(variant: int) -> Mesh:
 
 
 def _leaves(centre: Floats, radii: Floats, count: int, size: float, rng: np.random.Generator) -> Mesh:
-    """Leaf cards on an ellipsoid's shell; their normals are the shell's, softened, so that crowns shade as volumes."""
+    """Leaf cards on an ellipsoid's shell, with about the shell's normals, so that crowns shade as volumes."""
     direction = rng.normal(size=(count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     middle = centre + direction * radii * rng.uniform(0.72, 1.08, (count, 1))

@@ -1,7 +1,7 @@
 """Which triangle each sample of the picture shows: a z-buffer in software.
 
-Both rasterisers write the index of the nearest triangle. Surface properties are not interpolated here: shading meets
-the triangle's plane with the sample's ray, so positions are exact and nothing has to be perspective-corrected.
+Both rasterisers write the index of the nearest triangle. Surface properties are not interpolated here:
+shading meets the triangle's plane with the sample's ray, so positions are exact at any perspective.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from operators.scenes.light import ShadowMap, choose_light
 from operators.scenes.materials import Materials
 from operators.scenes.raster import rasterise
 from operators.scenes.shading import SHADOW_TEXEL, shade_frame
-from operators.scenes.world import World
+from operators.scenes.world import Geometry, World
 
 MIN_AREA_PX = 4
 """Things with fewer visible pixels stay in the maps but are not listed as objects."""
@@ -28,9 +28,13 @@ class Scene:
 
     Args:
         seed: Everything random follows from it and from `split`.
-        split: "heldout" has other seeds and also families of shape, texture and layout that "train" never shows.
+        split: "heldout" has other seeds and families of shape, texture and layout that "train" never shows.
         assets: Folder of meshes to use beside the procedural families, None for those alone.
         size_hw: Height and width of the pictures.
+
+    Attributes:
+        layout: What kind of place it is, one of `layout.LAYOUTS`.
+        camera: What looks at it.
 
     Raises:
         UsageError: If the split is unknown or the size is too small to draw.
@@ -56,20 +60,23 @@ class Scene:
         self._world = World(
             rng, split, Materials(rng), None if assets is None else open_shelf(Path(assets), split)
         )
-        self._camera = layout.fill(self._world, self._light)
-        self._world.clear_view(self._camera.eye(0.0))
+        self.layout, self.camera = layout.fill(self._world, self._light)
+        self._world.clear_view(self.camera.eye(0.0))
         self._sensor = Sensor.random(
-            rng, is_dark=self._light.is_dark, rain=self._light.rain, moves=self._camera.speed_mps > 0
+            rng, is_dark=self._light.is_dark, rain=self._light.rain, moves=self.camera.speed_mps > 0
         )
         world = self._world
         self._still = world.static_geometry()
+        self._buffer: (
+            tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]] | None
+        ) = None
         self._table = world.materials.table()
         self._owners = np.asarray(world.owners, np.float32)
         self._owner_class = np.asarray(world.classes, np.uint8)
         self._owner_instance = np.asarray(world.instances, np.uint16)
         self._decals = np.asarray(world.decals, np.float32).reshape(-1, 12)
         self._shadows = ShadowMap.of(
-            self._still.points, self._camera.eye(0.0), self._camera.view()[2], self._light.vector[:3]
+            self._still.points, self.camera.eye(0.0), self.camera.view()[2], self._light.vector[:3]
         )
 
         self._light.vector[SHADOW_TEXEL] = self._shadows.texel_m
@@ -81,16 +88,13 @@ class Scene:
             time_s: Seconds; the same time always gives the same frame.
         """
         height, width = self.size_hw
-        eye, view = self._camera.eye(time_s), self._camera.view()
+        eye, view = self.camera.eye(time_s), self.camera.view()
         owners = self._owners.copy()
         moving = self._world.moving_geometry(time_s, owners)
-        points = np.concatenate([self._still.points, moving.points])
-        normals = np.concatenate([self._still.normals, moving.normals])
-        material = np.concatenate([self._still.material, moving.material])
-        owner = np.concatenate([self._still.owner, moving.owner])
+        points, normals, material, owner = self._joined(moving)
         inverse_depth = np.zeros((2 * height, 2 * width), np.float32)
         index = np.full((2 * height, 2 * width), -1, np.int32)
-        focal = 2.0 * self._camera.focal(width)
+        focal = 2.0 * self.camera.focal(width)
         rasterise(points, eye, view, focal, inverse_depth, index)
         radiance = np.empty((height, width, 3), np.float32)
         depth_m = np.empty((height, width), np.float32)
@@ -98,17 +102,41 @@ class Scene:
         class_map = np.empty((height, width), np.uint8)
         instance_map = np.empty((height, width), np.uint16)
         shade_frame(
-            inverse_depth, index, points, normals, material, owner, owners, self._owner_class, self._owner_instance,
-            self._table, self._decals, eye, view, focal, self._light.vector, self._shadows.with_moving(moving.points),
-            self._shadows.centre, self._shadows.axes, self._lamps(owners, eye), radiance, depth_m, normal, class_map,
-            instance_map,
+            inverse_depth, index, points, normals, material, owner, owners, self._owner_class,
+            self._owner_instance, self._table, self._decals, eye, view, focal, self._light.vector,
+            self._shadows.with_moving(moving.points), self._shadows.centre, self._shadows.axes,
+            self._lamps(owners, eye), radiance, depth_m, normal, class_map, instance_map,
         )  # fmt: skip
         image = self._sensor.picture(radiance, time_s)
         objects = self._visible(depth_m, instance_map)
         return SceneFrame(image, depth_m, normal, class_map, instance_map, objects)
 
+    def _joined(
+        self, moving: Geometry
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+        """What stands still and what moves as one; the still part is copied once, its buffer is used again."""
+        still, count = self._still, len(self._still) + len(moving)
+        if self._buffer is None or len(self._buffer[2]) < count:
+            room = count + 4096
+            self._buffer = (
+                np.empty((room, 3, 3), np.float32),
+                np.empty((room, 3, 3), np.float32),
+                np.empty(room, np.int32),
+                np.empty(room, np.int32),
+            )
+            for target, source in zip(
+                self._buffer, (still.points, still.normals, still.material, still.owner), strict=True
+            ):
+                target[: len(still)] = source
+        points, normals, material, owner = (part[:count] for part in self._buffer)
+        points[len(still) :] = moving.points
+        normals[len(still) :] = moving.normals
+        material[len(still) :] = moving.material
+        owner[len(still) :] = moving.owner
+        return points, normals, material, owner
+
     def _lamps(self, owners: NDArray[np.float32], eye: NDArray[np.float64]) -> NDArray[np.float32]:
-        """(L, 11) the nearest street lamps and head lamps: place, power, reach, direction, cosine of the cone."""
+        """(L, 11) the nearest lamps: place, power, reach, direction, cosine of the cone."""
         rows = list(self._world.lamps)
         for which in self._world.headlights:
             x, y, z, cos, sin = (float(value) for value in owners[which, :5])

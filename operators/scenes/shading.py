@@ -1,6 +1,6 @@
 """Colours and labels of every pixel from the triangles that its four samples show.
 
-A pixel's colour is the mean over its samples; its labels are those of the surface that most of its samples show.
+A pixel's colour is the mean over its samples; its labels are those of the surface that most samples show.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from operators.scenes.textures import fade, noise, step, surface_colour
+from operators.scenes.textures import cell_hash, fade, noise, step, surface_colour
 
 SKY_CLASS = 8
 
 # Columns of the light's vector.
 SUN, SUN_COLOUR, ZENITH, HORIZON, BOUNCE, FOG_DENSITY, FOG_COLOUR, WET = 0, 3, 6, 9, 12, 15, 16, 19
 SHADOW_TEXEL, SHADOW_SOFT, SHADOW_AMBIENT, CLOUDS, SKY_SEED, FAR_M, NUM_LIGHT = 20, 21, 22, 23, 24, 25, 28
+
+# Six points spread evenly over the unit disc, turned by another angle at each pixel.
+_TAPS = tuple(
+    (math.sqrt((k + 0.5) / 6.0) * math.cos(2.4 * k), math.sqrt((k + 0.5) / 6.0) * math.sin(2.4 * k))
+    for k in range(6)
+)
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -63,7 +69,7 @@ def sun_share(
     """How much of the light reaches a point, 0..1, from five taps of the shadow map around it."""
     size = height_map.shape[0]
     if is_ambient:
-        # Light from above: step out of walls, stay close to level ground, so that the gap under a car is dark.
+        # Light from above: step out of walls, stay close to level ground, so that it is dark under cars.
         out = texel * soft * 1.1
         x, y = p[0] + n[0] * out - centre[0], p[1] + n[1] * out - centre[1]
         z, slack = p[2] - centre[2], 0.12 + 0.5 * (1.0 - n[2])
@@ -78,11 +84,11 @@ def sun_share(
     if su < 1 or sv < 1 or su >= size - 1 or sv >= size - 1:
         return 1.0
     lit = 0.0
+    cos, sin = soft * math.cos(turn), soft * math.sin(turn)
     for k in range(6):
-        angle = turn + 2.4 * k
-        reach = soft * math.sqrt((k + 0.5) / 6.0)
-        column = min(size - 1, max(0, int(su + reach * math.cos(angle))))
-        row = min(size - 1, max(0, int(sv + reach * math.sin(angle))))
+        tx, ty = _TAPS[k]
+        column = min(size - 1, max(0, int(su + tx * cos - ty * sin)))
+        row = min(size - 1, max(0, int(sv + tx * sin + ty * cos)))
         over = height_map[row, column] - h
         lit += 1.0 if over < 0.0 else 0.0
     return lit / 6.0
@@ -165,7 +171,7 @@ def _shade(
     lamps: NDArray[np.float32],
     out: NDArray[np.float64],
 ) -> int:
-    """Shade triangle `t` at sample position (sx, sy); fills `out` with colour, world normal, 1/depth; gives the class."""
+    """Shade triangle `t` at (sx, sy): fills `out` with colour, world normal, 1 / depth; gives the class."""
     cx, cy = (sx - half_w) / focal, (sy - half_h) / focal
     rx = view[0, 0] * cx + view[1, 0] * cy + view[2, 0]
     ry = view[0, 1] * cx + view[1, 1] * cy + view[2, 1]
@@ -238,11 +244,11 @@ def _shade(
         )
         dark = 1.0 - 0.45 * wet
         r, g, b = r * dark, g * dark, b * dark
-        gloss = max(gloss, wet * (0.15 + 0.85 * puddle) * (0.25 if label == 5 else 1.0))
-    turn = 6.28 * (0.5 + 0.5 * noise(sx * 0.9 + 0.31, sy * 0.9 + 0.17, 3))
+        gloss = max(gloss, wet * (0.25 + 0.6 * puddle) * (0.25 if label == 5 else 1.0))
+    turn = 6.28 * cell_hash(int(sx), int(sy), 3)
     share = sun_share(
-        height_map, map_centre, map_axes, light[SHADOW_TEXEL], light[SHADOW_SOFT], light[SHADOW_AMBIENT] > 0.5,
-        (px, py, pz), (gx, gy, gz), turn,
+        height_map, map_centre, map_axes, light[SHADOW_TEXEL], light[SHADOW_SOFT],
+        light[SHADOW_AMBIENT] > 0.5, (px, py, pz), (gx, gy, gz), turn,
     )  # fmt: skip
     to_sun = nx * light[SUN] + ny * light[SUN + 1] + nz * light[SUN + 2]
     open_sky = 0.5 + 0.5 * nz
@@ -393,8 +399,9 @@ def shade_frame(
                     labels[j], things[j] = SKY_CLASS, 0
                 else:
                     labels[j] = _shade(
-                        t, sx, sy, sum_w[j] * share, focal, half_w, half_h, points, normals, material, owner, owners,
-                        owner_class, table, decals, eye, view, light, height_map, map_centre, map_axes, lamps, out[j],
+                        t, sx, sy, sum_w[j] * share, focal, half_w, half_h, points, normals, material,
+                        owner, owners, owner_class, table, decals, eye, view, light, height_map, map_centre,
+                        map_axes, lamps, out[j],
                     )  # fmt: skip
                     things[j] = owner_instance[owner[t]]
                 part = weight[j] * 0.25

@@ -21,7 +21,7 @@ def stamp(image: NDArray[np.uint8], seed: int, frame_index: int) -> NDArray[np.u
         frame_index: 0..2**20 - 1.
 
     Returns:
-        (H, W, 3) uint8 RGB; the mark covers about a quarter of the width and a few cells of W / 48 pixels in height.
+        (H, W, 3) uint8 RGB; the mark is 14 x 8 cells of W / 48 pixels with its frame.
     """
     cell = _cell(image)
     bits = _bits(seed, frame_index).reshape(ROWS, COLUMNS)

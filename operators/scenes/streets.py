@@ -89,7 +89,7 @@ def _street_camera(
     fov = float(rng.uniform(45, 105))
     side = 1 if rng.uniform() < 0.5 else -1
     if style == "dashcam":
-        y = (lane_m * (rng.integers(lanes) + 0.5)) * (1 if drives_left else -1)
+        y = float(lane_m * (rng.integers(lanes) + 0.5)) * (1 if drives_left else -1)
         world.taken.append((0.0, y, 3.0))
         speed = float(rng.choice([0.0, rng.uniform(3, 13)]))
         return Camera(
@@ -102,7 +102,7 @@ def _street_camera(
             0.0,
         )
     if style == "walker":
-        y = side * (half + walk * rng.uniform(0.1, 0.8))
+        y = side * float(half + walk * rng.uniform(0.1, 0.8))
         yaw = rng.normal(0, 0.35) - side * rng.uniform(0, 0.5)
         height = rng.uniform(1.3, 3.4)
         return Camera((0.0, y, height), yaw, rng.normal(-0.06, 0.07) - (height - 1.3) * 0.1, roll, fov)
@@ -202,7 +202,7 @@ def _frontage(
     style = (
         "houses"
         if layout == "suburb"
-        else str(rng.choice(["blocks", "terrace", "mixed", "park", "towers"], p=[0.3, 0.2, 0.28, 0.1, 0.12]))
+        else str(rng.choice(["blocks", "terrace", "mixed", "park", "towers"], p=[0.26, 0.18, 0.3, 0.16, 0.1]))
     )
     x = max(start, -45.0) + rng.uniform(0, 3)
     while x < min(end, 200.0) - 6:
@@ -278,12 +278,16 @@ def _kerbside(
     for x in np.arange(first + rng.uniform(0, spacing), last, spacing):
         if world.is_free(x, base, 0.4):
             surroundings.add_lamp_post(world, x, base, turn, light.is_dark, kerb)
-    if rng.uniform() < 0.55:
-        spacing = rng.uniform(7, 18)
+    if rng.uniform() < 0.65:
+        spacing = rng.uniform(6, 16)
         for x in np.arange(first + rng.uniform(0, spacing), last, spacing):
             if world.is_free(x, base + side * 0.3, 0.5):
                 surroundings.add_tree(world, x, base + side * 0.3, abs(x), kerb)
-    for _ in range(rng.integers(0, 5) if last > first else 0):
+    if rng.uniform() < 0.45 and last > first:
+        _bicycle_stand(
+            world, rng.uniform(first, first + 0.1 + min(25.0, last - first)), base + side * 0.8, side
+        )
+    for _ in range(rng.integers(0, 7) if last > first else 0):
         x = rng.uniform(first, max(first + 0.1, min(last, first + 40.0)))
         if world.is_free(x, base, 0.5):
             if rng.uniform() < 0.5:
@@ -292,6 +296,17 @@ def _kerbside(
                 surroundings.add_thing(
                     world, x, base + side * rng.uniform(0, walk * 0.6), rng.choice([0, np.pi / 2]) * 1.0, kerb
                 )
+
+
+def _bicycle_stand(world: World, x: float, y: float, side: int) -> None:
+    """A few parked bicycles or motorcycles on the pavement."""
+    rng = world.rng
+    label = "bicycle" if rng.uniform() < 0.75 else "motorcycle"
+    yaw = -side * np.pi / 2 + rng.normal(0, 0.1)
+    for place in range(rng.integers(1, 7)):
+        at = x + place * (0.65 if label == "bicycle" else 0.95)
+        if world.is_free(at, y, 0.3):
+            catalogue.add_vehicle(world, label, at, y, yaw + rng.normal(0, 0.08), ground=ground.KERB_M)
 
 
 def _traffic(
@@ -317,7 +332,7 @@ def _traffic(
                 label = str(
                     rng.choice(
                         ["car", "van", "truck", "bus", "motorcycle", "bicycle"],
-                        p=[0.68, 0.1, 0.07, 0.06, 0.05, 0.04],
+                        p=[0.6, 0.1, 0.07, 0.06, 0.08, 0.09],
                     )
                 )
                 room = {"bus": 7.5, "truck": 6.5}.get(label, 3.2)

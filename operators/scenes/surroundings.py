@@ -1,4 +1,4 @@
-"""What stands around: trees, buildings, lamps, signs, street furniture, fences, the skyline; coloured and placed."""
+"""What stands around: trees, buildings, lamps, signs, street furniture, fences and the skyline."""
 
 from __future__ import annotations
 
@@ -100,13 +100,15 @@ def add_building(
     cells = max(1, round(width / rng.uniform(1.6, 4.2)))
     lit = rng.uniform(0.1, 0.55) if is_dark else 0.0
     facade = mats.add(
-        Kind.FACADE, wall, np.clip(trim, 5, 250), scale=storey_m, p=(width / cells, share_u, share_v), emission=lit,
-        offset=rng.uniform(-0.4, 0.6), rough=texture + rng.uniform(0.1, 0.55),
+        Kind.FACADE, wall, np.clip(trim, 5, 250), scale=storey_m, p=(width / cells, share_u, share_v),
+        emission=lit, offset=rng.uniform(-0.4, 0.6), rough=texture + rng.uniform(0.1, 0.55),
     )  # fmt: skip
     shop_wall = wall if rng.uniform() < 0.5 else np.ones(3) * rng.uniform(30, 220)
     shop = mats.add(
-        Kind.SHOP, shop_wall, rng.uniform(20, 230, 3), p=(rng.uniform(2.5, 5), rng.uniform(0.2, 0.9), rng.uniform(2.4, 3.1)),
-        emission=rng.uniform(0.2, 0.8) if is_dark else rng.uniform(0, 0.08), rough=texture + rng.uniform(0.1, 0.5),
+        Kind.SHOP, shop_wall, rng.uniform(20, 220) * rng.normal(1, 0.12, 3),
+        rough=texture + rng.uniform(0.1, 0.5),
+        p=(rng.uniform(2.5, 5), rng.uniform(0.2, 0.9), rng.uniform(2.4, 3.1)),
+        emission=rng.uniform(0.2, 0.8) if is_dark else rng.uniform(0, 0.08),
     )  # fmt: skip
     roof_colour = (
         np.array([150, 76, 56]) * rng.uniform(0.5, 1.2)

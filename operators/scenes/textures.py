@@ -1,4 +1,4 @@
-"""Procedural surface textures from hashed value noise; every pattern fades where a pixel covers more than its detail."""
+"""Procedural textures from hashed value noise; a pattern fades where a pixel covers more than its detail."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def _wall(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colou
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _facade(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colour:
-    """A wall with a grid of windows. Columns: scale = storey, p = cell width, window's share of width and height."""
+    """A wall with a grid of windows; p: cell width, the window's share of cell width and storey."""
     storey, cell, share_u, share_v = float(m[7]), float(m[9]), float(m[10]), float(m[11])
     seed = int(m[13])
     r, g, b, gloss, emission = _wall(m, u, v, footprint)

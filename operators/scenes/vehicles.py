@@ -12,8 +12,8 @@ from operators.scenes.mesh import Floats, Mesh, box, ellipsoid, join, surface, t
 # Material slots of every vehicle.
 PAINT, GLASS, TYRE, RIM, DARK, HEADLAMP, TAILLAMP, PLATE, SECOND = range(9)
 
-# Front to rear: where the bonnet starts to rise into the windscreen, where the roof begins, where it ends, where the rear
-# window ends (fractions of the length); heights of nose, bonnet's end, roof, boot as fractions of the total height.
+# Fractions of the length, from the front: where the windscreen begins, where the roof begins and ends, where
+# the rear window ends. Fractions of the height: nose, end of the bonnet, boot.
 CAR_SHAPES: dict[str, tuple[float, float, float, float, float, float, float]] = {
     "sedan": (0.28, 0.42, 0.70, 0.86, 0.50, 0.63, 0.66),
     "hatchback": (0.24, 0.40, 0.84, 0.96, 0.50, 0.62, 0.64),
@@ -76,8 +76,9 @@ def bus(variant: int) -> Mesh:
             x = -length / 2 + 0.25 + step * (pane + 0.5)
             parts.append(box((step * 0.93, 0.03, tall), (x, side * width / 2, middle), GLASS))
         parts.append(box((length * 0.98, 0.02, 0.2), (0, side * width / 2, sill - 0.35), SECOND))
-    for x in (length * 0.28 - 0.3, -length * 0.05):
-        parts.append(box((1.15, 0.035, top - 0.45), (x, -width / 2, 0.45 + (top - 0.45) / 2), GLASS))
+    door = (1.15, 0.035, top - 0.45)
+    doors_x = (length * 0.28 - 0.3, -length * 0.05)
+    parts += [box(door, (x, -width / 2, 0.45 + door[2] / 2), GLASS) for x in doors_x]
     parts.append(box((0.03, width * 0.92, top - 0.85), (length / 2, 0, 0.85 + (top - 0.85) / 2), GLASS))
     parts.append(
         box(
@@ -193,7 +194,7 @@ def _car_body(
     rng: np.random.Generator,
     glazed_to: float = 1.0,
 ) -> Mesh:
-    """Loft a body through cross sections from the nose to the tail, then add wheels, lamps, mirrors and plates."""
+    """Loft a body through cross sections from the nose to the tail, then add wheels, lamps and mirrors."""
     windscreen, roof, roof_end, window_end = stations
     nose, cowl, boot = (fraction * height for fraction in heights)
     pillars = np.linspace(roof, roof_end, 3 if roof_end - roof < 0.4 else 4)

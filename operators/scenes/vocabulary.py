@@ -62,7 +62,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "crossing": ("crossings", "crosswalk", "crosswalks", "zebra crossing", "zebra", "pedestrian crossing"),
     "pavement": ("pavements", "sidewalk", "sidewalks", "footpath", "footway", "walkway", "kerb", "curb"),
-    "terrain": ("grass", "lawn", "ground", "soil", "dirt", "field", "verge", "meadow"),
+    "terrain": ("grass", "lawn", "soil", "dirt", "field", "verge", "meadow"),
     "building": ("buildings", "house", "houses", "facade", "facades", "tower", "towers", "skyscraper"),
     "wall": ("walls", "fence", "fences", "barrier", "barriers", "hedge wall", "guard rail", "guardrail"),
     "sky": ("skies", "heaven", "cloud", "clouds"),
@@ -162,8 +162,8 @@ def members_of(phrase: str, asked: Sequence[str] = ()) -> frozenset[int]:
 
     Args:
         phrase: What is asked for, such as "car", "sidewalk" or "vehicles".
-        asked: All phrases of the same question. Parts of a class (lane markings of the road, vans among cars) and
-            members of a wider word belong to it only when none of the others asks for them.
+        asked: All phrases of the same question. Parts of a class (lane markings of the road, vans
+            among cars) and members of a wider word belong to it only when none of the others asks for them.
 
     Returns:
         Class ids; empty when the phrase is unknown.

@@ -1,4 +1,4 @@
-"""A world being filled: meshes with materials at places, some of them moving, and what is known about each."""
+"""A world being filled: meshes with materials at places, and what is known about each."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Geometry:
 
 @dataclass(slots=True)
 class Actor:
-    """Something that moves: `pose` gives its mesh for a phase in [0, 1), which repeats every `cycle_m` metres."""
+    """Something that moves: `pose` gives its mesh for a phase in [0, 1) that repeats every `cycle_m`."""
 
     pose: Callable[[float], Mesh]
     materials: NDArray[np.int32]
@@ -221,7 +221,7 @@ def _joined(pieces: Sequence[Geometry]) -> Geometry:
 
 
 def pick(world: World, options: Sequence[str], heldout: Sequence[str]) -> str:
-    """One of the families that the world's split may use; half of the held-out split's picks are held-out families."""
+    """A family that the world's split may use; half of the held-out split's picks are held-out ones."""
     if world.split == "train":
         options = [each for each in options if each not in heldout]
     elif world.rng.uniform() < 0.5:
