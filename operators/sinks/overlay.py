@@ -28,7 +28,8 @@ from operators.sinks.drawing import Layout, draw, layout_for
 from operators.sinks.store import storage_error, sync_folder
 from operators.types import Result
 
-# 1280x720 with tiles on one core: veryfast 9 ms a frame, medium 27 ms, a quarter smaller files.
+# A frame of 1706x754 on one core, with the conversion to YUV: ultrafast 10 ms, veryfast 20 ms and half the
+# bytes, medium 57 ms and no fewer bytes at this quality.
 PRESET = "veryfast"
 CRF = "22"
 # Without a pts, frames are shown at this rate.

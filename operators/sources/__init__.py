@@ -79,7 +79,7 @@ def source_for(spec: StreamSpec) -> str:
             f"'{redact(spec.url)}': no source reads {scheme}:// addresses; give a file, a folder, "
             "synthetic://street, or a source of your own as my_pkg.my_module:MySource"
         )
-    if scheme == "" and (Path(spec.url).is_dir() or Path(spec.url).suffix.lower() in IMAGE_SUFFIXES):
+    if scheme == "" and (_is_folder(spec.url) or Path(spec.url).suffix.lower() in IMAGE_SUFFIXES):
         return "images"
     return _BY_SCHEME[scheme]
 
@@ -107,9 +107,9 @@ def expand(paths: Sequence[str]) -> list[StreamSpec]:
     for path in paths:
         if _scheme(path):
             urls.append(path)
-        elif Path(path).is_dir():
+        elif _is_folder(path):
             urls.extend(_videos_in(Path(path)))
-        elif glob.has_magic(path) and not Path(path).exists():
+        elif glob.has_magic(path) and not _exists(path):
             matches = sorted(found for found in glob.glob(path, recursive=True) if Path(found).is_file())  # noqa: PTH207 (** and absolute patterns in one call)
             if not matches:
                 raise UsageError(f"'{path}' matches no file; check the pattern and the folder")
@@ -123,6 +123,22 @@ def expand(paths: Sequence[str]) -> list[StreamSpec]:
 def _scheme(url: str) -> str:
     """`rtsp` of `rtsp://...`; empty for paths, whatever colons are in them."""
     return urlsplit(url).scheme.lower() if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url) else ""
+
+
+def _is_folder(path: str) -> bool:
+    """Whether a folder is there, as far as can be told from here."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
+def _exists(path: str) -> bool:
+    """Whether anything is there, as far as can be told from here."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
 
 
 def _class_of(name: str) -> Callable[[StreamSpec, View, Position], Source]:
@@ -194,7 +210,7 @@ def _parts(url: str) -> tuple[str, str]:
             return _clean(f"{host}-{seed[1]}" if seed else host), ""
         return _clean(path.stem) or _clean(host), _clean(path.parent.name) or _clean(host)
     path = Path(url)
-    return _clean(path.name if path.is_dir() else path.stem), _clean(path.absolute().parent.name)
+    return _clean(path.name if _is_folder(url) else path.stem), _clean(path.absolute().parent.name)
 
 
 def _clean(text: str) -> str:

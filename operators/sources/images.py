@@ -69,11 +69,11 @@ class ImagesSource(SequenceSource):
 
 def _files(path: Path) -> list[Path]:
     """The images that a path means."""
-    if not path.exists():
-        raise SourceNotFoundError(f"'{path}' does not exist; check the path")
-    if path.is_file():
-        return [path]
     try:
+        if not path.exists():
+            raise SourceNotFoundError(f"'{path}' does not exist; check the path")
+        if path.is_file():
+            return [path]
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         raise SourceError(

@@ -264,6 +264,13 @@ def test_names_are_unique_and_begin_with_a_letter(tmp_path: Path) -> None:
     assert names[:4] == ["video-2024", "x-a", "x-a-2", "x-a-3"]
 
 
+def test_a_path_that_cannot_be_is_a_stream_that_fails() -> None:
+    for url in ("x" * 300 + ".mp4", "/dev/null/x.mp4"):
+        (spec,) = expand([url])
+        with pytest.raises(SourceError, match="cannot be opened"):
+            opened(spec.url)
+
+
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no videos") as refusal:
         expand([str(tmp_path)])
