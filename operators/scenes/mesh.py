@@ -62,15 +62,6 @@ class Mesh:
         )
         return Mesh(points, normals, self.slots)
 
-    def tilted(self, turn: Floats, offset: Vector = (0.0, 0.0, 0.0)) -> Mesh:
-        """This mesh times a (3, 3) rotation (row vectors), then moved."""
-        points = self.points @ turn + np.asarray(offset, np.float32)
-        return Mesh(points.astype(np.float32), (self.normals @ turn).astype(np.float32), self.slots)
-
-    def painted(self, slot: int) -> Mesh:
-        """This mesh with all triangles in one material slot."""
-        return Mesh(self.points, self.normals, np.full(len(self), slot, np.int16))
-
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def move(
@@ -99,18 +90,6 @@ def move(
             new_normals[t, k, 1] = (nx * sin + ny * cos) * size
             new_normals[t, k, 2] = nz * size
     return new_points, new_normals
-
-
-def turn_z(yaw: float) -> Floats:
-    """(3, 3) rotation about z for row vectors: `points @ turn_z(yaw)`."""
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
-
-
-def turn_y(pitch: float) -> Floats:
-    """(3, 3) rotation about y for row vectors; positive swings +z towards +x."""
-    cos, sin = np.cos(pitch), np.sin(pitch)
-    return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], np.float32)
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:

@@ -67,9 +67,7 @@ class Scene:
         )
         world = self._world
         self._still = world.static_geometry()
-        self._buffer: (
-            tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]] | None
-        ) = None
+        self._buffer: Geometry | None = None
         self._table = world.materials.table()
         self._owners = np.asarray(world.owners, np.float32)
         self._owner_class = np.asarray(world.classes, np.uint8)
@@ -91,49 +89,40 @@ class Scene:
         eye, view = self.camera.eye(time_s), self.camera.view()
         owners = self._owners.copy()
         moving = self._world.moving_geometry(time_s, owners)
-        points, normals, material, owner = self._joined(moving)
+        shown = self._joined(moving)
         inverse_depth = np.zeros((2 * height, 2 * width), np.float32)
         index = np.full((2 * height, 2 * width), -1, np.int32)
         focal = 2.0 * self.camera.focal(width)
-        rasterise(points, eye, view, focal, inverse_depth, index)
+        rasterise(shown.points, eye, view, focal, inverse_depth, index)
         radiance = np.empty((height, width, 3), np.float32)
         depth_m = np.empty((height, width), np.float32)
         normal = np.empty((height, width, 3), np.float32)
         class_map = np.empty((height, width), np.uint8)
         instance_map = np.empty((height, width), np.uint16)
         shade_frame(
-            inverse_depth, index, points, normals, material, owner, owners, self._owner_class,
-            self._owner_instance, self._table, self._decals, eye, view, focal, self._light.vector,
-            self._shadows.with_moving(moving.points), self._shadows.centre, self._shadows.axes,
+            inverse_depth, index, shown.points, shown.normals, shown.material, shown.owner, owners,
+            self._owner_class, self._owner_instance, self._table, self._decals, eye, view, focal,
+            self._light.vector, self._shadows.with_moving(moving.points), self._shadows.centre, self._shadows.axes,
             self._lamps(owners, eye), radiance, depth_m, normal, class_map, instance_map,
         )  # fmt: skip
         image = self._sensor.picture(radiance, time_s)
         objects = self._visible(depth_m, instance_map)
         return SceneFrame(image, depth_m, normal, class_map, instance_map, objects)
 
-    def _joined(
-        self, moving: Geometry
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
-        """What stands still and what moves as one; the still part is copied once, its buffer is used again."""
-        still, count = self._still, len(self._still) + len(moving)
-        if self._buffer is None or len(self._buffer[2]) < count:
-            room = count + 4096
-            self._buffer = (
-                np.empty((room, 3, 3), np.float32),
-                np.empty((room, 3, 3), np.float32),
-                np.empty(room, np.int32),
-                np.empty(room, np.int32),
+    def _joined(self, moving: Geometry) -> Geometry:
+        """What stands still and what moves as one; the still part is copied only once."""
+        still, room = self._still, len(self._still) + len(moving)
+        if self._buffer is None or len(self._buffer) < room:
+            corners = (room + 4096, 3, 3)
+            self._buffer = Geometry(
+                np.empty(corners, np.float32),
+                np.empty(corners, np.float32),
+                np.empty(corners[0], np.int32),
+                np.empty(corners[0], np.int32),
             )
-            for target, source in zip(
-                self._buffer, (still.points, still.normals, still.material, still.owner), strict=True
-            ):
-                target[: len(still)] = source
-        points, normals, material, owner = (part[:count] for part in self._buffer)
-        points[len(still) :] = moving.points
-        normals[len(still) :] = moving.normals
-        material[len(still) :] = moving.material
-        owner[len(still) :] = moving.owner
-        return points, normals, material, owner
+            self._buffer.write(still, 0)
+        self._buffer.write(moving, len(still))
+        return self._buffer.first(room)
 
     def _lamps(self, owners: NDArray[np.float32], eye: NDArray[np.float64]) -> NDArray[np.float32]:
         """(L, 11) the nearest lamps: place, power, reach, direction, cosine of the cone."""

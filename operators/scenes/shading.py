@@ -239,9 +239,8 @@ def _shade(
         r, g, b, label = _decals(decals, px, py, fx, fy, r, g, b)
     wet = light[WET]
     if wet > 0.0 and nz > 0.9 and label < 6:
-        puddle = min(
-            1.0, max(0.0, 0.5 + 1.2 * noise(px * 0.4, py * 0.4, 77) + 0.5 * noise(px * 1.7, py * 1.7, 78))
-        )
+        pool = 0.7 * noise(px * 0.35, py * 0.35, 77) + 0.25 * noise(px * 1.7, py * 1.7, 78)
+        puddle = min(1.0, max(0.0, 0.45 + pool))
         dark = 1.0 - 0.45 * wet
         r, g, b = r * dark, g * dark, b * dark
         gloss = max(gloss, wet * (0.25 + 0.6 * puddle) * (0.25 if label == 5 else 1.0))

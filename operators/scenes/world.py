@@ -52,6 +52,16 @@ class Geometry:
     def __len__(self) -> int:
         return len(self.material)
 
+    def write(self, other: Geometry, start: int) -> None:
+        """Copy another geometry into this one's arrays."""
+        end = start + len(other)
+        self.points[start:end], self.normals[start:end] = other.points, other.normals
+        self.material[start:end], self.owner[start:end] = other.material, other.owner
+
+    def first(self, count: int) -> Geometry:
+        """A view of the first triangles."""
+        return Geometry(self.points[:count], self.normals[:count], self.material[:count], self.owner[:count])
+
 
 @dataclass(slots=True)
 class Actor:
