@@ -102,8 +102,8 @@ class Scene:
         shade_frame(
             inverse_depth, index, shown.points, shown.normals, shown.material, shown.owner, owners,
             self._owner_class, self._owner_instance, self._table, self._decals, eye, view, focal,
-            self._light.vector, self._shadows.with_moving(moving.points), self._shadows.centre, self._shadows.axes,
-            self._lamps(owners, eye), radiance, depth_m, normal, class_map, instance_map,
+            self._light.vector, self._shadows.with_moving(moving.points), self._shadows.centre,
+            self._shadows.axes, self._lamps(owners, eye), radiance, depth_m, normal, class_map, instance_map,
         )  # fmt: skip
         image = self._sensor.picture(radiance, time_s)
         objects = self._visible(depth_m, instance_map)

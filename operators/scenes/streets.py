@@ -49,7 +49,7 @@ def street(world: World, light: Light, layout: str) -> Camera:
         _lane_paint(world, start, end, lanes, lane_m, parking)
         for side in (-1, 1):
             inner = half if side > 0 else -half - 80
-            ground.add_block(world, start, inner, end, inner + 80, pave, lawn, walk)
+            ground.add_block(world, start, inner, end, inner + 80, pave, lawn, walk if lawn != pave else 0.0)
             _frontage(world, light, start, end, side, half + walk + setback, layout)
             _kerbside(world, light, start, end, side, half, walk)
     _traffic(world, light, lanes, lane_m, half, parking, drives_left, junctions)
