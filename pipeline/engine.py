@@ -49,10 +49,11 @@ class Completion:
 
 @dataclass(slots=True)
 class _Lane:
-    """One copy of a stage: what waits for it, in order, and the tickets of what it was given."""
+    """One copy of a stage: what waits for it, in order, the tickets of what it was given, and answers out of turn."""
 
     queue: deque[Item | Call] = field(default_factory=deque)
     tickets: set[int] = field(default_factory=set)
+    early: dict[int, Completion] = field(default_factory=dict)
 
 
 class Engine:
@@ -106,12 +107,22 @@ class Engine:
     # -- collect and route ---------------------------------------------------------------------------------
 
     def complete(self, completion: Completion, now: float) -> None:
-        """Takes what a worker has done, and passes it on."""
-        entry = self._calls.pop(completion.ticket, None)
-        if entry is None:
+        """Takes what a worker has done, and passes it on.
+
+        A worker does its calls in order. Its answers may overtake one another on their way here, and then wait for
+        their turn: the order of a stream's frames hangs on it.
+        """
+        if completion.ticket not in self._calls:
             return  # its worker's death has been dealt with
-        call, items = entry
-        self._lanes[call.stage][call.worker].tickets.discard(completion.ticket)
+        call, _ = self._calls[completion.ticket]
+        lane = self._lanes[call.stage][call.worker]
+        lane.early[completion.ticket] = completion
+        while lane.tickets and (ticket := min(lane.tickets)) in lane.early:
+            self._take(lane.early.pop(ticket), now)
+
+    def _take(self, completion: Completion, now: float) -> None:
+        call, items = self._calls.pop(completion.ticket)
+        self._lanes[call.stage][call.worker].tickets.remove(completion.ticket)
         if completion.reply is None:
             self._bury(call, items, completion.error, now)
             return
@@ -222,6 +233,7 @@ class Engine:
         lane = self._lanes[call.stage][call.worker]
         lost = {call.ticket: (call, items)} | {ticket: self._calls.pop(ticket) for ticket in lane.tickets}
         lane.tickets.clear()
+        lane.early.clear()
         self._restarts.append((call.stage, call.worker))
         for gone, _ in lost.values():
             if gone.verb == "read":

@@ -1,0 +1,44 @@
+"""Patience with work that may succeed later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from operators.errors import PlantainError, SinkBackpressureError, redact
+
+# A retryable error is tried again this often before it counts as final; the waits double from the first.
+MAX_RETRIES = 5
+FIRST_RETRY_S = 0.2
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+def retry(work: Callable[[], T], where: str, sleep: Callable[[float], None] = time.sleep) -> T:
+    """`work()`, again after a pause while its error says that it may succeed later.
+
+    Args:
+        work: What to do; where it raises a retryable error it must have done nothing.
+        where: For the log.
+        sleep: How to wait.
+
+    Raises:
+        PlantainError: Its last error.
+    """
+    for attempt in range(MAX_RETRIES):
+        try:
+            return work()
+        except PlantainError as error:
+            if not error.retryable:
+                raise
+            pause_s = FIRST_RETRY_S * 2**attempt
+            if isinstance(error, SinkBackpressureError):
+                pause_s = error.retry_after_s
+            log.warning("retry", where=where, error=redact(str(error)), pause_s=pause_s)
+            sleep(pause_s)
+    return work()

@@ -1,0 +1,146 @@
+"""The engine under every interleaving that a seed can draw: late answers, deaths, drains and killed runs."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.stream import Phase
+from tests.simulation import OrderedSink, Plan, World, graph_of, starts_of
+
+# A stream may die this often in a row before it is given up (engine.MAX_REWINDS).
+FEW_DEATHS = 3
+
+SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@st.composite
+def plans(draw: st.DrawFn, *, poison: bool = False, breaks: bool = False) -> dict[str, Plan]:
+    made = {}
+    for number in range(draw(st.integers(1, 4))):
+        count = draw(st.integers(0, 30))
+        frames = st.frozensets(st.integers(0, 29), max_size=3)
+        made[f"s{number}"] = Plan(
+            count,
+            infer_fails=draw(frames),
+            analyse_fails=draw(frames),
+            poison=draw(frames) if poison else frozenset(),
+            breaks_at=draw(st.none() | st.integers(0, count)) if breaks else None,
+        )
+    return made
+
+
+shapes = st.fixed_dictionaries(
+    {
+        "readers": st.integers(1, 3),
+        "models": st.integers(1, 3),
+        "trackers": st.integers(1, 2),
+        "writers": st.integers(1, 2),
+        "max_items": st.integers(1, 5),
+        "read_frames": st.integers(1, 5),
+        "max_frames_in_flight": st.integers(5, 40),
+        "calls_in_flight": st.integers(1, 3),
+    }
+)
+seeds = st.integers(0, 2**32)
+
+
+def assert_ended_as_planned(world: World, sink: OrderedSink, plan_of: dict[str, Plan]) -> None:
+    for stream_id, plan in plan_of.items():
+        stream = world.engine.streams[stream_id]
+        assert sink.frames_of(stream_id) == plan.expected(), stream_id
+        answered = [index for index, failed_in in plan.expected() if failed_in is None]
+        reached_end = plan.breaks_at is None and (bool(answered) or not plan.expected())
+        assert stream.phase is (Phase.DONE if reached_end else Phase.FAILED), (stream.phase, stream.error)
+        assert stream.account.results == len(answered)
+        assert stream.account.decoded == len(plan.expected())
+
+
+@SLOW
+@given(plans(breaks=True), shapes, seeds)
+def test_every_frame_is_stored_once_and_in_order_whatever_completes_first(plan_of, shape, seed):
+    sink = OrderedSink()
+    world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of), seed)
+    world.run()
+    assert_ended_as_planned(world, sink, plan_of)
+
+
+@SLOW
+@given(plans(breaks=True), shapes, seeds)
+def test_a_few_dead_workers_change_nothing(plan_of, shape, seed):
+    sink = OrderedSink()
+    world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of), seed, deaths=FEW_DEATHS)
+    world.run()
+    assert_ended_as_planned(world, sink, plan_of)
+
+
+@SLOW
+@given(plans(poison=True), shapes, seeds)
+def test_a_frame_that_kills_its_workers_is_announced_and_no_other_frame_suffers(plan_of, shape, seed):
+    sink = OrderedSink()
+    world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of), seed)
+    world.run()
+    assert_ended_as_planned(world, sink, plan_of)
+
+
+@SLOW
+@given(plans(), shapes, seeds)
+def test_streams_given_up_after_many_deaths_are_completed_by_the_next_run(plan_of, shape, seed):
+    sink = OrderedSink()
+    world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of), seed, deaths=12)
+    world.run()
+    for stream_id, plan in plan_of.items():
+        stored = sink.frames_of(stream_id)
+        assert stored == plan.expected()[: len(stored)]
+    again = World(graph_of(plan_of, sink, **shape), starts_of(plan_of, world.checkpoints), seed + 1)
+    again.run()
+    for stream_id, plan in plan_of.items():
+        assert sink.frames_of(stream_id) == plan.expected()
+
+
+@SLOW
+@given(plans(breaks=True), shapes, seeds, st.integers(0, 80), st.integers(0, FEW_DEATHS))
+def test_a_drained_run_ends_soon_and_the_next_one_completes_it(plan_of, shape, seed, steps, deaths):
+    sink = OrderedSink()
+    world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of), seed, deaths=deaths)
+    for _ in range(steps):
+        if world.engine.is_done:
+            break
+        world.step()
+    while not world.engine.is_done:
+        world.engine.drain()
+        reads = sum(call.verb == "read" for call in world.calls)
+        world.step()
+        assert sum(call.verb == "read" for call in world.calls) == reads, "a drained engine reads nothing"
+    for stream_id, plan in plan_of.items():
+        stored = sink.frames_of(stream_id)
+        assert stored == plan.expected()[: len(stored)]
+    again = World(graph_of(plan_of, sink, **shape), starts_of(plan_of, world.checkpoints), seed + 1)
+    again.run()
+    assert_ended_as_planned(again, sink, plan_of)
+
+
+@SLOW
+@given(plans(breaks=True), shapes, seeds, st.lists(st.integers(0, 120), min_size=1, max_size=4))
+def test_a_killed_run_is_completed_by_the_next_one(plan_of, shape, seed, lives):
+    sink = OrderedSink()
+    checkpoints = {}
+    for number, steps in enumerate(lives):
+        world = World(
+            graph_of(plan_of, sink, **shape),
+            starts_of(plan_of, checkpoints),
+            seed + number,
+            deaths=1,
+            checkpoints=checkpoints,
+        )
+        for _ in range(steps):
+            if world.engine.is_done:
+                break
+            world.step()
+        checkpoints = dict(world.checkpoints)
+        for stream_id, durable in checkpoints.items():
+            stored = sink.frames_of(stream_id)
+            assert len(stored) >= durable.position.frame_index, "a checkpoint is never newer than what is stored"
+    world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of, checkpoints), seed)
+    world.run()
+    assert_ended_as_planned(world, sink, plan_of)

@@ -1,0 +1,349 @@
+"""A world for the engine without threads: workers complete, die and answer late in an order drawn from a seed.
+
+The operators behind the engine are real where they keep state (Track, Write, MemorySink); frames are numbers.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from operators.geometry import Letterbox
+from operators.prompts import Prompt
+from operators.sinks.memory import MemorySink
+from operators.sources.base import ReadState, Start, StreamInfo, StreamSpec
+from operators.track import Track
+from operators.types import Durable, Failure, FrameInfo, Header, Image, Position, Prediction, Result, Timing
+from operators.write import Write
+from pipeline.engine import Completion, Engine
+from pipeline.graph import Batch, Chain, Graph, Kind, Stage
+from pipeline.stream import ENDED
+from pipeline.worker import Call, StageWorker
+
+DEPTH = Prompt.parse("depth")
+SEGMENT = 5
+"""Frames in a segment."""
+
+
+class WorkerKilled(BaseException):
+    """Stands for the death of a process, so nothing may catch it."""
+
+
+@dataclass
+class Plan:
+    """What happens to the frames of one stream.
+
+    Attributes:
+        num_frames: Its length.
+        infer_fails, analyse_fails: Frames that raise there.
+        poison: Frames that kill the worker that infers them.
+        breaks_at: Frame before which the source raises; None to reach the end.
+    """
+
+    num_frames: int
+    infer_fails: frozenset[int] = frozenset()
+    analyse_fails: frozenset[int] = frozenset()
+    poison: frozenset[int] = frozenset()
+    breaks_at: int | None = None
+
+    def expected(self) -> list[tuple[int, str | None]]:
+        """Each frame that must be stored, and the stage where it failed."""
+        count = self.num_frames if self.breaks_at is None else self.breaks_at
+        return [(index, self._failed_in(index)) for index in range(count)]
+
+    def _failed_in(self, index: int) -> str | None:
+        if index in self.analyse_fails:
+            return "analyse"
+        return "infer" if index in self.infer_fails or index in self.poison else None
+
+
+class NumberSource:
+    """Frames of the plans, as empty results."""
+
+    def __init__(self, plans: dict[str, Plan]) -> None:
+        self._plans = plans
+        self._next: dict[str, int] = {}
+
+    def open(self, start: Start) -> StreamInfo:
+        stream_id = start.spec.stream_id
+        self._next[stream_id] = start.durable.position.frame_index
+        return StreamInfo(stream_id, 4, 4, 25.0, self._plans[stream_id].num_frames)
+
+    def __call__(self, stream_id: str, max_frames: int) -> list[Result]:
+        plan, first = self._plans[stream_id], self._next[stream_id]
+        if plan.breaks_at is not None and first >= plan.breaks_at:
+            raise OSError("the tape is torn")
+        last = min(first + max_frames, plan.num_frames if plan.breaks_at is None else plan.breaks_at)
+        self._next[stream_id] = last
+        return [frame(stream_id, index) for index in range(first, last)]
+
+    def state(self, stream_id: str) -> ReadState:
+        at, plan = self._next[stream_id], self._plans[stream_id]
+        has_ended = plan.breaks_at is None and at == plan.num_frames
+        return ReadState(stream_id, has_ended, Position(at, at, at), 0)
+
+    def close(self, stream_id: str | None = None) -> None:
+        if stream_id is not None:
+            self._next.pop(stream_id, None)
+
+
+class NumberModel:
+    """Answers, raises or dies as planned."""
+
+    def __init__(self, plans: dict[str, Plan]) -> None:
+        self._plans = plans
+
+    def __call__(self, items: Sequence[Result], waits_ms: Sequence[float] = ()) -> list[Result]:
+        for item in items:
+            plan = self._plans[item.header.stream_id]
+            if item.header.frame_index in plan.poison:
+                raise WorkerKilled
+            if item.header.frame_index in plan.infer_fails:
+                raise ValueError(f"cannot see {item.header.frame_index}")
+        return [_answered(item, Image(np.zeros((1, 1, 3), np.uint8))) for item in items]
+
+    def fail(self, item: Result, failure: Failure) -> Result:
+        return _answered(item, failure)
+
+    def close(self) -> None:
+        pass
+
+
+def _answered(item: Result, value: Image | Failure) -> Result:
+    return Result(item.header, item.info, (Prediction(DEPTH, value, "numbers", "1", Timing()),))
+
+
+class Picky:
+    """Behind the tracker: checks the order, and raises as planned."""
+
+    def __init__(self, plans: dict[str, Plan]) -> None:
+        self._plans = plans
+
+    def __call__(self, items: Sequence[Result]) -> list[Result]:
+        for item in items:
+            if item.header.frame_index in self._plans[item.header.stream_id].analyse_fails:
+                raise ValueError(f"cannot follow {item.header.frame_index}")
+        return list(items)
+
+
+class OrderedSink(MemorySink):
+    """A disk that outlives workers, and refuses frames out of order."""
+
+    def __init__(self) -> None:
+        super().__init__("simulation")
+        self._last: dict[str, int] = {}
+
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        super().begin(stream_id, is_resumed=is_resumed)
+        self._last.pop(stream_id, None)
+
+    def write(self, segment: Any, results: Sequence[Result]) -> None:
+        for result in results:
+            before = self._last.get(segment.stream_id, result.header.frame_index - 1)
+            assert result.header.frame_index == before + 1, f"{result.header} came after {before}"
+            self._last[segment.stream_id] = result.header.frame_index
+        super().write(segment, results)
+
+    def close(self) -> None:
+        """The disk stays."""
+
+    def frames_of(self, stream_id: str) -> list[tuple[int, str | None]]:
+        """Index and stage of failure of each stored frame."""
+        return [
+            (result.header.frame_index, result.failed_in)
+            for result in self.results
+            if result.header.stream_id == stream_id
+        ]
+
+
+def frame(stream_id: str, index: int) -> Result:
+    """A frame without pixels."""
+    info = FrameInfo(index, Fraction(1, 25), None, "file", Letterbox.fit((4, 4), (4, 4)))
+    return Result(Header(stream_id, 0, index, "4x4", 1 + index % 3), info, ())
+
+
+def graph_of(
+    plans: dict[str, Plan],
+    sink: MemorySink,
+    *,
+    readers: int = 2,
+    models: int = 2,
+    trackers: int = 1,
+    writers: int = 1,
+    max_items: int = 4,
+    read_frames: int = 3,
+    max_frames_in_flight: int = 24,
+    calls_in_flight: int = 2,
+) -> Graph:
+    """The four stages of the product with operators of this module."""
+    flow = Batch(max_items, max_cost=2 * max_items, max_wait_s=0.05)
+    return Graph(
+        (
+            Stage("read", Kind.SOURCE, lambda: NumberSource(plans), workers=readers, calls_in_flight=calls_in_flight),
+            Stage(
+                "infer",
+                Kind.PARALLEL,
+                lambda: NumberModel(plans),
+                flow,
+                workers=models,
+                calls_in_flight=calls_in_flight,
+            ),
+            Stage(
+                "analyse",
+                Kind.STREAM,
+                lambda: Chain(Track(SEGMENT), Picky(plans)),
+                flow,
+                workers=trackers,
+                calls_in_flight=calls_in_flight,
+            ),
+            Stage(
+                "write",
+                Kind.STREAM,
+                lambda: Write([sink], SEGMENT),
+                flow,
+                workers=writers,
+                calls_in_flight=calls_in_flight,
+            ),
+        ),
+        read_frames=read_frames,
+        max_frames_in_flight=max_frames_in_flight,
+    )
+
+
+def starts_of(plans: dict[str, Plan], checkpoints: dict[str, Durable] | None = None) -> list[Start]:
+    """The streams, each where it is durable."""
+    starts = []
+    for stream_id in plans:
+        fresh = Start.fresh(StreamSpec(stream_id, f"numbers://{stream_id}"), (DEPTH,))
+        durable = (checkpoints or {}).get(stream_id)
+        starts.append(fresh if durable is None else Start(fresh.spec, fresh.prompts, durable))
+    return starts
+
+
+@dataclass
+class World:
+    """An engine, its workers and a clock.
+
+    Attributes:
+        graph: What is run.
+        starts: The streams.
+        seed: Of everything that happens by chance.
+        deaths: How many workers may be killed by chance.
+        checkpoints: What the runner would have stored.
+        calls: Every call that was made, in order.
+    """
+
+    graph: Graph
+    starts: list[Start]
+    seed: int = 0
+    deaths: int = 0
+    checkpoints: dict[str, Durable] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.engine = Engine(self.graph, self.starts)
+        self.now = 0.0
+        self.num_deaths = 0
+        self.num_steps = 0
+        self._stages = {stage.name: stage for stage in self.graph.stages}
+        self.workers = {
+            (stage.name, index): StageWorker(stage, sleep=lambda _: None)
+            for stage in self.graph.stages
+            for index in range(stage.workers)
+        }
+        self.inboxes: dict[tuple[str, int], deque[Call]] = {key: deque() for key in self.workers}
+        self.dead: set[tuple[str, int]] = set()
+        self.answers: list[Completion] = []
+
+    def run(self, max_steps: int = 20_000) -> None:
+        """Steps until every stream has ended."""
+        while not self.engine.is_done:
+            self.step()
+            assert self.num_steps < max_steps, "the engine stands still"
+
+    def step(self) -> None:
+        """One thing happens, and the engine reacts; then the books must be right."""
+        self.num_steps += 1
+        for stage, index in self.engine.restarts():
+            self.workers[stage, index] = StageWorker(self._stages[stage], sleep=lambda _: None)
+            self.dead.discard((stage, index))
+        for call in self.engine.dispatch(self.now):
+            self.calls.append(call)
+            if (call.stage, call.worker) in self.dead:
+                self.answers.append(Completion(call.ticket, None, error="it is dead"))
+            else:
+                self.inboxes[call.stage, call.worker].append(call)
+        self.check()
+        busy = [key for key, inbox in self.inboxes.items() if inbox]
+        choice = self.random.random()
+        if busy and self.deaths > self.num_deaths and choice < 0.1:
+            self.kill(self.random.choice(busy), done_first=self.random.random() < 0.5)
+        elif self.answers and (choice < 0.5 or not busy):
+            self.deliver(self.random.randrange(len(self.answers)) if self.random.random() < 0.3 else 0)
+        elif busy:
+            self.work(self.random.choice(busy))
+        else:
+            deadline = self.engine.deadline()
+            assert deadline is not None or self.engine.is_done, "nothing is out, and nothing will ever be"
+            self.now = max(self.now, deadline or 0.0)
+        self.now += self.random.random() * 0.01
+        self.check()
+
+    def work(self, key: tuple[str, int]) -> None:
+        """A worker does its oldest call."""
+        call = self.inboxes[key][0]
+        try:
+            reply, payloads = self.workers[key].run(call, call.handles)
+        except WorkerKilled:
+            self.kill(key)
+            return
+        self.inboxes[key].popleft()
+        self.answers.append(Completion(call.ticket, reply, payloads))
+
+    def kill(self, key: tuple[str, int], *, done_first: bool = False) -> None:
+        """A worker dies with all its calls; with `done_first` it had just done one, and could not say so."""
+        self.num_deaths += 1
+        if done_first:
+            call = self.inboxes[key][0]
+            try:
+                self.workers[key].run(call, call.handles)
+            except WorkerKilled:
+                pass
+        dead = [Completion(call.ticket, None, error="its process died") for call in self.inboxes[key]]
+        if self.random.random() < 0.3:
+            self.random.shuffle(dead)
+        self.dead.add(key)
+        self.inboxes[key].clear()
+        self.answers.extend(dead)
+
+    def deliver(self, which: int = 0) -> None:
+        """The engine hears of a call."""
+        self.engine.complete(self.answers.pop(which), self.now)
+        while self.engine.durables:
+            durable = self.engine.durables.popleft()
+            self.checkpoints[durable.stream_id] = durable
+
+    def check(self) -> None:
+        """What must be true at every moment."""
+        engine = self.engine
+        reads = 0
+        for stream in engine.streams.values():
+            account = stream.account
+            assert account.in_flight == stream.num_items, f"{stream.stream_id}: {account}, {stream.num_items} items"
+            assert min(account.decoded, account.results, account.in_flight, stream.num_reads, stream.num_calls) >= 0
+            if stream.phase in ENDED:
+                assert stream.num_items == 0
+            reads += stream.num_reads
+        limit = self.graph.max_frames_in_flight
+        assert engine.frames_in_flight + reads * self.graph.read_frames <= limit, "too many frames in flight"
+        for (stage, _), inbox in self.inboxes.items():
+            orders = sum(call.verb in ("open", "close") for call in inbox)
+            if self._stages[stage].kind is not Kind.SOURCE:
+                assert len(inbox) - orders <= self._stages[stage].calls_in_flight
