@@ -1,7 +1,7 @@
 """Charts as inline SVG with HTML labels: they stretch to any width, and need no script.
 
-The drawing itself is stretched without its aspect ratio, so that lines fill a phone as well as a wide screen; the
-words stand beside it in HTML, where they keep their size.
+The drawing itself is stretched without its aspect ratio, so that lines fill a phone as well as a wide screen;
+the words stand beside it in HTML, where they keep their size.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def share_bar(title: str, parts: Mapping[str, float], unit: str) -> str:
         )
     return (
         f'<figure class="shares"><figcaption>{escape(title)}</figcaption>'
-        f'<div class="bar" aria-hidden="true">{"".join(pieces)}</div><ul class="legend">{"".join(legend)}</ul></figure>'
+        f'<div class="bar" aria-hidden="true">{"".join(pieces)}</div>'
+        f'<ul class="legend">{"".join(legend)}</ul></figure>'
     )
 
 

@@ -51,7 +51,7 @@ def choose(frames: NDArray[np.int64], objects_in: NDArray[np.float64], count: in
 def with_pictures(
     results: Sequence[Result], url: str, options: dict[str, str], long_side: int
 ) -> list[Result]:
-    """The results with their frames' pictures, as far as the source can be read again; the others as they are."""
+    """The results with their frames' pictures, where the source can be read again; the others as they are."""
     return [_with_picture(result, url, options, long_side) for result in results]
 
 
@@ -79,7 +79,8 @@ def moment(result: Result, anchor: str, width: int, *, is_first: bool) -> str:
     time_s = result.info.time_s
     when = f"frame {result.header.frame_index}" + ("" if time_s is None else f", {time_s:.2f} s")
     layout = 'class="grid"' if is_first else f'class="strip" tabindex="0" role="group" aria-label="{when}"'
-    return f'<section class="moment" id="{anchor}"><h4>{when}</h4><div {layout}>{"".join(figures)}</div></section>'
+    shown = f"<div {layout}>{''.join(figures)}</div>"
+    return f'<section class="moment" id="{anchor}"><h4>{when}</h4>{shown}</section>'
 
 
 def _with_picture(result: Result, url: str, options: dict[str, str], long_side: int) -> Result:
@@ -104,7 +105,8 @@ def _figure(pixels: Pixels, name: str, back: str, title: str, said: str, key: st
     height, width = pixels.shape[:2]
     return (
         f'<figure id="{name}"><a class="grow" href="#{name}" aria-label="{escape(title)}, larger">'
-        f'<img src="{_jpeg(pixels)}" width="{width}" height="{height}" alt="{escape(f"{title}: {said}")}"></a>'
+        f'<img src="{_jpeg(pixels)}" width="{width}" height="{height}" '
+        f'alt="{escape(f"{title}: {said}")}"></a>'
         f'<a class="shrink" href="#{back}" aria-label="close">close</a>'
         f"<figcaption><b>{escape(title)}</b> <span>{escape(said)}</span>{key}</figcaption></figure>"
     )
@@ -172,7 +174,7 @@ def _percent(share: float) -> str:
 
 def _object_key(masks: Masks) -> str:
     areas = np.bincount(masks.labels.ravel(), minlength=len(masks.names) + 1)[1:]
-    chips = []
+    chips: list[tuple[str, RGB | None, str]] = []
     for k in np.argsort(-areas, kind="stable")[:_MAX_OBJECTS]:
         identity = masks.track_ids[k] if masks.track_ids else None
         distance = masks.distances_m[k] if masks.distances_m else None
@@ -212,7 +214,7 @@ def _normals_key() -> str:
     Picture.fromarray(shade).save(buffer, "PNG", optimize=True)
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return (
-        f'<div class="ball"><img src="{source}" width="48" height="48" alt="A ball drawn in the colours of normals">'
+        f'<div class="ball"><img src="{source}" width="48" height="48" alt="A ball drawn as the map would">'
         "<span>A ball in these colours: pink faces right, green faces up, blue faces the camera.</span></div>"
     )
 

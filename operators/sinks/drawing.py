@@ -165,7 +165,7 @@ def draw_answer(prediction: Prediction, info: FrameInfo, size_hw: tuple[int, int
     if isinstance(prediction.value, Masks) and prediction.value.names:
         regions = _Regions(prediction, info.fit, tile)
         regions.tint(drawing, is_alone=True)
-        regions.label(ImageDraw.Draw(drawing))
+        regions.label(ImageDraw.Draw(drawing), is_brief=True)
     return np.asarray(drawing)
 
 
@@ -209,8 +209,8 @@ class _Regions:
         alpha[_edges(self._labels)] = 255
         frame.paste(coloured.convert("RGB"), mask=Picture.fromarray(alpha))
 
-    def label(self, pen: ImageDraw.ImageDraw) -> None:
-        """Boxes, and names on them."""
+    def label(self, pen: ImageDraw.ImageDraw, *, is_brief: bool = False) -> None:
+        """Boxes, and names on them; in brief without the class or the expression, which a caption says."""
         if self._prompt.task is Task.SEMANTIC:
             return
         tile = self._tile
@@ -228,7 +228,7 @@ class _Regions:
             pen.rectangle(
                 (*corner, tile.left + x2 - 1, tile.top + y2 - 1), outline=self._colours[number], width=line
             )
-            _tag(pen, self._words(number), corner, self._colours[number], font, tile)
+            _tag(pen, self._words(number, is_brief=is_brief), corner, self._colours[number], font, tile)
 
     def _colour(self, number: int) -> RGB:
         if self._prompt.task is Task.REFER:
@@ -237,15 +237,16 @@ class _Regions:
             return _class_colour(self._prompt, self._masks.names[number])
         return object_colour(self._masks, number)
 
-    def _words(self, number: int) -> str:
-        words = self._masks.names[number]
+    def _words(self, number: int, *, is_brief: bool) -> str:
         identity = self._masks.track_ids[number] if self._masks.track_ids else None
         distance = self._masks.distances_m[number] if self._masks.distances_m else None
-        if identity is not None:
-            words += f" #{identity}"
-        if distance is not None:
-            words += f"  {distance:.0f} m" if distance >= 10 else f"  {distance:.1f} m"
-        return words
+        known = [
+            "" if identity is None else f"#{identity}",
+            "" if distance is None else f"{distance:.{0 if distance >= 10 else 1}f} m",
+        ]
+        words = " ".join(filter(None, known))
+        name = self._masks.names[number]
+        return words or name if is_brief else f"{name} {words}".strip()
 
 
 def _background(info: FrameInfo, tile: Tile) -> Picture.Image:
