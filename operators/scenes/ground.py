@@ -7,18 +7,41 @@ import itertools
 import numpy as np
 
 from operators.scenes.materials import Kind
-from operators.scenes.mesh import Mesh, box, join, quad
+from operators.scenes.mesh import Mesh, box, ellipsoid, join, quad
 from operators.scenes.world import World
 
 KERB_M = 0.13
 FAR_M = 420.0
 
 
-def add_land(world: World, colour_kind: str = "grass") -> None:
-    """An endless plain just below the roads."""
+def add_land(world: World, colour_kind: str = "grass") -> int:
+    """An endless plain just below the roads; gives its material."""
     material = grass(world) if colour_kind == "grass" else gravel(world)
     mesh = quad((-FAR_M, -FAR_M, 0), (FAR_M, -FAR_M, 0), (FAR_M, FAR_M, 0), (-FAR_M, FAR_M, 0))
     world.place(mesh, [material], (0, 0, -0.05), label="terrain")
+    for _ in range(world.rng.integers(0, 7) if world.rng.uniform() < 0.4 else 0):
+        angle, reach = world.rng.uniform(-1.2, 1.2), world.rng.uniform(260, 380)
+        hill = ellipsoid(
+            (world.rng.uniform(50, 160), world.rng.uniform(60, 200), world.rng.uniform(12, 60)),
+            sides=20,
+            rings=12,
+        )
+        world.place(hill, [material], (reach * np.cos(angle), reach * np.sin(angle), -4), label="terrain")
+    return material
+
+
+def add_bank(world: World, y: float, side: int, material: int) -> None:
+    """A slope that rises away from a road along x, its foot at `y`."""
+    wide, rise = world.rng.uniform(5, 14), world.rng.uniform(0.6, 4.5)
+    for x in range(-40, 280, 40):
+        low, high = (
+            ((x, y, -0.06), (x + 40, y, -0.06)),
+            ((x + 40, y + side * wide, rise), (x, y + side * wide, rise)),
+        )
+        far = ((x + 40, y + side * 90, rise), (x, y + side * 90, rise))
+        world.place(
+            join([quad(*low, *high), quad(high[1], high[0], *far)]), [material], (0, 0, 0), label="terrain"
+        )
 
 
 def add_road(

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from operators.scenes import places, streets
+from operators.scenes import places, rooms, streets
 from operators.scenes.camera import Camera
 from operators.scenes.light import Light
 from operators.scenes.world import World
 
-LAYOUTS = ("street", "junction", "highway", "car park", "pavement", "square", "suburb", "roundabout plaza")
+LAYOUTS = (
+    "street",
+    "junction",
+    "highway",
+    "car park",
+    "pavement",
+    "square",
+    "room",
+    "suburb",
+    "roundabout plaza",
+)
 HELDOUT_LAYOUTS = ("suburb", "roundabout plaza")
 _SHARES = {
-    "street": 0.32,
-    "junction": 0.2,
-    "highway": 0.1,
+    "street": 0.29,
+    "junction": 0.16,
+    "highway": 0.12,
     "car park": 0.12,
     "pavement": 0.14,
     "square": 0.12,
+    "room": 0.05,
 }
 
 
@@ -31,6 +42,8 @@ def fill(world: World, light: Light) -> tuple[str, Camera]:
             return layout, places.car_park(world, light)
         case "square" | "roundabout plaza":
             return layout, places.square(world, light, paved=layout == "square")
+        case "room" if not light.rain:
+            return layout, rooms.room(world, light)
         case "highway":
             return layout, places.highway(world, light)
         case _:

@@ -49,6 +49,8 @@ def choose_light(rng: np.random.Generator) -> Light:
         "rain": ((0.42, 0.45, 0.5), (0.6, 0.63, 0.68), (0.0, 0.0, 0.0)),
         "fog": ((0.8, 0.82, 0.84), (0.82, 0.84, 0.86), (0.0, 0.0, 0.0)),
     }[weather]
+    if weather == "sunny" and rng.uniform() < 0.4:
+        zenith, horizon = (0.1, 0.24, 0.6), (0.42, 0.6, 0.85)  # a deep blue sky in dry air
     tint = rng.normal(1.0, 0.07, 3)
     v[shading.ZENITH : shading.ZENITH + 3] = np.asarray(zenith) * tint * rng.uniform(0.7, 1.2)
     v[shading.HORIZON : shading.HORIZON + 3] = np.asarray(horizon) * tint * rng.uniform(0.8, 1.1)

@@ -17,7 +17,7 @@ def highway(world: World, light: Light) -> Camera:
     shoulder = rng.uniform(0.6, 3.0)
     wide = lanes * lane_m + 2 * shoulder
     road = ground.asphalt(world)
-    ground.add_land(world, "grass" if rng.uniform() < 0.75 else "gravel")
+    lawn = ground.add_land(world, "grass" if rng.uniform() < 0.75 else "gravel")
     drives_left = rng.uniform() < 0.3
     for side in (-1, 1):
         centre = side * (median / 2 + wide / 2)
@@ -68,6 +68,8 @@ def highway(world: World, light: Light) -> Camera:
                 surroundings.add_lamp_post(
                     world, x, edge + side * 0.6, 0 if side < 0 else np.pi, light.is_dark, -0.05
                 )
+        if rng.uniform() < 0.45:
+            ground.add_bank(world, edge + side * 2.5, side, lawn)
         if rng.uniform() < 0.6:
             surroundings.add_sign(world, rng.uniform(10, 40), edge + side * 0.8, np.pi, -0.05)
     if median > 1.2:
@@ -161,6 +163,11 @@ def car_park(world: World, light: Light) -> Camera:
                 surroundings.add_tree(world, px, py, px)
     surroundings.add_skyline(world, light)
     height = rng.uniform(3.5, 9.0)
+    if rng.uniform() < 0.3:
+        # nearly straight down, from a mast in the middle
+        height, pitch = rng.uniform(5.5, 12.0), -rng.uniform(0.8, 1.4)
+        at = (rng.uniform(-3, 12), rng.uniform(-10, 10), height)
+        return Camera(at, rng.uniform(-np.pi, np.pi), pitch, rng.normal(0, 0.03), rng.uniform(45, 80))
     return Camera(
         (-4, rng.uniform(-10, 10), height),
         rng.normal(0, 0.35),

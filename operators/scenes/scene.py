@@ -73,8 +73,9 @@ class Scene:
         self._owner_class = np.asarray(world.classes, np.uint8)
         self._owner_instance = np.asarray(world.instances, np.uint16)
         self._decals = np.asarray(world.decals, np.float32).reshape(-1, 12)
+        casts = ~np.isin(self._still.owner, world.unshadowing)
         self._shadows = ShadowMap.of(
-            self._still.points, self.camera.eye(0.0), self.camera.view()[2], self._light.vector[:3]
+            self._still.points[casts], self.camera.eye(0.0), self.camera.view()[2], self._light.vector[:3]
         )
 
         self._light.vector[SHADOW_TEXEL] = self._shadows.texel_m

@@ -96,6 +96,7 @@ class World:
     lamps: list[tuple[float, ...]] = field(default_factory=list)
     headlights: list[int] = field(default_factory=list)
     taken: list[tuple[float, float, float]] = field(default_factory=list)
+    unshadowing: list[int] = field(default_factory=list)
 
     def place(
         self,
