@@ -15,7 +15,7 @@ class Read:
     Args:
         view: What a frame must look like when it leaves the source.
         decoder_threads: Of each file, unless its options say otherwise. One is best where several files are read at
-            once; a single file is decoded faster with one for each core.
+            once; a single file is decoded in parts, with a decoder for each core.
     """
 
     def __init__(self, view: View, decoder_threads: int = 1) -> None:
@@ -28,7 +28,8 @@ class Read:
         self.close(start.spec.stream_id)
         spec = start.spec
         if source_for(spec) == "file":
-            spec = replace(spec, options={"threads": self._decoder_threads, **spec.options})
+            source = "file" if self._decoder_threads == "1" else "parts"
+            spec = replace(spec, source=source, options={"threads": self._decoder_threads, **spec.options})
         source = open_source(spec, self._view, start.durable.position)
         self._sources[start.spec.stream_id] = source
         return source.info

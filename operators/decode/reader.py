@@ -103,7 +103,7 @@ class VideoReader:
         """What the container says about itself."""
         return self._container.metadata
 
-    def start_at(self, frame_index: int, pts: int | None) -> None:
+    def start_at(self, frame_index: int, pts: int | None, index: PacketIndex | None = None) -> None:
         """Makes `frame_index` the next picture, exactly as if all before it had been decoded.
 
         Seeks to the keyframe before it where the index of packets proves that this frame has this pts, and
@@ -112,12 +112,13 @@ class VideoReader:
         Args:
             frame_index: Position in the stream, from 0.
             pts: What an earlier reader said of this frame; None where unknown.
+            index: Of this file's stream, where the caller has made it already.
 
         Raises:
             SourceError: If the file has become shorter than `frame_index`.
         """
         if frame_index > 0 and pts is not None:
-            index = self._scan()
+            index = index or self._scan()
             is_known = frame_index < len(index.pts) and int(index.pts[frame_index]) == pts
             if index.is_trustworthy and is_known and self._seek(index, frame_index):
                 self.first_pts = int(index.pts[0])

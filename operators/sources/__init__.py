@@ -18,6 +18,7 @@ from operators.types import Position
 
 SOURCES = {
     "file": "operators.sources.file:FileSource",
+    "parts": "operators.sources.parts:FileInParts",
     "images": "operators.sources.images:ImagesSource",
     "synthetic": "operators.sources.synthetic:SyntheticSource",
 }

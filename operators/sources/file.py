@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from time import perf_counter
 
-from operators.decode import Decoded, PictureConverter, VideoReader
+from operators.decode import Decoded, PacketIndex, PictureConverter, VideoReader
 from operators.errors import NoVideoError, SourceError, UsageError, redact
 from operators.sources.base import StreamInfo, StreamSpec, View
 from operators.sources.sampler import Sampler
@@ -29,6 +29,7 @@ class FileSource:
         spec: Whose frames.
         view: What they must look like.
         position: Where to begin.
+        index: Of the packets, where the caller has made it already.
 
     Raises:
         UsageError: If an option is unknown or no number.
@@ -37,7 +38,9 @@ class FileSource:
         SourceError: If it cannot be read, or is shorter than `position`.
     """
 
-    def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
+    def __init__(
+        self, spec: StreamSpec, view: View, position: Position, index: PacketIndex | None = None
+    ) -> None:
         unknown = sorted(set(spec.options) - _OPTIONS)
         if unknown:
             raise UsageError(
@@ -59,7 +62,7 @@ class FileSource:
             deinterlace=spec.options.get("deinterlace", "on") != "off",
         )
         try:
-            self._reader.start_at(position.frame_index, position.pts)
+            self._reader.start_at(position.frame_index, position.pts, index)
             self._rate = self._reader.video.average_rate or None
             self._started_ns = _creation_ns(
                 self._reader.metadata.get("creation_time") or self._reader.video.metadata.get("creation_time")
