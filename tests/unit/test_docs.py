@@ -1,0 +1,110 @@
+"""The README against the code: every setting, command, option and column is in it, and what it shows runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from pydantic import BaseModel
+from typer.main import get_command
+
+from deploy.cli import app
+from deploy.job import run_job
+from operators.sinks.rows import SCHEMAS
+from pipeline.config import PipelineConfig, check, load
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = [field.annotation, *typing.get_args(field.annotation)]
+        section = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if section is None:
+            yield prefix + name
+        else:
+            is_list = typing.get_origin(field.annotation) is tuple
+            yield from settings(section, f"{prefix}{name}{'[]' if is_list else ''}.")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("setting", list(settings(PipelineConfig)))
+def test_every_setting_is_in_the_readme(setting: str) -> None:
+    assert f"| `{setting}` |" in README
+
+
+def test_the_readme_names_no_setting_that_does_not_exist() -> None:
+    section = README.split("## Configuration")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)) == set(settings(PipelineConfig))
+
+
+@pytest.mark.parametrize("command", sorted(get_command(app).commands))  # type: ignore[attr-defined]  # it is a group
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert re.search(rf"plantain (\w+\|)?{command}\b", README)
+
+
+@pytest.mark.parametrize("column", sorted({name for schema in SCHEMAS.values() for name in schema.names}))
+def test_every_column_is_in_the_readme(column: str) -> None:
+    assert f"`{column}`" in README
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_is_a_configuration_without_mistakes(path: Path) -> None:
+    load(path)
+
+
+def test_the_synthetic_example_runs(tmp_path: Path) -> None:
+    data = load(ROOT / "deploy" / "configs" / "synthetic.yaml").model_dump(mode="json", exclude={"prompts", "streams"})
+    example = load(ROOT / "deploy" / "configs" / "synthetic.yaml")
+    data |= {
+        "prompts": [str(prompt) for prompt in example.prompts],
+        "streams": [{"url": stream.url, "id": stream.id, "max_frames": 4} for stream in example.streams],
+        "model": {"name": "fake"},
+        "output": {"out": str(tmp_path)},
+        "executor": "inline",
+    }
+    assert run_job(check(data)).exit_code == 0
+
+
+def test_the_queries_of_the_readme_run(tmp_path: Path) -> None:
+    config = check(
+        {
+            "streams": [{"url": "synthetic://street?seed=3&frames=6&width=192&height=112&stamp=1", "id": "street"}],
+            "prompts": ["instances:car", "semantic:car,road", "depth"],
+            "model": {"name": "fake", "canvas": {"width": 192, "height": 112}},
+            "output": {"out": str(tmp_path / "out")},
+            "executor": "inline",
+        }
+    )
+    assert run_job(config).exit_code == 0
+    queries = blocks("sql")
+    assert len(queries) == 3
+    for query in queries:
+        rows = duckdb.sql(query.replace("'out/", f"'{tmp_path}/out/")).fetchall()
+        assert rows
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    assert len(example.strip().splitlines()) <= 13
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example.replace("frames=50", "frames=3")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
