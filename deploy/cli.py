@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,11 @@ import structlog
 import typer
 from rich.console import Console
 
+from deploy.commands.demo import demo
+from deploy.commands.evaluate import evaluate
+from deploy.commands.options import ExecutorName, Json
+from deploy.commands.report import report
+from deploy.commands.train import train
 from deploy.progress import Display, summary
 from operators.errors import PlantainError, UsageError, redact
 from operators.models import BACKENDS, missing_modules
@@ -29,17 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console(highlight=False)
-
-
-class ExecutorName(StrEnum):
-    """Where workers live."""
-
-    INLINE = "inline"
-    THREADS = "threads"
-    RAY = "ray"
-
-
-Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout.")]
 
 
 @app.command()
@@ -141,6 +134,12 @@ def models(as_json: Json = False) -> None:
         out.print(f"[bold]{row['name']}[/bold]  {usable}", soft_wrap=True)
         out.print(f"    {row['summary']}", soft_wrap=True)
         out.print(f"    tasks {' '.join(row['tasks'])}; licence {row['licence']}; needs {' '.join(row['needs']) or 'nothing'}")
+
+
+app.command()(demo)
+app.command()(report)
+app.command("eval")(evaluate)
+app.command()(train)
 
 
 def _run_and_exit(config: PipelineConfig, *, resume: bool, as_json: bool) -> None:

@@ -1,0 +1,73 @@
+"""`plantain eval`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from deploy.commands.options import Json, Model
+from deploy.commands.scores import table_of
+from operators.errors import UsageError
+
+_NUM_SCENES = 200
+
+
+def evaluate(
+    model: Model = "embedded",
+    scenes: Annotated[
+        int, typer.Option(min=1, max=_NUM_SCENES, help="Scenes of the test split, a frame of each.")
+    ] = 100,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights file for the embedded model, such as 'train' writes.")
+    ] = None,
+    assets: Annotated[
+        Path | None, typer.Option(help="Folder of meshes to render with; none if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on rendered streets that no training ever shows, with exact labels."""
+    from deploy.scoring import MEASURES, scores_of
+    from operators.models import load_model, model_hw_of
+    from operators.models.plantain.evaluate import evaluate as measure
+
+    if assets is not None and not assets.is_dir():
+        raise UsageError(f"--assets {assets} is no folder")
+    backend = load_model(model, _options(model, weights, assets))
+    try:
+        status = Console(stderr=True).status(f"{model}: {scenes} scenes")
+        with status:
+            figures = measure(backend, scenes, size_hw=model_hw_of(model), assets=assets)
+    finally:
+        backend.close()
+    if as_json:
+        keys = [key for name in MEASURES for key in (name, f"{name}_ci")]
+        sys.stdout.write(json.dumps({key: _finite(figures[key]) for key in keys}) + "\n")
+        return
+    console = Console(highlight=False)
+    console.print(table_of(scores_of(figures), f"{model} on {scenes} held-out scenes", console.width))
+    console.print(
+        f"{figures['model_fingerprint']}, {figures['model_ms_per_frame']:.0f} ms a frame with all its questions",
+        soft_wrap=True,
+    )
+
+
+def _options(model: str, weights: Path | None, assets: Path | None) -> dict[str, Any]:
+    """What the backend is made from."""
+    if weights is not None and model != "embedded":
+        raise UsageError(f"--weights is for the embedded model, not for '{model}'")
+    if model == "fake":
+        return {"split": "heldout", "assets": "" if assets is None else str(assets)}
+    return {} if weights is None else {"weights_path": str(weights)}
+
+
+def _finite(value: float | list[float]) -> float | list[float | None] | None:
+    """The value as JSON can hold it: null where it could not be measured."""
+    if isinstance(value, list):
+        return [None if math.isnan(each) else each for each in value]
+    return None if math.isnan(value) else value

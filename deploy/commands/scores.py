@@ -1,0 +1,41 @@
+"""Scores as a table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from deploy.scoring import Score
+
+MIN_WIDTH = 132
+
+
+def table_of(scores: Sequence[Score], title: str, width: int) -> Table:
+    """A table of scores, with their intervals where they have one.
+
+    Args:
+        scores: The rows.
+        title: Above it.
+        width: Of the terminal, characters; what the measures mean is left out where it would not fit.
+    """
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    has_intervals = any(score.interval is not None for score in scores)
+    table.add_column("measure", no_wrap=True)
+    table.add_column("reached", justify="right", no_wrap=True)
+    if has_intervals:
+        table.add_column("95 % of test sets", justify="right", no_wrap=True)
+    table.add_column("perfect", justify="right", no_wrap=True)
+    has_words = width >= MIN_WIDTH
+    if has_words:
+        table.add_column("meaning", style="dim")
+    for score in scores:
+        measure = score.measure
+        cells = [measure.name, score.written]
+        cells += [score.written_interval] if has_intervals else []
+        cells += [f"{measure.ideal}{measure.unit}"]
+        cells += [measure.meaning] if has_words else []
+        table.add_row(*cells)
+    return table
