@@ -79,6 +79,40 @@ def rasterise(
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def may_show(
+    points: NDArray[np.float32],
+    eye: NDArray[np.float64],
+    view: NDArray[np.float64],
+    slope_x: float,
+    slope_y: float,
+) -> NDArray[np.bool_]:
+    """Which triangles a camera may see: those not wholly outside one side of its field of view.
+
+    Args:
+        points: (T, 3, 3) world coordinates.
+        eye: (3,) camera position.
+        view: (3, 3) rows are the camera's right, down and forward.
+        slope_x: Largest |right| / forward in the picture.
+        slope_y: Largest |down| / forward in the picture.
+    """
+    shows = np.empty(len(points), np.bool_)
+    for t in range(len(points)):
+        behind, left, right, above, below = 0, 0, 0, 0, 0
+        for k in range(3):
+            x, y, z = points[t, k, 0] - eye[0], points[t, k, 1] - eye[1], points[t, k, 2] - eye[2]
+            across = view[0, 0] * x + view[0, 1] * y + view[0, 2] * z
+            down = view[1, 0] * x + view[1, 1] * y + view[1, 2] * z
+            ahead = view[2, 0] * x + view[2, 1] * y + view[2, 2] * z
+            behind += ahead < NEAR_M
+            left += across < -slope_x * ahead
+            right += across > slope_x * ahead
+            above += down < -slope_y * ahead
+            below += down > slope_y * ahead
+        shows[t] = not (behind == 3 or left == 3 or right == 3 or above == 3 or below == 3)
+    return shows
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def rasterise_from_light(
     points: NDArray[np.float32],
     centre: NDArray[np.float64],

@@ -15,7 +15,7 @@ from operators.scenes.camera import Sensor
 from operators.scenes.frame import SceneFrame, SceneObject
 from operators.scenes.light import ShadowMap, choose_light
 from operators.scenes.materials import Materials
-from operators.scenes.raster import rasterise
+from operators.scenes.raster import may_show, rasterise
 from operators.scenes.shading import SHADOW_TEXEL, shade_frame
 from operators.scenes.world import Geometry, World
 
@@ -78,6 +78,11 @@ class Scene:
             self._still.points[casts], self.camera.eye(0.0), self.camera.view()[2], self._light.vector[:3]
         )
 
+        if not self.camera.speed_mps:
+            focal = self.camera.focal(size_hw[1])
+            slopes = 0.51 * size_hw[1] / focal, 0.51 * size_hw[0] / focal
+            shows = may_show(self._still.points, self.camera.eye(0.0), self.camera.view(), *slopes)
+            self._still = self._still.where(shows)
         self._light.vector[SHADOW_TEXEL] = self._shadows.texel_m
 
     def render(self, time_s: float = 0.0) -> SceneFrame:

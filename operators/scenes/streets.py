@@ -204,8 +204,8 @@ def _frontage(
         if layout == "suburb"
         else str(rng.choice(["blocks", "terrace", "mixed", "park", "towers"], p=[0.26, 0.18, 0.3, 0.16, 0.1]))
     )
-    x = max(start, -45.0) + rng.uniform(0, 3)
-    while x < min(end, 200.0) - 6:
+    x = max(start, -30.0) + rng.uniform(0, 3)
+    while x < min(end, 170.0) - 6:
         gap = style == "park" or (style in ("mixed", "houses") and rng.uniform() < 0.3)
         if gap:
             for _ in range(rng.integers(1, 4)):

@@ -58,6 +58,10 @@ class Geometry:
         self.points[start:end], self.normals[start:end] = other.points, other.normals
         self.material[start:end], self.owner[start:end] = other.material, other.owner
 
+    def where(self, kept: NDArray[np.bool_]) -> Geometry:
+        """Some of the triangles."""
+        return Geometry(self.points[kept], self.normals[kept], self.material[kept], self.owner[kept])
+
     def first(self, count: int) -> Geometry:
         """A view of the first triangles."""
         return Geometry(self.points[:count], self.normals[:count], self.material[:count], self.owner[:count])
