@@ -24,6 +24,7 @@ _TAPS = tuple(
     (math.sqrt((k + 0.5) / 6.0) * math.cos(2.4 * k), math.sqrt((k + 0.5) / 6.0) * math.sin(2.4 * k))
     for k in range(6)
 )
+_TURNS = np.stack([np.cos(np.arange(16) * np.pi / 8), np.sin(np.arange(16) * np.pi / 8)], axis=1)
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -64,7 +65,7 @@ def sun_share(
     is_ambient: bool,
     p: tuple[float, float, float],
     n: tuple[float, float, float],
-    turn: float,
+    turn: int,
 ) -> float:
     """How much of the light reaches a point, 0..1, from five taps of the shadow map around it."""
     size = height_map.shape[0]
@@ -84,7 +85,7 @@ def sun_share(
     if su < 1 or sv < 1 or su >= size - 1 or sv >= size - 1:
         return 1.0
     lit = 0.0
-    cos, sin = soft * math.cos(turn), soft * math.sin(turn)
+    cos, sin = soft * _TURNS[turn, 0], soft * _TURNS[turn, 1]
     for k in range(6):
         tx, ty = _TAPS[k]
         column = min(size - 1, max(0, int(su + tx * cos - ty * sin)))
@@ -244,7 +245,7 @@ def _shade(
         dark = 1.0 - 0.45 * wet
         r, g, b = r * dark, g * dark, b * dark
         gloss = max(gloss, wet * (0.25 + 0.6 * puddle) * (0.25 if label == 5 else 1.0))
-    turn = 6.28 * cell_hash(int(sx), int(sy), 3)
+    turn = int(16 * cell_hash(int(sx), int(sy), 3))
     share = sun_share(
         height_map, map_centre, map_axes, light[SHADOW_TEXEL], light[SHADOW_SOFT],
         light[SHADOW_AMBIENT] > 0.5, (px, py, pz), (gx, gy, gz), turn,
