@@ -52,7 +52,9 @@ class Write:
         is_resumed = durable.position.frame_index > 0 or durable.epoch > 0
         for sink in self._sinks:
             sink.begin(stream_id, is_resumed=is_resumed)
-        self._streams[stream_id] = _Open(durable, None, durable.position.delivered, Counter(dict(durable.failed)))
+        self._streams[stream_id] = _Open(
+            durable, None, durable.position.delivered, Counter(dict(durable.failed))
+        )
 
     def __call__(self, results: Sequence[Result]) -> list[Durable]:
         """Takes results of one stream in frame order; gives what became durable on the way."""

@@ -77,7 +77,9 @@ class Engine:
         self._stateful = [stage for stage in self._later if stage.kind is Kind.STREAM]
         self._next_of = {a.name: b for a, b in zip(graph.stages, graph.stages[1:], strict=False)}
         self._lanes = {stage.name: [_Lane() for _ in range(stage.workers)] for stage in graph.stages}
-        self._batchers = {stage.name: Batcher(stage.batch) for stage in graph.stages if stage.kind is Kind.PARALLEL}
+        self._batchers = {
+            stage.name: Batcher(stage.batch) for stage in graph.stages if stage.kind is Kind.PARALLEL
+        }
         self._calls: dict[int, tuple[Call, list[Item]]] = {}
         self._num_calls = 0
         self._restarts: list[tuple[str, int]] = []
@@ -264,7 +266,9 @@ class Engine:
             if not self._is_current(item):
                 continue
             if item.attempts > 2 * MAX_ATTEMPTS:
-                self._fail(self.streams[item.header.stream_id], f"{stage.name}: {error}, again and again", keep=False)
+                self._fail(
+                    self.streams[item.header.stream_id], f"{stage.name}: {error}, again and again", keep=False
+                )
                 continue
             item.queued_at = now
             self._batchers[stage.name].put(item)
@@ -300,7 +304,9 @@ class Engine:
                 deadlines.append(self._batchers[stage.name].deadline())
             elif stage.kind is Kind.STREAM:
                 heads = [lane.queue[0] for lane in free if lane.queue]
-                deadlines.extend(head.queued_at + stage.batch.max_wait_s for head in heads if isinstance(head, Item))
+                deadlines.extend(
+                    head.queued_at + stage.batch.max_wait_s for head in heads if isinstance(head, Item)
+                )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def _advance(self, stream: Stream) -> None:
@@ -309,7 +315,9 @@ class Engine:
             stream.phase = Phase.DRAINING
         if stream.phase is Phase.DRAINING and not (stream.num_items or stream.num_reads or stream.num_calls):
             if stream.account.failed and not stream.account.results:
-                stream.error = stream.error or f"not one frame was answered; the last one: {stream.last_failure}"
+                stream.error = (
+                    stream.error or f"not one frame was answered; the last one: {stream.last_failure}"
+                )
             stream.phase = Phase.FINISHING
             for stage in self._stateful:
                 self._order(stage, stream, "finish", stream.has_ended and not stream.error)
@@ -362,7 +370,9 @@ class Engine:
             if not batch:
                 continue
             if batch[0].attempts >= MAX_ATTEMPTS:
-                failure = Failure(stage.name, f"its worker died {MAX_ATTEMPTS} times with this frame", retryable=False)
+                failure = Failure(
+                    stage.name, f"its worker died {MAX_ATTEMPTS} times with this frame", retryable=False
+                )
                 calls.append(self._send(self._about(stage, worker, "fail", batch, now, failure), batch))
             else:
                 calls.append(self._send(self._about(stage, worker, "run", batch, now), batch))

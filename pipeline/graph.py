@@ -105,7 +105,9 @@ class Graph:
         """The stages as text, a line each."""
         lines = []
         for stage in self.stages:
-            resources = f"{stage.workers} x {stage.cpus:g} CPU" + (f" + {stage.gpus:g} GPU" if stage.gpus else "")
+            resources = f"{stage.workers} x {stage.cpus:g} CPU" + (
+                f" + {stage.gpus:g} GPU" if stage.gpus else ""
+            )
             batch = f"up to {stage.batch.max_items} items, {stage.batch.max_wait_s * 1e3:g} ms"
             if stage.kind is Kind.SOURCE:
                 batch = f"{self.read_frames} frames a call"

@@ -89,7 +89,10 @@ class Stream:
     def take_durable(self, durable: Durable) -> bool:
         """Notes what is durable now; False if that is no news."""
         known = self.start.durable
-        if (durable.is_complete, durable.position.frame_index) < (known.is_complete, known.position.frame_index):
+        if (durable.is_complete, durable.position.frame_index) < (
+            known.is_complete,
+            known.position.frame_index,
+        ):
             return False
         if durable != known:
             self.rewinds = 0

@@ -156,7 +156,9 @@ class StageWorker:
         try:
             outputs = self._retry(lambda: self._operator(items, waits_ms))
             if len(outputs) != len(items):
-                raise PlantainError(f"stage {self._stage.name} gave {len(outputs)} outputs for {len(items)} inputs")
+                raise PlantainError(
+                    f"stage {self._stage.name} gave {len(outputs)} outputs for {len(items)} inputs"
+                )
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own items only
             failure = self._failure(error)
             if len(items) == 1 or failure.retryable:  # a busy model is busy for every half, too

@@ -185,7 +185,13 @@ def graph_of(
     flow = Batch(max_items, max_cost=2 * max_items, max_wait_s=0.05)
     return Graph(
         (
-            Stage("read", Kind.SOURCE, lambda: NumberSource(plans), workers=readers, calls_in_flight=calls_in_flight),
+            Stage(
+                "read",
+                Kind.SOURCE,
+                lambda: NumberSource(plans),
+                workers=readers,
+                calls_in_flight=calls_in_flight,
+            ),
             Stage(
                 "infer",
                 Kind.PARALLEL,
@@ -336,8 +342,13 @@ class World:
         reads = 0
         for stream in engine.streams.values():
             account = stream.account
-            assert account.in_flight == stream.num_items, f"{stream.stream_id}: {account}, {stream.num_items} items"
-            assert min(account.decoded, account.results, account.in_flight, stream.num_reads, stream.num_calls) >= 0
+            assert account.in_flight == stream.num_items, (
+                f"{stream.stream_id}: {account}, {stream.num_items} items"
+            )
+            assert (
+                min(account.decoded, account.results, account.in_flight, stream.num_reads, stream.num_calls)
+                >= 0
+            )
             if stream.phase in ENDED:
                 assert stream.num_items == 0
             reads += stream.num_reads

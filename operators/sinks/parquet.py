@@ -1,8 +1,8 @@
 """Parquet: a folder of flat tables that any reader opens, every segment visible as a whole or not at all.
 
-    ROOT/frames/stream_id=NAME/part-EPOCH-SEGMENT.parquet
-    ROOT/objects/stream_id=NAME/part-EPOCH-SEGMENT.parquet
-    ROOT/.plantain/...                                        where segments are made; no reader looks there
+    ROOT/frames/stream=NAME/part-EPOCH-SEGMENT.parquet
+    ROOT/objects/stream=NAME/part-EPOCH-SEGMENT.parquet
+    ROOT/.plantain/...                                     where segments are made; no reader looks there
 
 Part names follow from the frames in them, so a segment that is made again replaces itself. The parts of all
 tables of a segment appear in one step, although no file system renames two files at once (`_Exchange`). On an
@@ -11,6 +11,7 @@ object store each part is one PUT, objects before frames: a frame row is never t
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from operators.sinks.base import Segment
-from operators.sinks.rows import SCHEMAS, rows_of, table_of
+from operators.sinks.rows import SCHEMAS, folder_of, rows_of, table_of
 from operators.sinks.store import open_filesystem, storage_error, sync_folder
 from operators.types import Result
 
@@ -77,8 +78,7 @@ class ParquetSink:
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Forgets uncommitted rows; if the stream starts anew, its earlier parts go too."""
         for segment in [segment for segment in self._open if segment.stream_id == stream_id]:
-            for part in self._open.pop(segment).values():
-                part.close()
+            self._let_go(segment)
         self._folder.begin(stream_id, is_resumed=is_resumed)
 
     @_storing
@@ -94,9 +94,10 @@ class ParquetSink:
     @_storing
     def commit(self, segment: Segment) -> None:
         """Makes the segment durable, and visible in all tables at once."""
-        parts = self._open.pop(segment)
+        parts = self._open[segment]
         for part in parts.values():
             part.close()
+        del self._open[segment]
         self._folder.commit(segment, {name: part.target for name, part in parts.items()})
 
     def finish(self, stream_id: str) -> None:
@@ -104,10 +105,12 @@ class ParquetSink:
 
     def close(self) -> None:
         """Lets go of uncommitted segments."""
-        for parts in self._open.values():
-            for part in parts.values():
-                part.close()
-        self._open.clear()
+        for segment in list(self._open):
+            self._let_go(segment)
+
+    def _let_go(self, segment: Segment) -> None:
+        for part in self._open.pop(segment).values():
+            part.discard()
 
 
 class _Part:
@@ -138,6 +141,12 @@ class _Part:
             self._write_group()
         self._writer.close()
 
+    def discard(self) -> None:
+        """Closes the file, which nobody will read; on a full disk even that is refused."""
+        with contextlib.suppress(OSError):
+            self._writer.close()
+        self._writer.is_open = False  # or it would try again when it is collected
+
     def _write_group(self) -> None:
         self._writer.write_table(pa.concat_tables(self._waiting))
         self._waiting = []
@@ -155,7 +164,7 @@ class _RemoteFolder:
         if is_resumed:
             return
         for name in SCHEMAS:
-            folder = str(self._root / name / f"stream_id={stream_id}")
+            folder = str(self._root / folder_of(name, stream_id))
             found = self._filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
             for info in found:
                 self._filesystem.delete_file(info.path)
@@ -166,7 +175,7 @@ class _RemoteFolder:
 
     def commit(self, segment: Segment, targets: dict[str, Any]) -> None:
         for name in sorted(targets, reverse=True):  # objects, then frames
-            folder = self._root / name / f"stream_id={segment.stream_id}"
+            folder = self._root / folder_of(name, segment.stream_id)
             if isinstance(self._filesystem, fs.SubTreeFileSystem):
                 self._filesystem.create_dir(str(folder))
             with self._filesystem.open_output_stream(str(folder / f"{segment.name}.parquet")) as stream:
@@ -182,19 +191,21 @@ class _LocalFolder:
         self._empty = root / ".plantain" / "empty"
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
-        """Ends or undoes commits that a killed run left, clears the workshop, and makes the table folders."""
+        """Ends or undoes commits that a killed run left, clears the workshop, and makes or empties the folders."""
         work = self._work / stream_id
         for now in sorted(work.glob("*.now")):
             self._exchange(stream_id, now.stem).recover()
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        for name in SCHEMAS:
-            folder = self._root / name / f"stream_id={stream_id}"
+        folders = [self._root / folder_of(name, stream_id) for name in SCHEMAS]
+        for name, folder in zip(SCHEMAS, folders, strict=True):
             folder.mkdir(parents=True, exist_ok=True)
-            for path in folder.iterdir():
-                if path.name.startswith(".") or not is_resumed:
-                    path.unlink()
+            sync_folder(folder.parent)
             self._make_empty(name)
+        sync_folder(self._root)
+        if not is_resumed:
+            for part in sorted({path.stem for folder in folders for path in folder.glob("*.parquet")}):
+                self._exchange(stream_id, part).remove()
 
     def stage(self, segment: Segment, name: str) -> Path:
         folder = self._work / segment.stream_id / f"{segment.name}.new"
@@ -211,7 +222,7 @@ class _LocalFolder:
         self._exchange(segment.stream_id, segment.name).run()
 
     def _exchange(self, stream_id: str, part: str) -> _Exchange:
-        places = {name: self._root / name / f"stream_id={stream_id}" / f"{part}.parquet" for name in SCHEMAS}
+        places = {name: self._root / folder_of(name, stream_id) / f"{part}.parquet" for name in SCHEMAS}
         return _Exchange(places, self._work / stream_id / part, self._empty)
 
     def _make_empty(self, name: str) -> None:
@@ -247,22 +258,32 @@ class _Exchange:
         self._empty = empty
 
     def run(self) -> None:
+        """Puts the new files in their places."""
         sync_folder(self._new)
         self._old.mkdir(exist_ok=True)
         for name, place in self._places.items():
             kept = self._old / name
             kept.unlink(missing_ok=True)
             os.link(place if place.exists() else self._empty / name, kept)
+        sync_folder(self._old)
         self._point_now(self._old)
         for name, place in self._places.items():
             link = self._aside(name)
             link.symlink_to(os.path.relpath(self._now / name, place.parent))
             link.replace(place)
+        self._sync_places()
         self._point_now(self._new)
-        sync_folder(self._now.parent)
         self._settle(self._new)
 
+    def remove(self) -> None:
+        """Takes what is in the places away."""
+        self._new.mkdir(exist_ok=True)
+        for name in self._places:
+            os.link(self._empty / name, self._new / name)
+        self.run()
+
     def recover(self) -> None:
+        """Ends or undoes what a killed process had begun."""
         self._settle(self._now.resolve())
 
     def _aside(self, name: str) -> Path:
@@ -275,6 +296,11 @@ class _Exchange:
         aside = self._aside("next")
         aside.symlink_to(target.name)
         aside.replace(self._now)
+        sync_folder(self._now.parent)
+
+    def _sync_places(self) -> None:
+        for folder in {place.parent for place in self._places.values()}:
+            sync_folder(folder)
 
     def _settle(self, folder: Path) -> None:
         """Puts the files of `folder` in the places of the links, and removes the workshop."""
@@ -288,8 +314,7 @@ class _Exchange:
             aside = self._aside(name)
             os.link(file, aside)
             aside.replace(place)
-        for folder_of_place in {place.parent for place in self._places.values()}:
-            sync_folder(folder_of_place)
+        self._sync_places()
         self._now.unlink()
         shutil.rmtree(self._new, ignore_errors=True)
         shutil.rmtree(self._old, ignore_errors=True)

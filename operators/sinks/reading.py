@@ -28,7 +28,7 @@ from operators.codecs.rle import decode_region
 from operators.errors import SinkError, redact
 from operators.geometry import Letterbox
 from operators.prompts import Prompt
-from operators.sinks.rows import SCHEMAS, Row
+from operators.sinks.rows import SCHEMAS, Row, folder_of
 from operators.sinks.store import open_filesystem
 from operators.types import (
     DepthMap,
@@ -128,7 +128,7 @@ def _columns(root: str | Path, name: str, columns: Sequence[str] | None, stream_
 def _dataset(root: str | Path, name: str, stream_id: str | None) -> ds.Dataset:
     """The parts of a table, in the order of streams and segments."""
     filesystem, path = open_filesystem(str(root))
-    folder = str(PurePosixPath(path) / name / ("" if stream_id is None else f"stream_id={stream_id}"))
+    folder = str(PurePosixPath(path) / (name if stream_id is None else folder_of(name, stream_id)))
     try:
         found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -88,12 +88,19 @@ TIMING_COLUMNS = ("decode_ms", "wait_ms", "model_ms", "codec_ms")
 Row = dict[str, Any]
 
 
+def folder_of(table: str, stream_id: str) -> str:
+    """Where a stream's parts of a table lie, below the output folder: `frames/stream=NAME`.
+
+    A hive partition, but not called `stream_id`: a column that is in the files as well as in their path has two types,
+    over which pandas and pyarrow stumble; and without it in the files, other readers could not tell streams apart.
+    """
+    return f"{table}/stream={stream_id}"
+
+
 def identity_of(result: Result, prediction: Prediction) -> str:
     """`stream_id/epoch/frame_index/prompt/model_fingerprint`: equal for the same answer, however often it is made."""
     header = result.header
-    return (
-        f"{header.stream_id}/{header.epoch}/{header.frame_index}/{prediction.prompt}/{prediction.model_fingerprint}"
-    )
+    return f"{header.stream_id}/{header.epoch}/{header.frame_index}/{prediction.prompt}/{prediction.model_fingerprint}"
 
 
 def trace_id_of(result: Result) -> str:
@@ -118,7 +125,10 @@ def rows_of(results: Iterable[Result], run_id: str, *, rasters: bool = True) -> 
         for prediction in result.predictions:
             identity = _identity(result, prediction, run_id)
             frames.append(
-                identity | _answer(prediction, rasters=rasters) | _timing(result, prediction) | {"trace_id": trace_id}
+                identity
+                | _answer(prediction, rasters=rasters)
+                | _timing(result, prediction)
+                | {"trace_id": trace_id}
             )
             if isinstance(prediction.value, Masks):
                 objects.extend(identity | row for row in _objects(result, prediction.value))

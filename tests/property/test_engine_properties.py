@@ -140,7 +140,9 @@ def test_a_killed_run_is_completed_by_the_next_one(plan_of, shape, seed, lives):
         checkpoints = dict(world.checkpoints)
         for stream_id, durable in checkpoints.items():
             stored = sink.frames_of(stream_id)
-            assert len(stored) >= durable.position.frame_index, "a checkpoint is never newer than what is stored"
+            assert len(stored) >= durable.position.frame_index, (
+                "a checkpoint is never newer than what is stored"
+            )
     world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of, checkpoints), seed)
     world.run()
     assert_ended_as_planned(world, sink, plan_of)

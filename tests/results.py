@@ -1,0 +1,50 @@
+"""Results made by hand, for tests of what comes after the model."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from operators.geometry import Letterbox
+from operators.prompts import Prompt
+from operators.types import DepthMap, Failure, FrameInfo, Header, Masks, Prediction, Result, Timing, Value
+
+CARS = Prompt.parse("instances:car")
+DEPTH = Prompt.parse("depth")
+FINGERPRINT = "0123"
+
+
+def masks(count: int, *, size_hw: tuple[int, int] = (12, 16), name: str = "car") -> Masks:
+    """`count` squares of 2 x 2 pixels side by side."""
+    labels = np.zeros(size_hw, np.uint16)
+    for number in range(count):
+        labels[2:4, 3 * number : 3 * number + 2] = number + 1
+    return Masks(labels, (name,) * count, np.full(count, 0.5, np.float32), 0.0)
+
+
+def depth(metres: float, *, size_hw: tuple[int, int] = (12, 16)) -> DepthMap:
+    """A wall, and a column of sky."""
+    valid = np.ones(size_hw, np.bool_)
+    valid[:, 0] = False
+    return DepthMap(np.where(valid, metres, 0).astype(np.float32), valid, 0.0)
+
+
+def result(
+    index: int,
+    values: dict[Prompt, Value | Failure] | None = None,
+    *,
+    stream_id: str = "clip",
+    epoch: int = 0,
+    size_hw: tuple[int, int] = (24, 32),
+    model_hw: tuple[int, int] = (12, 16),
+) -> Result:
+    """The answers about one frame; two cars and a wall if nothing else is said."""
+    if values is None:
+        values = {CARS: masks(2), DEPTH: depth(3.0 + index)}
+    info = FrameInfo(40 * index, Fraction(1, 1000), None, "file", Letterbox.fit(size_hw, model_hw))
+    predictions = tuple(
+        Prediction(prompt, value, "hand", FINGERPRINT, Timing(1.0, 2.0, 3.0, 4.0))
+        for prompt, value in values.items()
+    )
+    return Result(Header(stream_id, epoch, index), info, predictions)
