@@ -46,7 +46,9 @@ def load_model(name: str, options: Mapping[str, Any] | None = None) -> ModelBack
     """
     spec = BACKENDS.get(name)
     if spec is not None and (missing := missing_modules(spec)):
-        raise ModelUnavailableError(f"model '{name}' needs {', '.join(missing)}: pip install {' '.join(missing)}")
+        raise ModelUnavailableError(
+            f"model '{name}' needs {', '.join(missing)}: pip install {' '.join(missing)}"
+        )
     made = _class_of(name)
     try:
         return cast(ModelBackend, made(**(options or {})))
@@ -55,7 +57,7 @@ def load_model(name: str, options: Mapping[str, Any] | None = None) -> ModelBack
 
 
 def model_hw_of(name: str) -> tuple[int, int]:
-    """The canvas, height and width in pixels, that a backend likes best; a user's class says it as `model_hw`.
+    """The canvas, height and width in pixels, that a backend likes best; a class may say it as `model_hw`.
 
     Raises:
         UsageError: If there is no such backend.
@@ -76,7 +78,8 @@ def _class_of(name: str) -> Any:
     module, colon, attribute = target.partition(":")
     if not colon:
         raise UsageError(
-            f"model '{name}' is unknown: use {', '.join(BACKENDS)}, or a class of yours as my_pkg.my_module:MyBackend"
+            f"model '{name}' is unknown: use {', '.join(BACKENDS)}, "
+            "or a class of yours as my_pkg.my_module:MyBackend"
         )
     try:
         return getattr(importlib.import_module(module), attribute)

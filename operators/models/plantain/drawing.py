@@ -19,10 +19,10 @@ from operators.codecs.normals import NO_DIRECTION
 from operators.models.plantain.network import OFFSET_UNIT_PX
 from operators.prompts import DepthCurve, Prompt
 
-NUM_COLOURS = 80
-"""Colours for instances; 80 beside a background keep 72 levels apart, the decoder needs 56 (4 tau)."""
+NUM_COLOURS = 56
+"""Colours for instances; 56 beside a background keep 72 levels apart, the decoder needs 56 levels (4 tau)."""
 
-MAX_OBJECTS = 64
+MAX_OBJECTS = 56
 """Objects of one class in one picture; further ones join the nearest."""
 
 CENTRE_THRESHOLD = 0.15
@@ -51,7 +51,7 @@ def masks(logits: Tensor, prompt: Prompt) -> Tensor:
 
 
 def depth(log_depth: Tensor, sky: Tensor, prompt: Prompt) -> Tensor:
-    """Depth (H/2, W/2) and the logit of "infinitely far" as a drawing (H, W, 3) uint8 in the prompt's curve and map."""
+    """Log depth and logit of "infinitely far" (H/2, W/2) as a drawing (H, W, 3) uint8 in curve and map."""
     full = doubled(torch.stack([log_depth, sky]))
     table = torch.from_numpy(_depth_table(prompt.curve, prompt.colormap)).to(full.device)
     step = (full[0] - float(_LOG_NEAR)) * (_LOG_STEPS / float(_LOG_FAR - _LOG_NEAR))
@@ -75,7 +75,9 @@ def normals(vectors: Tensor, sky: Tensor) -> Tensor:
     unit = F.normalize(full[:3], dim=0, eps=1e-6)
     sign = torch.tensor([-1.0, 1.0, 1.0], device=unit.device)[:, None, None]
     drawn = ((unit * sign + 1) * 127.5).round().to(torch.uint8)
-    drawn = torch.where(full[3] > 0, torch.tensor(NO_DIRECTION, dtype=torch.uint8, device=unit.device)[:, None, None], drawn)
+    drawn = torch.where(
+        full[3] > 0, torch.tensor(NO_DIRECTION, dtype=torch.uint8, device=unit.device)[:, None, None], drawn
+    )
     return drawn.permute(1, 2, 0).contiguous()
 
 
@@ -104,8 +106,9 @@ def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]
     """Which object each half-resolution pixel belongs to.
 
     Returns:
-        (H/2, W/2) int64, 1..n for pixels near the class's region (a pixel beyond its border too, because the doubled
-        region may reach there), and the centres (n, 2) in full-resolution pixels (x, y), strongest first.
+        (H/2, W/2) int64, 1..n for pixels near the class's region (a pixel beyond its border too, because the
+        doubled region may reach there), and the centres (n, 2) in full-resolution pixels (x, y), strongest
+        first.
     """
     heat = centre.sigmoid()
     peaks = F.max_pool2d(heat[None, None], 5, 1, 2)[0, 0]
@@ -136,7 +139,7 @@ def palette(centres: Tensor, background: colours.RGB) -> tuple[colours.RGB, ...]
     taken: set[int] = set()
     chosen = []
     for x, y in (centres / _CELL_PX).long().tolist():
-        # 31 and 17 are coprime to 80, so that neighbouring cells start far apart in the palette.
+        # 31 and 17 are coprime to 56, so that neighbouring cells start far apart in the palette.
         wanted = (x * 31 + y * 17) % NUM_COLOURS
         while wanted in taken:
             wanted = (wanted + 1) % NUM_COLOURS

@@ -12,7 +12,8 @@ from operators.models.plantain.samples import TrainingBatch
 from operators.scenes import CLASSES
 
 _SMALL = frozenset(
-    {"lane marking", "crossing", "pole", "traffic light", "sign", "van", "truck", "bus", "motorcycle", "bicycle",
+    {"lane marking", "crossing", "pole", "traffic light", "sign", "van", "truck", "bus", "motorcycle",
+    "bicycle",
      "person", "animal", "object", "wall"}
 )  # fmt: skip
 
@@ -52,18 +53,38 @@ def region(fields: Fields, target: Tensor, class_map: Tensor) -> Tensor:
     return 3 * entropy + (dice * present).sum() / present.sum().clamp(min=1)
 
 
-def centres(fields: Fields, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-    """Focal loss of the centres' heat (CenterNet's form), and L1 of the offsets in units of OFFSET_UNIT_PX."""
-    odds, heat = fields.centre, batch.centre
+def centres(
+    odds: Tensor, offset: Tensor, heat: Tensor, true_offset: Tensor, on: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Focal loss of the centres' heat (CenterNet's form), and L1 of the offsets in units of OFFSET_UNIT_PX.
+
+    Args:
+        odds: (N, h, w) logits of centres.
+        offset: (N, 2, h, w) drawn.
+        heat: (N, h, w) true heat.
+        true_offset: (N, 2, h, w) pixels.
+        on: (N, h, w) bool, whether there is an object.
+        known: (N, h, w) bool, whether the pixel counts.
+    """
     peak = (heat > 0.999).float()
     chance = odds.sigmoid()
     hits = F.logsigmoid(odds) * (1 - chance) ** 2 * peak
-    quiet = F.logsigmoid(-odds) * chance**2 * (1 - heat) ** 4 * (1 - peak)
-    quiet = quiet * (batch.class_map != IGNORE)
+    quiet = F.logsigmoid(-odds) * chance**2 * (1 - heat) ** 4 * (1 - peak) * known
     focal = -(hits.sum() + quiet.sum()) / peak.sum().clamp(min=4)
-    on = batch.things.float()[:, None]
-    gap = (fields.offset - batch.offset / OFFSET_UNIT_PX).abs()
-    return focal, (gap * on).sum() / (2 * on.sum()).clamp(min=64)
+    mask = on.float()[:, None]
+    gap = (offset - true_offset / OFFSET_UNIT_PX).abs()
+    return focal, (gap * mask).sum() / (2 * mask.sum()).clamp(min=64)
+
+
+def guide(drawn: tuple[Tensor, Tensor, Tensor], batch: TrainingBatch, weights: Tensor) -> Tensor:
+    """What the training-only head is held to: every pixel's class, every object's centre and offset."""
+    classes, odds, offset = drawn
+    true = batch.class_map[:, ::2, ::2].long()
+    weight = weights[true] * ((true != IGNORE) & (true != 0))
+    entropy = F.cross_entropy(classes, true.clamp(max=len(CLASSES) - 1), reduction="none")
+    on = batch.all_offset.abs().sum(1) > 0
+    focal, gap = centres(odds, offset, batch.all_centre, batch.all_offset, on, true != IGNORE)
+    return (entropy * weight).sum() / weight.sum().clamp(min=1) + 0.15 * focal + 0.5 * gap
 
 
 def depth(fields: Fields, batch: TrainingBatch) -> tuple[Tensor, Tensor]:

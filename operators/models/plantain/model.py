@@ -46,7 +46,8 @@ class EmbeddedModel:
         path = Path(weights_path)
         if not path.is_file():
             raise ModelUnavailableError(
-                f"the embedded model has no weights at {path}: install a released package, or run `plantain train`"
+                f"the embedded model has no weights at {path}: "
+                "install a released package, or run `plantain train`"
             )
         try:
             self._network, self._vocabulary = weights.load(path)
@@ -112,9 +113,11 @@ class EmbeddedModel:
     ) -> None:
         """Fills the drawings of prompts of one shape."""
         asked = [_phrases_of(prompts[index]) for index in indices]
-        width = max(1, max(len(each) for each in asked))
+        width = max(1, *(len(each) for each in asked))
         vectors = torch.stack([self._vectors((*each, *[""] * (width - len(each)))) for each in asked])
-        keep = torch.tensor([[place < len(each) for place in range(width)] for each in asked], device=self._device)
+        keep = torch.tensor(
+            [[place < len(each) for place in range(width)] for each in asked], device=self._device
+        )
         task = torch.tensor([TASKS.index(_task_of(prompts[index])) for index in indices], device=self._device)
         frame = torch.tensor([image_of[index] for index in indices], device=self._device)
         fields = self._network.decoder(features.of(frame), task, vectors, keep)
@@ -162,7 +165,8 @@ def _task_of(prompt: Prompt) -> str:
         return prompt.codec
     if prompt.task in (Task.GENERATE, Task.PROMPT):
         raise ModelError(
-            f"the embedded model cannot draw '{prompt}': it knows semantic, instances, refer, depth and normals"
+            f"the embedded model cannot draw '{prompt}': "
+            "it knows semantic, instances, refer, depth and normals"
         )
     return prompt.task.value
 
@@ -174,7 +178,7 @@ def _phrases_of(prompt: Prompt) -> tuple[str, ...]:
 
 
 def _groups(prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Indices of prompts that are decoded together: those with many phrases, those with one, those with none."""
+    """Indices of prompts that are decoded together: with many phrases, with one, with none."""
     shapes: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         count = len(_phrases_of(prompt))

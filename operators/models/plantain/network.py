@@ -5,7 +5,8 @@
     (Features, task, queries) --Decoder--> Fields at 1/2                          once per (frame, prompt)
 
 The task is known to the decoder only, and only as a learned word beside the phrases. Plain 3x3 convolutions
-throughout: they run at 2-3 TFLOP/s on two cores with AMX, where depthwise ones reach 0.1 (measured 2026-11-21).
+throughout: they run at 2-3 TFLOP/s on two cores with AMX, where depthwise ones reach 0.1 (measured
+2026-11-21).
 Batch normalisation stands where it is cheap (1/8 and coarser); at 1/2 and 1/4 it costs twice as much time as
 the convolution it follows, so blocks there start as the identity instead.
 """
@@ -66,7 +67,8 @@ class Fields:
 
     Attributes:
         pixels: (N, EMBED, H/2, W/2), what queries are compared with.
-        queries: (N, K + 1, EMBED + 1), the background's first, then one for each phrase; the last value is a bias.
+        queries: (N, K + 1, EMBED + 1), the background's first, then one for each phrase; the last value is a
+            bias.
         log_depth: (N, H/2, W/2), logarithm of metres.
         sky: (N, H/2, W/2), logit of "infinitely far".
         normals: (N, 3, H/2, W/2), not normalised.
@@ -118,7 +120,9 @@ class Block(nn.Module):
         return F.relu(x + self.second_norm(self.second(inner)))
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1, normalised: bool = False, kernel: int = 3) -> nn.Sequential:
+def _conv(
+    inputs: int, outputs: int, stride: int = 1, normalised: bool = False, kernel: int = 3
+) -> nn.Sequential:
     """Convolution, normalisation if wanted, ReLU."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=not normalised)
     _kaiming(conv)
@@ -135,7 +139,7 @@ def _kaiming(conv: nn.Conv2d, gain: float = 1.0) -> None:
 
 
 def places(height: int, width: int, like: Tensor) -> Tensor:
-    """Coordinate planes (4, height, width): x and y in [-1, 1] over the canvas, its log aspect ratio, and one."""
+    """Planes (4, height, width): x and y in [-1, 1] over the canvas, its log aspect ratio, and one."""
     y = (torch.arange(height, device=like.device, dtype=torch.float32) + 0.5) / height * 2 - 1
     x = (torch.arange(width, device=like.device, dtype=torch.float32) + 0.5) / width * 2 - 1
     grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
@@ -150,8 +154,12 @@ class Encoder(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(_conv(16, 32), _conv(32, 32))
         self.stage4 = nn.Sequential(_conv(32, 64, 2), Block(64, False), Block(64, False))
-        self.stage8 = nn.Sequential(_conv(64, 128, 2, True), Block(128, True), Block(128, True), Block(128, True))
-        self.stage16 = nn.Sequential(_conv(128, 160, 2, True), Block(160, True), Block(160, True), Block(160, True))
+        self.stage8 = nn.Sequential(
+            _conv(64, 128, 2, True), Block(128, True), Block(128, True), Block(128, True)
+        )
+        self.stage16 = nn.Sequential(
+            _conv(128, 160, 2, True), Block(160, True), Block(160, True), Block(160, True)
+        )
         self.stage32 = nn.Sequential(_conv(160, 224, 2, True), Block(224, True))
         self.place32 = nn.Linear(4, 224)
         self.attend = nn.ModuleList([Attention(224, 7), Attention(224, 7)])
@@ -192,7 +200,8 @@ class Encoder(nn.Module):
         for attend, think in zip(self.attend, self.think, strict=True):
             flat = think(attend(flat))
         back = flat.transpose(1, 2).reshape(batch, width, height, across)
-        return back.contiguous(memory_format=torch.channels_last)
+        last: Tensor = back.contiguous(memory_format=torch.channels_last)
+        return last
 
     def _tokens(self, x: Tensor, level: int) -> Tensor:
         where = places(x.shape[2], x.shape[3], x).flatten(1).T
@@ -208,9 +217,10 @@ def _twice(x: Tensor) -> Tensor:
 class Decoder(nn.Module):
     """Features and a prompt to fields.
 
-    The task word, the background and the phrases form a small set of vectors that attend to one another (so that
-    "car" knows whether "van" is asked beside it) and to the frame (so that "the car nearest to the bus" can look
-    for the bus). The task's vector then scales and shifts the convolutions, the others are compared with pixels.
+    The task word, the background and the phrases form a small set of vectors that attend to one another (so
+    that "car" knows whether "van" is asked beside it) and to the frame (so that "the car nearest to the bus"
+    can look for the bus). The task's vector then scales and shifts the convolutions, the others are compared
+    with pixels.
     """
 
     def __init__(self, width: int = 128, dense: int = 64, fine: int = 32) -> None:
@@ -271,7 +281,9 @@ class Decoder(nn.Module):
         count = len(task)
         word = self.task_words(task)[:, None]
         background = self.background.expand(count, 1, -1)
-        x = torch.cat([word + self.kind[0], background + self.kind[1], phrases + self.kind[2] + 0.5 * word], 1)
+        x = torch.cat(
+            [word + self.kind[0], background + self.kind[1], phrases + self.kind[2] + 0.5 * word], 1
+        )
         present = F.pad(keep, (2, 0), value=True)
         for among, look, think in zip(self.among, self.look, self.think, strict=True):
             x = think(look(among(x, keep=present), tokens))
@@ -283,6 +295,24 @@ def _modulated(x: Tensor, film: Tensor) -> Tensor:
     """`x` (N, C, H, W) scaled and shifted by `film` (N, 2 C)."""
     scale, shift = film[..., None, None].chunk(2, dim=1)
     return torch.addcmul(shift, x, 1 + scale)
+
+
+class Guide(nn.Module):
+    """A plain per-class head on the shared features, in training only.
+
+    It shows the encoder all classes and objects of every frame at once, where a prompt shows it the few that
+    are asked for, before the words mean anything. Its weights are not part of the product.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.out = nn.Conv2d(64, num_classes + 3, 1)
+
+    def forward(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of classes (B, C, H/4, W/4) and centres (B, H/4, W/4), offsets (B, 2, H/4, W/4)."""
+        classes, centre, offset = self.out(features.dense).float().split((self.num_classes, 1, 2), dim=1)
+        return classes, centre[:, 0] - 3.0, offset
 
 
 class Network(nn.Module):

@@ -13,8 +13,9 @@ IGNORE = 255
 MAX_PHRASES = len(CLASSES) - 1
 
 _ALIEN = (
-    "zebra", "sofa", "airplane", "boat", "banana", "laptop", "chair", "table", "fork", "piano", "bear", "rocket",
-    "snowboard", "bottle", "keyboard", "clock", "giraffe", "pizza", "violin", "helicopter", "submarine", "curtain",
+    "zebra", "sofa", "airplane", "boat", "banana", "laptop", "chair", "table", "fork", "piano", "bear",
+    "rocket", "snowboard", "bottle", "keyboard", "clock", "giraffe", "pizza", "violin", "helicopter",
+    "submarine", "curtain",
 )  # fmt: skip
 """Words for things that no scene holds, so that asking for one is answered with nothing."""
 
@@ -27,7 +28,7 @@ def all_words() -> tuple[str, ...]:
 
 
 def semantic(rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
-    """Phrases in random order, and for each class id the index of its phrase + 1 (0: background, IGNORE: void)."""
+    """Phrases in random order, and for each class id its phrase's index + 1 (0: none, IGNORE: void)."""
     names = list(CLASSES[1:])
     if rng.random() > 0.4:
         names = [names[index] for index in rng.permutation(len(names))[: rng.integers(1, len(names) + 1)]]

@@ -31,7 +31,9 @@ class Sample:
         class_map: uint8, IGNORE outside of the picture.
         phrases, semantic: The classes asked for, and the index + 1 of each pixel's one.
         thing, things: The countable class asked for, and whether a pixel belongs to it.
-        centre, offset: Heat of object centres in [0, 1], and (H/2, W/2, 2) full-resolution pixels to one's own.
+        centre, offset: Heat of object centres in [0, 1], and (H/2, W/2, 2) full-resolution pixels to one's
+            own.
+        all_centre, all_offset: The same of all countable things, (H/4, W/4).
         expression, region: The referring expression, and whether a pixel belongs to what it means.
     """
 
@@ -45,6 +47,8 @@ class Sample:
     things: NDArray[np.bool_]
     centre: NDArray[np.float32]
     offset: NDArray[np.float32]
+    all_centre: NDArray[np.float32]
+    all_offset: NDArray[np.float32]
     expression: str
     region: NDArray[np.bool_]
 
@@ -53,7 +57,9 @@ def sample(shot: Shot, size_hw: tuple[int, int], rng: np.random.Generator, augme
     """One question of each kind about a frame, the frame resized to `size_hw` and, if wanted, disturbed."""
     height, width = size_hw
     is_mirrored = augmented and rng.random() < 0.5
-    top, left, inner_h, inner_w, columns = _placement(shot.image.shape[1], size_hw, rng if augmented else None)
+    top, left, inner_h, inner_w, columns = _placement(
+        shot.image.shape[1], size_hw, rng if augmented else None
+    )
     rows = np.arange(shot.image.shape[0])
     step = -1 if is_mirrored else 1
     picture = np.asarray(
@@ -63,8 +69,9 @@ def sample(shot: Shot, size_hw: tuple[int, int], rng: np.random.Generator, augme
         picture = disturbed(picture, rng)
     image = np.zeros((height, width, 3), np.uint8)
     image[top : top + inner_h, left : left + inner_w] = picture
-    # Each half-resolution cell is taught by one of its four pixels, another one each time: on average it learns
-    # the share of each class in the cell, so that doubling its logits bilinearly finds the border inside it.
+    # Each half-resolution cell is taught by one of its four pixels, another one each time: on average it
+    # learns the share of each class in the cell, so that doubling its logits bilinearly finds the border
+    # inside it.
     dy, dx = (int(value) for value in rng.integers(0, 2, 2)) if augmented else (0, 0)
     ys = np.arange(dy, height, 2)
     xs = np.arange(dx, width, 2)
@@ -84,7 +91,8 @@ def sample(shot: Shot, size_hw: tuple[int, int], rng: np.random.Generator, augme
     phrases, table = questions.semantic(rng)
     thing, covers = questions.thing(set(np.unique(class_map).tolist()) - {0, IGNORE}, rng)
     things = covers[class_map] & (class_map != IGNORE)
-    centre, offset = _centres(np.where(things, instance_map, 0), ys, xs)
+    centre, offset = _centres(np.where(things, instance_map, 0), 2)
+    all_centre, all_offset = _centres(instance_map[::2, ::2], 4)
     expression, ids = _expression(shot, rng)
     return Sample(
         image,
@@ -97,6 +105,8 @@ def sample(shot: Shot, size_hw: tuple[int, int], rng: np.random.Generator, augme
         things,
         centre,
         offset,
+        all_centre,
+        all_offset,
         questions.mirrored(expression) if is_mirrored else expression,
         np.isin(instance_map, sorted(ids)) if ids else np.zeros(instance_map.shape, np.bool_),
     )
@@ -107,8 +117,8 @@ def _placement(
 ) -> tuple[int, int, int, int, NDArray[np.intp]]:
     """Top, left, height, width of the picture on the canvas, and the source columns that it shows.
 
-    One picture in six is cropped to 4:3 around its middle, which leaves the optical axis where it is, and stands
-    between black bars, as other aspect ratios do when the canvas is fixed.
+    One picture in six is cropped to 4:3 around its middle, which leaves the optical axis where it is, and
+    stands between black bars, as other aspect ratios do when the canvas is fixed.
     """
     height, width = size_hw
     if rng is None or rng.random() > 0.17:
@@ -119,11 +129,17 @@ def _placement(
     if rng.random() < 0.3:  # wider than the canvas instead: bars above and below, the picture squeezed alike
         inner_h = int(height * share) // 2 * 2
         return (height - inner_h) // 2, 0, inner_h, width, np.arange(source_w)
-    return 0, (width - inner_w) // 2, height, inner_w, np.arange((source_w - kept) // 2, (source_w + kept) // 2)
+    return (
+        0,
+        (width - inner_w) // 2,
+        height,
+        inner_w,
+        np.arange((source_w - kept) // 2, (source_w + kept) // 2),
+    )
 
 
 def disturbed(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The picture as another camera might have given it: exposure, tint, saturation, blur, noise, compression."""
+    """The picture as another camera might have given it: exposure, tint, blur, noise, compression."""
     levels = np.linspace(0.0, 1.0, 256)
     gamma = np.exp(rng.normal(0, 0.25))
     gain = np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.06, 3))
@@ -151,9 +167,7 @@ def disturbed(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     return out
 
 
-def _centres(
-    ids: NDArray[np.uint8], ys: NDArray[np.intp], xs: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _centres(ids: NDArray[np.uint8], pixels_per_cell: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Heat of centres, and full-resolution offsets to them, of the objects in `ids`."""
     height, width = ids.shape
     heat = np.zeros((height, width), np.float32)
@@ -163,8 +177,8 @@ def _centres(
     area = np.bincount(which, minlength=256)
     mean_y = np.bincount(which, rows, 256) / np.maximum(area, 1)
     mean_x = np.bincount(which, columns, 256) / np.maximum(area, 1)
-    offset[rows, columns, 0] = (mean_x[which] - columns) * 2
-    offset[rows, columns, 1] = (mean_y[which] - rows) * 2
+    offset[rows, columns, 0] = (mean_x[which] - columns) * pixels_per_cell
+    offset[rows, columns, 1] = (mean_y[which] - rows) * pixels_per_cell
     for each in np.nonzero(area)[0]:
         sigma = float(np.clip(0.14 * np.sqrt(area[each]), 1.0, 6.0))
         reach = int(3 * sigma) + 1
@@ -199,6 +213,8 @@ class TrainingBatch:
     things: Tensor
     centre: Tensor
     offset: Tensor
+    all_centre: Tensor
+    all_offset: Tensor
     region: Tensor
     ids: Tensor
     semantic_phrases: Tensor
@@ -218,7 +234,10 @@ def collate(samples: list[Sample], vocabulary: Vocabulary) -> TrainingBatch:
         for place, phrase in enumerate(each.phrases):
             asked[index, place] = rows.setdefault(phrase, len(rows))
         keep[index, : len(each.phrases)] = True
-    single = [[rows.setdefault(each.thing, len(rows)), rows.setdefault(each.expression, len(rows))] for each in samples]
+    single = [
+        [rows.setdefault(each.thing, len(rows)), rows.setdefault(each.expression, len(rows))]
+        for each in samples
+    ]
     padding = [""] * (-len(rows) % 64)
     return TrainingBatch(
         images=torch.from_numpy(np.stack([each.image for each in samples])).permute(0, 3, 1, 2),
@@ -229,6 +248,8 @@ def collate(samples: list[Sample], vocabulary: Vocabulary) -> TrainingBatch:
         things=torch.from_numpy(np.stack([each.things for each in samples])),
         centre=torch.from_numpy(np.stack([each.centre for each in samples])),
         offset=torch.from_numpy(np.stack([each.offset for each in samples])).permute(0, 3, 1, 2),
+        all_centre=torch.from_numpy(np.stack([each.all_centre for each in samples])),
+        all_offset=torch.from_numpy(np.stack([each.all_offset for each in samples])).permute(0, 3, 1, 2),
         region=torch.from_numpy(np.stack([each.region for each in samples])),
         ids=vocabulary.tensor([*rows, *padding]),
         semantic_phrases=asked,

@@ -1,6 +1,7 @@
 """Rendered scenes on disk: one file per frame, written by processes of their own while training reads.
 
-    <folder>/<slot>.npz     image u8, depth f16 (inf: sky), normals i8 (127: 1), class_map u8, instance_map u8, meta
+    <folder>/<slot>.npz     image u8, depth f16 (inf: sky), normals i8 (127: 1), class_map u8, instance_map
+    u8, meta
 
 Slots are reused from the oldest, so the folder's size is bounded and its content keeps changing.
 """
@@ -11,6 +12,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +57,8 @@ def store(path: Path, frame: SceneFrame, rng: np.random.Generator) -> None:
     said = referring(frame, rng)
     order = rng.permutation(len(said))[:NUM_EXPRESSIONS]
     meta = [
-        [said[index][0], sorted(renamed[each] for each in said[index][1] if each in renamed)] for index in order
+        [said[index][0], sorted(renamed[each] for each in said[index][1] if each in renamed)]
+        for index in order
     ]
     waiting = path.with_suffix(".tmp.npz")
     np.savez(
@@ -88,7 +91,7 @@ def render(
     folder: Path,
     first_seed: int,
     num_scenes: int,
-    split: str,
+    split: Literal["train", "heldout"],
     capacity: int,
     assets: Path | None = None,
     size_hw: tuple[int, int] = (224, 384),
@@ -125,7 +128,12 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=None)
     options = parser.parse_args()
     render(
-        options.folder, options.first_seed, options.num_scenes, options.split, options.capacity, options.assets
+        options.folder,
+        options.first_seed,
+        options.num_scenes,
+        options.split,
+        options.capacity,
+        options.assets,
     )
 
 

@@ -42,7 +42,7 @@ class Vocabulary:
         return 1 + NUM_UNKNOWN + len(self.words)
 
     def ids(self, phrase: str) -> list[int]:
-        """Word ids of a phrase, at least one and at most MAX_WORDS; articles are left out, plurals are tried."""
+        """Word ids of a phrase, one to MAX_WORDS; articles are left out, plurals are tried."""
         table = {word: 1 + NUM_UNKNOWN + index for index, word in enumerate(self.words)}
         return [_lookup(table, word) for word in _words(phrase)[:MAX_WORDS]] or [1]
 
@@ -85,16 +85,18 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
-        """`x` (B, N, width) plus what it finds in `context` (B, M, width; itself if None) where `keep` (B, M)."""
+        """`x` (B, N, width) plus what it finds in `context` (B, M, width) or itself, where `keep` (B, M)."""
         asked = self.norm(x)
         source = asked if context is None else context
         batch, count, width = x.shape
         head = width // self.heads
         query = self.query(asked).view(batch, count, self.heads, head).transpose(1, 2)
         key, value = (
-            part.view(batch, -1, self.heads, head).transpose(1, 2) for part in self.pair(source).chunk(2, dim=-1)
+            part.view(batch, -1, self.heads, head).transpose(1, 2)
+            for part in self.pair(source).chunk(2, dim=-1)
         )
-        # Written out: for a few dozen vectors the fused kernel's backward pass takes three times as long on a CPU.
+        # Written out: for a few dozen vectors the fused kernel's backward pass takes three times as long on a
+        # CPU.
         score = (query @ key.transpose(2, 3)).float() * head**-0.5
         if keep is not None:
             score = score.masked_fill(~keep[:, None, None, :], -1e4)

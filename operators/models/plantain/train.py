@@ -1,6 +1,6 @@
 """Training: rendered scenes in, weights out, within a budget of time.
 
-    rendering processes --shards/*.npz--> Stream (worker process) --TrainingBatch--> Trainer --> last.pt, log
+rendering processes --shards/*.npz--> Stream (worker process) --TrainingBatch--> Trainer --> last.pt, log
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader
 
 from operators.models.plantain import losses, questions, shards, weights
 from operators.models.plantain.memory import keep_freed_memory
-from operators.models.plantain.network import TASKS, Fields, Network
+from operators.models.plantain.network import TASKS, Features, Fields, Guide, Network
 from operators.models.plantain.samples import Stream, TrainingBatch
 from operators.models.plantain.text import Vocabulary
+from operators.scenes import CLASSES
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +36,13 @@ LOSS_WEIGHTS = {
     "depth": 1.5,
     "sky": 0.5,
     "normals": 1.0,
+    "guide": 1.0,
 }
 
-CANVASES = ((0.35, (128, 224)), (0.62, (160, 288)), (1.0, (224, 384)))
+FOLLOW_STEPS = 5
+"""Steps between updates of the running average; one costs as much as the optimiser's step."""
+
+CANVASES = ((0.33, (128, 224)), (0.65, (160, 288)), (1.0, (224, 384)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +51,18 @@ class TrainOptions:
 
     Attributes:
         folder: Checkpoints and the log of losses.
-        shards: Rendered training scenes; `heldout_shards`: rendered scenes of the other split, for validation.
+        shards: Rendered training scenes; `heldout_shards`: rendered scenes of the other split, for
+            validation.
         minutes: Budget; the learning rate falls to zero at its end.
-        canvases: (share of the budget, size) pairs: each size is used until that share is spent. Small ones come
-            first, because most of what there is to learn is learnt there at a third of the cost.
+        canvases: (share of the budget, size) pairs: each size is used until that share is spent. Small ones
+            come first, because most of what there is to learn is learnt there at a third of the cost.
         batch_size: Samples per step.
         learning_rate: At its highest.
         seed: Of initial weights and of the data's order.
-        processes: How many train side by side on equal weights, their gradients averaged at every step. Several with
-            one thread each keep going where other programs use the same cores; the threads of one process wait
-            for one another at each of some thousand operators per step instead (measured 2026-11-21 on two busy
+        processes: How many train side by side on equal weights, their gradients averaged at every step.
+            Several with one thread each keep going where other programs use the same cores; the threads of
+            one process wait for one another at each of some thousand operators per step instead (measured
+            2026-11-21 on two busy
             cores: 4 to 20 s a step with two threads, 0.8 s with one).
         threads: Of each process.
         render: Also start rendering processes, which keep adding scenes.
@@ -114,7 +121,7 @@ def _run(options: TrainOptions, rank: int, meeting: Path) -> Path:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     if options.processes > 1:
-        store = distributed.FileStore(str(meeting), options.processes)
+        store = torch.distributed.FileStore(str(meeting), options.processes)  # type: ignore[attr-defined]
         distributed.init_process_group("gloo", store=store, rank=rank, world_size=options.processes)
     try:
         trainer = Trainer(options, rank)
@@ -125,9 +132,8 @@ def _run(options: TrainOptions, rank: int, meeting: Path) -> Path:
             distributed.destroy_process_group()
 
 
-def heads(network: Network, batch: TrainingBatch) -> tuple[Fields, tuple[Fields, ...]]:
-    """Fields of the semantic question, and of `instances`, `refer`, `depth` and `normals`, for each sample."""
-    features = network.encoder(batch.images.float() / 255)
+def heads(network: Network, batch: TrainingBatch, features: Features) -> tuple[Fields, tuple[Fields, ...]]:
+    """Fields of the semantic question, and of instances, refer, depth and normals, for each sample."""
     phrases = network.phrases(batch.ids)
     count = len(batch.images)
     semantic = network.decoder(
@@ -151,12 +157,23 @@ def heads(network: Network, batch: TrainingBatch) -> tuple[Fields, tuple[Fields,
     return semantic, tuple(Fields(*each) for each in zip(*by_task, strict=True))
 
 
-def loss_parts(network: Network, batch: TrainingBatch, class_weights: Tensor) -> dict[str, Tensor]:
+def loss_parts(
+    network: Network, batch: TrainingBatch, class_weights: Tensor, guide: Guide
+) -> dict[str, Tensor]:
     """Every term of LOSS_WEIGHTS, unweighted."""
     with torch.autocast(batch.images.device.type, torch.bfloat16):
-        asked, (things, referred, depth, normals) = heads(network, batch)
+        features = network.encoder(batch.images.float() / 255)
+        asked, (things, referred, depth, normals) = heads(network, batch, features)
+        guided = guide(features)
     with torch.autocast(batch.images.device.type, enabled=False):
-        focal, offset = losses.centres(things, batch)
+        focal, offset = losses.centres(
+            things.centre,
+            things.offset,
+            batch.centre,
+            batch.offset,
+            batch.things,
+            batch.class_map != questions.IGNORE,
+        )
         level, far = losses.depth(depth, batch)
         return {
             "semantic": losses.semantic(asked, batch, class_weights),
@@ -167,6 +184,7 @@ def loss_parts(network: Network, batch: TrainingBatch, class_weights: Tensor) ->
             "depth": level,
             "sky": far + losses.depth(normals, batch)[1],
             "normals": losses.normals(normals, batch),
+            "guide": losses.guide(guided, batch, class_weights),
         }
 
 
@@ -182,12 +200,14 @@ class Trainer:
         held = torch.load(self.checkpoint, weights_only=True) if self.checkpoint.exists() else None
         if held is not None:
             self.vocabulary = Vocabulary(tuple(held["words"]))
-        self.network = Network(self.vocabulary.num_ids).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = Network(self.vocabulary.num_ids).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = _network(self.vocabulary)
+        self.average = _network(self.vocabulary)
         self.average.load_state_dict(self.network.state_dict())
         self.average.requires_grad_(False)
-        decayed = [each for each in self.network.parameters() if each.dim() > 1]
-        plain = [each for each in self.network.parameters() if each.dim() <= 1]
+        self.guide = Guide(len(CLASSES))
+        self.trained = [*self.network.parameters(), *self.guide.parameters()]
+        decayed = [each for each in self.trained if each.dim() > 1]
+        plain = [each for each in self.trained if each.dim() <= 1]
         self.optimiser = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}],
             lr=options.learning_rate,
@@ -197,15 +217,20 @@ class Trainer:
         if held is not None:
             self.network.load_state_dict(held["network"])
             self.average.load_state_dict(held["average"])
-            self.optimiser.load_state_dict(held["optimiser"])
+            if "guide" in held:
+                self.guide.load_state_dict(held["guide"])
+                self.optimiser.load_state_dict(held["optimiser"])
             self.step, self.elapsed_s = held["step"], held["elapsed_s"]
+        self.first_step = self.step
         self.class_weights = losses.class_weights()
 
     def run(self) -> None:
         """Steps until the budget is spent; checkpoints every three minutes, validates every ten."""
         options = self.options
         if self.rank == 0:
-            log.info("training", **{name: str(value) for name, value in asdict(options).items()}, step=self.step)
+            log.info(
+                "training", **{name: str(value) for name, value in asdict(options).items()}, step=self.step
+            )
         budget_s = options.minutes * 60
         sums: dict[str, float] = {}
         batches: Iterator[TrainingBatch] | None = None
@@ -244,7 +269,9 @@ class Trainer:
         self.average.eval()
         with torch.inference_mode():
             for _ in range(num_batches):
-                for name, value in loss_parts(self.average, next(stream), self.class_weights).items():
+                for name, value in loss_parts(
+                    self.average, next(stream), self.class_weights, self.guide
+                ).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / num_batches
         log.info("heldout", step=self.step, **{name: round(value, 4) for name, value in sums.items()})
         return sums
@@ -256,6 +283,7 @@ class Trainer:
             {
                 "network": self.network.state_dict(),
                 "average": self.average.state_dict(),
+                "guide": self.guide.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
                 "elapsed_s": self.elapsed_s,
@@ -272,21 +300,21 @@ class Trainer:
         return path
 
     def _step(self, batch: TrainingBatch, progress: float) -> dict[str, float]:
-        rate = self.options.learning_rate * _schedule(self.step, progress)
+        rate = self.options.learning_rate * _schedule(self.step - self.first_step, progress)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
-        parts = loss_parts(self.network, batch, self.class_weights)
+        parts = loss_parts(self.network, batch, self.class_weights, self.guide)
         total = torch.stack([LOSS_WEIGHTS[name] * value for name, value in parts.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self._agree()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, 2.0)
         if torch.isfinite(norm):
             self.optimiser.step()
         self.step += 1
-        if self.rank == 0:
-            self._follow(min(0.998, self.step / (self.step + 20)))
+        if self.rank == 0 and self.step % FOLLOW_STEPS == 0:
+            self._follow(min(0.998, self.step / (self.step + 20)) ** FOLLOW_STEPS)
         return {name: float(value.detach()) for name, value in parts.items()} | {
             "total": float(total.detach()),
             "grad": float(norm),
@@ -296,12 +324,12 @@ class Trainer:
         """Averages the gradients of all processes, and takes over the first one's clock."""
         if self.options.processes == 1:
             return
-        grads = [each.grad for each in self.network.parameters() if each.grad is not None]
+        grads = [each.grad for each in self.trained if each.grad is not None]
         clock = torch.tensor([self.elapsed_s if self.rank == 0 else 0.0])
         flat = torch.cat([*(each.flatten() for each in grads), clock])
         distributed.all_reduce(flat)
         self.elapsed_s = float(flat[-1])
-        mean = (flat[:-1] / self.options.processes).split([each.numel() for each in grads])
+        mean = torch.split(flat[:-1] / self.options.processes, [each.numel() for each in grads])
         for grad, part in zip(grads, mean, strict=True):
             grad.copy_(part.view_as(grad))
 
@@ -315,7 +343,11 @@ class Trainer:
     def _batches(self, size_hw: tuple[int, int]) -> Iterator[TrainingBatch]:
         options = self.options
         stream = Stream(
-            options.shards, self.vocabulary, options.batch_size, size_hw, seed=options.seed * 1000 + self.step + self.rank * 7919
+            options.shards,
+            self.vocabulary,
+            options.batch_size,
+            size_hw,
+            seed=options.seed * 1000 + self.step + self.rank * 7919,
         )
         return iter(
             DataLoader(
@@ -334,13 +366,19 @@ class Trainer:
         log.info("step", step=self.step, minutes=round(self.elapsed_s / 60, 1), rate=f"{rate:.2e}", **means)
 
 
+def _network(vocabulary: Vocabulary) -> Network:
+    network = Network(vocabulary.num_ids)
+    network.to(memory_format=torch.channels_last)
+    return network
+
+
 def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
 def _schedule(step: int, progress: float) -> float:
-    """Share of the highest learning rate: 300 steps up, then flat, then down to zero over the last 60 %."""
-    warm = min(1.0, (step + 1) / 300)
+    """Share of the highest rate: 150 steps up from every start, flat, down to zero over the last 60 %."""
+    warm = min(1.0, (step + 1) / 150)
     fall = min(1.0, (1 - progress) / 0.6)
     return warm * max(0.002, fall)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def fold(network: Network) -> None:
     """Multiplies every batch normalisation into the convolution before it, in place; for inference only."""
     for module in list(network.modules()):
         names = list(module._modules)
-        pairs = [("first", "first_norm"), ("second", "second_norm"), *zip(names, names[1:], strict=False)]
+        pairs = [("first", "first_norm"), ("second", "second_norm"), *itertools.pairwise(names)]
         for conv_name, norm_name in pairs:
             conv, norm = module._modules.get(conv_name), module._modules.get(norm_name)
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

@@ -1,0 +1,216 @@
+"""A backend without weights: exact answers for stamped scenes, a plain drawing for everything else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.codecs import codec_for
+from operators.errors import ModelError, UsageError
+from operators.models.base import Pixels
+from operators.prompts import Prompt, Task
+from operators.types import DepthMap, Masks, NormalMap, Value
+
+if TYPE_CHECKING:
+    from operators.scenes import SceneFrame
+
+_BLACK = 10
+"""Rows and columns with no sample above this are a letterbox's bars; video codecs blur black a little."""
+
+_MAX_SCENES = 4
+_MAX_FRAMES = 16
+
+
+class FakeModel:
+    """Draws what is true about a stamped picture, as an ideal model would.
+
+    A picture that carries no stamp is answered from its brightness alone: bands of it as classes, bright
+    pieces as objects, bright as near. That is no perception, but it is deterministic and exercises everything
+    around a model.
+
+    Args:
+        split: Which scenes the stamps mean.
+        assets: Folder of meshes that the stamped scenes were rendered with; empty for none.
+        cost_ms: Waits this long for each picture, as a slower model would, milliseconds.
+        fail_on: Frame indices that fail, separated by commas; the index is the stamp's.
+
+    Raises:
+        UsageError: If an option cannot be read.
+    """
+
+    name = "fake"
+    fingerprint = "fake-1"
+    reads_stamps = True
+    """Pictures must be stamped for exact answers; `evaluate` looks at this."""
+
+    def __init__(
+        self,
+        split: Literal["train", "heldout"] = "train",
+        assets: str = "",
+        cost_ms: float = 0.0,
+        fail_on: str = "",
+    ) -> None:
+        if cost_ms < 0:
+            raise UsageError(f"cost_ms is {cost_ms:g}: it must not be negative")
+        try:
+            self._fail_on = frozenset(int(part) for part in str(fail_on).split(",") if part.strip())
+        except ValueError as error:
+            raise UsageError(f"fail_on is '{fail_on}': write frame indices separated by commas") from error
+        self._truth = _Truth(split, assets)
+        self._cost_s = cost_ms / 1000
+
+    def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
+        """One drawing for each prompt; see ModelBackend.
+
+        Raises:
+            ModelError: If a prompt has no answer, or a picture is one of `fail_on`.
+        """
+        if len(image_of) != len(prompts):
+            raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
+        if self._cost_s:
+            time.sleep(self._cost_s * len(images))
+        drawn = np.zeros((len(prompts), *images.shape[1:]), np.uint8)
+        for row, (index, prompt) in enumerate(zip(image_of, prompts, strict=True)):
+            drawn[row] = self._draw(images[index], prompt)
+        return drawn
+
+    def close(self) -> None:
+        """Forgets the scenes."""
+        self._truth.clear()
+
+    def _draw(self, canvas: Pixels, prompt: Prompt) -> Pixels:
+        if prompt.task is Task.GENERATE or prompt.codec == "image":
+            raise ModelError(f"the fake model cannot draw '{prompt}': it knows the perception tasks only")
+        top, left, height, width = picture_in(canvas)
+        picture = canvas[top : top + height, left : left + width]
+        stamped = _stamp_of(picture)
+        if stamped is None:
+            return codec_for(prompt).encode(_from_brightness(canvas, prompt), prompt)
+        if stamped[1] in self._fail_on:
+            raise ModelError(f"frame {stamped[1]} was asked to fail (fail_on)")
+        value = self._truth.answer(stamped[0], stamped[1], (height, width), prompt)
+        inner = codec_for(prompt).encode(value, prompt)
+        drawn = np.empty_like(canvas)
+        drawn[:] = prompt.background if prompt.codec in ("masks", "instances") else 0
+        drawn[top : top + height, left : left + width] = inner
+        return drawn
+
+
+class _Truth:
+    """Answers of scenes, the last few kept; safe to use from several threads."""
+
+    def __init__(self, split: Literal["train", "heldout"], assets: str) -> None:
+        self._split: Literal["train", "heldout"] = split
+        self._assets = assets
+        self._scenes: OrderedDict[tuple[int, tuple[int, int]], object] = OrderedDict()
+        self._frames: OrderedDict[tuple[int, int, tuple[int, int]], SceneFrame] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def answer(self, seed: int, index: int, size_hw: tuple[int, int], prompt: Prompt) -> Value:
+        from operators.models import truth  # scenes load numba: only where a stamp is met
+
+        with self._lock:
+            frame = self._frame(seed, index, size_hw)
+        meant: frozenset[int] = frozenset()
+        if prompt.task is Task.REFER:
+            meant = dict(truth.expressions(frame, seed, index)).get(prompt.classes[0], meant)
+        return truth.answer(frame, prompt, meant)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._scenes.clear()
+            self._frames.clear()
+
+    def _frame(self, seed: int, index: int, size_hw: tuple[int, int]) -> SceneFrame:
+        from pathlib import Path
+
+        from operators.models.truth import FRAMES_PER_S
+        from operators.scenes import Scene
+
+        key = (seed, index, size_hw)
+        if key not in self._frames:
+            scene = self._scenes.get((seed, size_hw))
+            if scene is None:
+                assets = Path(self._assets) if self._assets else None
+                scene = Scene(seed, split=self._split, assets=assets, size_hw=size_hw)
+                self._scenes[seed, size_hw] = scene
+            assert isinstance(scene, Scene)
+            self._frames[key] = scene.render(index / FRAMES_PER_S)
+            while len(self._scenes) > _MAX_SCENES:
+                self._scenes.popitem(last=False)
+            while len(self._frames) > _MAX_FRAMES:
+                self._frames.popitem(last=False)
+        return self._frames[key]
+
+
+def picture_in(canvas: Pixels) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the picture between a letterbox's black bars.
+
+    Bars lie on both sides alike, the lower or right one wider by one pixel where they cannot
+    (geometry.Letterbox),
+    so that only the upper and left ones are looked for: there the stamp is, while a night's foot may be
+        black.
+    """
+    bright = canvas.max(axis=2) > _BLACK
+    rows, columns = bright.any(axis=1), bright.any(axis=0)
+    if not rows.any():
+        return 0, 0, *canvas.shape[:2]
+    top, height = _between(rows)
+    left, width = _between(columns)
+    return top, left, height, width
+
+
+def _between(bright: NDArray[np.bool_]) -> tuple[int, int]:
+    """Start and length of the middle of a row of flags."""
+    start = int(bright.argmax())
+    length = len(bright) - 2 * start
+    if start and not bright[start + length - 1]:
+        length -= 1
+    return start, length
+
+
+def _stamp_of(picture: Pixels) -> tuple[int, int] | None:
+    from operators.scenes import read_stamp
+
+    return read_stamp(picture)
+
+
+def _from_brightness(image: Pixels, prompt: Prompt) -> Value:
+    """An answer that depends on nothing but the picture's brightness."""
+    light = (image.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) >> 8).astype(np.uint8)
+    if prompt.codec == "depth":
+        depth_m = 2.0 + (255 - light.astype(np.float32)) * 0.3
+        return DepthMap(depth_m, np.ones(light.shape, np.bool_), 0.0)
+    if prompt.codec == "normals":
+        down, across = np.gradient(light.astype(np.float32) / 64)
+        vectors = np.stack([-across, down, np.ones_like(down)], axis=-1)
+        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return NormalMap(vectors.astype(np.float32), np.ones(light.shape, np.bool_), 0.0)
+    if prompt.codec == "instances":
+        return _bright_pieces(light, prompt)
+    bands = light.astype(np.uint16) * (len(prompt.classes) + 1) // 256
+    present = [int(each) for each in np.unique(bands) if each > 0]
+    table = np.zeros(len(prompt.classes) + 1, np.uint16)
+    table[present] = np.arange(1, len(present) + 1)
+    names = tuple(prompt.classes[each - 1] for each in present)
+    return Masks(table[bands], names, np.ones(len(names), np.float32), 0.0)
+
+
+def _bright_pieces(light: NDArray[np.uint8], prompt: Prompt) -> Masks:
+    """The up to 20 largest connected bright regions."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(light > 150)
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-areas, kind="stable")[:20]
+    kept = np.sort(order[areas[order] >= 0.001 * light.size]) + 1
+    table = np.zeros(count + 1, np.uint16)
+    table[kept] = np.arange(1, len(kept) + 1)
+    name = prompt.classes[0] if prompt.classes else prompt.text
+    return Masks(table[pieces], (name,) * len(kept), np.ones(len(kept), np.float32), 0.0)

@@ -1,0 +1,213 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from operators import colours
+from operators.codecs import codec_for
+from operators.errors import ModelError, ModelUnavailableError, UsageError
+from operators.models import BACKENDS, load_model
+from operators.models.plantain import drawing, weights
+from operators.models.plantain.model import EmbeddedModel
+from operators.models.plantain.network import Network
+from operators.models.plantain.text import MAX_WORDS, NUM_UNKNOWN, Vocabulary
+from operators.prompts import Prompt
+from operators.types import DepthMap, Masks
+
+TASKS = ("semantic:car,road,sky", "instances:car", "refer:the red car", "depth", "normals")
+
+
+@pytest.fixture(scope="module")
+def weights_path(tmp_path_factory) -> Path:
+    """An untrained network: its drawings mean nothing, but they must be legal."""
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.of(["red car", "road", "sky"])
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    weights.save(path, Network(vocabulary.num_ids), vocabulary, {"steps": "0"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(weights_path) -> EmbeddedModel:
+    return EmbeddedModel(weights_path, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_gives_a_legal_drawing(model, pictures, task):
+    prompt = Prompt.parse(task)
+    drawn = model.render(pictures, [1], [prompt])
+    assert drawn.shape == (1, 64, 96, 3)
+    assert drawn.dtype == np.uint8
+    value = codec_for(prompt).decode(drawn[0], prompt)
+    if prompt.codec in ("masks", "depth"):
+        assert value.off_palette == 0
+
+
+def test_answers_do_not_depend_on_what_else_is_in_the_batch(model, pictures):
+    prompts = [Prompt.parse(task) for task in TASKS]
+    together = model.render(pictures, [0, 1, 0, 1, 0], prompts)
+    for row, (index, prompt) in enumerate(zip([0, 1, 0, 1, 0], prompts, strict=True)):
+        alone = model.render(pictures[index : index + 1], [0], [prompt])[0]
+        assert np.mean(together[row] != alone) < 0.01  # rounding in another order
+
+
+def test_the_same_question_gets_the_same_drawing(model, pictures):
+    prompts = [Prompt.parse(task) for task in TASKS]
+    assert np.array_equal(model.render(pictures, [0] * 5, prompts), model.render(pictures, [0] * 5, prompts))
+
+
+def test_colours_only_colour(model, pictures):
+    plain = Prompt.parse("semantic:car,road")
+    other = Prompt.parse("semantic[background=#0a141e]:car=#ff0000,road=#00ff00")
+    first, second = model.render(pictures, [0, 0], [plain, other])
+    one, two = codec_for(plain).decode(first, plain), codec_for(other).decode(second, other)
+    assert isinstance(one, Masks)
+    assert isinstance(two, Masks)
+    assert np.array_equal(one.labels, two.labels)
+    assert one.names == two.names
+
+
+def test_sides_that_are_no_multiple_of_32_are_padded_and_cut(model):
+    picture = np.full((1, 50, 70, 3), 90, np.uint8)
+    assert model.render(picture, [0], [Prompt.parse("depth")]).shape == (1, 50, 70, 3)
+
+
+def test_no_prompts_give_no_drawings(model, pictures):
+    assert model.render(pictures, [], []).shape == (0, 64, 96, 3)
+
+
+def test_what_it_cannot_draw_is_refused(model, pictures):
+    with pytest.raises(ModelError, match="generate"):
+        model.render(pictures, [0], [Prompt.parse("generate:a wet street")])
+    with pytest.raises(ModelError, match="image indices"):
+        model.render(pictures, [0, 1], [Prompt.parse("depth")])
+    with pytest.raises(ModelError, match="uint8"):
+        model.render(pictures.astype(np.float32), [0], [Prompt.parse("depth")])  # type: ignore[arg-type]
+
+
+def test_missing_or_foreign_weights_are_named(tmp_path):
+    with pytest.raises(ModelUnavailableError, match="plantain train"):
+        EmbeddedModel(tmp_path / "none.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelUnavailableError, match="cannot be read"):
+        EmbeddedModel(tmp_path / "bad.safetensors")
+
+
+def test_the_fingerprint_follows_the_weights(weights_path, tmp_path, model):
+    torch.manual_seed(1)
+    vocabulary = Vocabulary.of(["car"])
+    other = tmp_path / "other.safetensors"
+    weights.save(other, Network(vocabulary.num_ids), vocabulary, {})
+    assert EmbeddedModel(other).fingerprint != model.fingerprint
+    assert EmbeddedModel(weights_path).fingerprint == model.fingerprint
+
+
+def test_folded_normalisation_changes_nothing(weights_path):
+    plain, _ = weights.load(weights_path)
+    folded, _ = weights.load(weights_path)
+    weights.fold(folded)
+    assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in folded.modules())
+    picture = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.allclose(plain.encoder(picture).dense, folded.encoder(picture).dense, atol=1e-4)
+
+
+def test_words_are_known_by_their_plural_and_unknown_ones_share_buckets():
+    vocabulary = Vocabulary.of(["the red car", "bus"])
+    assert vocabulary.words == ("bus", "car", "red")
+    assert vocabulary.ids("A red CAR!") == vocabulary.ids("red cars")
+    assert vocabulary.ids("buses") == vocabulary.ids("bus")
+    assert all(1 <= each <= NUM_UNKNOWN for each in vocabulary.ids("zebra 北"))
+    assert len(vocabulary.ids("word " * 40)) == MAX_WORDS
+    assert vocabulary.ids("") == [1]
+    assert vocabulary.tensor(["car", ""]).shape == (2, MAX_WORDS)
+
+
+def objects_of(
+    centres: list[tuple[int, int]], radius: int = 5
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Perfect fields of discs around half-resolution centres (x, y)."""
+    ys, xs = np.mgrid[0:64, 0:96]
+    odds, heat = np.full((64, 96), -8.0), np.full((64, 96), -8.0)
+    offset = np.zeros((2, 64, 96))
+    for x, y in centres:
+        inside = (xs - x) ** 2 + (ys - y) ** 2 <= radius**2
+        odds[inside] = 8
+        heat[y, x] = 8
+        offset[0][inside], offset[1][inside] = (x - xs[inside]) * 2 / 32, (y - ys[inside]) * 2 / 32
+    logits = np.stack([np.zeros((64, 96)), odds])
+    return tuple(torch.from_numpy(each).float() for each in (logits, heat, offset))  # type: ignore[return-value]
+
+
+def test_objects_are_drawn_apart_even_when_they_touch():
+    prompt = Prompt.parse("instances[background=#102030]:car")
+    drawn = drawing.instances(*objects_of([(20, 20), (30, 20), (70, 50)]), prompt).numpy()
+    found = codec_for(prompt).decode(drawn, prompt)
+    assert isinstance(found, Masks)
+    assert len(found.names) == 3
+    assert found.off_palette < 0.01
+
+
+def test_an_object_keeps_its_colour_while_others_come_and_go():
+    prompt = Prompt.parse("instances:car")
+    before = drawing.instances(*objects_of([(20, 20), (70, 50)]), prompt)
+    after = drawing.instances(*objects_of([(71, 50), (40, 30), (21, 20)]), prompt)
+    assert torch.equal(before[40, 40], after[40, 42])
+    assert torch.equal(before[100, 140], after[100, 142])
+
+
+def test_a_region_without_a_centre_is_one_object_and_none_is_none():
+    prompt = Prompt.parse("instances:car")
+    logits, heat, offset = objects_of([(20, 20)])
+    one = codec_for(prompt).decode(drawing.instances(logits, heat - 20, offset, prompt).numpy(), prompt)
+    none = drawing.instances(logits * -1, heat - 20, offset, prompt)
+    assert isinstance(one, Masks)
+    assert len(one.names) == 1
+    assert not codec_for(prompt).decode(drawing.instances(*objects_of([]), prompt).numpy(), prompt).names
+    assert none.shape == (128, 192, 3)
+
+
+def test_colours_of_many_objects_are_different_and_far_apart():
+    centres = torch.rand(56, 2, generator=torch.Generator().manual_seed(0)) * 200
+    chosen = drawing.palette(centres, colours.BLACK)
+    gaps = [
+        np.linalg.norm(np.subtract(a, b))
+        for index, a in enumerate(chosen)
+        for b in (*chosen[:index], colours.BLACK)
+    ]
+    assert min(gaps) >= 56
+
+
+@pytest.mark.parametrize(
+    "task", ["depth", "depth[curve=street]", "depth[colormap=plasma]", "depth[curve=-2/20]"]
+)
+def test_depth_is_drawn_as_the_codec_reads_it(task):
+    prompt = Prompt.parse(task)
+    metres = np.geomspace(1.0, 60.0, 48 * 32).reshape(32, 48).astype(np.float32)
+    sky = np.full((32, 48), -5.0, np.float32)
+    sky[:4] = 5
+    drawn = drawing.depth(torch.from_numpy(np.log(metres)), torch.from_numpy(sky), prompt).numpy()
+    value = codec_for(prompt).decode(drawn, prompt)
+    assert isinstance(value, DepthMap)
+    assert not value.valid[:6].any()
+    assert value.valid[10:].all()
+    true = np.repeat(np.repeat(metres, 2, 0), 2, 1)[10:]
+    assert np.median(np.abs(value.depth_m[10:] / true - 1)) < 0.05
+
+
+def test_backends_are_found_by_name_or_path(weights_path):
+    assert set(BACKENDS) >= {"embedded", "fake"}
+    assert load_model("embedded", {"weights_path": weights_path}).name == "embedded"
+    assert load_model("operators.models.fake:FakeModel").name == "fake"
+    with pytest.raises(UsageError, match="unknown"):
+        load_model("banana")
+    with pytest.raises(UsageError, match="imported"):
+        load_model("operators.models.fake:Nothing")
+    with pytest.raises(UsageError, match="options"):
+        load_model("fake", {"speed": 3})
