@@ -362,8 +362,8 @@ def _rows(run: _Run) -> str:
     return (
         "<p>Two flat tables, <code>frames</code> (a row for each frame and question) and "
         "<code>objects</code> (a row for each mask, as COCO run lengths), of run "
-        f"<code>{escape(run_id)}</code>, schema version {escape(version)}. DuckDB, Polars and pandas open them "
-        f"as they are; paths are seen from where the run was started.</p>{blocks}"
+        f"<code>{escape(run_id)}</code>, schema version {escape(version)}. DuckDB, Polars and pandas open "
+        f"them as they are; paths are seen from where the run was started.</p>{blocks}"
         f"<h4>Maps and masks in Python</h4><pre tabindex='0'><code>{escape(python)}</code></pre>"
     )
 

@@ -105,10 +105,9 @@ def _show(out: Path, done: Demo) -> None:
     console = Console(highlight=False)
     if done.scores:
         console.print(
-            table_of(
-                done.scores, f"accuracy on {done.num_scored} frames, from the stored rows", console.width
-            )
+            f"[bold]accuracy, from the stored rows of {done.num_scored} frames[/bold]", soft_wrap=True
         )
+        console.print(table_of(done.scores, console.width))
     answered = sum(stream.account.results for stream in done.outcome.streams)
     console.print(f"{answered} frames answered in {done.outcome.wall_s:.1f} s; in {out}:", soft_wrap=True)
     found = {

@@ -50,10 +50,11 @@ def evaluate(
         sys.stdout.write(json.dumps({key: _finite(figures[key]) for key in keys}) + "\n")
         return
     console = Console(highlight=False)
-    console.print(table_of(scores_of(figures), f"{model} on {scenes} held-out scenes", console.width))
+    console.print(f"[bold]{model} on {scenes} held-out scenes[/bold]", soft_wrap=True)
+    console.print(table_of(scores_of(figures), console.width))
+    spent_ms = figures["model_ms_per_frame"]
     console.print(
-        f"{figures['model_fingerprint']}, {figures['model_ms_per_frame']:.0f} ms a frame with all its questions",
-        soft_wrap=True,
+        f"{figures['model_fingerprint']}, {spent_ms:.0f} ms a frame with all its questions", soft_wrap=True
     )
 
 

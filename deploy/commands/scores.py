@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 MIN_WIDTH = 132
 
 
-def table_of(scores: Sequence[Score], title: str, width: int) -> Table:
+def table_of(scores: Sequence[Score], width: int) -> Table:
     """A table of scores, with their intervals where they have one.
 
     Args:
         scores: The rows.
-        title: Above it.
         width: Of the terminal, characters; what the measures mean is left out where it would not fit.
     """
-    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    table = Table(show_edge=False, pad_edge=False)
     has_intervals = any(score.interval is not None for score in scores)
     table.add_column("measure", no_wrap=True)
     table.add_column("reached", justify="right", no_wrap=True)
