@@ -11,7 +11,7 @@ from pipeline.config import PipelineConfig
 from pipeline.engine import Engine
 from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from pipeline.runner import Outcome, run
-from pipeline.video import build_graph, run_of, starts_of
+from pipeline.video import build_graph, run_of, sinks_of, starts_of
 
 
 def run_job(
@@ -31,11 +31,23 @@ def run_job(
     graph = build_graph(config)
     try:
         checkpoints = Checkpoints(Store(config.output.out))
+        if not resume:
+            _forget({*checkpoints.streams()} - {spec.stream_id for spec, _ in config.specs()}, config)
         checkpoints.begin(run_of(config), resume=resume)
     except SinkError as error:
         raise UsageError(str(error)) from error
     starts = starts_of(config, checkpoints)
     return run(graph, make_executor(config), starts, checkpoints=checkpoints, on_progress=on_progress)
+
+
+def _forget(stream_ids: set[str], config: PipelineConfig) -> None:
+    """Removes what an earlier run stored of streams that this one does not have."""
+    if not stream_ids:
+        return
+    for sink in sinks_of(config):
+        for stream_id in sorted(stream_ids):
+            sink.begin(stream_id, is_resumed=False)
+        sink.close()
 
 
 def make_executor(config: PipelineConfig) -> Executor:

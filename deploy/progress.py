@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from operators.errors import redact
 from pipeline.engine import Engine
 from pipeline.stream import ENDED, Phase, Stream
 
@@ -97,9 +98,10 @@ class Display:
             self._file.flush()
 
     def _draw(self, progress: Progress, stream: Stream, rate: float | None, *, num_streams: int) -> None:
+        is_over = num_streams > MAX_BARS and stream.phase in ENDED
         bar = self._bars.get(stream.stream_id)
         if bar is None:
-            if stream.phase is Phase.WAITING or (num_streams > MAX_BARS and stream.phase in ENDED):
+            if stream.phase is Phase.WAITING or is_over:
                 return
             bar = progress.add_task(stream.stream_id, total=None, rate=None, dropped="")
             self._bars[stream.stream_id] = bar
@@ -115,8 +117,9 @@ class Display:
             rate=rate,
             dropped=f"{dropped} dropped" if dropped else "",
         )
-        if num_streams > MAX_BARS and stream.phase in ENDED:
+        if is_over:
             progress.remove_task(bar)  # type: ignore[arg-type]  # as above
+            del self._bars[stream.stream_id]
 
     def _rate(self, stream: Stream) -> float | None:
         now = time.monotonic()
@@ -132,7 +135,7 @@ def describe_end(stream: Stream) -> str:
     """How a stream ended, in a sentence."""
     damage = ""
     if stream.num_damaged:
-        damage = f"; {stream.num_damaged} damaged packets in {stream.start.spec.url} were skipped"
+        damage = f"; {stream.num_damaged} damaged packets in {redact(stream.start.spec.url)} were skipped"
     match stream.phase:
         case Phase.DONE:
             return f"{stream.stream_id}: done, {_counts(stream)}{damage}"

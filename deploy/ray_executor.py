@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import logging
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,6 +125,7 @@ class RayExecutor:
     def wait(self, timeout_s: float) -> list[Completion]:
         """What has been done; waits for the first."""
         if not self._pending:
+            time.sleep(timeout_s)
             return []
         references = list(self._pending)
         done, _ = ray.wait(references, num_returns=1, timeout=timeout_s)

@@ -15,6 +15,7 @@ from operators.sinks.store import Store
 from operators.types import Durable, Position
 
 FOLDER = ".plantain"
+RUN = f"{FOLDER}/run.json"
 
 
 class Checkpoints:
@@ -37,10 +38,9 @@ class Checkpoints:
         Raises:
             UsageError: If the folder holds results of another run.
         """
-        name = f"{FOLDER}/run.json"
-        stored = self._store.get(name)
-        if resume and stored is not None and json.loads(stored) != run:
-            known = json.loads(stored)
+        written = json.dumps(run, indent=1, sort_keys=True)
+        known, run = self._known(), json.loads(written)
+        if resume and known not in ({}, run) and self._has_results():
             changed = sorted(key for key in {*known, *run} if known.get(key) != run.get(key))
             raise UsageError(
                 f"the output folder holds results of a run with other settings ({', '.join(changed)}): "
@@ -49,7 +49,11 @@ class Checkpoints:
         if not resume:
             for old in self._store.names(f"{FOLDER}/streams"):
                 self._store.delete(old)
-        self._store.put(name, json.dumps(run, indent=1, sort_keys=True).encode())
+        self._store.put(RUN, written.encode())
+
+    def streams(self) -> list[str]:
+        """Names of the streams of the run that was begun here before."""
+        return [str(name) for name, *_ in self._known().get("streams", [])]
 
     def load(self, stream_id: str) -> Durable | None:
         """What is durable of a stream, None if nothing is."""
@@ -60,6 +64,14 @@ class Checkpoints:
         fields["position"] = Position(**fields["position"])
         fields["failed"] = tuple((stage, count) for stage, count in fields["failed"])
         return Durable(**fields)
+
+    def _known(self) -> dict[str, Any]:
+        """What the run that was begun here before is made of; empty if there was none."""
+        stored = self._store.get(RUN)
+        return {} if stored is None else dict(json.loads(stored))
+
+    def _has_results(self) -> bool:
+        return any(self._store.names(folder) for folder in (f"{FOLDER}/streams", "frames"))
 
     def save(self, durable: Durable) -> None:
         """Stores what is durable now."""

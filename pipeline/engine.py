@@ -28,6 +28,9 @@ from pipeline.worker import Call, Reply, StreamError, Verb
 MAX_ATTEMPTS = 3
 # A stream that goes back this often without anything new becoming durable is given up.
 MAX_REWINDS = 3
+# An empty live stream is looked at again after this; with many streams less often, so that looking stays cheap.
+LIVE_PAUSE_S = 0.02
+LIVE_PAUSE_S_PER_STREAM = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Engine:
         self._calls: dict[int, tuple[Call, list[Item]]] = {}
         self._num_calls = 0
         self._restarts: list[tuple[str, int]] = []
+        starts = list(starts)
+        self._live_pause_s = max(LIVE_PAUSE_S, LIVE_PAUSE_S_PER_STREAM * len(starts))
         self.streams = {start.spec.stream_id: Stream.of(start) for start in starts}
         self.durables: deque[Durable] = deque()
         self.busy_s = dict.fromkeys(self._stages, 0.0)
@@ -105,6 +110,12 @@ class Engine:
             elif stream.phase is Phase.READING and not stream.has_ended:
                 stream.phase = Phase.DRAINING
                 stream.is_interrupted = True
+
+    def fail(self, stream_id: str, error: str) -> None:
+        """Ends a stream for a reason from outside."""
+        stream = self.streams[stream_id]
+        self._fail(stream, error, keep=False)
+        stream.phase, stream.error = Phase.FAILED, stream.error or error
 
     # -- collect and route ---------------------------------------------------------------------------------
 
@@ -146,6 +157,8 @@ class Engine:
             return
         if call.verb == "read":
             self._route_frames(stream, reply, completion.handles, now)
+            if stream.is_live and not reply.headers:
+                stream.next_read_s = now + self._live_pause_s
         else:
             stream.num_calls -= 1
         for note in reply.notes:
@@ -157,6 +170,7 @@ class Engine:
             item = Item(header, handle, stream.generation, stream.next_sequence, now)
             stream.next_sequence += 1
             stream.num_items += 1
+            stream.epoch = header.epoch
             stream.account.decoded += 1
             self._queue(self._source, item)
 
@@ -199,9 +213,7 @@ class Engine:
                 stream.info = note
                 stream.is_open = True
             case ReadState():
-                stream = self.streams[note.stream_id]
-                stream.has_ended = stream.has_ended or note.has_ended
-                stream.num_damaged = note.num_damaged
+                self.streams[note.stream_id].take_read(note)
             case Durable():
                 if self.streams[note.stream_id].take_durable(note):
                     self.durables.append(note)
@@ -292,7 +304,7 @@ class Engine:
                 calls.extend(self._dispatch_parallel(stage, now, drain=not can_come))
             else:
                 calls.extend(self._dispatch_stream(stage, now, drain=not can_come))
-        calls.extend(self._dispatch_source())
+        calls.extend(self._dispatch_source(now))
         return calls
 
     def deadline(self) -> float | None:
@@ -307,6 +319,8 @@ class Engine:
                 deadlines.extend(
                     head.queued_at + stage.batch.max_wait_s for head in heads if isinstance(head, Item)
                 )
+        live = [stream for stream in self.streams.values() if stream.is_live and stream.phase is Phase.READING]
+        deadlines.extend(stream.next_read_s for stream in live if not stream.num_reads)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def _advance(self, stream: Stream) -> None:
@@ -405,7 +419,7 @@ class Engine:
                 calls.append(self._send(self._about(stage, worker, "run", batch, now), batch))
         return calls
 
-    def _dispatch_source(self) -> list[Call]:
+    def _dispatch_source(self, now: float) -> list[Call]:
         """What was ordered of the readers, then reads where frames may still enter, the emptiest streams first."""
         calls: list[Call] = []
         for lane in self._lanes[self._source.name]:
@@ -418,6 +432,7 @@ class Engine:
             stream
             for stream in self.streams.values()
             if stream.phase is Phase.READING and stream.is_open and not stream.has_ended
+            if now >= stream.next_read_s
         ]
         entered = self.frames_in_flight + size * sum(stream.num_reads for stream in self.streams.values())
         share = max(size, self._graph.max_frames_in_flight // max(1, len(reading)))

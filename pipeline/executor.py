@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from dataclasses import fields, is_dataclass
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.engine import Completion
-from pipeline.graph import Graph
+from pipeline.graph import Graph, Stage
 from pipeline.worker import Call, StageWorker
 
 
@@ -67,8 +68,9 @@ class InlineExecutor:
         self._done.append(Completion(call.ticket, reply, payloads))
 
     def wait(self, timeout_s: float) -> list[Completion]:
-        """Everything submitted since the last look."""
-        del timeout_s  # nothing is ever still running
+        """Everything submitted since the last look; if that is nothing, nothing can come before the time is over."""
+        if not self._done:
+            time.sleep(timeout_s)
         done = list(self._done)
         self._done.clear()
         return done
@@ -85,30 +87,38 @@ class InlineExecutor:
 
 
 class ThreadExecutor:
-    """A thread for each worker. FFmpeg, torch and numba give up the GIL, so they do run side by side."""
+    """A thread for each worker. FFmpeg, torch and numba give up the GIL, so they do run side by side.
+
+    A thread dies of what is no Exception (an operator that calls `sys.exit`, a panic in Rust); this is then a dead
+    worker like any other.
+    """
 
     def __init__(self) -> None:
+        self._graph = Graph(())
         self._inboxes: dict[tuple[str, int], queue.SimpleQueue[Call | None]] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[tuple[str, int], threading.Thread] = {}
         self._done: queue.SimpleQueue[Completion] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def start(self, graph: Graph) -> None:
         """Starts the threads and waits until each has made its operator."""
+        self._graph = graph
         for stage in graph.stages:
             for index in range(stage.workers):
-                inbox: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-                self._inboxes[stage.name, index] = inbox
-                thread = threading.Thread(
-                    target=self._work, args=(stage, inbox), name=f"plantain-{stage.name}-{index}", daemon=True
-                )
-                thread.start()
-                self._threads.append(thread)
+                self._start_thread(stage, index)
         errors = [self._ready.get() for _ in self._threads]
         for error in errors:
             if error is not None:
                 self.close()
                 raise error
+
+    def _start_thread(self, stage: Stage, index: int) -> None:
+        inbox: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        name = f"plantain-{stage.name}-{index}"
+        thread = threading.Thread(target=self._work, args=(stage, inbox), name=name, daemon=True)
+        self._inboxes[stage.name, index] = inbox
+        self._threads[stage.name, index] = thread
+        thread.start()
 
     def submit(self, call: Call) -> None:
         """Puts the call into its worker's inbox."""
@@ -125,19 +135,21 @@ class ThreadExecutor:
             return done
 
     def restart(self, stage: str, worker: int) -> None:
-        """A thread ends only with its process."""
-        raise AssertionError(f"worker {worker} of {stage} cannot have died")
+        """Lets what is left of a dead worker end, and starts another thread."""
+        self._inboxes[stage, worker].put(None)
+        self._threads[stage, worker].join()
+        self._start_thread(next(known for known in self._graph.stages if known.name == stage), worker)
 
     def close(self) -> None:
-        """Lets each worker finish its call, and joins the threads."""
+        """Lets each worker finish its calls, and joins the threads."""
         for inbox in self._inboxes.values():
             inbox.put(None)
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join()
         self._inboxes.clear()
         self._threads.clear()
 
-    def _work(self, stage: Any, inbox: queue.SimpleQueue[Call | None]) -> None:
+    def _work(self, stage: Stage, inbox: queue.SimpleQueue[Call | None]) -> None:
         try:
             worker = StageWorker(stage)
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that called start
@@ -145,10 +157,20 @@ class ThreadExecutor:
             return
         self._ready.put(None)
         while (call := inbox.get()) is not None:
-            reply, payloads = worker.run(call, call.handles)
+            try:
+                reply, payloads = worker.run(call, call.handles)
+            except BaseException as error:  # noqa: BLE001 - it ends this worker, and the engine must know
+                self._answer_dead(call, inbox, f"its thread died ({type(error).__name__}: {error})")
+                break
             self._done.put(Completion(call.ticket, reply, payloads))
             del call, reply, payloads  # nothing may be kept alive while waiting for the next call
         worker.close()
+
+    def _answer_dead(self, call: Call | None, inbox: queue.SimpleQueue[Call | None], error: str) -> None:
+        """Says of the call that killed a worker, and of all behind it, that they will not be done."""
+        while call is not None:
+            self._done.put(Completion(call.ticket, None, error=error))
+            call = inbox.get()
 
 
 def freeze(value: Any) -> None:

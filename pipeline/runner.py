@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from operators.errors import SinkError
 from operators.sources.base import Start
+from operators.types import Durable
 from pipeline.checkpoint import Checkpoints
 from pipeline.engine import Engine
 from pipeline.executor import Executor
@@ -94,9 +96,7 @@ def run(
                 for completion in executor.wait(wait_s):
                     engine.complete(completion, clock())
                 while engine.durables:
-                    durable = engine.durables.popleft()
-                    if checkpoints is not None:
-                        checkpoints.save(durable)
+                    _save(engine.durables.popleft(), checkpoints, engine)
                 if on_progress is not None and clock() - reported >= PROGRESS_EVERY_S:
                     reported = clock()
                     on_progress(engine)
@@ -106,6 +106,16 @@ def run(
     if on_progress is not None:
         on_progress(engine)
     return Outcome(tuple(engine.streams.values()), stop.is_set(), wall_s, engine.busy_s)
+
+
+def _save(durable: Durable, checkpoints: Checkpoints | None, engine: Engine) -> None:
+    """Stores what is durable; a stream for which this fails ends, since nobody could go on with it."""
+    if checkpoints is None:
+        return
+    try:
+        checkpoints.save(durable)
+    except SinkError as error:
+        engine.fail(durable.stream_id, str(error))
 
 
 @contextmanager

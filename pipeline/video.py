@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from operators.errors import redact
 from operators.infer import Infer
 from operators.models import load_model, model_hw_of
 from operators.plan import Plan
@@ -46,7 +47,7 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
     """
     model, output = config.model, config.output
     view = view_of(config)
-    sinks = make_sinks or (lambda: [make_sink(name, _sink_options(name, config)) for name in output.sinks])
+    sinks = make_sinks or (lambda: sinks_of(config))
     num_streams = len(config.specs())
     cores = os.cpu_count() or 1
     readers = config.read.workers or max(1, min(num_streams, cores))
@@ -103,7 +104,7 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
     view = view_of(config)
     return {
         "model": config.model.name,
-        "model_options": config.model.options,
+        "model_options": _digest(config.model.options),
         "canvas": [view.model_hw[1], view.model_hw[0], view.fit],
         "segment_frames": config.output.segment_frames,
         "sinks": list(config.output.sinks),
@@ -111,7 +112,13 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
         "track": config.track,
         "prompts": [str(prompt) for prompt in config.prompts],
         "streams": [
-            [spec.stream_id, spec.url, [str(prompt) for prompt in prompts], str(spec.sampling), spec.options]
+            [
+                spec.stream_id,
+                redact(spec.url),
+                [str(prompt) for prompt in prompts],
+                str(spec.sampling),
+                _digest(spec.options),
+            ]
             for spec, prompts in config.specs()
         ],
     }
@@ -119,8 +126,12 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
 
 def run_id_of(config: PipelineConfig) -> str:
     """The run's name in every row: equal for a run and the one that resumes it."""
-    written = json.dumps(run_of(config), sort_keys=True)
-    return hashlib.blake2b(written.encode(), digest_size=8).hexdigest()
+    return _digest(run_of(config))
+
+
+def _digest(value: Any) -> str:
+    """Equal for equal values, and no way back to them: options may hold keys and passwords."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
 def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[Start]:
@@ -131,6 +142,11 @@ def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[S
         start = Start.fresh(spec, prompts)
         starts.append(start if durable is None else Start(spec, prompts, durable))
     return starts
+
+
+def sinks_of(config: PipelineConfig) -> list[Sink]:
+    """The configuration's sinks."""
+    return [make_sink(name, _sink_options(name, config)) for name in config.output.sinks]
 
 
 def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:

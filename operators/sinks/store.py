@@ -22,7 +22,7 @@ def open_filesystem(url: str) -> tuple[fs.FileSystem, str]:
         return fs.LocalFileSystem(), str(Path(url).absolute())
     try:
         filesystem, path = fs.FileSystem.from_uri(url)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError) as error:
         raise SinkError(f"cannot open {redact(url)}: {redact(str(error))}") from error
     return filesystem, path
 
@@ -55,22 +55,46 @@ class Store:
             raise storage_error(self._url, error) from error
 
     def get(self, name: str) -> bytes | None:
-        """The blob of that name, None if there is none."""
+        """The blob of that name, None if there is none.
+
+        Raises:
+            SinkError: If it cannot be read.
+        """
         path = str(PurePosixPath(self._root) / name)
-        with contextlib.suppress(FileNotFoundError), self._filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
-        return None
+        try:
+            with self._filesystem.open_input_stream(path) as stream:
+                return bytes(stream.read())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_error(self._url, error) from error
 
     def names(self, folder: str) -> list[str]:
-        """Names of all blobs in a folder, sorted."""
-        selector = fs.FileSelector(str(PurePosixPath(self._root) / folder), allow_not_found=True)
-        found = self._filesystem.get_file_info(selector)
-        return sorted(f"{folder}/{info.base_name}" for info in found if info.type == fs.FileType.File)
+        """Names of all blobs in a folder and below it, sorted.
+
+        Raises:
+            SinkError: If the folder cannot be read.
+        """
+        root = PurePosixPath(self._root)
+        selector = fs.FileSelector(str(root / folder), allow_not_found=True, recursive=True)
+        try:
+            found = self._filesystem.get_file_info(selector)
+        except OSError as error:
+            raise storage_error(self._url, error) from error
+        files = (info.path for info in found if info.type == fs.FileType.File)
+        return sorted(str(PurePosixPath(path).relative_to(root)) for path in files)
 
     def delete(self, name: str) -> None:
-        """Removes a blob if it is there."""
-        with contextlib.suppress(FileNotFoundError):
-            self._filesystem.delete_file(str(PurePosixPath(self._root) / name))
+        """Removes a blob if it is there.
+
+        Raises:
+            SinkError: If it cannot be removed.
+        """
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._filesystem.delete_file(str(PurePosixPath(self._root) / name))
+        except OSError as error:
+            raise storage_error(self._url, error) from error
 
 
 def write_durably(path: Path, data: bytes) -> None:

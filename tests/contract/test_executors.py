@@ -1,0 +1,179 @@
+"""One suite over every place where workers live: the rows must be identical."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from deploy.ray_executor import RayExecutor, start_ray
+from operators.sinks.rows import TIMING_COLUMNS
+from operators.sinks.store import Store
+from pipeline.checkpoint import Checkpoints
+from pipeline.config import PipelineConfig, check
+from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from pipeline.graph import Graph
+from pipeline.runner import Outcome, run
+from pipeline.stream import Phase
+from pipeline.video import build_graph, run_of, starts_of
+from pipeline.worker import Call
+from tests.assets.clips import make
+
+FRAMES = 24
+PROMPTS = ["depth", "normals", "semantic:dark,bright", "instances:bar", "refer:the bright bar"]
+REFUSED = (3, 4, 17)
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+class KillingExecutor(RayExecutor):
+    """A Ray whose workers of one stage are killed once, as the kernel does when memory runs out.
+
+    Args:
+        stage: Whose workers.
+        after_calls: Calls that they are given before.
+    """
+
+    def __init__(self, stage: str, after_calls: int) -> None:
+        super().__init__()
+        self._stage = stage
+        self._calls_left = after_calls
+        self._victims: list[int] = []
+
+    @property
+    def has_killed(self) -> bool:
+        return self._calls_left == 0
+
+    def start(self, graph: Graph) -> None:
+        super().start(graph)
+        self._victims = self.actor_pids(self._stage)
+
+    def submit(self, call: Call) -> None:
+        super().submit(call)
+        if call.stage == self._stage and self._calls_left:
+            self._calls_left -= 1
+            if not self._calls_left:
+                for pid in self._victims:
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    return [
+        make(folder / f"{name}.mp4", FRAMES, size=(64, 48), rate=rate)
+        for name, rate in (("anna", 25), ("bert", 10), ("cara", 30))
+    ]
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    start_ray(None)
+    yield
+    ray.shutdown()
+
+
+def config_of(clips: list[Path], out: Path) -> PipelineConfig:
+    """Three streams, five questions; frames that the model refuses, and a source that breaks."""
+    streams = [{"url": str(clip), "id": clip.stem} for clip in clips]
+    streams[2]["source"] = "tests.plugins:TornSource"
+    return check(
+        {
+            "streams": streams,
+            "prompts": PROMPTS,
+            "model": {"name": "tests.plugins:PickyModel", "options": {"refuses": ",".join(map(str, REFUSED))}},
+            "read": {"workers": 2, "chunk_frames": 5, "max_frames_in_flight": 30},
+            "batch": {"max_items": 4, "max_wait_ms": 5},
+            "output": {"out": str(out), "segment_frames": 10},
+        }
+    )
+
+
+def run_with(executor: Executor, config: PipelineConfig) -> Outcome:
+    checkpoints = Checkpoints(Store(config.output.out))
+    checkpoints.begin(run_of(config), resume=True)
+    return run(build_graph(config), executor, starts_of(config, checkpoints), checkpoints=checkpoints)
+
+
+def rows_in(out: Path) -> Rows:
+    """Everything that is stored, in a fixed order, without what depends on the clock."""
+    found = {}
+    for table in ("frames", "objects"):
+        columns = pq.read_table(out / table).drop_columns(["stream"])
+        rows = columns.drop_columns([name for name in TIMING_COLUMNS if name in columns.column_names]).to_pylist()
+        found[table] = sorted(rows, key=lambda row: (row["stream_id"], row["frame_index"], row["prompt"]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(clips, tmp_path_factory) -> Rows:
+    """The rows of the simplest executor, which the other tests check in detail."""
+    out = tmp_path_factory.mktemp("inline")
+    run_with(InlineExecutor(), config_of(clips, out))
+    return rows_in(out)
+
+
+@pytest.fixture(params=["inline", "threads", pytest.param("ray", marks=pytest.mark.ray)])
+def executor(request) -> Executor:
+    """Each place in turn."""
+    if request.param == "ray":
+        request.getfixturevalue("local_ray")
+        return RayExecutor()
+    return InlineExecutor() if request.param == "inline" else ThreadExecutor()
+
+
+def test_rows_and_outcome_are_the_same_everywhere(executor, clips, tmp_path, expected):
+    outcome = run_with(executor, config_of(clips, tmp_path))
+    assert rows_in(tmp_path) == expected
+    streams = {stream.stream_id: stream for stream in outcome.streams}
+    assert [streams[name].phase for name in ("anna", "bert", "cara")] == [Phase.DONE, Phase.DONE, Phase.FAILED]
+    assert streams["cara"].error == "OSError: the tape is torn"
+    assert outcome.exit_code == 1
+    for name, count in (("anna", FRAMES), ("bert", FRAMES), ("cara", 13)):
+        account = streams[name].account
+        refused = sum(number < count for number in REFUSED)
+        assert (account.decoded, account.results, account.failed["infer"]) == (count, count - refused, refused)
+
+
+def test_every_frame_has_one_row_for_each_prompt_in_order(expected):
+    for name, count in (("anna", FRAMES), ("bert", FRAMES), ("cara", 13)):
+        rows = [row for row in expected["frames"] if row["stream_id"] == name]
+        assert [row["frame_index"] for row in rows] == [index for index in range(count) for _ in PROMPTS]
+        assert len({row["prompt"] for row in rows}) == len(PROMPTS)
+
+
+def test_frames_that_the_model_refused_are_failed_with_the_reason_and_the_others_are_not(expected):
+    for row in expected["frames"]:
+        if row["frame_index"] in REFUSED:
+            assert (row["status"], row["num_objects"], row["raster"]) == ("failed", None, None)
+            assert row["reason"] == f"infer: ValueError: I will not look at {row['frame_index']}"
+        else:
+            assert (row["status"], row["reason"]) == ("ok", None)
+    assert not {row["frame_index"] for row in expected["objects"]} & {*REFUSED}
+
+
+def test_objects_are_counted_in_their_frames_row(expected):
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["stream_id"], row["frame_index"], row["prompt"]
+
+    counted = {key(row): row["num_objects"] for row in expected["frames"] if row["num_objects"]}
+    assert counted
+    assert counted == {each: [*map(key, expected["objects"])].count(each) for each in counted}
+    assert {row["distance_m"] is None for row in expected["objects"]} != {True}, "depth was asked of each frame"
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(("stage", "after_calls"), [("read", 7), ("infer", 5), ("analyse", 6), ("write", 6)])
+def test_a_killed_worker_changes_nothing(stage, after_calls, clips, tmp_path, expected):
+    executor = KillingExecutor(stage, after_calls)
+    outcome = run_with(executor, config_of(clips, tmp_path))
+    assert executor.has_killed
+    assert rows_in(tmp_path) == expected
+    assert [stream.error for stream in outcome.streams] == ["", "", "OSError: the tape is torn"]
