@@ -32,13 +32,14 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model on rendered streets that no training ever shows, with exact labels."""
+    if assets is not None and not assets.is_dir():
+        raise UsageError(f"--assets {assets} is no folder")
+    options = _options(model, weights, assets)
     from deploy.scoring import MEASURES, scores_of
     from operators.models import load_model, model_hw_of
     from operators.models.plantain.evaluate import evaluate as measure
 
-    if assets is not None and not assets.is_dir():
-        raise UsageError(f"--assets {assets} is no folder")
-    backend = load_model(model, _options(model, weights, assets))
+    backend = load_model(model, options)
     try:
         status = Console(stderr=True).status(f"{model}: {scenes} scenes")
         with status:

@@ -34,10 +34,6 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of scenes.")] = 0,
 ) -> None:
     """Train the embedded model on rendered streets, from nothing or from a checkpoint."""
-    from operators.models.plantain import shards
-    from operators.models.plantain.train import TrainOptions
-    from operators.models.plantain.train import train as run_training
-
     if assets is not None and not assets.is_dir():
         raise UsageError(f"--assets {assets} is no folder")
     has_checkpoint = (out / "last.pt").is_file()
@@ -47,6 +43,10 @@ def train(
         raise UsageError(
             f"{out} holds no checkpoint (last.pt) to go on from: leave --resume out to start one"
         )
+    from operators.models.plantain import shards
+    from operators.models.plantain.train import TrainOptions
+    from operators.models.plantain.train import train as run_training
+
     console = Console(stderr=True, highlight=False)
     scenes = out / "scenes"
     try:
