@@ -8,7 +8,7 @@ from operators import colours
 from operators.codecs import codec_for
 from operators.errors import ModelError, ModelUnavailableError, UsageError
 from operators.models import BACKENDS, load_model
-from operators.models.plantain import drawing, weights
+from operators.models.plantain import drawing, painting, weights
 from operators.models.plantain.model import EmbeddedModel
 from operators.models.plantain.network import Network
 from operators.models.plantain.text import MAX_WORDS, NUM_UNKNOWN, Vocabulary
@@ -175,7 +175,7 @@ def test_a_region_without_a_centre_is_one_object_and_none_is_none():
 
 def test_colours_of_many_objects_are_different_and_far_apart():
     centres = torch.rand(56, 2, generator=torch.Generator().manual_seed(0)) * 200
-    chosen = drawing.palette(centres, colours.BLACK)
+    chosen = drawing.palette_at(centres.tolist(), colours.BLACK)
     gaps = [
         np.linalg.norm(np.subtract(a, b))
         for index, a in enumerate(chosen)
@@ -211,3 +211,35 @@ def test_backends_are_found_by_name_or_path(weights_path):
         load_model("operators.models.fake:Nothing")
     with pytest.raises(UsageError, match="options"):
         load_model("fake", {"speed": 3})
+
+
+@pytest.mark.parametrize("task", [*TASKS, "semantic:a,b,c,d,e,f", "depth[curve=street;colormap=viridis]"])
+def test_both_ways_to_draw_give_the_same_picture(task):
+    prompt = Prompt.parse(task)
+    torch.manual_seed(3)
+    smooth = torch.nn.functional.interpolate(torch.randn(1, 16, 8, 12), size=(32, 48), mode="bicubic")[0] * 2
+    out = np.empty((64, 96, 3), np.uint8)
+    if task.startswith("depth"):
+        drawn = drawing.depth(smooth[0] + 3, smooth[1], prompt)
+        painting.depth((smooth[0] + 3).numpy(), smooth[1].numpy(), prompt, out)
+    elif task == "normals":
+        drawn = drawing.normals(smooth[:3], smooth[3])
+        painting.normals(smooth[:3].numpy(), smooth[3].numpy(), out)
+    elif task.startswith("instances"):
+        logits, centre, offset = smooth[:2], smooth[2], smooth[3:5] * 0.2
+        drawn = drawing.instances(logits, centre, offset, prompt)
+        painting.instances((logits[1] - logits[0]).numpy(), centre.numpy(), offset.numpy(), prompt, out)
+    else:
+        logits = smooth[: len(prompt.classes) + 1]
+        drawn = drawing.masks(logits, prompt)
+        painting.masks(logits.numpy(), prompt, out)
+    gap = np.abs(drawn.numpy().astype(int) - out).max(axis=2)
+    assert np.mean(gap > 2) < 0.002
+
+
+@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs a processor with bf16")
+def test_bfloat16_draws_nearly_what_float32_draws(weights_path, model, pictures):
+    half = EmbeddedModel(weights_path, device="cpu", dtype="bfloat16")
+    prompt = Prompt.parse("normals")
+    gap = np.abs(half.render(pictures, [0], [prompt]).astype(int) - model.render(pictures, [0], [prompt]))
+    assert np.mean(gap) < 6

@@ -6,6 +6,8 @@ placed to the pixel; colours are only ever looked up, never blended.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -25,13 +27,14 @@ NUM_COLOURS = 56
 MAX_OBJECTS = 56
 """Objects of one class in one picture; further ones join the nearest."""
 
-CENTRE_THRESHOLD = 0.15
-"""Heat that makes a local maximum an object's centre."""
+CENTRE_LOGIT = math.log(0.15 / 0.85)
+"""Logit of the heat (0.15) that makes a local maximum an object's centre."""
 
 _CELL_PX = 48
 """An object keeps its colour while its centre stays in one cell of this size, unless two share a cell."""
 
-_LOG_NEAR, _LOG_FAR, _LOG_STEPS = np.log(0.2), np.log(1000.0), 8192
+LOG_NEAR, LOG_FAR, LOG_STEPS = math.log(0.2), math.log(1000.0), 8192
+"""Range and number of steps of the table from log depths to colours."""
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -53,18 +56,18 @@ def masks(logits: Tensor, prompt: Prompt) -> Tensor:
 def depth(log_depth: Tensor, sky: Tensor, prompt: Prompt) -> Tensor:
     """Log depth and logit of "infinitely far" (H/2, W/2) as a drawing (H, W, 3) uint8 in curve and map."""
     full = doubled(torch.stack([log_depth, sky]))
-    table = torch.from_numpy(_depth_table(prompt.curve, prompt.colormap)).to(full.device)
-    step = (full[0] - float(_LOG_NEAR)) * (_LOG_STEPS / float(_LOG_FAR - _LOG_NEAR))
-    index = step.round().clamp(0, _LOG_STEPS - 1).long()
-    return table[torch.where(full[1] > 0, _LOG_STEPS, index)]
+    table = torch.from_numpy(depth_table(prompt.curve, prompt.colormap)).to(full.device)
+    step = (full[0] - LOG_NEAR) * (LOG_STEPS / (LOG_FAR - LOG_NEAR))
+    index = step.round().clamp(0, LOG_STEPS - 1).long()
+    return table[torch.where(full[1] > 0, LOG_STEPS, index)]
 
 
 @lru_cache(maxsize=32)
-def _depth_table(curve: DepthCurve, colormap: str) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    """Colours (_LOG_STEPS + 1, 3) of depths in equal steps of their logarithm; the last is infinitely far."""
+def depth_table(curve: DepthCurve, colormap: str) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Colours (LOG_STEPS + 1, 3) of depths in equal steps of their logarithm; the last is infinitely far."""
     drawn = depth_codec.drawing_table(colormap)
-    metres = np.exp(_LOG_NEAR + np.arange(_LOG_STEPS + 1) / _LOG_STEPS * (_LOG_FAR - _LOG_NEAR))
-    valid = np.arange(_LOG_STEPS + 1) < _LOG_STEPS
+    metres = np.exp(LOG_NEAR + np.arange(LOG_STEPS + 1) / LOG_STEPS * (LOG_FAR - LOG_NEAR))
+    valid = np.arange(LOG_STEPS + 1) < LOG_STEPS
     index = depth_codec.index_of(metres[None].astype(np.float32), valid[None], curve, len(drawn))
     return np.ascontiguousarray(drawn[index[0]])
 
@@ -94,7 +97,7 @@ def instances(logits: Tensor, centre: Tensor, offset: Tensor, prompt: Prompt) ->
     inside = doubled(odds[None])[0] > 0
     owner, found = group(odds, centre, offset)
     table = torch.tensor(
-        (prompt.background, *(palette(found, prompt.background) or (prompt.background,))),
+        (prompt.background, *(palette_at(found.tolist(), prompt.background) or (prompt.background,))),
         dtype=torch.uint8,
         device=logits.device,
     )
@@ -110,11 +113,10 @@ def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]
         doubled region may reach there), and the centres (n, 2) in full-resolution pixels (x, y), strongest
         first.
     """
-    heat = centre.sigmoid()
-    peaks = F.max_pool2d(heat[None, None], 5, 1, 2)[0, 0]
+    peaks = F.max_pool2d(centre[None, None], 5, 1, 2)[0, 0]
     near = F.max_pool2d(odds[None, None], 3, 1, 1)[0, 0] > 0
-    is_peak = (heat == peaks) & (heat > CENTRE_THRESHOLD) & near
-    owner = torch.zeros(heat.shape, dtype=torch.int64, device=heat.device)
+    is_peak = (centre == peaks) & (centre > CENTRE_LOGIT) & near
+    owner = torch.zeros(odds.shape, dtype=torch.int64, device=odds.device)
     rows, columns = near.nonzero(as_tuple=True)
     ys, xs = is_peak.nonzero(as_tuple=True)
     if len(rows) == 0:
@@ -122,7 +124,7 @@ def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]
     if len(ys) == 0:  # a region without a centre is one object
         owner[rows, columns] = 1
         return owner, torch.stack([columns.float().mean(), rows.float().mean()])[None].cpu() * 2
-    order = heat[ys, xs].argsort(descending=True, stable=True)[:MAX_OBJECTS]
+    order = centre[ys, xs].argsort(descending=True, stable=True)[:MAX_OBJECTS]
     centres = torch.stack([xs[order], ys[order]], 1).float() * 2
     aim = torch.stack([columns, rows], 1).float() * 2 + offset[:, rows, columns].T * OFFSET_UNIT_PX
     gap = aim.square().sum(1, keepdim=True) - 2 * aim @ centres.T + centres.square().sum(1)
@@ -130,17 +132,18 @@ def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]
     return owner, centres.cpu()
 
 
-def palette(centres: Tensor, background: colours.RGB) -> tuple[colours.RGB, ...]:
-    """A colour for each centre (n, 2), told by where it is, so that it stays from frame to frame.
+def palette_at(centres: Sequence[Sequence[float]], background: colours.RGB) -> tuple[colours.RGB, ...]:
+    """A colour for each centre (x, y) in full-resolution pixels, told by where it is, so that it stays from
+    frame to frame.
 
     The strongest objects choose first; one whose cell's colour is taken gets the next free one.
     """
     all_colours = colours.spread(NUM_COLOURS, (background,))
     taken: set[int] = set()
     chosen = []
-    for x, y in (centres / _CELL_PX).long().tolist():
+    for x, y in centres:
         # 31 and 17 are coprime to 56, so that neighbouring cells start far apart in the palette.
-        wanted = (x * 31 + y * 17) % NUM_COLOURS
+        wanted = (int(x / _CELL_PX) * 31 + int(y / _CELL_PX) * 17) % NUM_COLOURS
         while wanted in taken:
             wanted = (wanted + 1) % NUM_COLOURS
         taken.add(wanted)

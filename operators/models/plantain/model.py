@@ -12,7 +12,7 @@ from torch import Tensor
 
 from operators.errors import ModelError, ModelUnavailableError
 from operators.models.base import Pixels
-from operators.models.plantain import drawing, weights
+from operators.models.plantain import drawing, painting, weights
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.network import STRIDE, TASKS, Features, Fields
 from operators.prompts import Prompt, Task
@@ -121,12 +121,15 @@ class EmbeddedModel:
         task = torch.tensor([TASKS.index(_task_of(prompts[index])) for index in indices], device=self._device)
         frame = torch.tensor([image_of[index] for index in indices], device=self._device)
         fields = self._network.decoder(features.of(frame), task, vectors, keep)
-        logits = fields.logits() if any(asked) else None
+        logits = fields.logits().float() if any(asked) else None
         height, across = drawn.shape[1:3]
         for row, index in enumerate(indices):
             own = None if logits is None else logits[row, : len(asked[row]) + 1]
-            picture = _draw(fields, own, row, prompts[index])
-            drawn[index] = picture[:height, :across].cpu().numpy()
+            if self._device.type == "cpu":
+                _paint(fields, own, row, prompts[index], drawn[index])
+            else:
+                picture = _draw(fields, own, row, prompts[index])
+                drawn[index] = picture[:height, :across].cpu().numpy()
 
     def _vectors(self, phrases: Sequence[str]) -> Tensor:
         """Phrase vectors (P, width), each computed once."""
@@ -141,18 +144,32 @@ class EmbeddedModel:
 
 
 def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt) -> Tensor:
-    """The drawing (H, W, 3) uint8 of one prompt."""
-    match _task_of(prompt):
-        case "depth":
-            return drawing.depth(fields.log_depth[row], fields.sky[row], prompt)
-        case "normals":
-            return drawing.normals(fields.normals[row], fields.sky[row])
-        case "instances":
-            assert logits is not None
-            return drawing.instances(logits.float(), fields.centre[row], fields.offset[row], prompt)
-        case _:
-            assert logits is not None
-            return drawing.masks(logits, prompt)
+    """The drawing (H, W, 3) uint8 of one prompt, made where the fields are."""
+    task = _task_of(prompt)
+    if task == "depth":
+        return drawing.depth(fields.log_depth[row], fields.sky[row], prompt)
+    if task == "normals":
+        return drawing.normals(fields.normals[row], fields.sky[row])
+    assert logits is not None
+    if task == "instances":
+        return drawing.instances(logits, fields.centre[row], fields.offset[row], prompt)
+    return drawing.masks(logits, prompt)
+
+
+def _paint(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt, out: Pixels) -> None:
+    """Fills the drawing `out` of one prompt from fields on the CPU."""
+    task = _task_of(prompt)
+    if task == "depth":
+        painting.depth(fields.log_depth[row].numpy(), fields.sky[row].numpy(), prompt, out)
+    elif task == "normals":
+        painting.normals(fields.normals[row].numpy(), fields.sky[row].numpy(), out)
+    elif task == "instances":
+        assert logits is not None
+        odds = (logits[1] - logits[0]).numpy()
+        painting.instances(odds, fields.centre[row].numpy(), fields.offset[row].numpy(), prompt, out)
+    else:
+        assert logits is not None
+        painting.masks(logits.numpy(), prompt, out)
 
 
 def _task_of(prompt: Prompt) -> str:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
+from operators.models.plantain import fused
 from operators.models.plantain.text import Attention, Perceptron, PhraseEncoder
 
 STRIDE = 32
@@ -116,18 +117,26 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as `x`."""
+        if fused.applies_to(x, self.first_norm):
+            return fused.conv(fused.conv(x, self.first), self.second, added=x)
         inner = F.relu(self.first_norm(self.first(x)))
         return F.relu(x + self.second_norm(self.second(inner)))
 
 
-def _conv(
-    inputs: int, outputs: int, stride: int = 1, normalised: bool = False, kernel: int = 3
-) -> nn.Sequential:
-    """Convolution, normalisation if wanted, ReLU."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=not normalised)
-    _kaiming(conv)
-    norm: nn.Module = nn.BatchNorm2d(outputs) if normalised else nn.Identity()
-    return nn.Sequential(conv, norm, nn.ReLU())
+class _Conv(nn.Sequential):
+    """3x3 convolution, normalisation if wanted, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, normalised: bool = False) -> None:
+        conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=not normalised)
+        _kaiming(conv)
+        super().__init__(conv, nn.BatchNorm2d(outputs) if normalised else nn.Identity(), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm, _ = self
+        if isinstance(conv, nn.Conv2d) and fused.applies_to(x, norm):
+            return fused.conv(x, conv)
+        result: Tensor = super().forward(x)
+        return result
 
 
 def _kaiming(conv: nn.Conv2d, gain: float = 1.0) -> None:
@@ -152,15 +161,15 @@ class Encoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(16, 32), _conv(32, 32))
-        self.stage4 = nn.Sequential(_conv(32, 64, 2), Block(64, False), Block(64, False))
+        self.stem = nn.Sequential(_Conv(16, 32), _Conv(32, 32))
+        self.stage4 = nn.Sequential(_Conv(32, 64, 2), Block(64, False), Block(64, False))
         self.stage8 = nn.Sequential(
-            _conv(64, 128, 2, True), Block(128, True), Block(128, True), Block(128, True)
+            _Conv(64, 128, 2, True), Block(128, True), Block(128, True), Block(128, True)
         )
         self.stage16 = nn.Sequential(
-            _conv(128, 160, 2, True), Block(160, True), Block(160, True), Block(160, True)
+            _Conv(128, 160, 2, True), Block(160, True), Block(160, True), Block(160, True)
         )
-        self.stage32 = nn.Sequential(_conv(160, 224, 2, True), Block(224, True))
+        self.stage32 = nn.Sequential(_Conv(160, 224, 2, True), Block(224, True))
         self.place32 = nn.Linear(4, 224)
         self.attend = nn.ModuleList([Attention(224, 7), Attention(224, 7)])
         self.think = nn.ModuleList([Perceptron(224), Perceptron(224)])
@@ -168,10 +177,10 @@ class Encoder(nn.Module):
         self.across16 = nn.Conv2d(160, 128, 1)
         self.across8 = nn.Conv2d(128, 128, 1)
         self.across4 = nn.Conv2d(64, 64, 1)
-        self.mix16 = _conv(128, 128, normalised=True)
-        self.mix8 = _conv(128, 128, normalised=True)
+        self.mix16 = _Conv(128, 128, normalised=True)
+        self.mix8 = _Conv(128, 128, normalised=True)
         self.narrow8 = nn.Conv2d(128, 64, 1)
-        self.mix4 = _conv(64, 64)
+        self.mix4 = _Conv(64, 64)
         self.token_place = nn.Linear(4, 128)
         self.token_level = nn.Parameter(torch.zeros(2, 128))
         self.token_norm = nn.LayerNorm(128)
@@ -264,7 +273,8 @@ class Decoder(nn.Module):
         inner = F.relu(_modulated(self.conv1(x), film1))
         x = F.relu(x + _modulated(self.conv2(inner), film2))
         x = F.relu(_twice(self.narrow(x)) + features.fine)
-        out = self.out(F.relu(self.conv3(x)))
+        x = fused.conv(x, self.conv3) if fused.applies_to(x) else F.relu(self.conv3(x))
+        out = self.out(x)
         pixels, log_depth, sky, normals, centre, offset = out.split((EMBED, 1, 1, 3, 1, 2), dim=1)
         return Fields(
             pixels,

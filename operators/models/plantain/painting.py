@@ -1,0 +1,190 @@
+"""The drawings of `drawing`, made by compiled loops for the CPU.
+
+Same rules, same pictures (up to rounding on a border), a tenth of the time: 1 to 2 ms instead of 10 to 20 ms
+for a 224 x 384 picture on one core, because nothing is stored at full resolution but the drawing itself.
+Where the cells around a pixel agree on the winner, so does their mean, and the pixel needs no comparison at
+all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from operators.codecs.normals import NO_DIRECTION
+from operators.models.plantain import drawing
+from operators.models.plantain.network import OFFSET_UNIT_PX
+from operators.prompts import Prompt
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+def masks(logits: Floats, prompt: Prompt, out: Pixels) -> None:
+    """Fills `out` (H, W, 3), or as much of it as there is, as `drawing.masks` does; logits (K + 1, h, w)."""
+    table = np.array((prompt.background, *prompt.palette), np.uint8)
+    _masks(np.ascontiguousarray(logits.transpose(1, 2, 0)), table, out)
+
+
+def depth(log_depth: Floats, sky: Floats, prompt: Prompt, out: Pixels) -> None:
+    """Fills `out` as `drawing.depth` does."""
+    table = drawing.depth_table(prompt.curve, prompt.colormap)
+    _depth(
+        log_depth, sky, table, drawing.LOG_NEAR, drawing.LOG_STEPS / (drawing.LOG_FAR - drawing.LOG_NEAR), out
+    )
+
+
+def normals(vectors: Floats, sky: Floats, out: Pixels) -> None:
+    """Fills `out` as `drawing.normals` does; vectors (3, h, w)."""
+    _normals(np.ascontiguousarray(vectors.transpose(1, 2, 0)), sky, np.uint8(NO_DIRECTION[0]), out)
+
+
+def instances(odds: Floats, centre: Floats, offset: Floats, prompt: Prompt, out: Pixels) -> None:
+    """Fills `out` as `drawing.instances` does; odds (h, w) are the logits of the class less the background's."""
+    found = _peaks(odds, centre, drawing.CENTRE_LOGIT)
+    order = np.argsort(-centre[found[:, 1], found[:, 0]], kind="stable")[: drawing.MAX_OBJECTS]
+    centres = found[order].astype(np.float32) * 2
+    if len(centres) == 0:  # a region without a centre is one object
+        rows, columns = np.nonzero(odds > 0)
+        if len(rows) == 0:
+            out[:] = prompt.background
+            return
+        centres = np.array([[columns.mean() * 2, rows.mean() * 2]], np.float32)
+    table = np.array(drawing.palette_at(centres.tolist(), prompt.background), np.uint8)
+    _instances(
+        odds, offset, centres, np.array(prompt.background, np.uint8), table, np.float32(OFFSET_UNIT_PX), out
+    )
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _around(at: int, size: int) -> tuple[int, int]:
+    """The two half-resolution cells beside a full-resolution one, the nearer first (it weighs three quarters)."""
+    near = at >> 1
+    far = near + 1 if at & 1 else near - 1
+    return near, min(max(far, 0), size - 1)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _masks(logits: Floats, table: Pixels, out: Pixels) -> None:
+    height, width, count = logits.shape
+    best = np.empty((height, width), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            winner, value = 0, logits[y, x, 0]
+            for k in range(1, count):
+                if logits[y, x, k] > value:
+                    winner, value = k, logits[y, x, k]
+            best[y, x] = winner
+    for y in range(out.shape[0]):
+        y0, y1 = _around(y, height)
+        for x in range(out.shape[1]):
+            x0, x1 = _around(x, width)
+            winner = np.int64(best[y0, x0])
+            if best[y0, x1] != winner or best[y1, x0] != winner or best[y1, x1] != winner:
+                value = np.float32(-np.inf)
+                for k in range(count):
+                    upper = np.float32(0.75) * logits[y0, x0, k] + np.float32(0.25) * logits[y0, x1, k]
+                    lower = np.float32(0.75) * logits[y1, x0, k] + np.float32(0.25) * logits[y1, x1, k]
+                    mixed = np.float32(0.75) * upper + np.float32(0.25) * lower
+                    if mixed > value:
+                        winner, value = k, mixed
+            out[y, x, 0] = table[winner, 0]
+            out[y, x, 1] = table[winner, 1]
+            out[y, x, 2] = table[winner, 2]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mixed(field: Floats, y0: int, y1: int, x0: int, x1: int) -> float:
+    upper = np.float32(0.75) * field[y0, x0] + np.float32(0.25) * field[y0, x1]
+    lower = np.float32(0.75) * field[y1, x0] + np.float32(0.25) * field[y1, x1]
+    return np.float32(0.75) * upper + np.float32(0.25) * lower
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _depth(log_depth: Floats, sky: Floats, table: Pixels, start: float, scale: float, out: Pixels) -> None:
+    height, width = log_depth.shape
+    last = len(table) - 2
+    for y in range(out.shape[0]):
+        y0, y1 = _around(y, height)
+        for x in range(out.shape[1]):
+            x0, x1 = _around(x, width)
+            index = last + 1
+            if _mixed(sky, y0, y1, x0, x1) <= 0:
+                step = (_mixed(log_depth, y0, y1, x0, x1) - start) * scale
+                index = min(max(int(step + 0.5), 0), last)
+            out[y, x, 0] = table[index, 0]
+            out[y, x, 1] = table[index, 1]
+            out[y, x, 2] = table[index, 2]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _normals(vectors: Floats, sky: Floats, nothing: int, out: Pixels) -> None:
+    height, width, _ = vectors.shape
+    for y in range(out.shape[0]):
+        y0, y1 = _around(y, height)
+        for x in range(out.shape[1]):
+            x0, x1 = _around(x, width)
+            if _mixed(sky, y0, y1, x0, x1) > 0:
+                out[y, x, 0] = out[y, x, 1] = out[y, x, 2] = nothing
+                continue
+            a = _mixed(vectors[:, :, 0], y0, y1, x0, x1)
+            b = _mixed(vectors[:, :, 1], y0, y1, x0, x1)
+            c = _mixed(vectors[:, :, 2], y0, y1, x0, x1)
+            scale = np.float32(127.5) / max(np.sqrt(a * a + b * b + c * c), np.float32(1e-6))
+            out[y, x, 0] = np.uint8(np.float32(128.0) - a * scale)
+            out[y, x, 1] = np.uint8(np.float32(128.0) + b * scale)
+            out[y, x, 2] = np.uint8(np.float32(128.0) + c * scale)
+
+
+@njit(cache=True, nogil=True)
+def _peaks(odds: Floats, centre: Floats, threshold: float) -> NDArray[np.int64]:
+    """Cells (n, 2) x, y whose heat is the largest of 5 x 5, in raster order, near the class's region."""
+    height, width = odds.shape
+    found = np.empty((height * width // 4 + 8, 2), np.int64)
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            heat = centre[y, x]
+            if heat <= threshold or count == len(found):
+                continue
+            is_near = False
+            for v in range(max(0, y - 1), min(height, y + 2)):
+                for u in range(max(0, x - 1), min(width, x + 2)):
+                    is_near |= odds[v, u] > 0
+            if not is_near:
+                continue
+            is_peak = True
+            for v in range(max(0, y - 2), min(height, y + 3)):
+                for u in range(max(0, x - 2), min(width, x + 3)):
+                    is_peak &= centre[v, u] <= heat
+            if is_peak:
+                found[count, 0], found[count, 1] = x, y
+                count += 1
+    return found[:count]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _instances(
+    odds: Floats, offset: Floats, centres: Floats, background: Pixels, table: Pixels, unit: float, out: Pixels
+) -> None:
+    height, width = odds.shape
+    owner = np.full((height, width), -1, np.int32)
+    for y in range(out.shape[0]):
+        y0, y1 = _around(y, height)
+        for x in range(out.shape[1]):
+            x0, x1 = _around(x, width)
+            if _mixed(odds, y0, y1, x0, x1) <= 0:
+                out[y, x, 0], out[y, x, 1], out[y, x, 2] = background[0], background[1], background[2]
+                continue
+            if owner[y0, x0] < 0:
+                aim_x = np.float32(2 * x0) + offset[0, y0, x0] * unit
+                aim_y = np.float32(2 * y0) + offset[1, y0, x0] * unit
+                smallest = np.float32(np.inf)
+                for k in range(len(centres)):
+                    gap = (aim_x - centres[k, 0]) ** 2 + (aim_y - centres[k, 1]) ** 2
+                    if gap < smallest:
+                        smallest = gap
+                        owner[y0, x0] = k
+            k = owner[y0, x0]
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = table[k, 0], table[k, 1], table[k, 2]
