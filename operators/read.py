@@ -41,7 +41,8 @@ class Read:
     def state(self, stream_id: str) -> ReadState:
         """How far reading the stream has come."""
         source = self._sources[stream_id]
-        return ReadState(stream_id, source.ended, source.position, source.num_damaged)
+        dropped = tuple(sorted(getattr(source, "dropped", {}).items()))  # only live sources let frames go
+        return ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped)
 
     def close(self, stream_id: str | None = None) -> None:
         """Closes one stream, or all."""

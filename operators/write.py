@@ -26,7 +26,8 @@ class _Open:
 
     def durable_at(self, position: Position, state: str | None, *, is_complete: bool = False) -> Durable:
         failed = tuple(sorted(self.failed.items()))
-        return Durable(self.durable.stream_id, self.durable.epoch, position, state, failed, is_complete)
+        epoch = self.durable.epoch if self.segment is None else self.segment.epoch
+        return Durable(self.durable.stream_id, epoch, position, state, failed, is_complete)
 
 
 class Write:
@@ -64,7 +65,7 @@ class Write:
             stream = self._streams[segment.stream_id]
             if stream.segment is not None and stream.segment != segment:
                 self._commit(stream.segment)
-                first = batch[0]
+                first, stream.segment = batch[0], segment
                 position = Position(first.header.frame_index, first.info.pts, stream.delivered)
                 stream.durable = stream.durable_at(position, first.state_before)
                 durables.append(stream.durable)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from operators.sources.base import Start, StreamInfo
-from operators.types import Durable
+from operators.sources.base import ReadState, Start, StreamInfo
+from operators.types import Durable, Position
 from pipeline.accounting import Account
 from pipeline.batching import Item
 from pipeline.ordering import Reorder
@@ -44,9 +45,12 @@ class Stream:
         num_damaged: Packets that could not be decoded.
         workers: The copy of each source and stream stage that it is bound to.
         generation: Counts restarts; items and calls of an older one are let go.
+        epoch: The latest that a frame of it had.
         is_open: Its source is open in this generation.
         has_ended: Its source has nothing more to give.
         is_interrupted: It was told to stop before its end.
+        next_read_s: A live stream is not read before this, in the engine's clock.
+        dropped: What its source has let go since it was opened, by reason.
         num_reads, num_calls, num_items: Reads and other calls about it that are out, and frames in flight.
         next_sequence: Of its next item.
         rewinds: Restarts, perhaps by its own fault, since something new became durable.
@@ -62,9 +66,12 @@ class Stream:
     num_damaged: int = 0
     workers: dict[str, int] = field(default_factory=dict)
     generation: int = 0
+    epoch: int = 0
     is_open: bool = False
     has_ended: bool = False
     is_interrupted: bool = False
+    next_read_s: float = 0.0
+    dropped: Counter[str] = field(default_factory=Counter)
     num_reads: int = 0
     num_calls: int = 0
     num_items: int = 0
@@ -86,6 +93,20 @@ class Stream:
         """Its name."""
         return self.start.spec.stream_id
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it cannot be read again."""
+        return self.info is not None and self.info.is_live
+
+    def take_read(self, state: ReadState) -> None:
+        """Notes how far reading has come."""
+        self.has_ended = self.has_ended or state.has_ended
+        self.num_damaged = state.num_damaged
+        news = Counter(dict(state.dropped)) - self.dropped
+        self.dropped += news
+        self.account.dropped += news
+        self.account.decoded += news.total()
+
     def take_durable(self, durable: Durable) -> bool:
         """Notes what is durable now; False if that is no news."""
         known = self.start.durable
@@ -100,7 +121,7 @@ class Stream:
         return True
 
     def rewind(self, *, is_guilty: bool) -> None:
-        """Forgets everything since it was last durable.
+        """Forgets everything since it was last durable; a live stream, which cannot be read again, begins a new epoch.
 
         Args:
             is_guilty: Whether the stream itself may be why it has to go back.
@@ -109,7 +130,17 @@ class Stream:
         self.rewinds += is_guilty
         self.error = ""
         self.is_open = self.has_ended = False
+        if self.is_live:
+            self.account.dropped["worker died"] += self.num_items
+            epoch = max(self.epoch, self.start.durable.epoch) + 1
+            self.start = replace(self.start, durable=Durable(self.stream_id, epoch, Position()))
+        else:
+            self.account = Account.at(self.start.durable)
         self.num_items = self.next_sequence = self.num_calls = 0
+        self.dropped = Counter()
         self.reorder = Reorder()
-        self.account = Account.at(self.start.durable)
         self.phase = Phase.DRAINING if self.is_interrupted else Phase.READING
+
+
+def _progress(durable: Durable) -> tuple[bool, int, int]:
+    return durable.is_complete, durable.epoch, durable.position.frame_index

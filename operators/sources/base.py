@@ -88,12 +88,14 @@ class ReadState:
         has_ended: Nothing more will come.
         position: Where a restart of the reader goes on.
         num_damaged: Packets that could not be decoded so far.
+        dropped: Frames that a live source let go since it was opened, by reason.
     """
 
     stream_id: str
     has_ended: bool
     position: Position
     num_damaged: int
+    dropped: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
