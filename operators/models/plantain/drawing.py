@@ -133,10 +133,10 @@ def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]
 
 
 def palette_at(centres: Sequence[Sequence[float]], background: colours.RGB) -> tuple[colours.RGB, ...]:
-    """A colour for each centre (x, y) in full-resolution pixels, told by where it is, so that it stays from
-    frame to frame.
+    """A colour for each centre (x, y) in full-resolution pixels.
 
-    The strongest objects choose first; one whose cell's colour is taken gets the next free one.
+    It is told by the place, so that it stays from frame to frame. The strongest objects choose first; one
+    whose cell's colour is taken gets the next free one.
     """
     all_colours = colours.spread(NUM_COLOURS, (background,))
     taken: set[int] = set()

@@ -11,11 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_POINTWISE = (
-    getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
-    if torch.backends.mkldnn.is_available()
-    else None
-)
+_POINTWISE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 _IDENTITY = nn.Identity()
 
 
@@ -23,6 +19,7 @@ def applies_to(x: Tensor, norm: nn.Module = _IDENTITY) -> bool:
     """Whether `conv` can take `x` when `norm` stands behind the convolution."""
     return (
         _POINTWISE is not None
+        and bool(torch.backends.mkldnn.enabled)
         and x.dtype == torch.bfloat16
         and x.device.type == "cpu"
         and isinstance(norm, nn.Identity)

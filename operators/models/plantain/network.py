@@ -133,9 +133,10 @@ class _Conv(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         conv, norm, _ = self
-        if isinstance(conv, nn.Conv2d) and fused.applies_to(x, norm):
+        assert isinstance(conv, nn.Conv2d)
+        if fused.applies_to(x, norm):
             return fused.conv(x, conv)
-        result: Tensor = super().forward(x)
+        result: Tensor = F.relu(norm(conv(x)))
         return result
 
 

@@ -37,11 +37,11 @@ def depth(log_depth: Floats, sky: Floats, prompt: Prompt, out: Pixels) -> None:
 
 def normals(vectors: Floats, sky: Floats, out: Pixels) -> None:
     """Fills `out` as `drawing.normals` does; vectors (3, h, w)."""
-    _normals(np.ascontiguousarray(vectors.transpose(1, 2, 0)), sky, np.uint8(NO_DIRECTION[0]), out)
+    _normals(np.ascontiguousarray(vectors.transpose(1, 2, 0)), sky, NO_DIRECTION[0], out)
 
 
 def instances(odds: Floats, centre: Floats, offset: Floats, prompt: Prompt, out: Pixels) -> None:
-    """Fills `out` as `drawing.instances` does; odds (h, w) are the logits of the class less the background's."""
+    """Fills `out` as `drawing.instances` does; odds (h, w): logits of the class less the background's."""
     found = _peaks(odds, centre, drawing.CENTRE_LOGIT)
     order = np.argsort(-centre[found[:, 1], found[:, 0]], kind="stable")[: drawing.MAX_OBJECTS]
     centres = found[order].astype(np.float32) * 2
@@ -52,14 +52,12 @@ def instances(odds: Floats, centre: Floats, offset: Floats, prompt: Prompt, out:
             return
         centres = np.array([[columns.mean() * 2, rows.mean() * 2]], np.float32)
     table = np.array(drawing.palette_at(centres.tolist(), prompt.background), np.uint8)
-    _instances(
-        odds, offset, centres, np.array(prompt.background, np.uint8), table, np.float32(OFFSET_UNIT_PX), out
-    )
+    _instances(odds, offset, centres, np.array(prompt.background, np.uint8), table, OFFSET_UNIT_PX, out)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _around(at: int, size: int) -> tuple[int, int]:
-    """The two half-resolution cells beside a full-resolution one, the nearer first (it weighs three quarters)."""
+    """The two half-resolution cells beside a full-resolution one, first the nearer (three quarters)."""
     near = at >> 1
     far = near + 1 if at & 1 else near - 1
     return near, min(max(far, 0), size - 1)
@@ -80,7 +78,7 @@ def _masks(logits: Floats, table: Pixels, out: Pixels) -> None:
         y0, y1 = _around(y, height)
         for x in range(out.shape[1]):
             x0, x1 = _around(x, width)
-            winner = np.int64(best[y0, x0])
+            winner = int(best[y0, x0])
             if best[y0, x1] != winner or best[y1, x0] != winner or best[y1, x1] != winner:
                 value = np.float32(-np.inf)
                 for k in range(count):
@@ -98,7 +96,8 @@ def _masks(logits: Floats, table: Pixels, out: Pixels) -> None:
 def _mixed(field: Floats, y0: int, y1: int, x0: int, x1: int) -> float:
     upper = np.float32(0.75) * field[y0, x0] + np.float32(0.25) * field[y0, x1]
     lower = np.float32(0.75) * field[y1, x0] + np.float32(0.25) * field[y1, x1]
-    return np.float32(0.75) * upper + np.float32(0.25) * lower
+    mixed: float = np.float32(0.75) * upper + np.float32(0.25) * lower
+    return mixed
 
 
 @njit(cache=True, nogil=True, fastmath=True)
