@@ -28,6 +28,8 @@ SEED = 23
 SPLIT: Final = "heldout"
 # Twice the embedded model's canvas: large enough to look at, small enough to render while one waits.
 SIZE_HW = (448, 768)
+# Of the referring expression; longer ones name a second thing and where it is.
+MAX_WORDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,16 @@ def _expression(size_hw: tuple[int, int], num_frames: int) -> str:
     ]
     if not steady:
         raise UsageError(f"nothing in the demo's street stays in view for {num_frames} frames: ask for fewer")
-    # Of all ways to say it, the shortest: "the black car", not "the car nearest to the person in white".
-    return max(steady, key=lambda words: (sum(areas.get(each, 0) for each in said[0][words]), -len(words)))
+    # Of the ways to say it, one that needs a good look: "the person with the orange umbrella", not "the man".
+    return max(
+        steady,
+        key=lambda words: (
+            sum(areas.get(each, 0) for each in said[0][words]),
+            len(words.split()) <= MAX_WORDS,
+            " with the " in words,
+            len(words),
+        ),
+    )
 
 
 def _pictures(

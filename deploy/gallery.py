@@ -48,11 +48,9 @@ def choose(frames: NDArray[np.int64], objects_in: NDArray[np.float64], count: in
     return chosen
 
 
-def with_pictures(
-    results: Sequence[Result], url: str, options: dict[str, str], long_side: int
-) -> list[Result]:
+def with_pictures(results: Sequence[Result], url: str, long_side: int) -> list[Result]:
     """The results with their frames' pictures, where the source can be read again; the others as they are."""
-    return [_with_picture(result, url, options, long_side) for result in results]
+    return [_with_picture(result, url, long_side) for result in results]
 
 
 def moment(result: Result, anchor: str, width: int, *, is_first: bool) -> str:
@@ -83,19 +81,23 @@ def moment(result: Result, anchor: str, width: int, *, is_first: bool) -> str:
     return f'<section class="moment" id="{anchor}"><h4>{when}</h4>{shown}</section>'
 
 
-def _with_picture(result: Result, url: str, options: dict[str, str], long_side: int) -> Result:
+def _with_picture(result: Result, url: str, long_side: int) -> Result:
     header = result.header
-    spec = StreamSpec(header.stream_id, url, options=options)
+    spec = StreamSpec(header.stream_id, url)
     view = View((16, 16), picture_long_side=long_side)
     with contextlib.suppress(PlantainError, OSError):
-        if source_for(spec) not in _READABLE or url.startswith(("http://", "https://")):
+        if not url or source_for(spec) not in _READABLE or url.startswith(("http://", "https://")):
             return result
         source = open_source(spec, view, Position(header.frame_index, result.info.pts))
         try:
             frames = source.read(1)
         finally:
             source.close()
-        if frames and frames[0].header.frame_index == header.frame_index:
+        # Another file may have taken its place, or options that are not known here chose the stream in it.
+        is_same = [(frame.header.frame_index, frame.info.pts) for frame in frames] == [
+            (header.frame_index, result.info.pts)
+        ]
+        if is_same and frames[0].info.fit.source_hw == result.info.fit.source_hw:
             return replace(result, info=replace(result.info, picture=frames[0].info.picture))
     return result
 

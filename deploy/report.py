@@ -42,7 +42,7 @@ class _Run:
     frames: Columns
     objects: Columns
     metadata: dict[str, str]
-    sources: dict[str, tuple[str, dict[str, str]]]
+    sources: dict[str, str]
     outcome: Outcome | None
     scores: Sequence[Score]
     num_scored: int
@@ -108,10 +108,10 @@ def write_report(
     return path
 
 
-def _sources(metadata: dict[str, str]) -> dict[str, tuple[str, dict[str, str]]]:
-    """Address and options of each stream, as far as the tables say."""
+def _sources(metadata: dict[str, str]) -> dict[str, str]:
+    """Address of each stream, as far as the tables say."""
     told = json.loads(metadata.get("plantain.run", "{}")).get("streams", [])
-    return {stream_id: (url, options) for stream_id, url, _, _, options in told}
+    return {stream_id: url for stream_id, url, *_ in told}
 
 
 def _page(run: _Run, root: str) -> str:
@@ -237,8 +237,7 @@ def _stream(run: _Run, root: str, name: str, anchor: str, num_moments: int, widt
     )
     chosen = gallery.choose(index.astype(np.int64), found, num_moments)
     results = read_results(root, name, chosen)
-    url, options = run.sources.get(name, ("", {}))
-    results = gallery.with_pictures(results, url, options, width) if url else results
+    results = gallery.with_pictures(results, run.sources.get(name, ""), width)
     moments = [
         gallery.moment(result, f"{anchor}-{number}", width, is_first=number == 0)
         for number, result in enumerate(results)
