@@ -117,7 +117,11 @@ def _figure(pixels: Pixels, name: str, back: str, title: str, said: str, key: st
 def _words(prediction: Prediction) -> tuple[str, str]:
     """What was asked, and the answer in a few words."""
     prompt, value = prediction.prompt, prediction.value
-    title = prompt.text if prompt.task is Task.PROMPT else str(prompt.task)
+    title = prompt.text or str(prompt.task)
+    if prompt.task is Task.REFER:
+        title = f"\u201c{prompt.classes[0]}\u201d"
+    elif prompt.task is Task.INSTANCES:
+        title = f"{prompt.classes[0]}, each apart"
     match value:
         case Failure():
             return title, f"{value.stage} failed: {value.error}"
@@ -129,10 +133,9 @@ def _words(prediction: Prediction) -> tuple[str, str]:
         case NormalMap():
             return title, f"known for {value.valid.mean():.0%} of the picture"
         case Masks() if prompt.task is Task.REFER:
-            return f"\u201c{prompt.classes[0]}\u201d", _found(value)
+            return title, _found(value)
         case Masks() if prompt.codec == "instances":
-            count = len(value.names)
-            return f"{prompt.classes[0] if prompt.classes else title}, each apart", f"{count} found"
+            return title, f"{len(value.names)} found"
         case Masks():
             return title, f"{len(value.names)} of {len(prompt.classes)} classes in view"
         case _:
