@@ -38,23 +38,35 @@ out = Console(highlight=False)
 @app.command()
 def run(
     sources: Annotated[
-        list[str] | None, typer.Argument(help="Files, folders, globs, URLs, synthetic://street?seed=1&frames=100.")
+        list[str] | None,
+        typer.Argument(help="Files, folders, globs, URLs, synthetic://street?seed=1&frames=100."),
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option(help="What to ask of each frame; repeat for several. See 'plantain run --help'.")
+        list[str] | None,
+        typer.Option(help="What to ask of each frame; repeat for several. See 'plantain run --help'."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file; options given here win over it.")] = None,
     output: Annotated[str | None, typer.Option("--out", help="Folder or s3://, gs://, abfs:// URL.")] = None,
-    model: Annotated[str | None, typer.Option(help="One of 'plantain models', or my_pkg.my_module:MyBackend.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of 'plantain models', or my_pkg.my_module:MyBackend.")
+    ] = None,
     executor: Annotated[ExecutorName | None, typer.Option(help="Where workers live.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; implies --executor ray.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Look at no more than this many frames per second.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster; implies --executor ray.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Look at no more than this many frames per second.")
+    ] = None,
     max_frames: Annotated[int | None, typer.Option(help="Stop each stream after this many frames.")] = None,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write an annotated video of each stream.")] = False,
-    no_resume: Annotated[bool, typer.Option("--no-resume", help="Replace what an earlier run stored.")] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write an annotated video of each stream.")
+    ] = False,
+    no_resume: Annotated[
+        bool, typer.Option("--no-resume", help="Replace what an earlier run stored.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run tasks over video and store the answers as Parquet.
+    r"""Run tasks over video and store the answers as Parquet.
 
     \b
     Tasks: semantic:car,person,road   instances:car   refer:the red car
@@ -85,7 +97,7 @@ def run(
 @app.command()
 def validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
     """Check a configuration: every mistake at once, each with its path."""
-    from pipeline.video import build_graph  # noqa: PLC0415 - keeps 'plantain --help' quick
+    from pipeline.video import build_graph
 
     checked = load(config)
     build_graph(checked)
@@ -95,12 +107,14 @@ def validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None
 @app.command()
 def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
     """Show what a configuration would run: streams, prompts and stages."""
-    from pipeline.video import build_graph, view_of  # noqa: PLC0415 - keeps 'plantain --help' quick
+    from pipeline.video import build_graph, view_of
 
     checked = load(config)
     graph = build_graph(checked)
     view = view_of(checked)
-    out.print(f"model {checked.model.name} on a canvas of {view.model_hw[1]} x {view.model_hw[0]} ({view.fit})")
+    out.print(
+        f"model {checked.model.name} on a canvas of {view.model_hw[1]} x {view.model_hw[0]} ({view.fit})"
+    )
     for spec, prompts in checked.specs():
         out.print(f"\n{spec.stream_id}: {redact(spec.url)}", soft_wrap=True, markup=False)
         for prompt in prompts:
@@ -112,7 +126,7 @@ def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None
 @app.command()
 def models(as_json: Json = False) -> None:
     """List every backend: tasks, licence, needs, and whether it is usable here."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, spec in BACKENDS.items():
         missing = missing_modules(spec)
         rows.append(
@@ -130,10 +144,14 @@ def models(as_json: Json = False) -> None:
         sys.stdout.write(json.dumps(rows) + "\n")
         return
     for row in rows:
-        usable = "usable here" if row["usable"] else f"not usable here: pip install {' '.join(row['missing'])}"
+        usable = (
+            "usable here" if row["usable"] else f"not usable here: pip install {' '.join(row['missing'])}"
+        )
         out.print(f"[bold]{row['name']}[/bold]  {usable}", soft_wrap=True)
         out.print(f"    {row['summary']}", soft_wrap=True)
-        out.print(f"    tasks {' '.join(row['tasks'])}; licence {row['licence']}; needs {' '.join(row['needs']) or 'nothing'}")
+        out.print(
+            f"    tasks {' '.join(row['tasks'])}; licence {row['licence']}; needs {' '.join(row['needs']) or 'nothing'}"
+        )
 
 
 app.command()(demo)
@@ -144,7 +162,7 @@ app.command()(train)
 
 def _run_and_exit(config: PipelineConfig, *, resume: bool, as_json: bool) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
-    from deploy.job import run_job  # noqa: PLC0415 - keeps 'plantain --help' quick
+    from deploy.job import run_job
 
     with Display() as display:
         outcome = run_job(config, resume=resume, on_progress=display.update)

@@ -58,6 +58,6 @@ def make_executor(config: PipelineConfig) -> Executor:
         case "threads":
             return ThreadExecutor()
         case "ray":
-            from deploy.ray_executor import RayExecutor  # noqa: PLC0415 - half a second that only Ray users pay
+            from deploy.ray_executor import RayExecutor
 
             return RayExecutor(config.ray.address)

@@ -9,7 +9,15 @@ from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from operators.errors import redact
@@ -169,7 +177,9 @@ def _counts(stream: Stream) -> str:
     account = stream.account
     parts = [f"{_finished(stream)} frames"]
     if account.failed:
-        parts.append(", ".join(f"{count} failed in {stage}" for stage, count in sorted(account.failed.items())))
+        parts.append(
+            ", ".join(f"{count} failed in {stage}" for stage, count in sorted(account.failed.items()))
+        )
     if account.dropped:
         parts.append(", ".join(f"{count} dropped ({why})" for why, count in sorted(account.dropped.items())))
     return ", ".join(parts)

@@ -28,8 +28,8 @@ Handle = tuple[Any, int]
 class WorkerActor:
     """The actor: unpacks references, calls its StageWorker, returns the reply and the payloads apart.
 
-    The reply is small and goes to the driver; the payloads are *returned*, so that the driver owns them and they outlive
-    this process.
+    The reply is small and goes to the driver; the payloads are *returned*, so that the driver owns them and they
+    outlive this process.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -45,8 +45,10 @@ class WorkerActor:
     def ping(self) -> None:
         """Answers as soon as the operator is made."""
 
-    @ray.method(num_returns=2)  # type: ignore[misc]  # ray is untyped
-    def run(self, call: Call, places: Sequence[tuple[int, int]], *lists: list[Any]) -> tuple[Reply, list[Any]]:
+    @ray.method(num_returns=2)
+    def run(
+        self, call: Call, places: Sequence[tuple[int, int]], *lists: list[Any]
+    ) -> tuple[Reply, list[Any]]:
         """Does a call; item k is `lists[places[k][0]][places[k][1]]`."""
         return self._worker.run(call, [lists[which][index] for which, index in places])
 
@@ -191,7 +193,11 @@ def start_ray(address: str | None) -> None:
     costs about 0.4 GB (README, "What Ray costs").
     """
     logging.getLogger("ray").setLevel(logging.ERROR)  # its hints about authentication are not for our users
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": f"plantain-{getpass.getuser()}"}
+    common: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "namespace": f"plantain-{getpass.getuser()}",
+    }
     if address is not None:
         ray.init(address=address, **common)
         return

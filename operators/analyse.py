@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -37,6 +38,6 @@ def _with_distances(prediction: Prediction, depth: DepthMap) -> Prediction:
     ends = np.searchsorted(labels[order], np.arange(1, len(masks.names) + 2))
     distances = tuple(
         float(np.median(depths[order[first:last]])) if last > first else None
-        for first, last in zip(ends, ends[1:], strict=False)
+        for first, last in pairwise(ends)
     )
     return replace(prediction, value=replace(masks, distances_m=distances))

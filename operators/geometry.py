@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 Fit = Literal["letterbox", "stretch"]
 
@@ -77,6 +76,8 @@ def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32
     Returns:
         Boxes (count, 4) float32 `x1, y1, x2, y2` in pixel edges (x2, y2 exclusive), and areas (count,) in pixels.
     """
+    from scipy.ndimage import find_objects
+
     boxes = np.zeros((count, 4), np.float32)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1 : count + 1].astype(np.int64)
     for k, region in enumerate(find_objects(labels.astype(np.int32), count)):
@@ -94,4 +95,5 @@ def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
     area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
     union = area_a[:, None] + area_b[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    shares: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return shares

@@ -47,7 +47,10 @@ MAX_CLASSES = 64
 """Classes of one semantic prompt: beyond it palette colours come closer than 72 levels."""
 
 _FORM = re.compile(r"^\s*(?P<task>[A-Za-z]+)\s*(?:\[(?P<options>[^\]]*)\])?\s*(?::(?P<body>.*))?$", re.DOTALL)
-_HOW = "write semantic:CLASS,CLASS, instances:CLASS, refer:WORDS, depth, normals, generate:WORDS or prompt[codec=NAME]:WORDS"
+_HOW = (
+    "write semantic:CLASS,CLASS, instances:CLASS, refer:WORDS, depth, normals, generate:WORDS "
+    "or prompt[codec=NAME]:WORDS"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +262,9 @@ def _legend(written: str, body: str, background: RGB) -> tuple[tuple[str, ...], 
     if twice:
         raise PromptError(f"'{written}' names {', '.join(twice)} twice: name each class once")
     if len(names) > MAX_CLASSES:
-        raise PromptError(f"'{written[:40]}...' has {len(names)} classes: use at most {MAX_CLASSES} in a prompt")
+        raise PromptError(
+            f"'{written[:40]}...' has {len(names)} classes: use at most {MAX_CLASSES} in a prompt"
+        )
     coloured = ["=" in entry for entry in entries]
     if not any(coloured):
         return tuple(names), _default_palette(Task.SEMANTIC, len(names), background)

@@ -28,8 +28,8 @@ class Read:
         self.close(start.spec.stream_id)
         spec = start.spec
         if source_for(spec) == "file":
-            source = "file" if self._decoder_threads == "1" else "parts"
-            spec = replace(spec, source=source, options={"threads": self._decoder_threads, **spec.options})
+            how = "file" if self._decoder_threads == "1" else "parts"
+            spec = replace(spec, source=how, options={"threads": self._decoder_threads, **spec.options})
         source = open_source(spec, self._view, start.durable.position)
         self._sources[start.spec.stream_id] = source
         return source.info

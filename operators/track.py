@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from operators.geometry import boxes_of, iou
 from operators.prompts import Task
@@ -112,6 +111,8 @@ class Track:
 
 def _match(stream: _Stream, lane: _Lane, boxes: NDArray[np.float32]) -> list[int]:
     """The identity of each box; updates the lane."""
+    from scipy.optimize import linear_sum_assignment
+
     known = np.array(lane.boxes, np.float32).reshape(-1, 4)
     speed = np.array(lane.velocities, np.float32).reshape(-1, 4)
     age = np.array(lane.ages, np.float32).reshape(-1, 1)

@@ -103,7 +103,9 @@ class Frame:
     def __post_init__(self) -> None:
         expected = (*self.info.fit.model_hw, 3)
         if self.image.dtype != np.uint8 or self.image.shape != expected:
-            raise ValueError(f"frame image must be uint8 {expected}, not {self.image.dtype} {self.image.shape}")
+            raise ValueError(
+                f"frame image must be uint8 {expected}, not {self.image.dtype} {self.image.shape}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

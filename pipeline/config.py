@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from operators.errors import PromptError, UsageError
 from operators.prompts import Prompt
@@ -47,14 +55,24 @@ StreamId = Annotated[str, AfterValidator(_stream_id)]
 class StreamConfig(_Section):
     """One camera or file."""
 
-    url: str = Field(min_length=1, description="Path, rtsp://..., synthetic://... or what `source` understands.")
-    id: StreamId | None = Field(None, description="Its name in every row; from the file's name if left out.")
-    source: str = Field("", description="Name of the source or module:Class; chosen by the url if left out.")
-    prompts: tuple[PromptField, ...] = Field((), description="What is asked of it, instead of the common prompts.")
-    fps: float | None = Field(None, gt=0, description="Look at no more than this many frames per second.")
-    every: int = Field(1, ge=1, description="Look at every n-th frame.")
-    max_frames: int | None = Field(None, ge=1, description="Stop after this many frames.")
-    options: dict[str, str] = Field({}, description="Passed to the source.")
+    url: str = Field(
+        min_length=1, description="Path, rtsp://..., synthetic://... or what `source` understands."
+    )
+    id: StreamId | None = Field(
+        default=None, description="Its name in every row; from the file's name if left out."
+    )
+    source: str = Field(
+        default="", description="Name of the source or module:Class; chosen by the url if left out."
+    )
+    prompts: tuple[PromptField, ...] = Field(
+        default=(), description="What is asked of it, instead of the common prompts."
+    )
+    fps: float | None = Field(
+        default=None, gt=0, description="Look at no more than this many frames per second."
+    )
+    every: int = Field(default=1, ge=1, description="Look at every n-th frame.")
+    max_frames: int | None = Field(default=None, ge=1, description="Stop after this many frames.")
+    options: dict[str, str] = Field(default={}, description="Passed to the source.")
 
     @property
     def sampling(self) -> Sampling:
@@ -67,64 +85,84 @@ class CanvasConfig(_Section):
 
     width: int = Field(ge=16, le=4096, description="Pixels.")
     height: int = Field(ge=16, le=4096, description="Pixels.")
-    fit: Literal["letterbox", "stretch"] = Field("letterbox", description="Keep the aspect ratio, or fill.")
+    fit: Literal["letterbox", "stretch"] = Field(
+        default="letterbox", description="Keep the aspect ratio, or fill."
+    )
 
 
 class ModelConfig(_Section):
     """The generalist."""
 
-    name: str = Field("embedded", description="One of `plantain models`, or module:Class.")
-    options: dict[str, Any] = Field({}, description="Passed to the backend.")
-    replicas: int = Field(1, ge=1, description="Copies of the weights.")
-    cpus: float | None = Field(None, gt=0, description="CPU cores that one copy may use; all if left out.")
-    gpus: float = Field(0.0, ge=0, description="GPUs that one copy needs.")
-    canvas: CanvasConfig | None = Field(None, description="What the model sees; its own favourite if left out.")
+    name: str = Field(default="embedded", description="One of `plantain models`, or module:Class.")
+    options: dict[str, Any] = Field(default={}, description="Passed to the backend.")
+    replicas: int = Field(default=1, ge=1, description="Copies of the weights.")
+    cpus: float | None = Field(
+        default=None, gt=0, description="CPU cores that one copy may use; all if left out."
+    )
+    gpus: float = Field(default=0.0, ge=0, description="GPUs that one copy needs.")
+    canvas: CanvasConfig | None = Field(
+        default=None, description="What the model sees; its own favourite if left out."
+    )
 
 
 class BatchConfig(_Section):
     """When waiting frames become a batch."""
 
-    max_items: int = Field(8, ge=1, description="Frames in a batch.")
-    max_drawings: int = Field(64, ge=1, description="Drawings (frames x prompts) in a batch.")
-    max_wait_ms: float = Field(50.0, ge=0, description="A frame waits no longer than this for company.")
+    max_items: int = Field(default=8, ge=1, description="Frames in a batch.")
+    max_drawings: int = Field(default=64, ge=1, description="Drawings (frames x prompts) in a batch.")
+    max_wait_ms: float = Field(
+        default=50.0, ge=0, description="A frame waits no longer than this for company."
+    )
 
 
 class ReadConfig(_Section):
     """Decoding."""
 
-    workers: int | None = Field(None, ge=1, description="Readers; one per CPU core, at most one per stream.")
-    chunk_frames: int = Field(8, ge=1, description="Frames that a reader delivers at a time.")
-    max_frames_in_flight: int = Field(256, ge=8, description="Frames between decoder and sink; bounds memory.")
+    workers: int | None = Field(
+        default=None, ge=1, description="Readers; one per CPU core, at most one per stream."
+    )
+    chunk_frames: int = Field(default=8, ge=1, description="Frames that a reader delivers at a time.")
+    max_frames_in_flight: int = Field(
+        default=256, ge=8, description="Frames between decoder and sink; bounds memory."
+    )
 
 
 class OutputConfig(_Section):
     """Where results go."""
 
-    out: str = Field("out", description="Folder or object-store URL (s3://, gs://, abfs://) of the Parquet tables.")
-    sinks: tuple[str, ...] = Field(("parquet",), description="parquet, memory, overlay, or module:Class.")
-    segment_frames: int = Field(512, ge=1, description="Frames that become visible together.")
-    rasters: bool = Field(True, description="Store the dense maps.")
-    workers: int = Field(1, ge=1, description="Writers; a stream belongs to one.")
+    out: str = Field(
+        default="out", description="Folder or object-store URL (s3://, gs://, abfs://) of the Parquet tables."
+    )
+    sinks: tuple[str, ...] = Field(
+        default=("parquet",), description="parquet, memory, overlay, or module:Class."
+    )
+    segment_frames: int = Field(default=512, ge=1, description="Frames that become visible together.")
+    rasters: bool = Field(default=True, description="Store the dense maps.")
+    workers: int = Field(default=1, ge=1, description="Writers; a stream belongs to one.")
 
 
 class RayConfig(_Section):
     """The cluster."""
 
-    address: str | None = Field(None, description="Of a running cluster; a local Ray is started if left out.")
+    address: str | None = Field(
+        default=None, description="Of a running cluster; a local Ray is started if left out."
+    )
 
 
 class PipelineConfig(_Section):
     """Everything that a run is made of."""
 
     streams: tuple[StreamConfig, ...] = Field(description="What is watched.")
-    prompts: tuple[PromptField, ...] = Field((), description="What is asked of every stream.")
-    model: ModelConfig = Field(ModelConfig(), description="Who answers.")
-    batch: BatchConfig = Field(BatchConfig(), description="When waiting frames become a batch.")
-    read: ReadConfig = Field(ReadConfig(), description="Decoding.")
-    output: OutputConfig = Field(OutputConfig(), description="Where results go.")
-    track: bool = Field(True, description="Give instances an identity over time.")
-    executor: Literal["inline", "threads", "ray"] = Field("threads", description="Where workers live.")
-    ray: RayConfig = Field(RayConfig(), description="The cluster.")
+    prompts: tuple[PromptField, ...] = Field(default=(), description="What is asked of every stream.")
+    model: ModelConfig = Field(default=ModelConfig(), description="Who answers.")
+    batch: BatchConfig = Field(default=BatchConfig(), description="When waiting frames become a batch.")
+    read: ReadConfig = Field(default=ReadConfig(), description="Decoding.")
+    output: OutputConfig = Field(default=OutputConfig(), description="Where results go.")
+    track: bool = Field(default=True, description="Give instances an identity over time.")
+    executor: Literal["inline", "threads", "ray"] = Field(
+        default="threads", description="Where workers live."
+    )
+    ray: RayConfig = Field(default=RayConfig(), description="The cluster.")
 
     @model_validator(mode="after")
     def _check(self) -> PipelineConfig:
@@ -134,11 +172,15 @@ class PipelineConfig(_Section):
         for k, stream in enumerate(self.streams):
             prompts = stream.prompts or self.prompts
             if not prompts:
-                mistakes.append(f"streams.{k}: nothing is asked of {stream.url}; add prompts there or at the top")
+                mistakes.append(
+                    f"streams.{k}: nothing is asked of {stream.url}; add prompts there or at the top"
+                )
             if len({str(prompt) for prompt in prompts}) != len(prompts):
                 mistakes.append(f"streams.{k}: the same prompt is asked twice of {stream.url}")
         names = [stream.id for stream in self.streams if stream.id is not None]
-        mistakes.extend(f"streams: two streams are called {name}" for name in sorted({*names}) if names.count(name) > 1)
+        mistakes.extend(
+            f"streams: two streams are called {name}" for name in sorted({*names}) if names.count(name) > 1
+        )
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self

@@ -319,7 +319,9 @@ class Engine:
                 deadlines.extend(
                     head.queued_at + stage.batch.max_wait_s for head in heads if isinstance(head, Item)
                 )
-        live = [stream for stream in self.streams.values() if stream.is_live and stream.phase is Phase.READING]
+        live = [
+            stream for stream in self.streams.values() if stream.is_live and stream.phase is Phase.READING
+        ]
         deadlines.extend(stream.next_read_s for stream in live if not stream.num_reads)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 

@@ -13,8 +13,8 @@ from operators.errors import UsageError
 class Kind(StrEnum):
     """How a stage's copies may be given work.
 
-    SOURCE makes items, each stream bound to one copy. PARALLEL gives exactly one output for each input, any batch to any
-    copy. STREAM sees each stream's items in order, each stream bound to one copy, and may keep state.
+    SOURCE makes items, each stream bound to one copy. PARALLEL gives exactly one output for each input, any batch
+    to any copy. STREAM sees each stream's items in order, each stream bound to one copy, and may keep state.
     """
 
     SOURCE = "source"

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from operators.analyse import Analyse
 from operators.errors import redact
 from operators.infer import Infer
 from operators.models import load_model, model_hw_of
@@ -24,7 +25,6 @@ from operators.sinks import make_sink
 from operators.sinks.base import Sink
 from operators.sources.base import Start, View
 from operators.track import Track
-from operators.analyse import Analyse
 from operators.types import Durable
 from operators.write import Write
 from pipeline.checkpoint import Checkpoints
@@ -64,7 +64,9 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
                 "infer",
                 Kind.PARALLEL,
                 lambda: Infer(load_model(model.name, model.options)),
-                batch=Batch(config.batch.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3),
+                batch=Batch(
+                    config.batch.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3
+                ),
                 workers=model.replicas,
                 cpus=model.cpus or cores,
                 gpus=model.gpus,

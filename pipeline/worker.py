@@ -141,7 +141,8 @@ class StageWorker:
             case "finish":
                 note = operator.finish(call.stream_id, is_complete=call.argument)
             case _:
-                note = self._close_stream(call.stream_id)
+                self._close_stream(call.stream_id)
+                note = None
         return [], [] if note is None else [note]
 
     def _close_stream(self, stream_id: str) -> None:

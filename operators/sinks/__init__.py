@@ -30,7 +30,9 @@ def make_sink(name: str, options: Mapping[str, Any]) -> Sink:
     target = SINKS.get(name, name)
     module, colon, attribute = target.partition(":")
     if not colon:
-        raise UsageError(f"sink '{name}' is unknown: use {', '.join(SINKS)}, or a class of yours as my_pkg.module:Class")
+        raise UsageError(
+            f"sink '{name}' is unknown: use {', '.join(SINKS)}, or a class of yours as my_pkg.my_module:MySink"
+        )
     try:
         made = getattr(importlib.import_module(module), attribute)(**options)
     except (ImportError, AttributeError, TypeError) as error:

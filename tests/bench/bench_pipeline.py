@@ -1,7 +1,8 @@
 """Throughput and CPU of the pipeline against the best loop that a person would write by hand.
 
-Four 1080p H.264 files, 256x256 model input, batches of 8, the same drawing, codec, rows and Parquet on both sides.
-Each side runs in processes of its own, in turn, several times; figures are medians of the ratios of neighbours.
+Four 1080p H.264 files, 256x256 model input, batches of 8, the same drawing, codec, rows and Parquet on both
+sides. Each side runs in processes of its own, in turn, several times; figures are medians of the ratios of
+neighbours.
 """
 
 import json
@@ -61,7 +62,9 @@ def loop(paths: list[Path], out: Path, threading: str) -> None:
                 table = table_of(name, rows)
                 if name not in writers:
                     (out / name).mkdir(parents=True, exist_ok=True)
-                    writers[name] = pq.ParquetWriter(out / name / f"{path.stem}.parquet", table.schema, compression="zstd")
+                    writers[name] = pq.ParquetWriter(
+                        out / name / f"{path.stem}.parquet", table.schema, compression="zstd"
+                    )
                 writers[name].write_table(table)
             batch.clear()
             infos.clear()
@@ -71,7 +74,7 @@ def loop(paths: list[Path], out: Path, threading: str) -> None:
             stream.thread_type = "AUTO" if threading == "auto" else "NONE"
             base = Fraction(stream.time_base)
             for index, frame in enumerate(container.decode(stream)):
-                batch.append(frame.to_ndarray(width=256, height=256, format="rgb24", interpolation="FAST_BILINEAR"))
+                batch.append(frame.to_ndarray(width=256, height=256, format="rgb24", interpolation="AREA"))
                 infos.append((index, frame.pts))
                 if len(batch) == 8:
                     flush()
@@ -138,7 +141,13 @@ def main() -> None:
     report("loop_fps", frames / statistics.median(best))
     for side, target in (("threads", 1.0), ("ray", 0.95)):
         ratio = statistics.median(loop_s / ours_s for loop_s, ours_s in zip(best, walls[side], strict=True))
-        report(f"{side}_throughput_ratio", ratio, target, at_most=False, fps=frames / statistics.median(walls[side]))
+        report(
+            f"{side}_throughput_ratio",
+            ratio,
+            target,
+            at_most=False,
+            fps=frames / statistics.median(walls[side]),
+        )
         ratio = statistics.median(ours / theirs for ours, theirs in zip(cpus[side], frugal, strict=True))
         ms = statistics.median(cpus[side]) / (NUM_FILES * (NUM_FRAMES - short)) * 1e3
         report(f"{side}_cpu_ratio", ratio, 1.10, cpu_ms_per_frame=ms)

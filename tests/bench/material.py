@@ -15,7 +15,9 @@ CANVAS_HW = (256, 256)
 PROMPT = "semantic:shade,mid,light,bright"
 
 
-def report(figure: str, value: float, target: float | None = None, *, at_most: bool = True, **more: Any) -> None:
+def report(
+    figure: str, value: float, target: float | None = None, *, at_most: bool = True, **more: Any
+) -> None:
     """Prints one figure."""
     line: dict[str, Any] = {"figure": figure, "value": round(value, 4)}
     if target is not None:
@@ -36,7 +38,9 @@ def make_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 192
     ground = (ground * 0.7 + rng.integers(0, 76, ground.shape)).astype(np.uint8)
     aside = path.with_suffix(".part.mp4")
     with av.open(str(aside), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=25, options={"preset": "superfast", "g": "50", "bf": "2"})
+        stream = container.add_stream(
+            "libx264", rate=25, options={"preset": "superfast", "g": "50", "bf": "2"}
+        )
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 6_000_000
         for k in range(num_frames):
             y, x = (3 * k) % 240, (7 * k) % 720

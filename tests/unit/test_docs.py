@@ -59,13 +59,17 @@ def test_every_column_is_in_the_readme(column: str) -> None:
     assert f"`{column}`" in README
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "configs").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "deploy" / "configs").glob("*.yaml")), ids=lambda path: path.name
+)
 def test_every_example_is_a_configuration_without_mistakes(path: Path) -> None:
     load(path)
 
 
 def test_the_synthetic_example_runs(tmp_path: Path) -> None:
-    data = load(ROOT / "deploy" / "configs" / "synthetic.yaml").model_dump(mode="json", exclude={"prompts", "streams"})
+    data = load(ROOT / "deploy" / "configs" / "synthetic.yaml").model_dump(
+        mode="json", exclude={"prompts", "streams"}
+    )
     example = load(ROOT / "deploy" / "configs" / "synthetic.yaml")
     data |= {
         "prompts": [str(prompt) for prompt in example.prompts],
@@ -80,7 +84,9 @@ def test_the_synthetic_example_runs(tmp_path: Path) -> None:
 def test_the_queries_of_the_readme_run(tmp_path: Path) -> None:
     config = check(
         {
-            "streams": [{"url": "synthetic://street?seed=6&frames=6&width=192&height=112&stamp=1", "id": "street"}],
+            "streams": [
+                {"url": "synthetic://street?seed=6&frames=6&width=192&height=112&stamp=1", "id": "street"}
+            ],
             "prompts": ["instances:car", "semantic:car,road", "depth"],
             "model": {"name": "fake", "canvas": {"width": 192, "height": 112}},
             "output": {"out": str(tmp_path / "out")},
