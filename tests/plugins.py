@@ -42,7 +42,7 @@ class PickyModel(FakeModel):
 class TornSource(FileSource):
     """A file that breaks at frame 13, wherever reading begins."""
 
-    def __init__(self, spec: StreamSpec, view: View, position: Position = Position()) -> None:
+    def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
         super().__init__(spec, view, position)
         self._left = 13 - position.frame_index
 

@@ -1,10 +1,11 @@
-"""A world for the engine without threads: workers complete, die and answer late in an order drawn from a seed.
+"""A world for the engine without threads: workers complete, die and answer late, in an order from a seed.
 
 The operators behind the engine are real where they keep state (Track, Write, MemorySink); frames are numbers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import deque
 from collections.abc import Sequence
@@ -318,10 +319,8 @@ class World:
         self.num_deaths += 1
         if done_first:
             call = self.inboxes[key][0]
-            try:
+            with contextlib.suppress(WorkerKilled):
                 self.workers[key].run(call, call.handles)
-            except WorkerKilled:
-                pass
         dead = [Completion(call.ticket, None, error="its process died") for call in self.inboxes[key]]
         if self.random.random() < 0.3:
             self.random.shuffle(dead)

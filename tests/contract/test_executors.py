@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import ray
 
 from deploy.ray_executor import RayExecutor, start_ray
-from operators.sinks.rows import TIMING_COLUMNS
 from operators.sinks.store import Store
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, check
@@ -24,12 +22,13 @@ from pipeline.stream import Phase
 from pipeline.video import build_graph, run_of, starts_of
 from pipeline.worker import Call
 from tests.assets.clips import make
+from tests.stored import Row, key_of, rows_in
 
 FRAMES = 24
 PROMPTS = ["depth", "normals", "semantic:dark,bright", "instances:bar", "refer:the bright bar"]
 REFUSED = (3, 4, 17)
 
-Rows = dict[str, list[dict[str, Any]]]
+Rows = dict[str, list[Row]]
 
 
 class KillingExecutor(RayExecutor):
@@ -87,7 +86,10 @@ def config_of(clips: list[Path], out: Path) -> PipelineConfig:
         {
             "streams": streams,
             "prompts": PROMPTS,
-            "model": {"name": "tests.plugins:PickyModel", "options": {"refuses": ",".join(map(str, REFUSED))}},
+            "model": {
+                "name": "tests.plugins:PickyModel",
+                "options": {"refuses": ",".join(map(str, REFUSED))},
+            },
             "read": {"workers": 2, "chunk_frames": 5, "max_frames_in_flight": 30},
             "batch": {"max_items": 4, "max_wait_ms": 5},
             "output": {"out": str(out), "segment_frames": 10},
@@ -99,16 +101,6 @@ def run_with(executor: Executor, config: PipelineConfig) -> Outcome:
     checkpoints = Checkpoints(Store(config.output.out))
     checkpoints.begin(run_of(config), resume=True)
     return run(build_graph(config), executor, starts_of(config, checkpoints), checkpoints=checkpoints)
-
-
-def rows_in(out: Path) -> Rows:
-    """Everything that is stored, in a fixed order, without what depends on the clock."""
-    found = {}
-    for table in ("frames", "objects"):
-        columns = pq.read_table(out / table).drop_columns(["stream"])
-        rows = columns.drop_columns([name for name in TIMING_COLUMNS if name in columns.column_names]).to_pylist()
-        found[table] = sorted(rows, key=lambda row: (row["stream_id"], row["frame_index"], row["prompt"]))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +124,21 @@ def test_rows_and_outcome_are_the_same_everywhere(executor, clips, tmp_path, exp
     outcome = run_with(executor, config_of(clips, tmp_path))
     assert rows_in(tmp_path) == expected
     streams = {stream.stream_id: stream for stream in outcome.streams}
-    assert [streams[name].phase for name in ("anna", "bert", "cara")] == [Phase.DONE, Phase.DONE, Phase.FAILED]
+    assert [streams[name].phase for name in ("anna", "bert", "cara")] == [
+        Phase.DONE,
+        Phase.DONE,
+        Phase.FAILED,
+    ]
     assert streams["cara"].error == "OSError: the tape is torn"
     assert outcome.exit_code == 1
     for name, count in (("anna", FRAMES), ("bert", FRAMES), ("cara", 13)):
         account = streams[name].account
         refused = sum(number < count for number in REFUSED)
-        assert (account.decoded, account.results, account.failed["infer"]) == (count, count - refused, refused)
+        assert (account.decoded, account.results, account.failed["infer"]) == (
+            count,
+            count - refused,
+            refused,
+        )
 
 
 def test_every_frame_has_one_row_for_each_prompt_in_order(expected):
@@ -159,13 +159,12 @@ def test_frames_that_the_model_refused_are_failed_with_the_reason_and_the_others
 
 
 def test_objects_are_counted_in_their_frames_row(expected):
-    def key(row: dict[str, Any]) -> tuple[Any, ...]:
-        return row["stream_id"], row["frame_index"], row["prompt"]
-
-    counted = {key(row): row["num_objects"] for row in expected["frames"] if row["num_objects"]}
+    counted = {key_of(row): row["num_objects"] for row in expected["frames"] if row["num_objects"]}
     assert counted
-    assert counted == {each: [*map(key, expected["objects"])].count(each) for each in counted}
-    assert {row["distance_m"] is None for row in expected["objects"]} != {True}, "depth was asked of each frame"
+    assert counted == Counter(map(key_of, expected["objects"]))
+    assert {row["distance_m"] is None for row in expected["objects"]} != {True}, (
+        "depth was asked of each frame"
+    )
 
 
 @pytest.mark.ray
