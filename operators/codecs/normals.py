@@ -86,7 +86,7 @@ def _decode(rgb: NDArray[np.uint8], normals: NDArray[np.float32], valid: NDArray
         length_sq = np.int32(np.int32(x * x) + np.int32(y * y) + np.int32(z * z))
         is_direction = (length_sq >= _SHORTEST_SQ) & (length_sq <= _LONGEST_SQ)
         valid[i] = is_direction
-        off += int(length_sq > _BLANK_SQ and not is_direction)
+        off += int((length_sq > _BLANK_SQ) & (not is_direction))
         # Never a division by zero: the components are odd, so the smallest squared length is 3.
         inverse = np.float32(1.0) / np.sqrt(np.float32(length_sq))
         scale = inverse if is_direction else np.float32(0.0)
