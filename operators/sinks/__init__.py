@@ -10,6 +10,7 @@ from operators.errors import UsageError
 from operators.sinks.base import Sink
 
 SINKS = {
+    "kafka": "operators.sinks.kafka:KafkaSink",
     "memory": "operators.sinks.memory:MemorySink",
     "overlay": "operators.sinks.overlay:OverlaySink",
     "parquet": "operators.sinks.parquet:ParquetSink",

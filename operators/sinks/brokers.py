@@ -1,0 +1,199 @@
+"""The Kafka cluster: how to reach it, and what its errors mean to a user."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+try:
+    import kafka
+    from kafka import errors
+except ImportError as error:
+    raise ImportError("it needs kafka-python: pip install 'plantain[kafka]'") from error
+
+from operators.errors import SinkBackpressureError, SinkError, redact
+
+# A call that could not be made now may be made again after this; the call itself has waited already.
+RETRY_AFTER_S = 1.0
+
+# Errors that no repetition heals, and what to do about them.
+_REFUSED: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    (
+        (
+            errors.SaslAuthenticationFailedError,
+            errors.UnsupportedSaslMechanismError,
+            errors.IllegalSaslStateError,
+            errors.SecurityDisabledError,
+        ),
+        "the brokers refuse the login: check output.kafka.security",
+    ),
+    (
+        (errors.AuthorizationError,),
+        "the login may not do this: grant it writing to the topic and its transactions",
+    ),
+    (
+        (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError),
+        "a message is too large for the topic: lower output.kafka.max_message_bytes, or raise its max.message.bytes",
+    ),
+    ((errors.InvalidTopicError,), "the topic's name is not a legal one: change output.kafka.topic_prefix"),
+    (
+        (errors.ProducerFencedError,),
+        "another run with the same settings writes the same stream: stop one of them",
+    ),
+    (
+        (errors.InvalidTransactionTimeoutError,),
+        "the brokers allow no transaction that long: raise their transaction.max.timeout.ms",
+    ),
+    (
+        (
+            errors.InvalidRecordError,
+            errors.InvalidTimestampError,
+            errors.PolicyViolationError,
+            errors.UnsupportedVersionError,
+            errors.UnsupportedForMessageFormatError,
+            errors.UnsupportedCompressionTypeError,
+            errors.InvalidConfigurationError,
+            errors.KafkaConfigurationError,
+        ),
+        "the brokers refuse the message",
+    ),
+)
+
+
+class Brokers:
+    """Makes clients of one cluster; holds no connection itself.
+
+    Args:
+        bootstrap: `host:port` of some brokers, separated by commas.
+        timeout_s: How long a delivery may take until it counts as failed, seconds.
+        bootstrap_timeout_ms: How long the first contact may take.
+        api_version: Of the brokers, where they cannot be asked.
+        max_request_bytes: The largest request.
+        security: `protocol`, `mechanism`, `username`, `password`, `ca_file`, `cert_file`, `key_file`, `check_hostname`.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        timeout_s: float,
+        bootstrap_timeout_ms: int,
+        api_version: Sequence[int] | None,
+        max_request_bytes: int,
+        security: Mapping[str, Any],
+    ) -> None:
+        self.bootstrap = bootstrap
+        self.timeout_s = timeout_s
+        self._password = str(security.get("password") or "")
+        self._client = {
+            "bootstrap_servers": [server.strip() for server in bootstrap.split(",")],
+            "bootstrap_timeout_ms": bootstrap_timeout_ms,
+            "api_version": tuple(api_version) if api_version else None,
+            "security_protocol": security.get("protocol", "PLAINTEXT"),
+            "sasl_mechanism": security.get("mechanism"),
+            "sasl_plain_username": security.get("username"),
+            "sasl_plain_password": security.get("password"),
+            "ssl_cafile": security.get("ca_file"),
+            "ssl_certfile": security.get("cert_file"),
+            "ssl_keyfile": security.get("key_file"),
+            "ssl_check_hostname": security.get("check_hostname", True),
+            "reconnect_backoff_max_ms": 2000,  # a broker that is back is found again soon
+        }
+        timeout_ms = int(timeout_s * 1000)
+        self._producer = {
+            "client_id": "plantain",
+            "acks": "all",
+            "delivery_timeout_ms": timeout_ms,
+            "request_timeout_ms": min(30_000, timeout_ms),
+            "transaction_timeout_ms": 60_000,
+            "max_block_ms": min(bootstrap_timeout_ms, timeout_ms),
+            "max_request_size": max_request_bytes,
+            "batch_size": 1 << 17,
+            "linger_ms": 2,
+            "metrics_enabled": False,
+        }
+
+    def producer(self, transactional_id: str | None = None) -> Any:
+        """A connected producer; a transactional one has fenced the earlier ones of its id and ended what they began.
+
+        Raises:
+            SinkBackpressureError: If the brokers cannot be reached now.
+            SinkError: If they refuse.
+        """
+        with self.explained():
+            made = kafka.KafkaProducer(
+                **self._client, **self._producer, enable_idempotence=True, transactional_id=transactional_id
+            )
+            if transactional_id is not None:
+                try:
+                    made.init_transactions()
+                except BaseException:
+                    abandon(made)
+                    raise
+            return made
+
+    def note_of(self, group: str, topic: str) -> str | None:
+        """The text that the last committed transaction left in a consumer group, None if there was none.
+
+        Raises:
+            SinkBackpressureError: If the brokers cannot be reached now.
+            SinkError: If they refuse.
+        """
+        with self.explained():
+            consumer = kafka.KafkaConsumer(
+                **self._client,
+                group_id=group,
+                enable_auto_commit=False,
+                isolation_level="read_committed",  # waits for transactions that are just being completed
+                metrics_enabled=False,
+            )
+            try:
+                found = consumer.committed(
+                    kafka.TopicPartition(topic, 0), metadata=True, timeout_ms=int(self.timeout_s * 1000)
+                )
+            finally:
+                consumer.close(autocommit=False)
+        return None if found is None or found.offset < 0 else str(found.metadata)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Errors of the client as ours.
+
+        Raises:
+            SinkBackpressureError: If the same call may succeed later.
+            SinkError: If it never will.
+        """
+        try:
+            yield
+        except errors.KafkaError as error:
+            raise self.error_of(error) from None  # the original may quote the login
+        except (OSError, ValueError) as error:  # certificates that cannot be read, an impossible option
+            raise SinkError(
+                f"no client of Kafka at {self.bootstrap} can be made: {self._sentence(error)}"
+            ) from None
+
+    def error_of(self, error: Exception) -> SinkError:
+        """What an error of the client means."""
+        where = f"Kafka at {redact(self.bootstrap)}"
+        for kinds, advice in _REFUSED:
+            if isinstance(error, kinds):
+                return SinkError(f"{where}: {advice} ({self._sentence(error)})")
+        return SinkBackpressureError(
+            f"{where} cannot take results now: {self._sentence(error)}", RETRY_AFTER_S
+        )
+
+    def _sentence(self, error: Exception) -> str:
+        text = redact(f"{type(error).__name__}: {error}")
+        return text.replace(self._password, "***") if self._password else text
+
+
+def abandon(producer: Any) -> None:
+    """Ends a producer at once, whatever it still holds.
+
+    Its own `close` first waits for deliveries and leaves its thread running when that takes too long, which then
+    would go on delivering beside the next producer.
+    """
+    producer._sender.force_close()
+    with contextlib.suppress(errors.KafkaError):
+        producer.close(timeout=10)
