@@ -1,0 +1,65 @@
+"""What is loaded when: a graph is built and checked without the heavy libraries that its workers need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = """
+streams: [{url: "synthetic://street?seed=1&frames=5"}]
+prompts: [depth, "instances:car"]
+model: {name: embedded}
+executor: ray
+output: {out: nowhere, sinks: [parquet, overlay]}
+"""
+
+BUILD = """
+from pathlib import Path
+from pipeline.config import load
+from pipeline.video import build_graph
+build_graph(load(Path("config.yaml"))).describe()
+"""
+
+COMMAND = """
+import contextlib, sys
+from deploy.cli import main
+sys.argv = ["plantain", *{arguments!r}]
+with contextlib.suppress(SystemExit):
+    main()
+"""
+
+
+def loaded_by(code: str, folder: Path) -> set[str]:
+    """Top-level packages in a fresh interpreter after `code`."""
+    (folder / "config.yaml").write_text(CONFIG)
+    listing = "\nimport sys\nprint('\\n'.join({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code + listing],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+def test_a_graph_is_built_and_described_without_torch_ray_or_numba(tmp_path):
+    loaded = loaded_by(BUILD, tmp_path)
+    assert "pydantic" in loaded
+    assert not loaded & {"torch", "ray", "numba", "scipy", "av"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["validate", "config.yaml"], ["describe", "config.yaml"], ["models"]])
+def test_commands_that_only_answer_load_nothing_heavy(tmp_path, arguments):
+    loaded = loaded_by(COMMAND.format(arguments=arguments), tmp_path)
+    assert "typer" in loaded
+    assert not loaded & {"torch", "ray", "numba", "scipy", "av"}
+    assert "pyarrow" not in loaded or arguments[0] in ("validate", "describe")
