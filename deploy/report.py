@@ -290,7 +290,7 @@ def _speed(run: _Run) -> str:
     waits = np.percentile(frames["wait_ms"], [50, 95])
     text = (
         f"<p class='dim'>A frame waited {number_of(float(waits[0]))} ms for its turn at the model "
-        f"(95 % of them at most {number_of(float(waits[1]))} ms); files wait, and never lose a frame.</p>"
+        f"(95 % of them at most {number_of(float(waits[1]))} ms).</p>"
     )
     if run.outcome is None:
         return bar + text
@@ -377,7 +377,7 @@ def _limits(run: _Run) -> str:
         "A region's score says how purely it was drawn, not how likely it is to be right.",
     ]
     if spec is not None:
-        items.insert(0, f"The model {escape(model)} is {escape(spec.summary)}.")
+        items.insert(0, f"The model <b>{escape(model)}</b>: {escape(spec.summary)}.")
     if run.scores:
         items.append("The accuracy above is that of rendered scenes; real cameras are harder.")
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from fractions import Fraction
@@ -40,8 +41,10 @@ def write_clip(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int = 25)
         count = _write(aside, pictures, fps)
         aside.replace(path)
     except (OSError, av.FFmpegError) as error:
-        aside.unlink(missing_ok=True)
         raise SourceError(f"the clip {path} cannot be written: {error}; is the folder writable?") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
     return count
 
 
