@@ -30,6 +30,12 @@ MAX_OBJECTS = 56
 CENTRE_LOGIT = math.log(0.15 / 0.85)
 """Logit of the heat (0.15) that makes a local maximum an object's centre."""
 
+MIN_CELLS = 5
+"""Half-resolution cells of an object that is drawn; what is smaller does not survive the decoder anyway."""
+
+MIN_SCORE = 0.6
+"""Mean likelihood of an object's cells from which it is drawn."""
+
 _CELL_PX = 48
 """An object keeps its colour while its centre stays in one cell of this size, unless two share a cell."""
 
@@ -96,11 +102,14 @@ def instances(logits: Tensor, centre: Tensor, offset: Tensor, prompt: Prompt) ->
     odds = logits[1] - logits[0]
     inside = doubled(odds[None])[0] > 0
     owner, found = group(odds, centre, offset)
-    table = torch.tensor(
-        (prompt.background, *(palette_at(found.tolist(), prompt.background) or (prompt.background,))),
-        dtype=torch.uint8,
-        device=logits.device,
-    )
+    cells = torch.zeros(len(found) + 1, device=odds.device)
+    scores = cells.clone()
+    cells.index_add_(0, owner.flatten(), (odds > 0).flatten().float())
+    scores.index_add_(0, owner.flatten(), torch.where(odds > 0, odds.sigmoid(), 0.0).flatten())
+    sure = (cells >= MIN_CELLS) & (scores >= MIN_SCORE * cells.clamp(min=1))
+    chosen = (prompt.background, *palette_at(found.tolist(), prompt.background))
+    table = torch.tensor(chosen, dtype=torch.uint8, device=odds.device)
+    table[~sure] = table[0].clone()
     wide = owner.repeat_interleave(2, 0).repeat_interleave(2, 1)
     return table[torch.where(inside, wide, 0)]
 

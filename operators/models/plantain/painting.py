@@ -52,7 +52,9 @@ def instances(odds: Floats, centre: Floats, offset: Floats, prompt: Prompt, out:
             return
         centres = np.array([[columns.mean() * 2, rows.mean() * 2]], np.float32)
     table = np.array(drawing.palette_at(centres.tolist(), prompt.background), np.uint8)
-    _instances(odds, offset, centres, np.array(prompt.background, np.uint8), table, OFFSET_UNIT_PX, out)
+    owner = _owners(odds, offset, centres, OFFSET_UNIT_PX)
+    table[~_is_sure(odds, owner, len(centres), drawing.MIN_CELLS, drawing.MIN_SCORE)] = prompt.background
+    _instances(odds, owner, np.array(prompt.background, np.uint8), table, out)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -164,26 +166,55 @@ def _peaks(odds: Floats, centre: Floats, threshold: float) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _instances(
-    odds: Floats, offset: Floats, centres: Floats, background: Pixels, table: Pixels, unit: float, out: Pixels
-) -> None:
+def _owners(odds: Floats, offset: Floats, centres: Floats, unit: float) -> NDArray[np.int32]:
+    """Index (h, w) of the centre that each cell in or beside the region points to, -1 elsewhere."""
     height, width = odds.shape
     owner = np.full((height, width), -1, np.int32)
+    for y in range(height):
+        for x in range(width):
+            is_near = False
+            for v in range(max(0, y - 1), min(height, y + 2)):
+                for u in range(max(0, x - 1), min(width, x + 2)):
+                    is_near |= odds[v, u] > 0
+            if not is_near:
+                continue
+            aim_x = np.float32(2 * x) + offset[0, y, x] * unit
+            aim_y = np.float32(2 * y) + offset[1, y, x] * unit
+            smallest = np.float32(np.inf)
+            for k in range(len(centres)):
+                gap = (aim_x - centres[k, 0]) ** 2 + (aim_y - centres[k, 1]) ** 2
+                if gap < smallest:
+                    smallest = gap
+                    owner[y, x] = k
+    return owner
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _is_sure(
+    odds: Floats, owner: NDArray[np.int32], count: int, min_cells: int, min_score: float
+) -> NDArray[np.bool_]:
+    """Whether each object is large enough, and likely enough on average, to be drawn."""
+    cells, scores = np.zeros(count, np.int64), np.zeros(count, np.float64)
+    for y in range(odds.shape[0]):
+        for x in range(odds.shape[1]):
+            k = owner[y, x]
+            if k >= 0 and odds[y, x] > 0:
+                cells[k] += 1
+                scores[k] += 1.0 / (1.0 + np.exp(-odds[y, x]))
+    return (cells >= min_cells) & (scores >= min_score * np.maximum(cells, 1))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _instances(
+    odds: Floats, owner: NDArray[np.int32], background: Pixels, table: Pixels, out: Pixels
+) -> None:
+    height, width = odds.shape
     for y in range(out.shape[0]):
         y0, y1 = _around(y, height)
         for x in range(out.shape[1]):
             x0, x1 = _around(x, width)
-            if _mixed(odds, y0, y1, x0, x1) <= 0:
-                out[y, x, 0], out[y, x, 1], out[y, x, 2] = background[0], background[1], background[2]
-                continue
-            if owner[y0, x0] < 0:
-                aim_x = np.float32(2 * x0) + offset[0, y0, x0] * unit
-                aim_y = np.float32(2 * y0) + offset[1, y0, x0] * unit
-                smallest = np.float32(np.inf)
-                for k in range(len(centres)):
-                    gap = (aim_x - centres[k, 0]) ** 2 + (aim_y - centres[k, 1]) ** 2
-                    if gap < smallest:
-                        smallest = gap
-                        owner[y0, x0] = k
             k = owner[y0, x0]
-            out[y, x, 0], out[y, x, 1], out[y, x, 2] = table[k, 0], table[k, 1], table[k, 2]
+            if k < 0 or _mixed(odds, y0, y1, x0, x1) <= 0:
+                out[y, x, 0], out[y, x, 1], out[y, x, 2] = background[0], background[1], background[2]
+            else:
+                out[y, x, 0], out[y, x, 1], out[y, x, 2] = table[k, 0], table[k, 1], table[k, 2]
