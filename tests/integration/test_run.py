@@ -1,0 +1,132 @@
+"""The command as a process: signals, and whole runs on each executor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.assets.clips import make
+from tests.stored import assert_whole, rows_in
+
+ROOT = Path(__file__).parents[2]
+FRAMES = 60
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("clips") / "clip.mp4", FRAMES, size=(64, 48))
+
+
+class Plantain:
+    """`plantain run` of a clip with a model that takes its time."""
+
+    def __init__(self, clip: Path, folder: Path, *, cost_ms: float = 150) -> None:
+        self.out = folder / "out"
+        self._config = folder / "config.yaml"
+        self._config.write_text(
+            f"streams: [{{url: {clip}}}]\nprompts: [depth, 'instances:bar']\n"
+            f"model: {{name: 'tests.plugins:PickyModel', options: {{cost_ms: {cost_ms}}}}}\n"
+            f"read: {{chunk_frames: 4, max_frames_in_flight: 8}}\nbatch: {{max_items: 4, max_wait_ms: 5}}\n"
+            f"output: {{out: {self.out}, segment_frames: 5}}\n"
+        )
+
+    def start(self, executor: str = "threads") -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "deploy.cli", "run", "--config", str(self._config), "--json"]
+        return subprocess.Popen(
+            [*command, "--executor", executor],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for_results(self, process: subprocess.Popen[str]) -> None:
+        """Until the first segment is there."""
+        while not list(self.out.glob("frames/*/*.parquet")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def plantain(clip, tmp_path) -> Iterator[Plantain]:
+    yield Plantain(clip, tmp_path)
+    left = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(tmp_path) in str(process.info["cmdline"])
+    ]
+    for process in left:
+        process.kill()
+    assert not left, "processes are left behind"
+
+
+def assert_drained_and_completed_by_the_next_run(plantain: Plantain, process: subprocess.Popen[str]) -> None:
+    stdout, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    (stream,) = json.loads(stdout)["streams"]
+    assert stream["status"] == "interrupted"
+    assert 0 < stream["results"] < FRAMES
+    assert stream["decoded"] == stream["results"], "everything that was decoded is stored"
+    assert (
+        f"clip: interrupted after {stream['results']} frames; run the same command again to go on" in errors
+    )
+    stored = rows_in(plantain.out)
+    assert len(stored["frames"]) == 2 * stream["results"]
+    again = plantain.start()
+    stdout, errors = again.communicate(timeout=60)
+    assert again.returncode == 0, errors
+    stored = rows_in(plantain.out)
+    assert_whole(stored, 5, {"clip": FRAMES})
+    assert len(stored["frames"]) == 2 * FRAMES
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains_and_the_next_run_goes_on(plantain, number):
+    process = plantain.start()
+    plantain.wait_for_results(process)
+    process.send_signal(number)
+    assert_drained_and_completed_by_the_next_run(plantain, process)
+
+
+def test_a_second_sigint_ends_the_process_at_once(clip, tmp_path):
+    plantain = Plantain(clip, tmp_path, cost_ms=3000)
+    process = plantain.start()
+    while not (plantain.out / "frames" / "stream=clip").exists():
+        time.sleep(0.05)
+    time.sleep(0.5)  # now the first batch is being drawn, which takes longer than anyone wants to wait
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None, "the first one drains"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert time.monotonic() - began < 2.0
+    assert process.returncode == -signal.SIGINT
+
+
+def test_sigint_while_it_starts_leaves_with_130(plantain):
+    process = plantain.start()
+    while not (plantain.out / ".plantain" / "run.json").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.ray
+def test_ctrl_c_on_ray_drains_although_every_process_of_the_terminal_gets_it(plantain):
+    process = plantain.start("ray")
+    plantain.wait_for_results(process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert_drained_and_completed_by_the_next_run(plantain, process)
