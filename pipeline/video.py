@@ -23,9 +23,10 @@ from operators.plan import Plan
 from operators.read import Read
 from operators.sinks import make_sink
 from operators.sinks.base import Sink
+from operators.sources import is_live
 from operators.sources.base import Start, View
 from operators.track import Track
-from operators.types import Durable
+from operators.types import Durable, Position
 from operators.write import Write
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig
@@ -48,9 +49,10 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
     model, output = config.model, config.output
     view = view_of(config)
     sinks = make_sinks or (lambda: sinks_of(config))
-    num_streams = len(config.specs())
+    specs = [spec for spec, _ in config.specs()]
+    num_live = sum(map(is_live, specs))
     cores = os.cpu_count() or 1
-    readers = config.read.workers or max(1, min(num_streams, cores))
+    readers = config.read.workers or max(1, min(len(specs), cores))
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
@@ -86,6 +88,7 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
             ),
         ),
         read_frames=config.read.chunk_frames,
+        streams_per_reader=-(-num_live // readers) or 1,
         max_frames_in_flight=config.read.max_frames_in_flight,
     )
     graph.validate()
@@ -103,14 +106,14 @@ def view_of(config: PipelineConfig) -> View:
 
 def run_of(config: PipelineConfig) -> dict[str, Any]:
     """What decides the rows of a run; a run may be resumed by one that has the same."""
-    view = view_of(config)
+    view, output = view_of(config), config.output
     return {
         "model": config.model.name,
         "model_options": _digest(config.model.options),
         "canvas": [view.model_hw[1], view.model_hw[0], view.fit],
-        "segment_frames": config.output.segment_frames,
-        "sinks": list(config.output.sinks),
-        "rasters": config.output.rasters,
+        "segment_frames": output.segment_frames,
+        "sinks": [f"kafka:{output.kafka.topic_prefix}" if name == "kafka" else name for name in output.sinks],
+        "rasters": output.rasters,
         "track": config.track,
         "prompts": [str(prompt) for prompt in config.prompts],
         "streams": [
@@ -141,6 +144,8 @@ def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[S
     starts = []
     for spec, prompts in config.specs():
         durable: Durable | None = checkpoints.load(spec.stream_id) if checkpoints is not None else None
+        if durable is not None and is_live(spec):  # a camera has no past to go back to: it begins a new epoch
+            durable = Durable(spec.stream_id, durable.epoch + 1, Position())
         start = Start.fresh(spec, prompts)
         starts.append(start if durable is None else Start(spec, prompts, durable))
     return starts
@@ -162,5 +167,7 @@ def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
             return {"url": output.out, "run_id": run_id, "metadata": metadata, "rasters": output.rasters}
         case "overlay":
             return {"root": output.out}
+        case "kafka":
+            return {"url": output.out, "run_id": run_id, **output.kafka.options()}
         case _:
             return {"url": output.out, "run_id": run_id}
