@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from operators.sources import open_source, source_for
+from operators.sources import is_live, open_source, source_for
 from operators.sources.base import ReadState, Source, Start, StreamInfo, View
 from operators.types import Frame
 
@@ -30,6 +30,8 @@ class Read:
         if source_for(spec) == "file":
             how = "file" if self._decoder_threads == "1" else "parts"
             spec = replace(spec, source=how, options={"threads": self._decoder_threads, **spec.options})
+        elif is_live(spec):
+            spec = replace(spec, options={**spec.options, "epoch": str(start.durable.epoch)})
         source = open_source(spec, self._view, start.durable.position)
         self._sources[start.spec.stream_id] = source
         return source.info
@@ -41,8 +43,10 @@ class Read:
     def state(self, stream_id: str) -> ReadState:
         """How far reading the stream has come."""
         source = self._sources[stream_id]
-        dropped = tuple(sorted(getattr(source, "dropped", {}).items()))  # only live sources let frames go
-        return ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped)
+        # Only live sources let frames go, and tell how they are; a user's own may do so, too.
+        dropped = tuple(sorted(getattr(source, "dropped", {}).items()))
+        events = tuple(source.events()) if hasattr(source, "events") else ()
+        return ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped, events)
 
     def close(self, stream_id: str | None = None) -> None:
         """Closes one stream, or all."""

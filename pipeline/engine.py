@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from operators.sources.base import ReadState, Start, StreamInfo
+from operators.sources.health import HealthEvent
 from operators.types import Durable, Failure
 from pipeline.batching import Batcher, Item
 from pipeline.graph import Graph, Kind, Stage
@@ -69,6 +70,7 @@ class Engine:
     Attributes:
         streams: Every stream by its name.
         durables: What has become durable since the runner last looked; it takes them out.
+        events: How the health of live streams has changed since the runner last looked; it takes them out.
         busy_s: Time that each stage's operators have worked, seconds.
     """
 
@@ -90,6 +92,7 @@ class Engine:
         self._live_pause_s = max(LIVE_PAUSE_S, LIVE_PAUSE_S_PER_STREAM * len(starts))
         self.streams = {start.spec.stream_id: Stream.of(start) for start in starts}
         self.durables: deque[Durable] = deque()
+        self.events: deque[HealthEvent] = deque()
         self.busy_s = dict.fromkeys(self._stages, 0.0)
 
     @property
@@ -214,6 +217,7 @@ class Engine:
                 stream.is_open = True
             case ReadState():
                 self.streams[note.stream_id].take_read(note)
+                self.events.extend(note.events)
             case Durable():
                 if self.streams[note.stream_id].take_durable(note):
                     self.durables.append(note)

@@ -10,14 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+import structlog
+
 from operators.errors import SinkError
 from operators.sources.base import Start
+from operators.sources.health import HealthEvent
 from operators.types import Durable
 from pipeline.checkpoint import Checkpoints
 from pipeline.engine import Engine
 from pipeline.executor import Executor
 from pipeline.graph import Graph
 from pipeline.stream import Phase, Stream
+
+log = structlog.get_logger()
 
 # The engine is looked at this often even if nothing happens, so that signals and progress are never late.
 MAX_WAIT_S = 0.2
@@ -97,6 +102,8 @@ def run(
                     engine.complete(completion, clock())
                 while engine.durables:
                     _save(engine.durables.popleft(), checkpoints, engine)
+                while engine.events:
+                    _tell(engine.events.popleft())
                 if on_progress is not None and clock() - reported >= PROGRESS_EVERY_S:
                     reported = clock()
                     on_progress(engine)
@@ -106,6 +113,12 @@ def run(
     if on_progress is not None:
         on_progress(engine)
     return Outcome(tuple(engine.streams.values()), stop.is_set(), wall_s, engine.busy_s)
+
+
+def _tell(event: HealthEvent) -> None:
+    """One log line for each change of a live stream's health."""
+    say = log.info if event.state in ("connecting", "live", "changed", "ended") else log.warning
+    say(event.state, stream=event.stream_id, epoch=event.epoch, what=event.sentence)
 
 
 def _save(durable: Durable, checkpoints: Checkpoints | None, engine: Engine) -> None:

@@ -13,6 +13,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from operators.errors import UsageError, redact
+from operators.sources.address import is_yes, kind_of
 from operators.sources.base import Source, StreamSpec, View
 from operators.types import Position
 
@@ -21,6 +22,7 @@ SOURCES = {
     "parts": "operators.sources.parts:FileInParts",
     "images": "operators.sources.images:ImagesSource",
     "synthetic": "operators.sources.synthetic:SyntheticSource",
+    "live": "operators.sources.live:LiveSource",
 }
 """Name of each source, and where its class is."""
 
@@ -73,8 +75,9 @@ def source_for(spec: StreamSpec) -> str:
     if spec.source:
         return spec.source
     scheme = _scheme(spec.url)
-    if scheme in ("rtsp", "rtsps") and "rtsp" in SOURCES:
-        return "rtsp"
+    kind = kind_of(spec.url, is_yes(spec.options.get("realtime", "no")))
+    if kind not in (None, "http"):  # at other web addresses are files, unless `source` says `live`
+        return "live"
     if scheme not in _BY_SCHEME:
         raise UsageError(
             f"'{redact(spec.url)}': no source reads {scheme}:// addresses; give a file, a folder, "
@@ -83,6 +86,11 @@ def source_for(spec: StreamSpec) -> str:
     if scheme == "" and (_is_folder(spec.url) or Path(spec.url).suffix.lower() in IMAGE_SUFFIXES):
         return "images"
     return _BY_SCHEME[scheme]
+
+
+def is_live(spec: StreamSpec) -> bool:
+    """Whether `spec` is of a stream that cannot be read again (a user's own source says so once it is open)."""
+    return source_for(spec) == "live"
 
 
 def open_source(spec: StreamSpec, view: View, position: Position) -> Source:

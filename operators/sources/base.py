@@ -7,6 +7,7 @@ from typing import Protocol
 
 from operators.geometry import Fit
 from operators.prompts import Prompt
+from operators.sources.health import HealthEvent
 from operators.types import Durable, Frame, Position
 
 
@@ -89,6 +90,7 @@ class ReadState:
         position: Where a restart of the reader goes on.
         num_damaged: Packets that could not be decoded so far.
         dropped: Frames that a live source let go since it was opened, by reason.
+        events: How a live source's health changed since the last look.
     """
 
     stream_id: str
@@ -96,6 +98,7 @@ class ReadState:
     position: Position
     num_damaged: int
     dropped: tuple[tuple[str, int], ...] = ()
+    events: tuple[HealthEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,9 @@ class FileInParts:
         while len(self._ready) < max_frames and self._running:
             self._take_part()
             if self._whole is not None:  # the file turned out to be damaged
-                return [self._ready.popleft() for _ in range(len(self._ready))] or self._whole.read(max_frames)
+                return [self._ready.popleft() for _ in range(len(self._ready))] or self._whole.read(
+                    max_frames
+                )
         frames = [self._ready.popleft() for _ in range(min(max_frames, len(self._ready)))]
         if frames:
             self._position = Position(
@@ -128,7 +130,9 @@ class FileInParts:
             done = future.result()
         except SourceError:
             self._stop()
-            self._whole = FileSource(self._spec, self._view, replace(self._position, frame_index=part.first, pts=part.pts))
+            self._whole = FileSource(
+                self._spec, self._view, replace(self._position, frame_index=part.first, pts=part.pts)
+            )
             return
         self._begin_part()
         self._ready.extend(done.frames)
@@ -138,7 +142,9 @@ class FileInParts:
         options = {**self._spec.options, "threads": "1"}
         if part.end is not None:
             options |= {"end_frame": str(part.end), "end_pts": str(part.end_pts)}
-        source = FileSource(replace(self._spec, options=options), self._view, Position(part.first, part.pts), index)
+        source = FileSource(
+            replace(self._spec, options=options), self._view, Position(part.first, part.pts), index
+        )
         frames: list[Frame] = []
         try:
             while not source.ended:
