@@ -17,7 +17,8 @@ from deploy.charts import number_of
 from operators.colours import RGB, to_hex
 from operators.errors import PlantainError
 from operators.prompts import Prompt, Task
-from operators.sinks.drawing import depth_scale, draw_answer, object_colour
+from operators.sinks.drawing import draw_answer
+from operators.sinks.shades import depth_scale, object_colour
 from operators.sources import open_source, source_for
 from operators.sources.base import StreamSpec, View
 from operators.types import DepthMap, Failure, Masks, NormalMap, Position, Prediction, Result

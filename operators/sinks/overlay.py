@@ -24,7 +24,8 @@ from av.video.stream import VideoStream
 
 from operators.errors import SinkError, redact
 from operators.sinks.base import Segment
-from operators.sinks.drawing import Layout, draw, layout_for
+from operators.sinks.drawing import draw
+from operators.sinks.layout import Layout, layout_for
 from operators.sinks.store import storage_error, sync_folder
 from operators.types import Result
 

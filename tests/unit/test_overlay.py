@@ -13,7 +13,8 @@ from operators.errors import SinkError
 from operators.geometry import Letterbox
 from operators.prompts import Prompt
 from operators.sinks.base import Segment
-from operators.sinks.drawing import Layout, draw, enlarge, has_tile, layout_for
+from operators.sinks.drawing import draw, enlarge
+from operators.sinks.layout import Layout, has_tile, layout_for
 from operators.sinks.overlay import OverlaySink
 from operators.types import (
     DepthMap,
