@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 try:
     import kafka
     from kafka import errors
+    from kafka.net.compat import KafkaNetClient
 except ImportError as error:
     raise ImportError("it needs kafka-python: pip install 'plantain[kafka]'") from error
 
@@ -36,6 +39,7 @@ _REFUSED: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
         (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError),
         "a message is too large for the topic: lower output.kafka.max_message_bytes, or raise its max.message.bytes",
     ),
+    ((errors.KafkaConfigurationError,), "settings of output.kafka do not go together"),
     ((errors.InvalidTopicError,), "the topic's name is not a legal one: change output.kafka.topic_prefix"),
     (
         (errors.ProducerFencedError,),
@@ -54,7 +58,6 @@ _REFUSED: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
             errors.UnsupportedForMessageFormatError,
             errors.UnsupportedCompressionTypeError,
             errors.InvalidConfigurationError,
-            errors.KafkaConfigurationError,
         ),
         "the brokers refuse the message",
     ),
@@ -105,7 +108,7 @@ class Brokers:
             "client_id": "plantain",
             "acks": "all",
             "delivery_timeout_ms": timeout_ms,
-            "request_timeout_ms": min(30_000, timeout_ms),
+            "request_timeout_ms": min(30_000, timeout_ms // 2),
             "transaction_timeout_ms": 60_000,
             "max_block_ms": min(bootstrap_timeout_ms, timeout_ms),
             "max_request_size": max_request_bytes,
@@ -121,9 +124,13 @@ class Brokers:
             SinkBackpressureError: If the brokers cannot be reached now.
             SinkError: If they refuse.
         """
-        with self.explained():
+        with self.explained(), self._noticing() as network:
             made = kafka.KafkaProducer(
-                **self._client, **self._producer, enable_idempotence=True, transactional_id=transactional_id
+                **self._client,
+                **self._producer,
+                enable_idempotence=True,
+                transactional_id=transactional_id,
+                kafka_client=network,
             )
             if transactional_id is not None:
                 try:
@@ -157,6 +164,31 @@ class Brokers:
         return None if found is None or found.offset < 0 else str(found.metadata)
 
     @contextlib.contextmanager
+    def _noticing(self) -> Iterator[Callable[..., Any]]:
+        """What a client is to make its connections with, so that a refusal is told from silence.
+
+        The client itself tries in vain until its time is up, and then tells of the time only; why each attempt failed
+        is found in its log.
+        """
+        networks: list[Any] = []
+        attempts = _Attempts()
+
+        def connect(**config: Any) -> Any:
+            networks.append(KafkaNetClient(**config))
+            return networks[-1]
+
+        logger = logging.getLogger("kafka.net.manager")
+        logger.addHandler(attempts)
+        try:
+            yield connect
+        except errors.KafkaTimeoutError as error:
+            for network in networks:
+                network.close()
+            raise attempts.explain(error, is_login=self._password != "") from None
+        finally:
+            logger.removeHandler(attempts)
+
+    @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
         """Errors of the client as ours.
 
@@ -186,6 +218,34 @@ class Brokers:
     def _sentence(self, error: Exception) -> str:
         text = redact(f"{type(error).__name__}: {error}")
         return text.replace(self._password, "***") if self._password else text
+
+
+class _Attempts(logging.Handler):
+    """Why attempts to connect failed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._failures: list[Exception] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps the exceptions that are logged."""
+        args = record.args if isinstance(record.args, tuple) else ()
+        self._failures.extend(arg for arg in args if isinstance(arg, Exception))
+
+    def explain(self, error: Exception, *, is_login: bool) -> Exception:
+        """What a client that ran out of time suffered from."""
+        failures = [
+            failure for failure in self._failures if not isinstance(failure, errors.KafkaTimeoutError)
+        ]
+        if not failures:
+            return error
+        texts = {str(failure) for failure in failures}
+        if any("CERTIFICATE_VERIFY_FAILED" in text for text in texts):
+            return ssl.SSLError(f"the brokers' certificate cannot be verified ({failures[-1]})")
+        if is_login and all("socket disconnected" in text for text in texts):
+            # So a wrong password shows itself: brokers close the connection, and 3.0.12 does not read their last words.
+            return errors.SaslAuthenticationFailedError("the brokers end the connection at each login")
+        return errors.KafkaTimeoutError(f"{failures[-1]}")
 
 
 def abandon(producer: Any) -> None:
