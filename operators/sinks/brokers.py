@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,7 +38,7 @@ _REFUSED: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
         (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError),
         "a message is too large for the topic: lower output.kafka.max_message_bytes, or raise its max.message.bytes",
     ),
-    ((errors.KafkaConfigurationError,), "settings of output.kafka do not go together"),
+    ((errors.KafkaConfigurationError,), "settings of output.kafka do not fit the brokers, or one another"),
     ((errors.InvalidTopicError,), "the topic's name is not a legal one: change output.kafka.topic_prefix"),
     (
         (errors.ProducerFencedError,),
@@ -216,7 +215,9 @@ class Brokers:
         )
 
     def _sentence(self, error: Exception) -> str:
-        text = redact(f"{type(error).__name__}: {error}")
+        text, name = redact(str(error)), type(error).__name__
+        if name not in text:
+            text = f"{name}: {text}"
         return text.replace(self._password, "***") if self._password else text
 
 
@@ -234,18 +235,19 @@ class _Attempts(logging.Handler):
 
     def explain(self, error: Exception, *, is_login: bool) -> Exception:
         """What a client that ran out of time suffered from."""
-        failures = [
-            failure for failure in self._failures if not isinstance(failure, errors.KafkaTimeoutError)
-        ]
-        if not failures:
+        timeouts = (errors.KafkaTimeoutError, errors.RequestTimedOutError)
+        texts = [str(failure) for failure in self._failures if not isinstance(failure, timeouts)]
+        if not texts:
             return error
-        texts = {str(failure) for failure in failures}
+        explained: Exception = errors.KafkaTimeoutError(texts[-1])
         if any("CERTIFICATE_VERIFY_FAILED" in text for text in texts):
-            return ssl.SSLError(f"the brokers' certificate cannot be verified ({failures[-1]})")
-        if is_login and all("socket disconnected" in text for text in texts):
+            explained = errors.KafkaConfigurationError(
+                f"security.ca_file does not vouch for them: {texts[-1]}"
+            )
+        elif is_login and all("socket disconnected" in text for text in texts):
             # So a wrong password shows itself: brokers close the connection, and 3.0.12 does not read their last words.
-            return errors.SaslAuthenticationFailedError("the brokers end the connection at each login")
-        return errors.KafkaTimeoutError(f"{failures[-1]}")
+            explained = errors.SaslAuthenticationFailedError("they end the connection at each login")
+        return explained
 
 
 def abandon(producer: Any) -> None:
