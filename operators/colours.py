@@ -65,8 +65,8 @@ def spread(count: int, avoid: tuple[RGB, ...] = (BLACK,)) -> tuple[RGB, ...]:
     """`count` colours, each as far as possible from those before it and from `avoid`, always the same ones.
 
     Greedy farthest-point choice in RGB with Euclidean distance, the distance that the decoders use
-    (Vision Banana, section 3.1), so the smallest gap shrinks slowly: 255 levels for 7 colours beside black, 102 for 26,
-    51 for 215.
+    (Vision Banana, section 3.1), so the smallest gap shrinks slowly: 183 levels for 7 colours beside black, 102 for 26,
+    72 for 58, 51 for 215.
 
     Raises:
         PromptError: If more than 215 colours are asked for.

@@ -110,10 +110,7 @@ class Stream:
     def take_durable(self, durable: Durable) -> bool:
         """Notes what is durable now; False if that is no news."""
         known = self.start.durable
-        if (durable.is_complete, durable.position.frame_index) < (
-            known.is_complete,
-            known.position.frame_index,
-        ):
+        if _progress(durable) < _progress(known):
             return False
         if durable != known:
             self.rewinds = 0

@@ -37,7 +37,9 @@ with contextlib.suppress(SystemExit):
 def loaded_by(code: str, folder: Path) -> set[str]:
     """Top-level packages in a fresh interpreter after `code`."""
     (folder / "config.yaml").write_text(CONFIG)
-    listing = "\nimport sys\nprint('\\n'.join({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    listing = (
+        "\nimport sys\nprint('\\n'.join({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code + listing],
         cwd=folder,
@@ -57,7 +59,9 @@ def test_a_graph_is_built_and_described_without_torch_ray_or_numba(tmp_path):
     assert not loaded & {"torch", "ray", "numba", "scipy", "av"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["validate", "config.yaml"], ["describe", "config.yaml"], ["models"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["validate", "config.yaml"], ["describe", "config.yaml"], ["models"]]
+)
 def test_commands_that_only_answer_load_nothing_heavy(tmp_path, arguments):
     loaded = loaded_by(COMMAND.format(arguments=arguments), tmp_path)
     assert "typer" in loaded

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.types import Header
+from pipeline.batching import Batcher, Item
+from pipeline.graph import Batch
+
+
+def item(index: int, *, key: str = "a", cost: int = 1, at: float = 0.0, attempts: int = 0) -> Item:
+    return Item(Header("clip", 0, index, key, cost), index, 0, index, at, attempts)
+
+
+def indexes(batch: list[Item]) -> list[int]:
+    return [each.sequence for each in batch]
+
+
+def test_a_batch_waits_for_company_until_its_deadline():
+    batcher = Batcher(Batch(max_items=3, max_wait_s=0.5))
+    batcher.put(item(0, at=10.0))
+    assert batcher.deadline() == 10.5
+    assert batcher.pop(10.4) == []
+    assert indexes(batcher.pop(10.5)) == [0]
+    assert batcher.deadline() is None
+
+
+def test_a_full_batch_goes_at_once_and_is_never_larger():
+    batcher = Batcher(Batch(max_items=3, max_wait_s=9))
+    for index in range(4):
+        batcher.put(item(index))
+    assert indexes(batcher.pop(0.0)) == [0, 1, 2]
+    assert batcher.pop(0.0) == []
+    assert len(batcher) == 1
+
+
+def test_what_there_is_goes_when_nothing_more_can_come():
+    batcher = Batcher(Batch(max_items=3, max_wait_s=9))
+    batcher.put(item(0))
+    assert indexes(batcher.pop(0.0, drain=True)) == [0]
+
+
+def test_different_keys_never_meet_and_the_one_that_waits_longest_goes_first():
+    batcher = Batcher(Batch(max_items=2, max_wait_s=1))
+    batcher.put(item(0, key="small", at=5.0))
+    batcher.put(item(1, key="large", at=4.0))
+    batcher.put(item(2, key="small", at=6.0))
+    assert indexes(batcher.pop(9.0)) == [1]
+    assert indexes(batcher.pop(9.0)) == [0, 2]
+
+
+def test_cost_bounds_a_batch_but_one_dear_item_still_goes():
+    batcher = Batcher(Batch(max_items=8, max_cost=10, max_wait_s=9))
+    for index, cost in enumerate((4, 4, 4, 50)):
+        batcher.put(item(index, cost=cost))
+    assert indexes(batcher.pop(0.0)) == [0, 1]
+    assert indexes(batcher.pop(0.0)) == [2]
+    assert indexes(batcher.pop(0.0)) == [3]
+
+
+def test_an_item_that_was_with_a_dead_worker_goes_first_and_alone():
+    batcher = Batcher(Batch(max_items=8, max_wait_s=9))
+    for index in range(3):
+        batcher.put(item(index))
+    batcher.put(item(9, attempts=1))
+    assert indexes(batcher.pop(0.0)) == [9]
+    assert batcher.pop(0.0) == []
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9), st.integers(0, 1)), max_size=40),
+    st.integers(1, 6),
+    st.integers(1, 12),
+)
+def test_every_item_comes_out_once_within_the_limits(items, max_items, max_cost):
+    batcher = Batcher(Batch(max_items, max_cost, 1.0))
+    for index, (key, cost, attempts) in enumerate(items):
+        batcher.put(item(index, key=key, cost=cost, at=index, attempts=attempts))
+    seen = []
+    while batch := batcher.pop(0.0, drain=True):
+        assert len({each.header.batch_key for each in batch}) == 1
+        assert len(batch) <= max_items
+        assert len(batch) == 1 or sum(each.header.cost for each in batch) <= max_cost
+        assert len(batch) == 1 or not any(each.attempts for each in batch)
+        seen.extend(indexes(batch))
+    assert sorted(seen) == list(range(len(items)))
+    assert len(batcher) == 0
