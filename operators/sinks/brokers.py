@@ -244,7 +244,11 @@ class _Attempts(logging.Handler):
             explained = errors.KafkaConfigurationError(
                 f"security.ca_file does not vouch for them: {texts[-1]}"
             )
-        elif is_login and all("socket disconnected" in text for text in texts):
+        elif (
+            is_login
+            and any("socket disconnected" in t for t in texts)
+            and not any("ECONN" in t for t in texts)
+        ):
             # So a wrong password shows itself: brokers close the connection, and 3.0.12 does not read their last words.
             explained = errors.SaslAuthenticationFailedError("they end the connection at each login")
         return explained
