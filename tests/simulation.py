@@ -44,6 +44,7 @@ class Plan:
         num_frames: Its length.
         infer_fails, analyse_fails: Frames that raise there.
         poison: Frames that kill the worker that infers them.
+        deadly: Those of `poison` that kill it even when they are only announced as failed.
         breaks_at: Frame before which the source raises; None to reach the end.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     infer_fails: frozenset[int] = frozenset()
     analyse_fails: frozenset[int] = frozenset()
     poison: frozenset[int] = frozenset()
+    deadly: frozenset[int] = frozenset()
     breaks_at: int | None = None
 
     def expected(self) -> list[tuple[int, str | None]]:
@@ -110,6 +112,8 @@ class NumberModel:
         return [_answered(item, Image(np.zeros((1, 1, 3), np.uint8))) for item in items]
 
     def fail(self, item: Result, failure: Failure) -> Result:
+        if item.header.frame_index in self._plans[item.header.stream_id].deadly:
+            raise WorkerKilled
         return _answered(item, failure)
 
     def close(self) -> None:
