@@ -88,8 +88,9 @@ class Track:
         segment = result.header.frame_index // self._segment_frames
         if segment == stream.segment:
             return None
+        before = _write(stream)
         stream.segment = segment
-        return _write(stream)
+        return before
 
     def _follow(self, result: Result) -> Result:
         stream = self._streams[result.header.stream_id]

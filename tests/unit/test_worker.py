@@ -113,7 +113,7 @@ def test_a_backend_that_answers_too_little_fails_its_items_and_says_so():
         def __call__(self, items, waits_ms=()):
             return super().__call__(items)[1:]
 
-    reply, outputs = run(worker_for(Forgetful(), Kind.PARALLEL), things(0, 1))
+    _, outputs = run(worker_for(Forgetful(), Kind.PARALLEL), things(0, 1))
     assert [each.failure.error for each in outputs] == ["stage stage gave 0 outputs for 1 inputs"] * 2
 
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from operators.errors import UsageError
+from operators.sinks.store import Store
+from operators.types import Durable, Position
+from pipeline.checkpoint import Checkpoints
+
+RUN = {"model": "fake", "prompts": ["depth"], "streams": [["clip", "clip.mp4"]]}
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(str(tmp_path))
+
+
+def test_what_is_durable_is_read_back_as_it_was(store):
+    checkpoints = Checkpoints(store)
+    durable = Durable(
+        "clip", 2, Position(40, 1600, 38), '{"next_id": 3}', (("analyse", 1), ("infer", 2)), True
+    )
+    assert checkpoints.load("clip") is None
+    checkpoints.save(durable)
+    assert checkpoints.load("clip") == durable
+
+
+def test_the_same_run_is_resumed(store):
+    Checkpoints(store).begin(RUN, resume=True)
+    Checkpoints(store).save(Durable("clip", 0, Position(8, None, 8)))
+    again = Checkpoints(store)
+    again.begin({**RUN, "prompts": ("depth",)}, resume=True)
+    assert again.load("clip") is not None
+
+
+def test_another_run_is_refused_with_what_differs(store):
+    Checkpoints(store).begin(RUN, resume=True)
+    Checkpoints(store).save(Durable("clip", 0, Position(8, None, 8)))
+    with pytest.raises(
+        UsageError, match=r"other settings \(model, rasters\): choose another --out, or --no-resume"
+    ):
+        Checkpoints(store).begin({**RUN, "model": "embedded", "rasters": True}, resume=True)
+
+
+def test_parts_without_a_checkpoint_are_results_too(store):
+    Checkpoints(store).begin(RUN, resume=True)
+    store.put("frames/stream=clip/part-0000-000000.parquet", b"")
+    with pytest.raises(UsageError):
+        Checkpoints(store).begin({**RUN, "model": "embedded"}, resume=True)
+
+
+def test_another_run_is_fine_where_nothing_was_stored(store):
+    Checkpoints(store).begin(RUN, resume=True)
+    Checkpoints(store).begin({**RUN, "model": "embedded"}, resume=True)
+
+
+def test_starting_over_forgets_the_checkpoints_but_knows_the_earlier_streams(store):
+    checkpoints = Checkpoints(store)
+    assert checkpoints.streams() == []
+    checkpoints.begin(RUN, resume=True)
+    checkpoints.save(Durable("clip", 0, Position(8, None, 8)))
+    assert checkpoints.streams() == ["clip"]
+    checkpoints.begin({**RUN, "streams": [["other", "other.mp4"]]}, resume=False)
+    assert checkpoints.load("clip") is None
+    assert checkpoints.streams() == ["other"]
