@@ -67,6 +67,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def is_endless(self) -> bool:
+        """Whether an end means that it was lost; what has a length is over at its end."""
+        ...
+
+    @property
     def start_realtime_ns(self) -> int | None:
         """When pts 0 was captured by the camera's clock, ns since 1970 UTC; None while it has not said."""
         ...
@@ -129,6 +134,8 @@ class AvConnection:
             self.time_base = Fraction(self._video.time_base or Fraction(1, 1000))
             rate = self._video.average_rate
             self.fps = float(rate) if rate else None
+            # An RTSP server names the length of what it happens to play; on the web only a recording has one.
+            self.is_endless = kind not in ("hls", "http") or self._container.duration is None
         except BaseException:
             self._container.close()
             raise

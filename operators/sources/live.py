@@ -48,7 +48,8 @@ class LiveSource:
 
     A thread of its own opens, decodes, samples and converts into a ring (`Ring`), from which `read` takes what is
     there. A connection that breaks is opened again, for ever, with growing pauses; each connection after the first
-    counts the epoch up. Frame indices go on counting. Options: `LiveOptions`.
+    counts the epoch up. Frame indices go on counting. Only what has a length ends by itself: files, and recordings
+    on the web (with the policy `block` they are read as fast as the reader can). Options: `LiveOptions`.
 
     Args:
         spec: Which camera: `rtsp://`, `rtsps://`, `http(s)://`, an HLS playlist, `udp://` or `tcp://` with MPEG-TS,
@@ -297,7 +298,7 @@ class LiveSource:
             try:
                 picture = next(pictures)
             except StopIteration:
-                return self._why_over(None, silent_since_s)
+                return self._why_over(None, silent_since_s) if connection.is_endless else None
             except _BROKEN as error:
                 return self._why_over(error, silent_since_s)
             now_s = self._clock.monotonic_s()
@@ -316,8 +317,8 @@ class LiveSource:
         return None
 
     def _why_over(self, error: Exception | None, silent_since_s: float) -> Trouble | None:
-        """The trouble that ended a connection; None if it was meant to end."""
-        if self._stop.is_set() or (self._kind == "realtime" and error is None):
+        """The trouble that ended a connection; None if the stream was stopped."""
+        if self._stop.is_set():
             return None
         silent_s = self._clock.monotonic_s() - silent_since_s
         return trouble_at_reading(error, silent_s, self._options.timeout_s)

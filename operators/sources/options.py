@@ -35,9 +35,10 @@ class LiveOptions:
         timeout_s: A connection on which nothing comes for so long is given up, seconds.
         transport: How RTSP brings its packets.
         epoch: Of the first connection; counted up at each further one.
-        backoff_s, backoff_max_s: First and longest pause between attempts, seconds.
+        backoff_s, backoff_max_s: First and longest pause between attempts, seconds; a camera that is back is live again
+            after at most the longest.
         patience_s, patience_max_s: The same after an answer that trying again will not change soon (wrong password,
-            nothing there, no video); long, as cameras lock accounts after a few wrong passwords.
+            nothing there); long, as cameras lock accounts after a few wrong passwords.
         frozen_s: The same picture for so long is a frozen camera, seconds.
         seed: Of the chance in the pauses.
         realtime: The URL is a file, to be played at its own pace as if it were a camera.
@@ -53,7 +54,7 @@ class LiveOptions:
     transport: Literal["tcp", "udp"] = "tcp"
     epoch: int = 0
     backoff_s: float = 0.5
-    backoff_max_s: float = 30.0
+    backoff_max_s: float = 8.0
     patience_s: float = 10.0
     patience_max_s: float = 300.0
     frozen_s: float = 10.0

@@ -29,6 +29,7 @@ class RealtimeFile:
         SourceError: If it cannot be opened.
     """
 
+    is_endless = False
     start_realtime_ns: int | None = None
 
     def __init__(self, url: str, loop: bool, deinterlace: bool, clock: Clock, stop: threading.Event) -> None:

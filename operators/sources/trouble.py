@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from errno import EIO
 
 import av
 
@@ -17,7 +18,7 @@ _UNAUTHORISED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, Pe
 _NOT_FOUND = (av.error.HTTPNotFoundError, FileNotFoundError)
 _TIMEOUTS = (TimeoutError, av.error.ExitError)
 
-LASTING: frozenset[State] = frozenset(("unauthorised", "not_found", "no_video"))
+LASTING: frozenset[State] = frozenset(("unauthorised", "not_found"))
 """Answers that trying again will not change soon."""
 
 
@@ -58,8 +59,17 @@ def trouble_at_opening(error: Exception, elapsed_s: float, timeout_s: float) -> 
         )
     if isinstance(error, ConnectionRefusedError):
         return Trouble("refused", "refuses connections", "check that the camera is on and the port is right")
+    if isinstance(error, EOFError | ConnectionResetError):
+        return Trouble("lost", "hung up without an answer", "check that it allows a further client")
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError | ValueError):
-        return Trouble("no_video", "answers with something that is no video", "check address and port")
+        # A server that hangs up while it starts shows itself so, too: worth another attempt soon.
+        return Trouble("no_video", "answers with no video, or not to the end", "check address and port")
+    if (
+        isinstance(error, OSError) and error.errno == EIO
+    ):  # FFmpeg's word for a name that is unknown, among others
+        return Trouble(
+            "refused", "cannot be reached, or gives nothing", "check that its name is right and it is on"
+        )
     return Trouble("refused", f"cannot be reached ({_reason(error)})", "check the address and the network")
 
 

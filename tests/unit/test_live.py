@@ -66,6 +66,7 @@ class ScriptedConnection:
         self.fps: float | None = 25.0
         self.start_realtime_ns = start_realtime_ns
         self.num_damaged = 0
+        self.is_endless = True
         self.is_closed = False
         self._steps = steps
 
@@ -333,8 +334,11 @@ ENDINGS = [
     (av.error.InvalidDataError(1, "Invalid data", URL), 5.0, "silent"),
     (av.error.TimeoutError(110, "timed out", URL), 5.0, "silent"),
     (av.error.ExitError(1, "Immediate exit requested", URL), 12.5, "silent"),
+    (av.error.OSError(5, "Input/output error", URL), 0.0, "refused"),
     (OSError(113, "No route to host", URL), 0.0, "refused"),
     (NoVideoError("only audio"), 0.0, "no_video"),
+    (av.error.EOFError(1, "End of file", URL), 0.0, "lost"),
+    (ConnectionResetError(104, "Connection reset by peer", URL), 0.0, "lost"),
 ]
 
 
@@ -352,7 +356,7 @@ def test_what_keeps_a_camera_away_is_named_survived_and_tells_no_secret(
         assert "'gate'" in events[1].sentence
         assert "rtsp://camera.example:554 " in events[1].sentence
         assert not [event for event in events if SECRET in event.sentence]
-        lasting = state in ("unauthorised", "not_found", "no_video")
+        lasting = state in ("unauthorised", "not_found")
         assert [pause > 5 for pause in clock.pauses[:2]] == [lasting, lasting]
 
 
@@ -381,6 +385,14 @@ def test_what_ends_a_connection_is_named_and_healed(
         assert indices(source.read(9)) == [0, 1, 2, 3]
 
 
+def test_a_recording_is_over_at_its_end() -> None:
+    recording = ScriptedConnection(shots(0, 3))
+    recording.is_endless = False
+    with live(ScriptedCamera(recording), finish=False) as source:
+        assert indices(read_on(source)) == [0, 1, 2]
+        assert source.ended
+
+
 def test_pauses_double_up_to_a_cap_differ_by_stream_and_begin_anew_after_a_good_connection() -> None:
     refusals = [ConnectionRefusedError() for _ in range(9)]
     clock = ManualClock()
@@ -399,7 +411,12 @@ def test_pauses_double_up_to_a_cap_differ_by_stream_and_begin_anew_after_a_good_
 
 def test_a_connection_that_breaks_at_once_does_not_shorten_the_pauses() -> None:
     clock = ManualClock()
-    with live(ScriptedCamera(*(ScriptedConnection(shots(0, 1)) for _ in range(5))), clock, backoff_s="1"):
+    with live(
+        ScriptedCamera(*(ScriptedConnection(shots(0, 1)) for _ in range(5))),
+        clock,
+        backoff_s="1",
+        backoff_max_s="60",
+    ):
         assert clock.pauses[4] > 8
 
 
