@@ -19,6 +19,7 @@ The paper's wording of the instructions is in Gabeur et al. 2026 (arXiv 2604.203
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,6 +65,8 @@ class DepthCurve:
     c: float = 10.0 / 3.0
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.lam) and math.isfinite(self.c)):
+            raise PromptError(f"depth curve {self.lam:g}/{self.c:g}: lambda and c must be finite")
         if not (self.lam < -1.0 and self.c > 0.0):
             raise PromptError(f"depth curve {self.lam:g}/{self.c:g}: lambda must be below -1 and c above 0")
 
@@ -243,6 +246,8 @@ def _build(written: str, task: Task, options: dict[str, str], body: str) -> Prom
             codec = options.pop("codec")
             if codec == "masks":
                 raise PromptError(f"'{written}': masks need a legend; write semantic:CLASS=#rrggbb,...")
+            if codec != "depth":
+                return Prompt(task, text=body, codec=codec)
             return Prompt(
                 task,
                 text=body,
