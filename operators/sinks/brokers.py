@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 try:
-    import kafka
-    from kafka import errors
-    from kafka.net.compat import KafkaNetClient
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # 3.0.12 reads its protocol in a way of Python 3.8
+        import kafka
+        from kafka import errors
+        from kafka.net.compat import KafkaNetClient
 except ImportError as error:
     raise ImportError("it needs kafka-python: pip install 'plantain[kafka]'") from error
 
@@ -222,21 +227,23 @@ class Brokers:
 
 
 class _Attempts(logging.Handler):
-    """Why attempts to connect failed."""
+    """Why attempts to connect failed; as text, since an exception would keep its socket open."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._failures: list[Exception] = []
+        self._texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps the exceptions that are logged."""
+        """Keeps what the logged exceptions say, but for time that was up."""
         args = record.args if isinstance(record.args, tuple) else ()
-        self._failures.extend(arg for arg in args if isinstance(arg, Exception))
+        timeouts = (errors.KafkaTimeoutError, errors.RequestTimedOutError)
+        self._texts.extend(
+            str(arg) for arg in args if isinstance(arg, Exception) and not isinstance(arg, timeouts)
+        )
 
     def explain(self, error: Exception, *, is_login: bool) -> Exception:
         """What a client that ran out of time suffered from."""
-        timeouts = (errors.KafkaTimeoutError, errors.RequestTimedOutError)
-        texts = [str(failure) for failure in self._failures if not isinstance(failure, timeouts)]
+        texts = self._texts
         if not texts:
             return error
         explained: Exception = errors.KafkaTimeoutError(texts[-1])

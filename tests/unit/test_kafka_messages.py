@@ -1,0 +1,220 @@
+"""What goes to Kafka: values by the schema, headers by CloudEvents, nothing larger than allowed and nothing lost."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+import logging
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.codecs.rasters import unpack
+from operators.errors import SinkBackpressureError, SinkError, UsageError
+from operators.sinks.brokers import Brokers, errors
+from operators.sinks.messages import Message, json_schema, messages_of
+from operators.sinks.rows import identity_of, rows_of
+from operators.types import Failure, Result
+from pipeline.config import check
+from tests.results import CARS, DEPTH, depth, masks, result
+
+SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "kafka.schema.json"
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+
+
+def messages(given_: Result, **options: Any) -> list[Message]:
+    return list(
+        messages_of(given_, "run", **{"rasters": "drop", "raster_ref": None, "max_bytes": 900_000} | options)
+    )
+
+
+def value_of(message: Message) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(message.value)
+    VALIDATOR.validate(value)
+    return value
+
+
+def test_the_schema_in_the_docs_is_the_one_of_the_code() -> None:
+    assert json.loads(SCHEMA_FILE.read_text(encoding="utf-8")) == json_schema()
+    VALIDATOR.check_schema(json_schema())
+
+
+def test_a_message_is_the_frame_row_with_its_objects_nested() -> None:
+    cars, wall = (value_of(message) for message in messages(result(3)))
+    rows = rows_of([result(3)], "run", rasters=False)
+    for name, expected in rows["frames"][0].items():
+        assert cars[name] == expected
+    assert [row["x1"] for row in cars["objects"]] == [row["x1"] for row in rows["objects"]]
+    assert wall["depth_median_m"] == 6
+    assert wall["objects"] == []
+    assert (wall["part"], wall["parts"], wall["raster"], wall["raster_ref"]) == (1, 1, None, None)
+
+
+def test_a_failure_is_a_message_too() -> None:
+    (message,) = messages(result(0, {CARS: Failure("infer", "no memory", retryable=False)}))
+    assert value_of(message)["reason"] == "infer: no memory"
+
+
+def test_headers_are_cloud_events_and_trace_context() -> None:
+    captured = replace(result(7), info=replace(result(7).info, captured_ns=1_700_000_000_123_456_789))
+    message, other = messages(captured)
+    headers = {name: value.decode() for name, value in message.headers}
+    assert message.key == b"clip"
+    assert headers["ce_id"] == identity_of(captured, captured.predictions[0]) == "clip/0/7/instances:car/0123"
+    assert headers["ce_specversion"] == "1.0"
+    assert headers["ce_source"] == "/plantain/streams/clip"
+    assert headers["ce_type"] == "plantain.prediction.v1"
+    assert headers["ce_subject"] == "instances:car"
+    assert headers["ce_time"] == "2023-11-14T22:13:20.123456Z"
+    assert headers["content-type"] == "application/json"
+    assert headers["schema-version"] == "1"
+    version, trace_id, span_id, flags = headers["traceparent"].split("-")
+    assert (version, flags, len(trace_id), len(span_id)) == ("00", "01", 32, 16)
+    assert trace_id == value_of(message)["trace_id"] == value_of(other)["trace_id"]
+    assert dict(other.headers)["traceparent"].decode().split("-")[2] != span_id
+    assert message.timestamp_ms == 1_700_000_000_123
+
+
+def test_a_camera_whose_clock_is_ahead_is_not_refused() -> None:
+    ahead = replace(result(0), info=replace(result(0).info, captured_ns=time.time_ns() + 10**15))
+    assert messages(ahead)[0].timestamp_ms <= time.time_ns() // 1_000_000
+
+
+def test_a_number_that_json_cannot_say_is_null() -> None:
+    strange = replace(masks(1), distances_m=(math.nan,))
+    assert value_of(messages(result(0, {CARS: strange}))[0])["objects"][0]["distance_m"] is None
+
+
+def test_dense_maps_are_dropped_embedded_or_named() -> None:
+    given_ = result(2)
+    embedded = value_of(messages(given_, rasters="embed")[1])
+    found = unpack(embedded["raster_format"], embedded["raster_scale"], base64.b64decode(embedded["raster"]))
+    assert np.allclose(found, depth(5.0).depth_m, atol=0.01)
+    named = value_of(messages(given_, rasters="refer", raster_ref="out/frames/stream=clip/part.parquet")[1])
+    assert (named["raster"], named["raster_ref"]) == (None, "out/frames/stream=clip/part.parquet")
+    assert value_of(messages(given_)[1])["raster"] is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    num_objects=st.integers(0, 60),
+    max_bytes=st.integers(2_300, 12_000),
+    name=st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20),
+)
+def test_a_large_answer_goes_in_parts_that_are_the_whole(num_objects: int, max_bytes: int, name: str) -> None:
+    rng = np.random.default_rng(num_objects)
+    value = masks(num_objects, size_hw=(16, 200), name=name)
+    value = replace(
+        value, labels=np.where(rng.random(value.labels.shape) < 0.5, value.labels, 0).astype(np.uint16)
+    )
+    given_ = result(0, {CARS: value}, model_hw=(16, 200))
+    (whole,) = (value_of(message) for message in messages(given_, rasters="embed"))
+    sent = messages(given_, rasters="embed", max_bytes=max_bytes)
+    parts = [value_of(message) for message in sent]
+    assert all(message.size <= max_bytes for message in sent)
+    assert [(part["part"], part["parts"]) for part in parts] == [
+        (k + 1, len(parts)) for k in range(len(parts))
+    ]
+    assert [row for part in parts for row in part["objects"]] == whole["objects"]
+    assert "".join(part["raster"] or "" for part in parts) == whole["raster"]
+    ids = [dict(message.headers)["ce_id"].decode() for message in sent]
+    assert len(set(ids)) == len(ids)
+    assert len(parts) == 1 or ids == [f"clip/0/0/instances:car/0123#{k + 1}" for k in range(len(parts))]
+    shared = {"objects", "raster", "part", "parts"}
+    assert all(part[key] == whole[key] for part in parts for key in whole.keys() - shared)
+
+
+def test_an_object_that_fits_nowhere_is_not_lost_in_silence() -> None:
+    with pytest.raises(
+        SinkError, match=r"clip/0/0/instances:car/0123 needs .* raise output.kafka.max_message_bytes"
+    ):
+        messages(result(0, {CARS: masks(1, name="x" * 9000)}), max_bytes=4_000)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final", "advice"),
+    [
+        (
+            errors.SaslAuthenticationFailedError("user x, password hunter2"),
+            True,
+            "check output.kafka.security",
+        ),
+        (errors.TopicAuthorizationFailedError("t"), True, "grant it"),
+        (errors.MessageSizeTooLargeError("t"), True, "max_message_bytes"),
+        (errors.ProducerFencedError("t"), True, "stop one of them"),
+        (errors.KafkaTimeoutError("hunter2"), False, "cannot take results now"),
+        (errors.NotLeaderForPartitionError("t"), False, "cannot take results now"),
+        (errors.UnknownProducerIdError("t"), False, "cannot take results now"),
+    ],
+)
+def test_errors_say_what_to_do_and_no_secret(error: Exception, is_final: bool, advice: str) -> None:
+    brokers = Brokers(
+        "broker:9092",
+        timeout_s=1,
+        bootstrap_timeout_ms=1,
+        api_version=None,
+        max_request_bytes=1,
+        security={"password": "hunter2"},
+    )
+    explained = brokers.error_of(error)
+    assert isinstance(explained, SinkBackpressureError) != is_final
+    assert advice in str(explained)
+    assert "broker:9092" in str(explained)
+    assert "hunter2" not in str(explained)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket"
+)  # 3.0.12 forgets to close what was refused
+def test_brokers_that_are_not_there_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        logging.getLogger("kafka"), "propagate", False
+    )  # records of a log hold the sockets, too
+    brokers = Brokers(
+        "127.0.0.1:1",
+        timeout_s=1,
+        bootstrap_timeout_ms=200,
+        api_version=None,
+        max_request_bytes=1 << 20,
+        security={},
+    )
+    with pytest.raises(SinkBackpressureError, match=r"127\.0\.0\.1:1 cannot take results now"):
+        brokers.producer()
+    gc.collect()
+
+
+def test_the_password_is_in_the_options_and_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2\n")
+    for given_ in ({"password": "hunter2"}, {"password_file": str(tmp_path / "secret")}):
+        security = {"protocol": "SASL_SSL", "mechanism": "SCRAM-SHA-512", "username": "me"} | given_
+        config = configured({"security": security})
+        assert config.output.kafka.options()["security"]["password"] == "hunter2"
+        assert "hunter2" not in repr(config)
+        assert "hunter2" not in config.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("kafka", "mistake"),
+    [
+        ({"rasters": "refer"}, "needs the sink parquet"),
+        ({"security": {"protocol": "SASL_SSL", "username": "me"}}, "needs mechanism, username, and password"),
+        ({"topic_prefix": "two words"}, "output.kafka.topic_prefix"),
+    ],
+)
+def test_mistakes_in_the_settings_are_named(kafka: dict[str, Any], mistake: str) -> None:
+    with pytest.raises(UsageError, match=mistake):
+        configured(kafka)
+
+
+def configured(kafka: dict[str, Any]) -> Any:
+    output = {"sinks": ["kafka"], "kafka": kafka}
+    return check({"streams": [{"url": "synthetic://street"}], "prompts": [str(DEPTH)], "output": output})
