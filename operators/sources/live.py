@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from time import perf_counter
 
@@ -103,7 +105,7 @@ class LiveSource:
         self._shape: tuple[str, int, int] | None = None
         self._last_image: NDArray[np.uint8] | None = None
         self._same_since_s = 0.0
-        self._failure: SourceError | None = None
+        self._failure: str | None = None
         self.info = self._first_info()
         self._say("connecting", "connecting")
         if self._remaining == 0:
@@ -125,7 +127,7 @@ class LiveSource:
             self.stop()
             self._ring.clear()
         if not frames and self._failure is not None:
-            raise self._failure
+            raise SourceError(self._failure)
         return frames
 
     def wait(self, timeout_s: float) -> bool:
@@ -252,17 +254,17 @@ class LiveSource:
                 self._pause(trouble)
             self._say("ended", "ended")
         except PlantainError as error:
-            self._fail(SourceError(str(error)))
+            self._fail(str(error))
         except Exception as error:  # noqa: BLE001 (the owner hears of it from `read`)
-            self._fail(
-                SourceError(f"stream '{self._spec.stream_id}': reading it broke ({type(error).__name__})")
-            )
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"  # its text may hold the URL
+            self._fail(self._sentence(f"reading it broke ({what}); please report this"))
         finally:
             self._ring.stop()
 
-    def _fail(self, error: SourceError) -> None:
-        self._failure = error
-        self._health.enter("failed", self._epoch, str(error))
+    def _fail(self, sentence: str) -> None:
+        self._failure = sentence
+        self._health.enter("failed", self._epoch, sentence)
 
     def _attempt(self) -> Trouble | None:
         """One connection from its opening to its loss; None if the stream is to end."""

@@ -8,8 +8,8 @@ from fractions import Fraction
 class Timeline:
     """Seconds since a stream began, never backwards, from times that begin anew or jump.
 
-    Within a connection the pictures' own times count, as they do not shiver with the network; across connections,
-    and after a jump backwards, the clock on the wall puts them in line.
+    Within a connection the pictures' own times count, as they do not shiver with the network. Across connections, and
+    where these times are missing, stand still or jump back, the clock on the wall puts pictures in line.
     """
 
     def __init__(self) -> None:
@@ -36,9 +36,11 @@ class Timeline:
         elapsed = Fraction(round(elapsed_s * 1000), 1000)
         back_s = 0.0
         if pts is None:
-            time = self._last if self._anchor else elapsed
+            self._anchor = None
+            time = elapsed
         else:
-            if self._last_pts is not None and pts < self._last_pts:
+            if self._last_pts is not None and pts <= self._last_pts:
+                # Standing still counts too: sampling by rate would wait for the next tick for ever.
                 back_s = float((self._last_pts - pts) * time_base)
                 self._anchor = None
             if self._anchor is None:

@@ -138,6 +138,31 @@ def test_mpeg_ts_over_tcp_is_taken_up_again_where_the_encoder_is_replaced(clip: 
         assert indices == sorted(set(indices))
 
 
+def test_fields_of_an_interlacing_camera_become_pictures(tmp_path: Path) -> None:
+    woven = clips.make(
+        tmp_path / "fields.ts",
+        100,
+        size=(160, 96),
+        gop=12,
+        b_frames=0,
+        codec_options={"x264-params": "tff=1"},
+    )
+    combs = {}
+    for deinterlace in ("on", "off"):
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(PATIENCE_S)
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with listener, closing(camera(url, deinterlace=deinterlace)) as source:
+            watch = Watch(source)
+            client, _ = listener.accept()
+            with client, sending(Encoder(woven.read_bytes(), client.sendall)):
+                follow([watch], lambda: len(watch.frames) >= 20, "twenty pictures")  # noqa: B023 (called at once)
+        shown = [clips.number_of(frame.image) for frame in watch.frames]
+        assert shown == [number % 100 for number in range(shown[0], shown[0] + len(shown))]
+        combs[deinterlace] = watch.frames[10].image.tobytes()
+    assert combs["on"] != combs["off"]
+
+
 class _Stream(BaseHTTPRequestHandler):
     """Answers every request with an endless stream."""
 

@@ -194,9 +194,13 @@ def test_only_keyframes_are_decoded_when_no_more_is_asked_for(server: RtspServer
 
 
 def test_joins_and_goodbyes_leave_nothing_behind(server: RtspServer) -> None:
+    nobody = f"rtsp://127.0.0.1:{free_port()}/cam"
+
     def cycle() -> None:
         with closing(camera(server.url())) as source:
             assert source.wait(60.0)
+        for _ in range(10):
+            camera(nobody).close()
 
     def resources() -> tuple[int, int]:
         return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))

@@ -468,6 +468,17 @@ def test_a_clock_that_goes_back_is_told_once_in_a_while_and_survived() -> None:
         assert source.state == "lost"
 
 
+@pytest.mark.parametrize("pts", [None, 7])
+def test_a_rate_is_kept_where_times_are_missing_or_stand_still(pts: int | None) -> None:
+    clock = ManualClock()
+    steps: list[Step] = []
+    for number in range(50):
+        steps += [picture(number, pts), lambda: clock.advance(0.04)]
+    with live(ScriptedCamera(ScriptedConnection(steps)), clock, sampling=Sampling(fps=5.0)) as source:
+        assert len(source.read(99)) == pytest.approx(10, abs=1)
+        assert "clock_backwards" not in states(source.events())
+
+
 def test_another_resolution_or_codec_is_told_and_taken() -> None:
     first = ScriptedConnection([picture(0), picture(1, size=(128, 72))])
     with live(ScriptedCamera(first, ScriptedConnection(shots(0, 1), codec="hevc"))) as source:

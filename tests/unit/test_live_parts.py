@@ -1,0 +1,108 @@
+"""The small parts of a live source, each by itself."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from random import Random
+from typing import get_args
+
+import pytest
+
+from operators.sources.address import ACCESS, Kind, kind_of, shown
+from operators.sources.backoff import Backoff
+from operators.sources.base import StreamSpec
+from operators.sources.clock import SystemClock
+from operators.sources.connection import ffmpeg_options
+from operators.sources.health import Health
+from operators.sources.options import LiveOptions
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("rtsp://guard:hunter2@10.0.0.5:554/ch1", "rtsp://10.0.0.5:554"),
+        ("rtsp://guard:hunt@er2@10.0.0.5/ch1", "rtsp://10.0.0.5"),
+        ("rtsp://guard:hunt/er2@10.0.0.5/ch1", "rtsp://10.0.0.5"),
+        ("rtsp://10.0.0.5/user=guard&password=hunter2&channel=1.sdp", "rtsp://10.0.0.5"),
+        ("https://10.0.0.5?token=hunter2", "https://10.0.0.5"),
+        ("udp://@239.0.0.1:1234", "udp://239.0.0.1:1234"),
+        ("rtsp://[fe80::1]:554/a", "rtsp://[fe80::1]:554"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_no_secret_of_an_address_is_shown(url: str, expected: str) -> None:
+    assert shown(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("RTSP://camera/1", "rtsp"),
+        ("rtsps://camera/1", "rtsps"),
+        ("http://camera/video.cgi", "http"),
+        ("https://camera/LIVE.M3U8?x=1", "hls"),
+        ("udp://239.0.0.1:1234", "udp"),
+        ("tcp://encoder:1234", "tcp"),
+        ("/dev/video12", "device"),
+        ("/dev/videos", None),
+        ("file:///clip.mp4", None),
+        ("clip.mp4", None),
+        ("concat:/a|/b", None),
+    ],
+)
+def test_the_kind_of_an_address(url: str, kind: Kind | None) -> None:
+    assert kind_of(url) == kind
+    assert kind_of(url, is_realtime=True) == "realtime"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind != "realtime"])
+def test_ffmpeg_may_open_nothing_but_what_the_kind_needs(kind: Kind) -> None:
+    told = ffmpeg_options(kind, LiveOptions(timeout_s=1.5, transport="udp"))
+    assert told["protocol_whitelist"] == ACCESS[kind].protocols
+    assert told["format_whitelist"]
+    if kind != "device":
+        assert "file" not in told["protocol_whitelist"].split(",")
+        assert "1500000" in (told.get("timeout"), told.get("rw_timeout"))
+    assert "stimeout" not in told
+    assert told.get("rtsp_transport") == ("udp" if kind.startswith("rtsp") else None)
+
+
+def test_options_are_read_from_text() -> None:
+    text = {"policy": "latest", "ring": "3", "timeout_s": "2.5", "loop": "Yes", "epoch": "7", "seed": "-1"}
+    options = LiveOptions.of(StreamSpec("s", "rtsp://camera", options=text))
+    assert (options.policy, options.ring, options.timeout_s, options.loop) == ("latest", 3, 2.5, True)
+    assert (options.epoch, options.seed) == (7, -1)
+    assert LiveOptions.of(StreamSpec("s", "rtsp://camera")) == LiveOptions()
+
+
+def test_every_option_is_described() -> None:
+    assert LiveOptions.__doc__
+    for field in fields(LiveOptions):
+        assert f"{field.name}" in LiveOptions.__doc__
+
+
+def test_pauses_are_reproducible_capped_and_never_overflow() -> None:
+    one, two = (Backoff(0.5, 8.0, Random("7:gate")) for _ in range(2))
+    pauses = [one.next_s() for _ in range(2000)]
+    assert pauses == [two.next_s() for _ in range(2000)]
+    assert max(pauses) <= 8.0
+    assert min(pauses[10:]) >= 8.0 * 0.7
+    assert one.num_failures == 2000
+    one.reset()
+    assert 0.35 <= one.next_s() <= 0.5
+
+
+def test_a_state_is_told_once_and_momentary_ones_each_time() -> None:
+    health = Health("gate", SystemClock(), size=4)
+    assert health.enter("connecting", 0, "a")
+    assert not health.enter("connecting", 0, "b")
+    assert not health.enter("stalled", 0, "c", frozenset(("live",)))
+    assert health.enter("live", 0, "d")
+    assert health.enter("changed", 0, "e")
+    assert health.enter("changed", 0, "f")
+    assert health.state == "live"
+    assert not health.enter("live", 0, "g")
+    assert health.enter("lost", 0, "h")
+    assert health.num_forgotten == 1
+    assert [event.sentence for event in health.drain()] == ["d", "e", "f", "h"]
+    assert health.drain() == []
