@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -145,10 +146,8 @@ def every_fault(
         copy_tree(root, copy)
         with monkeypatch.context() as patched:
             faults = Faults(patched, error, num_good)
-            try:
+            with contextlib.suppress(Killed, SinkError):
                 work(copy)
-            except (Killed, SinkError):
-                pass
         if not faults.hit:
             return
         yield copy
@@ -199,7 +198,7 @@ def test_killed_after_any_change_a_reader_sees_all_of_the_old_or_all_of_the_new(
 def test_killed_again_while_it_tidies_up_after_a_kill(tmp_path, monkeypatch, before):
     root = tmp_path / "out"
     root.mkdir()
-    old, new = before(root)
+    _old, _new = before(root)
 
     def resume(copy: Path) -> None:
         sink_at(copy, "new").begin("clip", is_resumed=True)

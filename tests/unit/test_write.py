@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from operators.errors import SinkBackpressureError, SinkError
@@ -107,8 +109,6 @@ def test_failed_frames_are_counted_by_stage_up_to_where_the_stream_is_durable():
 
 
 def test_what_the_tracker_knew_goes_into_the_checkpoint():
-    from dataclasses import replace
-
     frames = [
         replace(result(index), state_before=f"before {index}" if index % SEGMENT == 0 else None)
         for index in range(5)

@@ -1,0 +1,20 @@
+"""What every test gets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+# The machine that runs the tests may be busy with other things; time is measured in tests/bench.
+settings.register_profile("plantain", deadline=None)
+settings.load_profile("plantain")
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left_behind() -> Iterator[None]:
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("plantain-")]
+    assert not left, f"threads are left behind: {', '.join(left)}"

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from operators.errors import UsageError
+from pipeline import config
+from pipeline.config import check, load
+from pipeline.video import run_id_of, run_of, view_of
+
+GOOD = {"streams": [{"url": "a.mp4"}], "prompts": ["depth"]}
+
+
+def mistakes_in(data: dict) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        check(data, "street.yaml")
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"street.yaml has {len(lines)} mistake(s):"
+    return lines
+
+
+def test_the_smallest_configuration():
+    config = check(GOOD)
+    ((spec, prompts),) = config.specs()
+    assert (spec.stream_id, spec.url) == ("a", "a.mp4")
+    assert [str(prompt) for prompt in prompts] == ["depth"]
+    assert config.executor == "threads"
+
+
+def test_all_mistakes_are_named_at_once_each_with_its_path():
+    lines = mistakes_in(
+        {
+            "streams": [{"url": "a.mp4", "every": 0, "colour": "red"}, {"id": "1st", "url": "b.mp4"}],
+            "prompts": ["depth", "dept"],
+            "model": {"name": "embedded", "replicas": 0},
+            "executor": "cloud",
+        }
+    )
+    starts = [line.partition(":")[0] for line in lines]
+    expected = [
+        "streams.0.every",
+        "streams.0.colour",
+        "streams.1.id",
+        "prompts.1",
+        "model.replicas",
+        "executor",
+    ]
+    assert sorted(starts) == sorted(expected)
+    (unknown,) = [line for line in lines if line.startswith("streams.0.colour")]
+    assert "unknown setting; known here: every, fps, id" in unknown
+    (prompt,) = [line for line in lines if line.startswith("prompts.1")]
+    assert "task 'dept' is unknown: write semantic:CLASS,CLASS" in prompt
+    (name,) = [line for line in lines if line.startswith("streams.1.id")]
+    assert "'1st' must start with a letter" in name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"streams": []}, "streams: name at least one"),
+        ({"prompts": []}, "streams.0: nothing is asked of a.mp4; add prompts there or at the top"),
+        ({"prompts": ["depth", "depth[curve=paper]"]}, "streams.0: the same prompt is asked twice of a.mp4"),
+        ({"streams": [{"url": "a.mp4", "id": "x"}, {"url": "b.mp4", "id": "x"}]}, "two streams are called x"),
+    ],
+)
+def test_what_does_not_go_together_is_named(change, said):
+    assert said in "\n".join(mistakes_in(GOOD | change))
+
+
+def test_what_is_missing_is_named():
+    assert mistakes_in({"prompts": ["depth"]}) == ["streams: is required"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("streams: [", "is not YAML"),
+        ("- a\n- b\n", "must hold a mapping"),
+        ("", "must hold a mapping"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path, text, said):
+    path = tmp_path / "street.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        load(path)
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "clip.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load(tmp_path / "clip.yaml")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_a_stream_may_have_its_own_prompts_and_sampling():
+    data = GOOD | {
+        "streams": [{"url": "a.mp4"}, {"url": "b.mp4", "prompts": ["normals"], "fps": 2, "max_frames": 9}]
+    }
+    (_, first), (spec, second) = check(data).specs()
+    assert [str(prompt) for prompt in (*first, *second)] == ["depth", "normals"]
+    assert (spec.sampling.fps, spec.sampling.every, spec.sampling.max_frames) == (2, 1, 9)
+
+
+def test_folders_become_streams_and_names_stay_apart(tmp_path):
+    for name in ("x/a.mp4", "y/a.mp4", "y/b.mkv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    config = check(GOOD | {"streams": [{"url": str(tmp_path / "x")}, {"url": str(tmp_path / "y")}]})
+    names = [spec.stream_id for spec, _ in config.specs()]
+    assert len(set(names)) == 3
+    assert "b" in names
+
+
+def test_a_stream_that_is_listed_twice_must_be_told_apart():
+    with pytest.raises(UsageError, match="two streams are called a: give them an id"):
+        check(GOOD | {"streams": [{"url": "a.mp4"}, {"url": "a.mp4"}]}).specs()
+
+
+def test_the_canvas_is_the_models_favourite_unless_it_is_named():
+    assert view_of(check(GOOD | {"model": {"name": "fake"}})).model_hw == (224, 384)
+    view = view_of(check(GOOD | {"model": {"canvas": {"width": 64, "height": 48, "fit": "stretch"}}}))
+    assert (view.model_hw, view.fit, view.picture_long_side) == ((48, 64), "stretch", None)
+    assert view_of(check(GOOD | {"output": {"sinks": ["parquet", "overlay"]}})).picture_long_side == 1280
+
+
+def test_a_run_is_the_same_as_long_as_its_rows_are():
+    run = run_id_of(check(GOOD))
+    assert (
+        run_id_of(check(GOOD | {"executor": "ray", "batch": {"max_items": 2}, "output": {"out": "other"}}))
+        == run
+    )
+    assert run_id_of(check(GOOD | {"prompts": ["normals"]})) != run
+    assert run_id_of(check(GOOD | {"model": {"options": {"key": 1}}})) != run
+
+
+def test_secrets_are_not_part_of_what_is_stored_about_a_run():
+    data = GOOD | {
+        "streams": [{"url": "http://me:s3cret@host/a.mp4", "options": {"password": "s3cret"}}],
+        "model": {"options": {"api_key": "s3cret"}},
+    }
+    assert "s3cret" not in str(run_of(check(data)))
+
+
+def test_every_setting_says_what_it_is():
+    sections = [
+        each for each in vars(config).values() if isinstance(each, type) and issubclass(each, BaseModel)
+    ]
+    for section in sections:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name}"
+
+
+def test_nothing_can_be_changed_afterwards():
+    with pytest.raises(ValidationError, match="frozen"):
+        check(GOOD).executor = "ray"

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import pytest
+
+from operators.errors import ModelUnavailableError, SinkError
+from operators.sinks.store import Store
+from pipeline.checkpoint import Checkpoints
+from pipeline.executor import InlineExecutor, ThreadExecutor
+from pipeline.graph import Graph
+from pipeline.runner import run
+from pipeline.stream import Phase
+from tests.simulation import SEGMENT, OrderedSink, Plan, graph_of, starts_of
+
+PLANS = {"a": Plan(23, infer_fails=frozenset({3})), "b": Plan(11)}
+
+
+class Stopping(InlineExecutor):
+    """Sends this process a signal at some call."""
+
+    def __init__(self, number: int, at_call: int) -> None:
+        super().__init__()
+        self._number = number
+        self._calls_left = at_call
+        self.is_closed = False
+
+    def submit(self, call):
+        super().submit(call)
+        self._calls_left -= 1
+        if self._calls_left == 0:
+            os.kill(os.getpid(), self._number)
+
+    def close(self):
+        super().close()
+        self.is_closed = True
+
+
+@pytest.mark.parametrize("make_executor", [InlineExecutor, ThreadExecutor])
+def test_a_run_ends_when_every_stream_has(make_executor):
+    sink = OrderedSink()
+    looks = []
+    outcome = run(graph_of(PLANS, sink), make_executor(), starts_of(PLANS), on_progress=looks.append)
+    assert outcome.exit_code == 0
+    assert not outcome.is_interrupted
+    assert {name: sink.frames_of(name) for name in PLANS} == {
+        name: plan.expected() for name, plan in PLANS.items()
+    }
+    assert {*outcome.busy_s} == {"read", "infer", "analyse", "write"}
+    assert looks, "progress is told at least at the end"
+    assert looks[-1].is_done
+
+
+def test_failed_streams_are_listed_and_change_the_exit_code():
+    plans = {"good": Plan(5), "torn": Plan(5, breaks_at=2)}
+    outcome = run(graph_of(plans, OrderedSink()), InlineExecutor(), starts_of(plans))
+    assert outcome.exit_code == 1
+    assert [stream.stream_id for stream in outcome.failed] == ["torn"]
+
+
+def test_no_streams_are_nothing_to_do():
+    assert run(graph_of({}, OrderedSink()), InlineExecutor(), []).exit_code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains_stores_and_is_taken_back_afterwards(number, tmp_path):
+    before = signal.getsignal(number)
+    sink = OrderedSink()
+    checkpoints = Checkpoints(Store(str(tmp_path)))
+    outcome = run(graph_of(PLANS, sink), Stopping(number, 14), starts_of(PLANS), checkpoints=checkpoints)
+    assert signal.getsignal(number) is before
+    assert outcome.exit_code == 130
+    assert Phase.INTERRUPTED in {stream.phase for stream in outcome.streams}
+    for stream in outcome.streams:
+        assert len(sink.frames_of(stream.stream_id)) == stream.account.decoded
+    durables = {name: durable for name in PLANS if (durable := checkpoints.load(name)) is not None}
+    assert all(
+        durable.position.frame_index % SEGMENT == 0 or durable.is_complete for durable in durables.values()
+    )
+    again = run(graph_of(PLANS, sink), InlineExecutor(), starts_of(PLANS, durables), checkpoints=checkpoints)
+    assert again.exit_code == 0
+    assert {name: sink.frames_of(name) for name in PLANS} == {
+        name: plan.expected() for name, plan in PLANS.items()
+    }
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    outcomes = []
+    thread = threading.Thread(
+        target=lambda: outcomes.append(
+            run(graph_of(PLANS, OrderedSink()), InlineExecutor(), starts_of(PLANS))
+        )
+    )
+    thread.start()
+    thread.join(timeout=60)
+    assert outcomes[0].exit_code == 0
+
+
+def test_the_executor_is_closed_whatever_happens():
+    def unavailable():
+        raise ModelUnavailableError("needs a GPU")
+
+    graph = graph_of(PLANS, OrderedSink())
+    read, infer, *rest = graph.stages
+    executor = Stopping(0, -1)
+    with pytest.raises(ModelUnavailableError):
+        run(Graph((read, replace(infer, make=unavailable), *rest)), executor, starts_of(PLANS))
+    assert executor.is_closed
+
+
+class FullStore(Checkpoints):
+    """Has no room for one stream."""
+
+    def save(self, durable):
+        if durable.stream_id == "a":
+            raise SinkError("no space is left")
+        super().save(durable)
+
+
+def test_a_checkpoint_that_cannot_be_stored_fails_its_stream_only(tmp_path):
+    outcome = run(
+        graph_of(PLANS, OrderedSink()),
+        InlineExecutor(),
+        starts_of(PLANS),
+        checkpoints=FullStore(Store(str(tmp_path))),
+    )
+    first, second = outcome.streams
+    assert (first.phase, first.error) == (Phase.FAILED, "no space is left")
+    assert second.phase is Phase.DONE
