@@ -15,12 +15,12 @@ _POINTWISE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 _IDENTITY = nn.Identity()
 
 
-def applies_to(x: Tensor, norm: nn.Module = _IDENTITY) -> bool:
-    """Whether `conv` can take `x` when `norm` stands behind the convolution."""
+def applies_to(x: Tensor, layer: nn.Conv2d, norm: nn.Module = _IDENTITY) -> bool:
+    """Whether `conv` can take `x` and `layer` when `norm` stands behind the convolution."""
     return (
         _POINTWISE is not None
         and bool(torch.backends.mkldnn.enabled)
-        and x.dtype == torch.bfloat16
+        and x.dtype == layer.weight.dtype == torch.bfloat16  # under autocast the weights are float32
         and x.device.type == "cpu"
         and isinstance(norm, nn.Identity)
         and torch.is_inference_mode_enabled()

@@ -117,7 +117,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as `x`."""
-        if fused.applies_to(x, self.first_norm):
+        if fused.applies_to(x, self.first, self.first_norm):
             return fused.conv(fused.conv(x, self.first), self.second, added=x)
         inner = F.relu(self.first_norm(self.first(x)))
         return F.relu(x + self.second_norm(self.second(inner)))
@@ -134,7 +134,7 @@ class _Conv(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         conv, norm, _ = self
         assert isinstance(conv, nn.Conv2d)
-        if fused.applies_to(x, norm):
+        if fused.applies_to(x, conv, norm):
             return fused.conv(x, conv)
         result: Tensor = F.relu(norm(conv(x)))
         return result
@@ -274,7 +274,7 @@ class Decoder(nn.Module):
         inner = F.relu(_modulated(self.conv1(x), film1))
         x = F.relu(x + _modulated(self.conv2(inner), film2))
         x = F.relu(_twice(self.narrow(x)) + features.fine)
-        x = fused.conv(x, self.conv3) if fused.applies_to(x) else F.relu(self.conv3(x))
+        x = fused.conv(x, self.conv3) if fused.applies_to(x, self.conv3) else F.relu(self.conv3(x))
         out = self.out(x)
         pixels, log_depth, sky, normals, centre, offset = out.split((EMBED, 1, 1, 3, 1, 2), dim=1)
         return Fields(
