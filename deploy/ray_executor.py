@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError, redact
 from pipeline.engine import Completion
@@ -36,25 +36,34 @@ class WorkerActor:
         # Ray says 1 for an actor without reserved CPUs; torch and numba read it when they are first imported, below.
         threads = str(max(1, round(stage.cpus)))
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = threads
-        self._worker = StageWorker(stage)
+        self._stage = stage
+        self._worker: StageWorker | None = None
 
     def pid(self) -> int:
         """This process, for whoever wants to watch or kill it."""
         return os.getpid()
 
-    def ping(self) -> None:
-        """Answers as soon as the operator is made."""
+    def make(self) -> PlantainError | None:
+        """Makes the operator; gives the reason if that is impossible here, which Ray would wrap in its own words."""
+        try:
+            self._worker = StageWorker(self._stage)
+        except PlantainError as error:
+            return error
+        return None
 
     @ray.method(num_returns=2)
     def run(
         self, call: Call, places: Sequence[tuple[int, int]], *lists: list[Any]
     ) -> tuple[Reply, list[Any]]:
         """Does a call; item k is `lists[places[k][0]][places[k][1]]`."""
+        if self._worker is None:  # made anew after a death; what fails now is a death, too
+            self._worker = StageWorker(self._stage)
         return self._worker.run(call, [lists[which][index] for which, index in places])
 
     def close(self) -> None:
         """Closes the operator."""
-        self._worker.close()
+        if self._worker is not None:
+            self._worker.close()
 
 
 class RayExecutor:
@@ -91,16 +100,13 @@ class RayExecutor:
             self._stages[stage.name] = stage
             for index in range(stage.workers):
                 self._make(stage.name, index)
-        pings = [actor.ping.remote() for actor in self._actors.values()]
+        making = [actor.make.remote() for actor in self._actors.values()]
         try:
-            ray.get(pings, timeout=START_TIMEOUT_S)
+            for error in ray.get(making, timeout=START_TIMEOUT_S):
+                if error is not None:
+                    raise error
         except RayActorError as error:
-            cause = getattr(error, "cause", None) or error.__cause__
-            if isinstance(cause, RayTaskError):
-                cause = cause.cause
-            if isinstance(cause, PlantainError):
-                raise cause from None
-            raise WorkerDiedError(redact(str(error))) from error
+            raise WorkerDiedError(f"a worker could not be started: {_first_line(error)}") from error
         except GetTimeoutError as error:
             needs = ", ".join(f"{s.name}: {s.workers} x {s.cpus:g} CPU {s.gpus:g} GPU" for s in graph.stages)
             raise ModelUnavailableError(f"the cluster has no room for the workers ({needs})") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from operators.errors import ModelUnavailableError
 from operators.models.base import Pixels
 from operators.models.fake import FakeModel
 from operators.prompts import Prompt
@@ -52,3 +53,10 @@ class TornSource(FileSource):
         frames = super().read(min(max_frames, self._left))
         self._left -= len(frames)
         return frames
+
+
+class Unavailable:
+    """A backend that cannot run on any machine of today."""
+
+    def __init__(self, refuses: str = "") -> None:
+        raise ModelUnavailableError("this model needs a quantum computer")

@@ -12,6 +12,7 @@ import pytest
 import ray
 
 from deploy.ray_executor import RayExecutor, start_ray
+from operators.errors import ModelUnavailableError
 from operators.sinks.store import Store
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, check
@@ -78,7 +79,7 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def config_of(clips: list[Path], out: Path) -> PipelineConfig:
+def config_of(clips: list[Path], out: Path, model: str = "PickyModel") -> PipelineConfig:
     """Three streams, five questions; frames that the model refuses, and a source that breaks."""
     streams = [{"url": str(clip), "id": clip.stem} for clip in clips]
     streams[2]["source"] = "tests.plugins:TornSource"
@@ -86,10 +87,7 @@ def config_of(clips: list[Path], out: Path) -> PipelineConfig:
         {
             "streams": streams,
             "prompts": PROMPTS,
-            "model": {
-                "name": "tests.plugins:PickyModel",
-                "options": {"refuses": ",".join(map(str, REFUSED))},
-            },
+            "model": {"name": f"tests.plugins:{model}", "options": {"refuses": ",".join(map(str, REFUSED))}},
             "read": {"workers": 2, "chunk_frames": 5, "max_frames_in_flight": 30},
             "batch": {"max_items": 4, "max_wait_ms": 5},
             "output": {"out": str(out), "segment_frames": 10},
@@ -176,3 +174,9 @@ def test_a_killed_worker_changes_nothing(stage, after_calls, clips, tmp_path, ex
     assert executor.has_killed
     assert rows_in(tmp_path) == expected
     assert [stream.error for stream in outcome.streams] == ["", "", "OSError: the tape is torn"]
+
+
+def test_a_model_that_cannot_run_here_is_said_before_anything_is_read(executor, clips, tmp_path):
+    with pytest.raises(ModelUnavailableError, match="needs a quantum computer"):
+        run_with(executor, config_of(clips, tmp_path, "Unavailable"))
+    assert not list(tmp_path.glob("frames/*/*"))

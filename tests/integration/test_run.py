@@ -130,3 +130,36 @@ def test_ctrl_c_on_ray_drains_although_every_process_of_the_terminal_gets_it(pla
     plantain.wait_for_results(process)
     os.killpg(process.pid, signal.SIGINT)
     assert_drained_and_completed_by_the_next_run(plantain, process)
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A disk of 200 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a disk can only be mounted by root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_up_is_said_so_and_with_more_room_the_run_goes_on(clip, tmp_path, small_disk):
+    plantain = Plantain(clip, small_disk, cost_ms=0)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(100 << 10))
+    process = plantain.start()
+    stdout, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    (line,) = errors.splitlines()
+    assert line.startswith("clip: failed after ")
+    assert f"no space is left for results in {plantain.out}: free some and run the same command again" in line
+    assert_whole(rows_in(plantain.out), 5, {"clip": FRAMES})
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    process = plantain.start()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert len(rows_in(plantain.out)["frames"]) == 2 * FRAMES
