@@ -20,6 +20,7 @@ from operators.decode.deinterlace import Deinterlacer
 from operators.errors import NoVideoError
 from operators.sources.address import ACCESS, Kind
 from operators.sources.options import LiveOptions
+from operators.sources.pace import Pace
 
 # FFmpeg's log callback takes the GIL, has dead-locked, and would print addresses with their passwords.
 av.logging.set_level(None)
@@ -27,6 +28,8 @@ av.logging.set_level(None)
 # FFmpeg gives the last packet of a silent camera only with its first timeout and raises at the second, so Python's own
 # timeout, which costs the GIL at each poll, steps in after that.
 _BACKSTOP = 2.5
+# HLS waits for segments in a loop of its own, which only Python's timeout ends.
+_BACKSTOP_HLS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,15 @@ class AvConnection:
         url: Where.
         kind: What it is.
         options: How.
+        pace: Holds back pictures that are to be had before their time: HLS brings them by the segment, a recording as
+            fast as it is read.
 
     Raises:
         NoVideoError: If there is no video in it.
         OSError, ValueError, av.FFmpegError: If it cannot be opened.
     """
 
-    def __init__(self, url: str, kind: Kind, options: LiveOptions) -> None:
+    def __init__(self, url: str, kind: Kind, options: LiveOptions, pace: Pace) -> None:
         self._num_damaged = 0
         self._deinterlacer: Deinterlacer | None = None
         self._deinterlace = options.deinterlace
@@ -119,7 +124,7 @@ class AvConnection:
             url,
             format=access.container or None,
             options=ffmpeg_options(kind, options),
-            timeout=options.timeout_s * _BACKSTOP,
+            timeout=options.timeout_s * (_BACKSTOP_HLS if kind == "hls" else _BACKSTOP),
             metadata_errors="replace",
         )
         try:
@@ -136,6 +141,7 @@ class AvConnection:
             self.fps = float(rate) if rate else None
             # An RTSP server names the length of what it happens to play; on the web only a recording has one.
             self.is_endless = kind not in ("hls", "http") or self._container.duration is None
+            self._pace = pace if kind == "hls" or not self.is_endless else None
         except BaseException:
             self._container.close()
             raise
@@ -162,6 +168,8 @@ class AvConnection:
             if not pictures:
                 yield None
             for picture in pictures:
+                if self._pace and picture.pts is not None and self._pace.wait(picture.pts * self.time_base):
+                    return
                 yield replace(picture, decode_s=decode_s)
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from operators.sources.clock import Clock, SystemClock
 from operators.sources.connection import AvConnection, Connection, Opener, Picture
 from operators.sources.health import Health, HealthEvent, State
 from operators.sources.options import LiveOptions
+from operators.sources.pace import Pace
 from operators.sources.realtime import RealtimeFile
 from operators.sources.ring import Counts, Ring
 from operators.sources.sampler import Sampler
@@ -51,7 +52,7 @@ class LiveSource:
     A thread of its own opens, decodes, samples and converts into a ring (`Ring`), from which `read` takes what is
     there. A connection that breaks is opened again, for ever, with growing pauses; each connection after the first
     counts the epoch up. Frame indices go on counting. Only what has a length ends by itself: files, and recordings
-    on the web (with the policy `block` they are read as fast as the reader can). Options: `LiveOptions`.
+    on the web; they are played at their own pace. Options: `LiveOptions`.
 
     Args:
         spec: Which camera: `rtsp://`, `rtsps://`, `http(s)://`, an HLS playlist, `udp://` or `tcp://` with MPEG-TS,
@@ -229,11 +230,10 @@ class LiveSource:
             reader.close()
 
     def _connect(self) -> Connection:
+        pace = Pace(self._clock, self._stop)
         if self._kind == "realtime":
-            return RealtimeFile(
-                self._spec.url, self._options.loop, self._options.deinterlace, self._clock, self._stop
-            )
-        return AvConnection(self._spec.url, self._kind, self._options)
+            return RealtimeFile(self._spec.url, self._options.loop, self._options.deinterlace, pace)
+        return AvConnection(self._spec.url, self._kind, self._options, pace)
 
     @property
     def _remaining(self) -> int | None:

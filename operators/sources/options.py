@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 from operators.errors import UsageError
-from operators.sources.address import NO, is_yes
+from operators.sources.address import NO, is_yes, kind_of
 from operators.sources.base import StreamSpec
 from operators.sources.ring import POLICIES, Policy
 
@@ -21,6 +21,8 @@ _YES = {
     "0": False,
 }
 
+HLS_TIMEOUT_S = 20.0  # two segments of the longest usual length
+
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
@@ -32,7 +34,8 @@ class LiveOptions:
         max_staleness_s: Frames that have waited longer are dropped, seconds; None for any age.
         keyframes_only: Decode only keyframes, at a tenth of the cost; the others are not counted as decoded.
         deinterlace: Make one picture of two fields where a camera interlaces.
-        timeout_s: A connection on which nothing comes for so long is given up, seconds.
+        timeout_s: A connection on which nothing comes for so long is given up, seconds; 20 for HLS, unless said
+            otherwise, as it brings nothing between two segments.
         transport: How RTSP brings its packets.
         epoch: Of the first connection; counted up at each further one.
         backoff_s, backoff_max_s: First and longest pause between attempts, seconds; a camera that is back is live again
@@ -79,6 +82,8 @@ class LiveOptions:
         given: dict[str, Any] = {
             name: _value(spec, name, text, known[name]) for name, text in spec.options.items()
         }
+        if kind_of(spec.url) == "hls":
+            given = {"timeout_s": HLS_TIMEOUT_S, **given}
         return cls(**given)
 
 

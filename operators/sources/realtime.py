@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator
 from fractions import Fraction
 
 from operators.decode import VideoReader
-from operators.sources.clock import Clock
 from operators.sources.connection import Picture
+from operators.sources.pace import Pace
 
 _DEFAULT_FPS = Fraction(25)
 
@@ -22,8 +21,7 @@ class RealtimeFile:
         url: Path of the file.
         loop: Play it for ever.
         deinterlace: Make one picture of two fields.
-        clock: Sets the pace.
-        stop: Ends the waiting for the next picture.
+        pace: Holds its pictures back.
 
     Raises:
         SourceError: If it cannot be opened.
@@ -32,10 +30,9 @@ class RealtimeFile:
     is_endless = False
     start_realtime_ns: int | None = None
 
-    def __init__(self, url: str, loop: bool, deinterlace: bool, clock: Clock, stop: threading.Event) -> None:
+    def __init__(self, url: str, loop: bool, deinterlace: bool, pace: Pace) -> None:
         self._loop = loop
-        self._clock = clock
-        self._stop = stop
+        self._pace = pace
         self._reader = VideoReader(url, deinterlace=deinterlace)
         self._num_damaged = 0
         rate = self._reader.video.average_rate
@@ -51,7 +48,6 @@ class RealtimeFile:
 
     def pictures(self) -> Generator[Picture | None]:
         """Its pictures, each in its time, until the file ends or for ever."""
-        started_s = self._clock.monotonic_s()
         offset = Fraction(0)
         while True:
             time = Fraction(0)
@@ -62,8 +58,7 @@ class RealtimeFile:
                     time = decoded.index * self._period
                 else:
                     time = (decoded.pts - self._reader.first_pts) * self.time_base
-                due_s = started_s + float(offset + time)
-                if self._clock.sleep(due_s - self._clock.monotonic_s(), self._stop):
+                if self._pace.wait(offset + time):
                     return
                 pts = None if decoded.pts is None else decoded.pts + int(offset / self.time_base)
                 is_keyframe = bool(decoded.frame.key_frame)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import fields
+from fractions import Fraction
 from random import Random
 from typing import get_args
 
@@ -15,6 +17,7 @@ from operators.sources.clock import SystemClock
 from operators.sources.connection import ffmpeg_options
 from operators.sources.health import Health
 from operators.sources.options import LiveOptions
+from operators.sources.pace import Pace
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,49 @@ def test_every_option_is_described() -> None:
     assert LiveOptions.__doc__
     for field in fields(LiveOptions):
         assert f"{field.name}" in LiveOptions.__doc__
+
+
+def test_hls_is_given_the_time_between_two_segments() -> None:
+    playlist = "https://camera/live.m3u8"
+    assert LiveOptions.of(StreamSpec("s", playlist)).timeout_s == 20.0
+    assert LiveOptions.of(StreamSpec("s", playlist, options={"timeout_s": "3"})).timeout_s == 3.0
+
+
+def test_a_pace_holds_back_catches_up_and_survives_jumps() -> None:
+    class Clock:
+        now_s = 50.0
+
+        def monotonic_s(self) -> float:
+            return self.now_s
+
+        def wall_ns(self) -> int:
+            return 0
+
+        def sleep(self, seconds: float, stop: threading.Event) -> bool:
+            self.now_s += max(0.0, seconds)
+            return stop.is_set()
+
+    clock, stop = Clock(), threading.Event()
+    pace = Pace(clock, stop)
+    came: list[float] = []
+    for time, delay_s in (
+        (9, 0),
+        (10, 0),
+        (11, 3),
+        (12, 0),
+        (13, 0),
+        (14, 0),
+        (9000, 0),
+        (9001, 0),
+        (1, 0),
+        (2, 0),
+    ):
+        clock.now_s += delay_s
+        assert not pace.wait(Fraction(time))
+        came.append(clock.now_s)
+    assert came == [50, 51, 54, 54, 54, 55, 55, 56, 56, 57]
+    stop.set()
+    assert pace.wait(Fraction(3))
 
 
 def test_pauses_are_reproducible_capped_and_never_overflow() -> None:
