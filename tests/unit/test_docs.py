@@ -8,6 +8,7 @@ import subprocess
 import sys
 import typing
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import duckdb
@@ -18,6 +19,7 @@ from typer.main import get_command
 from deploy.cli import app
 from deploy.job import run_job
 from operators.sinks.rows import SCHEMAS
+from operators.sources.options import LiveOptions
 from pipeline.config import PipelineConfig, check, load
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,11 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.parametrize("setting", list(settings(PipelineConfig)))
 def test_every_setting_is_in_the_readme(setting: str) -> None:
     assert f"| `{setting}` |" in README
+
+
+@pytest.mark.parametrize("option", [field.name for field in fields(LiveOptions) if field.name != "epoch"])
+def test_every_option_of_a_live_stream_is_in_the_readme(option: str) -> None:
+    assert f"`{option}`" in README.split("## Cameras")[1].split("\n## ")[0]
 
 
 def test_the_readme_names_no_setting_that_does_not_exist() -> None:
