@@ -151,7 +151,7 @@ def test_a_disk_that_fills_up_is_said_so_and_with_more_room_the_run_goes_on(clip
     filler = small_disk / "filler"
     filler.write_bytes(bytes(100 << 10))
     process = plantain.start()
-    stdout, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
     (line,) = errors.splitlines()
     assert line.startswith("clip: failed after ")
