@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import av
 import pytest
+from PIL import Image
 
 from operators.sources import open_source
 from operators.sources.base import StreamSpec, View
@@ -163,6 +165,25 @@ def test_fields_of_an_interlacing_camera_become_pictures(tmp_path: Path) -> None
     assert combs["on"] != combs["off"]
 
 
+def test_an_encoder_that_is_set_to_another_size_while_it_sends(tmp_path: Path) -> None:
+    small = clips.make(tmp_path / "small.ts", 50, size=(160, 96), gop=12, b_frames=0)
+    large = clips.make(tmp_path / "large.ts", 50, size=(320, 192), gop=12, b_frames=0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(PATIENCE_S)
+    with listener, closing(camera(f"tcp://127.0.0.1:{listener.getsockname()[1]}")) as source:
+        watch = Watch(source)
+        client, _ = listener.accept()
+        with client, sending(Encoder(small.read_bytes() + large.read_bytes(), client.sendall)):
+            follow([watch], lambda: watch.states.count("changed") >= 2, "changed twice")
+        sizes = {frame.info.fit.source_hw for frame in watch.frames}
+        assert sizes == {(96, 160), (192, 320)}
+        assert {frame.image.shape for frame in watch.frames} == {(96, 160, 3)}
+        told = [event.sentence for event in watch.events if event.state == "changed"]
+        assert told[0] == "stream 'encoder': changed from h264 160x96 to h264 320x192; going on"
+        assert {frame.header.epoch for frame in watch.frames} == {0}
+        assert "clock_backwards" in watch.states
+
+
 class _Stream(BaseHTTPRequestHandler):
     """Answers every request with an endless stream."""
 
@@ -185,12 +206,14 @@ class _Stream(BaseHTTPRequestHandler):
 def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.encoders = []  # type: ignore[attr-defined]
+    server.is_over = threading.Event()  # type: ignore[attr-defined]
     server.daemon_threads = False
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="http")
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
+        server.is_over.set()  # type: ignore[attr-defined]
         server.shutdown()
         for encoder in server.encoders:  # type: ignore[attr-defined]
             encoder.stop()
@@ -217,8 +240,41 @@ def test_mpeg_ts_over_http(clip: Path) -> None:
             assert watch.states == ["connecting", "live"]
 
 
+class _Pictures(BaseHTTPRequestHandler):
+    """A cheap camera: one JPEG after the other in one endless answer."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=next")
+        self.end_headers()
+        number = 0
+        while not self.server.is_over.wait(0.02):  # type: ignore[attr-defined]
+            file = io.BytesIO()
+            Image.fromarray(clips.numbered(number % 256, 160, 96)).save(file, "JPEG")
+            head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {file.tell()}\r\n\r\n"
+            try:
+                self.wfile.write(head.encode() + file.getvalue() + b"\r\n")
+            except OSError:
+                return
+            number += 1
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 (the base class calls it so)
+        pass
+
+
+def test_jpegs_over_http() -> None:
+    with serving(_Pictures) as address, closing(camera_at(f"{address}/video.cgi?user=x")) as source:
+        watch = Watch(source)
+        follow([watch], lambda: len(watch.frames) >= 30, "thirty frames")
+        assert watch.states == ["connecting", "live"]
+        shown = [clips.number_of(frame.image) for frame in watch.frames]
+        assert shown == list(range(shown[0], shown[0] + len(shown)))
+
+
 def camera_at(url: str) -> LiveSource:
-    source = open_source(StreamSpec("web", url, source="live", options={"timeout_s": "2"}), VIEW, Position())
+    source = open_source(
+        StreamSpec("web", url, source="live", options={"timeout_s": "2", "ring": "1000"}), VIEW, Position()
+    )
     assert isinstance(source, LiveSource)
     return source
 
