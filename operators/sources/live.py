@@ -415,7 +415,7 @@ class LiveSource:
     def _look(self) -> None:
         """Tells of silence while the thread is still waiting for FFmpeg to notice it."""
         silent_since_s = self._silent_since_s
-        if silent_since_s is None:
+        if silent_since_s is None or self._kind == "realtime":  # a file is only waiting for its time
             return
         silent_s = self._clock.monotonic_s() - silent_since_s
         if silent_s > self._options.timeout_s:

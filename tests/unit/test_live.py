@@ -613,6 +613,18 @@ def test_a_looped_file_goes_on_in_the_same_epoch_with_times_that_go_on(clip: Pat
     assert np.diff(times) == pytest.approx(np.full(29, 0.04))
 
 
+def test_a_realtime_file_that_waits_for_its_time_is_not_stalled(clip: Path) -> None:
+    spec = StreamSpec("file", str(clip), options={"realtime": "true", "timeout_s": "0.01", "policy": "block"})
+    source = LiveSource(spec, VIEW, Position())
+    seen = set()
+    while not source.ended:
+        source.wait(0.02)
+        seen.add(source.state)
+        source.read(5)
+    source.close()
+    assert seen <= {"connecting", "live", "ended"}
+
+
 def test_only_keyframes_of_a_realtime_file(clip: Path) -> None:
     assert indices(played(realtime(clip, ManualClock(), policy="block", keyframes_only="yes"))) == [0, 6]
 
