@@ -1,4 +1,4 @@
-"""The Kafka cluster: how to reach it, and what its errors mean to a user."""
+"""The Kafka cluster: how to reach it, and what its errors mean to a user. The only module that imports the client."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 try:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # 3.0.12 reads its protocol in a way of Python 3.8
+        # 3.0.12 reads its own files in a way that Python 3.11 warns of.
+        warnings.simplefilter("ignore", DeprecationWarning)
         import kafka
-        from kafka import errors
+        from kafka import errors as errors
+        from kafka import structs as structs
         from kafka.net.compat import KafkaNetClient
 except ImportError as error:
     raise ImportError("it needs kafka-python: pip install 'plantain[kafka]'") from error

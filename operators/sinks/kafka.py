@@ -1,8 +1,7 @@
 """Kafka: one topic of predictions, keyed by stream, as JSON with CloudEvents headers.
 
-    results --messages.py--> messages --deliveries.py--> brokers
-                                        |-- AtLeastOnce: sent at once, every delivery verified on commit
-                                        `-- ExactlyOnce: a transaction for each segment
+    results --messages.py--> messages --at_least_once.py--> brokers    sent at once, deliveries verified on commit
+                                     `-exactly_once.py--->             a transaction for each segment
 
 Topics, values, headers and guarantees are described in docs/kafka.md.
 """
@@ -13,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from operators.errors import redact
+from operators.sinks.at_least_once import AtLeastOnce
 from operators.sinks.base import Segment
 from operators.sinks.brokers import Brokers
-from operators.sinks.deliveries import AtLeastOnce, Delivery, ExactlyOnce
+from operators.sinks.deliveries import Delivery
+from operators.sinks.exactly_once import ExactlyOnce
 from operators.sinks.messages import Rasters, messages_of
 from operators.sinks.rows import folder_of
 from operators.sinks.store import Store

@@ -1,0 +1,272 @@
+"""Exactly once: a segment is collected, and sent in one transaction on commit."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+
+from operators.errors import SinkBackpressureError
+from operators.sinks.base import Segment
+from operators.sinks.brokers import RETRY_AFTER_S, Brokers, abandon, errors, structs
+from operators.sinks.deliveries import MAX_UNACKNOWLEDGED_BYTES, send
+from operators.sinks.messages import Message
+from operators.sinks.store import Store, storage_error
+
+# Messages of an open segment that are kept in memory; beyond, they wait in a temporary file.
+SPOOL_BYTES = 8 << 20
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How far a stream is committed; stored in the same transaction as its messages.
+
+    Attributes:
+        position: Epoch and index of the last frame.
+        fingerprint: Of the model that answered.
+    """
+
+    position: tuple[int, int]
+    fingerprint: str
+
+    def covers(self, message: Message) -> bool:
+        return message.position <= self.position and message.fingerprint == self.fingerprint
+
+    def written(self) -> str:
+        return json.dumps({"position": self.position, "fingerprint": self.fingerprint})
+
+    @classmethod
+    def read(cls, text: str | None) -> _Mark | None:
+        if not text:
+            return None
+        fields = json.loads(text)
+        return cls(tuple(fields["position"]), fields["fingerprint"])
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream's open segment, and its producer."""
+
+    spool: _Spool
+    attempt: str | None = None
+    producer: Any = None
+    mark: _Mark | None = None
+    num_fenced: int = 0
+    num_skipped: int = 0
+
+
+class ExactlyOnce:
+    """Collects a segment, then sends it in one transaction.
+
+    The transaction is as short as the sending, however slow the model is, and a transaction that was broken off is made
+    again as a whole. How far the stream is committed is stored with it, as the offset of a consumer group: after a
+    kill at any moment, what is committed is not sent again.
+
+    Args:
+        brokers: Where to.
+        topic: Where to.
+        run_id: With the stream's name, the name of the producer: a new one fences the one before.
+        store: Where attempts are remembered, beside the checkpoints of the streams: whoever forgets those starts
+            a new attempt, which sends everything.
+        max_unacknowledged: Messages that may wait for acknowledgement.
+    """
+
+    def __init__(
+        self, brokers: Brokers, topic: str, run_id: str, store: Store, max_unacknowledged: int
+    ) -> None:
+        self._brokers = brokers
+        self._topic = topic
+        self._run_id = run_id
+        self._store = store
+        self._max_unacknowledged = max_unacknowledged
+        self._streams: dict[str, _Stream] = {}
+
+    def begin(self, stream_id: str) -> None:
+        """Forgets the open segment. The producer is made, and the earlier one fenced, with the first message."""
+        self._drop(stream_id)
+        self._streams[stream_id] = _Stream(_Spool())
+
+    def send(self, segment: Segment, messages: Sequence[Message], *, is_repeatable: bool) -> None:
+        """Keeps messages for the transaction.
+
+        Args:
+            segment: Where they belong.
+            messages: What to send.
+            is_repeatable: Whether the stream can be read again from its start (a file), so that a frame that an earlier
+                process committed is the same frame.
+        """
+        stream = self._streams[segment.stream_id]
+        if stream.attempt is None:
+            stream.attempt = self._attempt(segment.stream_id) if is_repeatable else uuid.uuid4().hex
+        self._connect(segment.stream_id, stream)
+        stream.spool.add(messages)
+
+    def commit(self, segment: Segment) -> None:
+        """Sends what is not committed yet, and commits it."""
+        stream = self._streams[segment.stream_id]
+        self._connect(segment.stream_id, stream)
+        try:
+            self._transact(segment.stream_id, stream)
+        except errors.KafkaError as error:
+            if stream.producer is not None:
+                abandon(stream.producer)
+                stream.producer = None
+            explained = self._brokers.error_of(error)
+            if isinstance(error, errors.ProducerFencedError | errors.InvalidProducerEpochError):
+                # A process that was stopped for longer than its transaction may last is fenced once, by the broker.
+                stream.num_fenced += 1
+                if stream.num_fenced == 1:
+                    explained = SinkBackpressureError(str(explained), RETRY_AFTER_S)
+            raise explained from None
+        stream.num_fenced = 0
+        stream.spool.clear()
+
+    def finish(self, stream_id: str) -> None:
+        """Lets go of the producer."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.num_skipped:
+            log.info("already in kafka", stream=stream_id, messages=stream.num_skipped, topic=self._topic)
+        self._drop(stream_id)
+
+    def close(self) -> None:
+        """Open segments are gone."""
+        for stream_id in list(self._streams):
+            self._drop(stream_id)
+
+    def _drop(self, stream_id: str) -> None:
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            stream.spool.close()
+            if stream.producer is not None:
+                abandon(stream.producer)
+
+    def _attempt(self, stream_id: str) -> str:
+        """The name of this attempt at the stream: the same until its checkpoint is forgotten."""
+        name = f".plantain/streams/{stream_id}.kafka"
+        known = self._store.get(name)
+        if known is not None:
+            return known.decode()
+        made = uuid.uuid4().hex
+        self._store.put(name, made.encode())
+        return made
+
+    def _connect(self, stream_id: str, stream: _Stream) -> None:
+        """A producer that has fenced its predecessors, and then what they had committed."""
+        if stream.producer is not None:
+            return
+        producer = self._brokers.producer(self._name(stream_id))
+        try:
+            with self._brokers.explained():
+                producer.partitions_for(self._topic)
+            stream.mark = _Mark.read(self._brokers.note_of(self._group(stream_id, stream), self._topic))
+        except BaseException:
+            abandon(producer)
+            raise
+        stream.producer = producer
+
+    def _name(self, stream_id: str) -> str:
+        return f"{self._topic}.{self._run_id}.{stream_id}"
+
+    def _group(self, stream_id: str, stream: _Stream) -> str:
+        return f"{self._name(stream_id)}.{stream.attempt}"
+
+    def _transact(self, stream_id: str, stream: _Stream) -> None:
+        producer, last, futures, size = stream.producer, None, [], 0
+        for message in stream.spool:
+            if stream.mark is not None and stream.mark.covers(message):
+                stream.num_skipped += 1
+                continue
+            if last is None:
+                producer.begin_transaction()
+            futures.append(send(producer, self._topic, message))
+            size += message.size
+            last = message
+            if len(futures) >= self._max_unacknowledged or size >= MAX_UNACKNOWLEDGED_BYTES:
+                self._await(futures)
+                futures, size = [], 0
+        if last is None:
+            return
+        self._await(futures)
+        mark = _Mark(last.position, last.fingerprint)
+        offsets = {
+            structs.TopicPartition(self._topic, 0): structs.OffsetAndMetadata(
+                last.position[1] + 1, mark.written(), -1
+            )
+        }
+        group = structs.ConsumerGroupMetadata(self._group(stream_id, stream), -1, "", None)
+        self._within(lambda: producer.send_offsets_to_transaction(offsets, group))
+        self._within(producer.commit_transaction)
+        stream.mark = mark
+
+    def _await(self, futures: Sequence[Any]) -> None:
+        """Returns when every message is stored, if only in the open transaction."""
+        deadline = time.monotonic() + self._brokers.timeout_s
+        for future in futures:
+            future.get(timeout=max(0.0, deadline - time.monotonic()))
+
+    def _within(self, call: Callable[[], None]) -> None:
+        """A call that has no timeout of its own, given up after one.
+
+        Whether it still took effect does not matter: the next producer waits for the outcome and reads the mark.
+        """
+        outcome: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - handed to the caller below
+                outcome.append(error)
+
+        thread = threading.Thread(target=run, name="kafka-transaction", daemon=True)
+        thread.start()
+        thread.join(self._brokers.timeout_s)
+        if thread.is_alive():
+            raise errors.KafkaTimeoutError(f"a transaction did not end within {self._brokers.timeout_s:g} s")
+        if outcome:
+            raise outcome[0]
+
+
+@dataclass(slots=True)
+class _Spool:
+    """Messages in memory, or in a temporary file when they are many; read as often as wanted."""
+
+    _file: Any = field(default_factory=partial(tempfile.SpooledTemporaryFile, SPOOL_BYTES))
+    _size: int = 0
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Appends messages, all or none.
+
+        Raises:
+            SinkError: If the disk is full.
+        """
+        try:
+            self._file.seek(self._size)
+            for message in messages:
+                pickle.dump(message, self._file)
+            self._size = self._file.tell()
+        except OSError as error:
+            raise storage_error(tempfile.gettempdir(), error) from error
+
+    def __iter__(self) -> Iterator[Message]:
+        self._file.seek(0)
+        while self._file.tell() < self._size:
+            yield pickle.load(self._file)
+
+    def clear(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._size = 0
+
+    def close(self) -> None:
+        self._file.close()
