@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-FIGURES = ("codecs", "pipeline", "memory", "model")
+FIGURES = ("codecs", "pipeline", "memory", "model", "kafka")
 
 
 def main() -> None:

@@ -42,9 +42,7 @@ VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 pytestmark = [
     pytest.mark.kafka,
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <s"
-    ),  # sockets that kafka-python 3.0.12 forgets
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <s"),  # sockets that kafka-python 3.0.12 forgets
 ]
 
 
