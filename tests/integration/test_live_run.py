@@ -1,0 +1,91 @@
+"""Cameras through the whole pipeline: files played at their own pace, so that the tests need no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from deploy.job import run_job
+from operators.types import Durable, Position
+from pipeline.config import PipelineConfig, check
+from pipeline.runner import Outcome
+from pipeline.stream import Phase
+from tests.assets import clips
+
+
+def cameras(folder: Path, num: int, frames: int, **stream: object) -> PipelineConfig:
+    clip = clips.make(folder / "clip.mp4", 40)
+    return check(
+        {
+            "streams": [
+                {
+                    "id": f"cam{k}",
+                    "url": str(clip),
+                    "max_frames": frames,
+                    "options": {"realtime": "yes", "loop": "yes"},
+                    **stream,
+                }
+                for k in range(num)
+            ],
+            "prompts": ["depth"],
+            "model": {"name": "fake", "canvas": {"width": 64, "height": 48}},
+            "output": {"out": str(folder / "out"), "segment_frames": 16},
+            "read": {"workers": 1},
+        }
+    )
+
+
+def assert_books_are_right(outcome: Outcome) -> None:
+    for stream in outcome.streams:
+        account = stream.account
+        assert account.decoded == account.results + account.failed.total() + account.dropped.total()
+        assert account.in_flight == 0
+
+
+def rows(folder: Path) -> list[tuple[str, int, int]]:
+    query = (
+        f"SELECT stream_id, epoch, count(*) FROM '{folder}/out/frames/*/*.parquet' GROUP BY ALL ORDER BY ALL"
+    )
+    return duckdb.sql(query).fetchall()
+
+
+@pytest.mark.timeout(120)
+def test_cameras_share_a_reader_and_every_frame_is_in_the_books(tmp_path: Path) -> None:
+    outcome = run_job(cameras(tmp_path, num=3, frames=12))
+    assert [stream.phase for stream in outcome.streams] == [Phase.DONE] * 3
+    assert [stream.account.results for stream in outcome.streams] == [12] * 3
+    assert_books_are_right(outcome)
+    assert rows(tmp_path) == [("cam0", 0, 12), ("cam1", 0, 12), ("cam2", 0, 12)]
+
+
+@pytest.mark.timeout(120)
+def test_what_is_not_sampled_is_counted_as_dropped(tmp_path: Path) -> None:
+    outcome = run_job(cameras(tmp_path, num=1, frames=4, fps=5))
+    (stream,) = outcome.streams
+    assert stream.account.results == 4
+    assert stream.account.dropped["not sampled"] > 0
+    assert_books_are_right(outcome)
+
+
+@pytest.mark.timeout(120)
+def test_a_camera_that_is_watched_again_begins_a_new_epoch_and_keeps_what_was_stored(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert run_job(cameras(tmp_path, num=1, frames=6)).exit_code == 0
+    assert rows(tmp_path) == [("cam0", 0, 6), ("cam0", 1, 6)]
+
+
+def test_a_live_stream_that_has_to_go_back_loses_what_was_in_flight_and_says_so(tmp_path: Path) -> None:
+    from operators.sources.base import Start, StreamInfo, StreamSpec
+    from pipeline.stream import Stream
+
+    stream = Stream.of(Start.fresh(StreamSpec("cam", "rtsp://127.0.0.1/x"), ()))
+    stream.info = StreamInfo("cam", 64, 48, 25.0, None, is_live=True)
+    stream.phase, stream.num_items, stream.epoch = Phase.READING, 3, 2
+    stream.account.decoded = 10
+    stream.account.results = 7
+    stream.rewind(is_guilty=False)
+    assert stream.account.dropped == {"worker died": 3}
+    assert stream.account.in_flight == 0
+    assert stream.start.durable == Durable("cam", 3, Position())
