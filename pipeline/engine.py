@@ -256,7 +256,7 @@ class Engine:
         for gone, _ in lost.values():
             if gone.verb == "read":
                 self.streams[gone.stream_id].num_reads -= 1
-            elif gone.verb == "close" and self._is_current(gone):
+            elif gone.stream_id and self._is_current(gone):
                 self.streams[gone.stream_id].num_calls -= 1
         blamed, suspects = lost[min(lost)]
         if stage.kind is Kind.PARALLEL:
@@ -268,6 +268,8 @@ class Engine:
         for stream in self.streams.values():
             if stream.workers.get(stage.name) != call.worker or stream.phase in ENDED:
                 continue
+            if stream.start.durable.is_complete:
+                continue  # everything is stored
             if stage is self._source and stream.has_ended and not stream.num_reads:
                 continue  # it has nothing more to get from there
             if stream.rewinds == MAX_REWINDS and stream.stream_id in guilty:

@@ -215,3 +215,18 @@ def test_a_checkpoint_that_cannot_be_stored_ends_the_stream():
     assert world.engine.streams[name].error == "no space is left"
     (other,) = {"a", "b"} - {name}
     assert world.engine.streams[other].phase is Phase.DONE
+
+
+@pytest.mark.parametrize("stage", ["read", "analyse", "write"])
+def test_a_worker_that_dies_when_everything_is_stored_sends_nobody_back(stage):
+    world, sink = world_of({"a": Plan(7)})
+    stream = world.engine.streams["a"]
+    while not stream.start.durable.is_complete:
+        world.step()
+    generation = stream.generation
+    world.kill((stage, 0))
+    world.run()
+    assert stream.generation == generation
+    assert stream.phase is Phase.DONE
+    assert stream.account.decoded == stream.account.results == 7
+    assert sink.frames_of("a") == Plan(7).expected()
