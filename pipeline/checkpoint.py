@@ -32,16 +32,17 @@ class Checkpoints:
         """Starts or resumes a run in this folder.
 
         Args:
-            run: What decides the rows: prompts, model, canvas, segments; equal for a run that may be resumed.
+            run: What decides the rows: prompts, model, canvas, segments; and under `streams` by name, what decides
+                those of each stream. Streams may come and go; what is in both runs must be equal.
             resume: False to start over.
 
         Raises:
             UsageError: If the folder holds results of another run.
         """
-        written = json.dumps(run, indent=1, sort_keys=True)
-        known, run = self._known(), json.loads(written)
-        if resume and known not in ({}, run) and self._has_results():
-            changed = sorted(key for key in {*known, *run} if known.get(key) != run.get(key))
+        run = json.loads(json.dumps(run))
+        known = self._known() if resume and self._has_results() else {}
+        changed = _differences(known, run)
+        if changed:
             raise UsageError(
                 f"the output folder holds results of a run with other settings ({', '.join(changed)}): "
                 "choose another --out, or --no-resume to replace them"
@@ -49,11 +50,12 @@ class Checkpoints:
         if not resume:
             for old in self._store.names(f"{FOLDER}/streams"):
                 self._store.delete(old)
-        self._store.put(RUN, written.encode())
+        run["streams"] = {**known.get("streams", {}), **run["streams"]}
+        self._store.put(RUN, json.dumps(run, indent=1, sort_keys=True).encode())
 
     def streams(self) -> list[str]:
         """Names of the streams of the run that was begun here before."""
-        return [str(name) for name, *_ in self._known().get("streams", [])]
+        return list(self._known().get("streams", {}))
 
     def load(self, stream_id: str) -> Durable | None:
         """What is durable of a stream, None if nothing is."""
@@ -77,3 +79,13 @@ class Checkpoints:
         """Stores what is durable now."""
         data = json.dumps(asdict(durable)).encode()
         self._store.put(f"{FOLDER}/streams/{durable.stream_id}.json", data)
+
+
+def _differences(known: dict[str, Any], run: dict[str, Any]) -> list[str]:
+    """Names of the settings in which two runs differ; a stream that only one of them has is no difference."""
+    if not known:
+        return []
+    streams, others = run["streams"], known["streams"]
+    changed = [key for key in {*known, *run} - {"streams"} if known.get(key) != run.get(key)]
+    changed += [f"streams.{name}" for name in {*streams} & {*others} if streams[name] != others[name]]
+    return sorted(changed)

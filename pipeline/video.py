@@ -116,22 +116,21 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
         "rasters": output.rasters,
         "track": config.track,
         "prompts": [str(prompt) for prompt in config.prompts],
-        "streams": [
-            [
-                spec.stream_id,
+        "streams": {
+            spec.stream_id: [
                 redact(spec.url),
                 [str(prompt) for prompt in prompts],
                 str(spec.sampling),
                 _digest(spec.options),
             ]
             for spec, prompts in config.specs()
-        ],
+        },
     }
 
 
 def run_id_of(config: PipelineConfig) -> str:
-    """The run's name in every row: equal for a run and the one that resumes it."""
-    return _digest(run_of(config))
+    """The run's name in every row: equal for a run and the one that resumes it, with more streams or fewer."""
+    return _digest({key: value for key, value in run_of(config).items() if key != "streams"})
 
 
 def _digest(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The embedded model alone and in the pipeline: time by part, what k prompts cost, frames a second from a 1080p file."""
+"""The embedded model alone and in the pipeline: time by part, what k prompts cost, frames a second from a file."""
 
 import statistics
 import tempfile

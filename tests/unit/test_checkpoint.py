@@ -7,7 +7,7 @@ from operators.sinks.store import Store
 from operators.types import Durable, Position
 from pipeline.checkpoint import Checkpoints
 
-RUN = {"model": "fake", "prompts": ["depth"], "streams": [["clip", "clip.mp4"]]}
+RUN = {"model": "fake", "prompts": ["depth"], "streams": {"clip": ["clip.mp4"]}}
 
 
 @pytest.fixture
@@ -42,6 +42,23 @@ def test_another_run_is_refused_with_what_differs(store):
         Checkpoints(store).begin({**RUN, "model": "embedded", "rasters": True}, resume=True)
 
 
+def test_a_folder_that_has_gained_and_lost_a_video_goes_on(store):
+    checkpoints = Checkpoints(store)
+    checkpoints.begin(RUN, resume=True)
+    checkpoints.save(Durable("clip", 0, Position(8, None, 8)))
+    checkpoints.begin({**RUN, "streams": {"other": ["other.mp4"]}}, resume=True)
+    assert sorted(checkpoints.streams()) == ["clip", "other"]
+    assert checkpoints.load("clip") is not None
+
+
+def test_a_stream_that_became_another_is_refused(store):
+    checkpoints = Checkpoints(store)
+    checkpoints.begin(RUN, resume=True)
+    checkpoints.save(Durable("clip", 0, Position(8, None, 8)))
+    with pytest.raises(UsageError, match=r"streams\.clip"):
+        checkpoints.begin({**RUN, "streams": {"clip": ["elsewhere.mp4"]}}, resume=True)
+
+
 def test_parts_without_a_checkpoint_are_results_too(store):
     Checkpoints(store).begin(RUN, resume=True)
     store.put("frames/stream=clip/part-0000-000000.parquet", b"")
@@ -60,6 +77,6 @@ def test_starting_over_forgets_the_checkpoints_but_knows_the_earlier_streams(sto
     checkpoints.begin(RUN, resume=True)
     checkpoints.save(Durable("clip", 0, Position(8, None, 8)))
     assert checkpoints.streams() == ["clip"]
-    checkpoints.begin({**RUN, "streams": [["other", "other.mp4"]]}, resume=False)
+    checkpoints.begin({**RUN, "streams": {"other": ["other.mp4"]}}, resume=False)
     assert checkpoints.load("clip") is None
     assert checkpoints.streams() == ["other"]
