@@ -95,7 +95,7 @@ def test_results_of_other_settings_are_not_mixed(run, clip):
     answer = run(clip, task="normals")
     assert answer.code == 2
     assert (
-        "holds results of a run with other settings (prompts, streams): choose another --out, or --no-resume"
+        "holds results of a run with other settings (prompts, streams.good): choose another --out, or --no-resume"
         in answer.err
     )
 
