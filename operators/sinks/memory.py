@@ -45,7 +45,9 @@ class MemorySink:
     @property
     def results(self) -> list[Result]:
         """Committed results, by stream, then in frame order."""
-        ordered = sorted(self._committed, key=lambda segment: (segment.stream_id, segment.epoch, segment.index))
+        ordered = sorted(
+            self._committed, key=lambda segment: (segment.stream_id, segment.epoch, segment.index)
+        )
         return [result for segment in ordered for result in self._committed[segment]]
 
     def rows(self, table: str) -> list[Row]:

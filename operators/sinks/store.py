@@ -122,11 +122,15 @@ def storage_error(url: str, error: OSError) -> SinkError:
     """What a user can do about an error of the storage under `url`."""
     where = redact(url)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SinkError(f"no space is left for results in {where}: free some and run the same command again to go on")
+        return SinkError(
+            f"no space is left for results in {where}: free some and run the same command again to go on"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SinkError(f"results cannot be written to {where}: it is not writable; choose another --out")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return SinkError(f"results cannot be written to {where}: it is not a folder; choose another --out")
     if error.errno in (errno.ENOENT, errno.EINVAL):
-        return SinkError(f"results cannot be written to {where}: no folder can be made there; choose another --out")
+        return SinkError(
+            f"results cannot be written to {where}: no folder can be made there; choose another --out"
+        )
     return SinkError(f"results cannot be written to {where}: {redact(str(error))}")
