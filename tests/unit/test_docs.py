@@ -110,7 +110,7 @@ def test_the_queries_of_the_readme_run(tmp_path: Path) -> None:
 
 def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
     (example,) = blocks("python")
-    assert len(example.strip().splitlines()) <= 13
+    assert len(example.strip().splitlines()) <= 10
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example.replace("frames=50", "frames=3")],
         cwd=tmp_path,
