@@ -33,16 +33,16 @@ LOSS_WEIGHTS = {
     "centre": 0.25,
     "offset": 1.0,
     "region": 0.6,
-    "depth": 1.5,
+    "depth": 2.5,
     "sky": 0.5,
-    "normals": 1.0,
+    "normals": 1.5,
     "guide": 1.0,
 }
 
 FOLLOW_STEPS = 5
 """Steps between updates of the running average; one costs as much as the optimiser's step."""
 
-CANVASES = ((0.33, (128, 224)), (0.65, (160, 288)), (1.0, (224, 384)))
+CANVASES = ((0.33, (128, 224)), (0.73, (160, 288)), (1.0, (224, 384)))
 
 
 @dataclass(frozen=True, slots=True)
