@@ -13,6 +13,7 @@ from operators.models.plantain.model import EmbeddedModel
 from operators.models.plantain.network import Network
 from operators.models.plantain.text import MAX_WORDS, NUM_UNKNOWN, Vocabulary
 from operators.prompts import Prompt
+from operators.scenes import CLASSES, Scene
 from operators.types import DepthMap, Masks
 
 TASKS = ("semantic:car,road,sky", "instances:car", "refer:the red car", "depth", "normals")
@@ -243,3 +244,20 @@ def test_bfloat16_draws_nearly_what_float32_draws(weights_path, model, pictures)
     prompt = Prompt.parse("normals")
     gap = np.abs(half.render(pictures, [0], [prompt]).astype(int) - model.render(pictures, [0], [prompt]))
     assert np.mean(gap) < 6
+
+
+def test_an_unsure_region_is_not_drawn():
+    faint = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 1.0)])
+    assert (drawing.sure(faint).argmax(0) == 0).all()
+    faint[1, 2, 2] = 2.0
+    assert torch.equal(drawing.sure(faint), faint)
+
+
+def test_the_weights_of_the_package_see_a_street():
+    scene = Scene(3, split="heldout").render(1.0)
+    prompt = Prompt.parse("semantic:road,sky,building,vegetation,car")
+    found = codec_for(prompt).decode(EmbeddedModel().render(scene.image[None], [0], [prompt])[0], prompt)
+    assert isinstance(found, Masks)
+    drawn = np.array([0, *(CLASSES.index(name) for name in found.names)])[found.labels]
+    asked = np.isin(scene.class_map, [CLASSES.index(name) for name in prompt.classes])
+    assert np.mean(drawn[asked] == scene.class_map[asked]) > 0.6

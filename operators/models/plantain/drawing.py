@@ -37,6 +37,9 @@ MIN_CELLS = 15
 MIN_SCORE = 0.75
 """Mean likelihood of an object's cells from which it is drawn."""
 
+REGION_LOGIT = 1.5
+"""A referred region is drawn only if some cell's logit over the background's reaches this."""
+
 _CELL_PX = 48
 """An object keeps its colour while its centre stays in one cell of this size, unless two share a cell."""
 
@@ -58,6 +61,13 @@ def masks(logits: Tensor, prompt: Prompt) -> Tensor:
     """
     table = torch.tensor((prompt.background, *prompt.palette), dtype=torch.uint8, device=logits.device)
     return table[doubled(logits).argmax(0)]
+
+
+def sure(logits: Tensor) -> Tensor:
+    """Logits (2, h, w) of background and a referred region, all background unless some cell is sure."""
+    if bool((logits[1] - logits[0]).max() >= REGION_LOGIT):
+        return logits
+    return torch.stack([logits[0], logits[0] - 1])
 
 
 def depth(log_depth: Tensor, sky: Tensor, prompt: Prompt) -> Tensor:

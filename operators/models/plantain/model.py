@@ -125,6 +125,8 @@ class EmbeddedModel:
         height, across = drawn.shape[1:3]
         for row, index in enumerate(indices):
             own = None if logits is None else logits[row, : len(asked[row]) + 1]
+            if own is not None and prompts[index].task is Task.REFER:
+                own = drawing.sure(own)
             if self._device.type == "cpu":
                 _paint(fields, own, row, prompts[index], drawn[index])
             else:
