@@ -64,11 +64,17 @@ def broker() -> Iterator[Broker]:
 def _forgotten_sockets_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Those that kafka-python 3.0.12 leaves to the garbage collector when a connection is refused."""
     monkeypatch.setattr(logging.getLogger("kafka"), "propagate", False)  # kept log records hold sockets
+    before = {id(one) for one in _sockets()}
     yield
-    for thing in gc.get_objects():
-        if isinstance(thing, socket.socket):
-            thing.close()
+    for one in _sockets():
+        if id(one) not in before:
+            one.close()
     gc.collect()
+
+
+def _sockets() -> list[socket.socket]:
+    # By `type`: asking a dead weak reference for its class raises.
+    return [thing for thing in gc.get_objects() if type(thing) is socket.socket]
 
 
 @pytest.fixture
