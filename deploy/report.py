@@ -110,8 +110,8 @@ def write_report(
 
 def _sources(metadata: dict[str, str]) -> dict[str, str]:
     """Address of each stream, as far as the tables say."""
-    told = json.loads(metadata.get("plantain.run", "{}")).get("streams", [])
-    return {stream_id: url for stream_id, url, *_ in told}
+    told = json.loads(metadata.get("plantain.run", "{}")).get("streams", {})
+    return {stream_id: url for stream_id, (url, *_) in told.items()}
 
 
 def _page(run: _Run, root: str) -> str:

@@ -52,6 +52,8 @@ def test_an_exact_model_scores_one(tmp_path: Path) -> None:
     page = done.report.read_text(encoding="utf-8")
     assert "semantic mIoU" in page
     assert "overlay/street.mp4" in page
+    assert "4 frames were read back" in page
+    assert "no longer there" not in page, "the clip is in the folder, so its pictures are on the page"
 
 
 def test_the_street_is_worth_looking_at() -> None:

@@ -87,7 +87,7 @@ def answers(stream_id: str, index: int, *, fails: bool = False) -> Result:
 def store(
     root: Path, streams: dict[str, list[Result]], *, rasters: bool = True, url: str = "gone.mp4"
 ) -> None:
-    told = {"streams": [[name, url, [], "", "0f"] for name in streams]}
+    told = {"streams": {name: [url, [], "", "0f"] for name in streams}}
     sink = ParquetSink(str(root), "run1", {"plantain.run": json.dumps(told)}, rasters=rasters)
     for name, results in streams.items():
         sink.begin(name, is_resumed=False)
