@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -18,3 +21,13 @@ def _no_thread_is_left_behind() -> Iterator[None]:
     yield
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("plantain-")]
     assert not left, f"threads are left behind: {', '.join(left)}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_ray_leaves_is_swept_up() -> Iterator[None]:
+    """Ray leaves pipes of its processes to the garbage collector, which would complain in some later test."""
+    yield
+    if "ray" in sys.modules:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
