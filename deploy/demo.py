@@ -87,7 +87,9 @@ def run_demo(
     num_scored = 0
     if not outcome.is_interrupted:
         scores, num_scored = score_street(str(out), STREAM, SEED, SPLIT)
-    return Demo(outcome, scores, num_scored, write_report(out, outcome=outcome, scores=scores, num_scored=num_scored))
+    return Demo(
+        outcome, scores, num_scored, write_report(out, outcome=outcome, scores=scores, num_scored=num_scored)
+    )
 
 
 def _config(out: Path, clip: Path, model: str, executor: str, expression: str) -> PipelineConfig:
