@@ -12,6 +12,8 @@ import numpy as np
 from operators.prompts import Prompt
 
 CANVAS_HW = (256, 256)
+# Longer clips repeat the packets of one of this length: encoding 3,000 frames would take minutes.
+LOOP_FRAMES = 300
 PROMPT = "semantic:shade,mid,light,bright"
 
 
@@ -30,6 +32,10 @@ def make_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 192
     """A moving, textured H.264 clip at about 6 Mb/s, a keyframe every two seconds; made once."""
     if path.exists():
         return path
+    if num_frames > LOOP_FRAMES:
+        return _repeat(
+            make_clip(path.with_name(f"loop-{LOOP_FRAMES}.mp4"), LOOP_FRAMES, size_hw), path, num_frames
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     height, width = size_hw
@@ -47,6 +53,26 @@ def make_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 192
             picture = np.ascontiguousarray(ground[y : y + height, x : x + width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
+    aside.rename(path)
+    return path
+
+
+def _repeat(loop: Path, path: Path, num_frames: int) -> Path:
+    """The packets of a clip again and again, as a clip of `num_frames` frames (a multiple of the loop's)."""
+    aside = path.with_suffix(".part.mp4")
+    with av.open(str(loop)) as source, av.open(str(aside), "w", format="mp4") as container:
+        video = source.streams.video[0]
+        copy = container.add_stream_from_template(video)
+        packets = [packet for packet in source.demux(video) if packet.size]
+        frame = packets[0].duration
+        for turn in range(num_frames // LOOP_FRAMES):
+            for packet in packets:
+                again = av.Packet(bytes(packet))
+                again.pts = packet.pts + turn * LOOP_FRAMES * frame
+                again.dts = packet.dts + turn * LOOP_FRAMES * frame
+                again.duration, again.time_base = frame, packet.time_base
+                again.is_keyframe, again.stream = packet.is_keyframe, copy
+                container.mux(again)
     aside.rename(path)
     return path
 
