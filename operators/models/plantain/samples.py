@@ -18,6 +18,16 @@ from operators.models.plantain import questions, shards
 from operators.models.plantain.questions import IGNORE, MAX_PHRASES
 from operators.models.plantain.shards import Shot
 from operators.models.plantain.text import Vocabulary
+from operators.scenes import CLASSES
+
+NUM_DRAWN = 3
+"""Shots among which one is chosen for a sample."""
+
+_RARE = np.array(
+    [name in {"traffic light", "sign", "van", "truck", "bus", "motorcycle", "bicycle", "animal", "object"}
+     for name in (*CLASSES, *[""] * (256 - len(CLASSES)))]
+)  # fmt: skip
+"""Which class ids stand in fewer than half of all frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,5 +296,12 @@ class Stream(IterableDataset[TrainingBatch]):
             if count % 20 == 0:
                 paths = sorted(path for path in self.folder.glob("*.npz") if ".tmp" not in path.name)
             count += 1
-            chosen = [paths[int(index)] for index in rng.integers(0, len(paths), self.batch_size)]
+            chosen = [self._one_of(paths, rng) for _ in range(self.batch_size)]
             yield collate([sample(shards.load(path), self.size_hw, rng) for path in chosen], self.vocabulary)
+
+    @staticmethod
+    def _one_of(paths: list[Path], rng: np.random.Generator) -> Path:
+        """Of some shots drawn by chance one, likelier where it shows rare things."""
+        drawn = [paths[int(index)] for index in rng.integers(0, len(paths), NUM_DRAWN)]
+        weights = np.array([0.5 + _RARE[shards.classes_of(path)].sum() for path in drawn])
+        return drawn[int(rng.choice(NUM_DRAWN, p=weights / weights.sum()))]

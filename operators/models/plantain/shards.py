@@ -87,6 +87,13 @@ def load(path: Path) -> Shot:
         )
 
 
+def classes_of(path: Path) -> NDArray[np.uint8]:
+    """The class ids that a stored frame shows, without reading the rest of it."""
+    with np.load(path) as held:
+        ids: NDArray[np.uint8] = np.unique(held["class_map"][::2, ::2])
+        return ids
+
+
 def render(
     folder: Path,
     first_seed: int,

@@ -42,7 +42,7 @@ LOSS_WEIGHTS = {
 FOLLOW_STEPS = 5
 """Steps between updates of the running average; one costs as much as the optimiser's step."""
 
-CANVASES = ((0.33, (128, 224)), (0.73, (160, 288)), (1.0, (224, 384)))
+CANVASES = ((0.45, (160, 288)), (1.0, (224, 384)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class TrainOptions:
     minutes: float = 60.0
     canvases: tuple[tuple[float, tuple[int, int]], ...] = CANVASES
     batch_size: int = 12
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 8e-4
     seed: int = 0
     processes: int = 2
     threads: int = 1
