@@ -45,7 +45,7 @@ $(VENV)/bin/uv:
 	$(BIN)/python -m pip install --quiet 'uv>=0.9'
 
 $(VENV)/.runtime: $(VENV)/bin/uv pyproject.toml constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[serve]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/uv pyproject.toml constraints.txt

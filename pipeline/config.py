@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -234,6 +235,57 @@ class RayConfig(_Section):
     )
 
 
+class ServeConfig(_Section):
+    """The service: who may reach it, what its requests may name, and how much of it they may take."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that it listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 for any that is free.")
+    names: tuple[str, ...] = Field(
+        default=(),
+        description="Further host names under which clients may reach it, such as those of a proxy.",
+    )
+    token: SecretStr | None = Field(
+        default=None, description="Asked of every client; needed where `host` is not of this machine only."
+    )
+    token_file: str | None = Field(default=None, description="File that holds the token instead.")
+    schemes: tuple[Literal["synthetic", "rtsp", "rtsps"], ...] = Field(
+        default=("synthetic",), description="Kinds of stream that a request may add."
+    )
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Cameras that a request may name: host names (*.example.org), addresses, networks (10.0.0.0/8).",
+    )
+    replicas: int = Field(default=1, ge=1, description="Processes that answer HTTP; they hold no weights.")
+    max_body_bytes: int = Field(default=32 << 20, ge=1024, description="Of one request.")
+    max_pixels: int = Field(default=40_000_000, ge=256, description="Of one picture, before it is decoded.")
+    max_clip_frames: int = Field(default=64, ge=1, description="Of one clip that are looked at.")
+    max_prompts: int = Field(default=8, ge=1, description="Of one request or stream.")
+    max_text: int = Field(default=500, ge=16, description="Characters of one prompt.")
+    max_requests: int = Field(
+        default=64,
+        ge=1,
+        description="That one process works on at a time; further ones are asked to come back.",
+    )
+    max_viewers: int = Field(
+        default=32, ge=1, description="Live views and watches that one process keeps open."
+    )
+    max_streams: int = Field(default=64, ge=1, description="That requests may bring the service to.")
+    timeout_s: float = Field(default=30.0, gt=0, description="A query that takes longer is given up.")
+
+    def secret(self) -> str | None:
+        """The token, in the clear.
+
+        Raises:
+            UsageError: If its file cannot be read.
+        """
+        if self.token_file is None:
+            return None if self.token is None else self.token.get_secret_value()
+        try:
+            return Path(self.token_file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UsageError(f"serve.token_file cannot be read: {error}") from error
+
+
 class PipelineConfig(_Section):
     """Everything that a run is made of."""
 
@@ -248,11 +300,12 @@ class PipelineConfig(_Section):
         default="threads", description="Where workers live."
     )
     ray: RayConfig = Field(default=RayConfig(), description="The cluster.")
+    serve: ServeConfig = Field(default=ServeConfig(), description="The service.")
 
     @model_validator(mode="after")
-    def _check(self) -> PipelineConfig:
+    def _check(self, info: ValidationInfo) -> PipelineConfig:
         mistakes = []
-        if not self.streams:
+        if not self.streams and not (info.context or {}).get("may_be_idle"):
             mistakes.append("streams: name at least one")
         for k, stream in enumerate(self.streams):
             prompts = stream.prompts or self.prompts
@@ -322,18 +375,21 @@ def plain(path: Path) -> dict[str, Any]:
     return data
 
 
-def check(data: dict[str, Any], origin: str = "configuration") -> PipelineConfig:
+def check(
+    data: dict[str, Any], origin: str = "configuration", *, may_be_idle: bool = False
+) -> PipelineConfig:
     """The configuration in plain data.
 
     Args:
         data: As YAML gives it.
         origin: Where it is from, for the message.
+        may_be_idle: Whether it may be without streams, as a service that gets them later may.
 
     Raises:
         UsageError: With every mistake, one a line, each with its path.
     """
     try:
-        return PipelineConfig.model_validate(data)
+        return PipelineConfig.model_validate(data, context={"may_be_idle": may_be_idle})
     except ValidationError as error:
         lines = []
         for mistake in error.errors():
