@@ -47,6 +47,7 @@ class Header:
         frame_index: Position in the stream in display order, from 0, counted over all decoded frames.
         batch_key: Requests with different keys never meet in a batch (resolution, steps, dtype; never the task).
         cost: Drawings that the model owes for this item (its number of prompts).
+        captured_ns: When a live stream's frame was taken (or arrived), ns since 1970 UTC; None for files.
     """
 
     stream_id: str
@@ -54,6 +55,7 @@ class Header:
     frame_index: int
     batch_key: str = ""
     cost: int = 1
+    captured_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,3 +280,69 @@ class Durable:
     state: str | None = None
     failed: tuple[tuple[str, int], ...] = ()
     is_complete: bool = False
+
+
+HealthState = Literal[
+    "connecting",
+    "live",
+    "stalled",
+    "silent",
+    "lost",
+    "refused",
+    "unauthorised",
+    "not_found",
+    "no_video",
+    "frozen",
+    "clock_backwards",
+    "changed",
+    "failed",
+    "ended",
+    "added",
+    "paused",
+    "resumed",
+    "reconfigured",
+    "slowed",
+    "recovered",
+    "removed",
+]
+"""What a stream can be said to be.
+
+connecting: The first attempt is under way.
+live: Frames come.
+stalled: It was live, and nothing has come for a while.
+silent: It accepts connections, or drops them without a word, and never answers.
+lost: The other side ended the connection.
+refused: It cannot be reached, or turns connections away.
+unauthorised: It asks for other credentials.
+not_found: Nothing is at this path, or no such device.
+no_video: It answers with something that is no video.
+frozen: Frames come, and all show the same picture.
+clock_backwards: One frame's time was before that of the frame before it (the stream stays live).
+changed: Its resolution or codec is another than before (the stream stays live).
+failed: It ended for a reason that time does not heal.
+ended: It was told to stop, or had all its frames.
+added, paused, resumed, reconfigured, removed: Somebody said so, while the others went on.
+slowed, recovered: Overload made it give up something (fewer frames, smaller, fewer tasks), or it got it back.
+"""
+
+MOMENTARY: frozenset[HealthState] = frozenset(("clock_backwards", "changed"))
+"""States that last for one frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthEvent:
+    """A stream's change from one state to another.
+
+    Attributes:
+        stream_id: The stream.
+        epoch: Of the connection that it was about.
+        state: What it is now.
+        sentence: What happened, with the values, and what to do; never holds a secret.
+        at_ns: Nanoseconds since 1970 UTC.
+    """
+
+    stream_id: str
+    epoch: int
+    state: HealthState
+    sentence: str
+    at_ns: int

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from operators.sources.base import ReadState, Start, StreamInfo
-from operators.sources.health import HealthEvent
+from operators.types import HealthEvent
 from operators.types import Durable, Failure
 from pipeline.batching import Batcher, Item
 from pipeline.graph import Graph, Kind, Stage

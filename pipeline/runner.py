@@ -14,7 +14,7 @@ import structlog
 
 from operators.errors import SinkError
 from operators.sources.base import Start
-from operators.sources.health import HealthEvent
+from operators.types import HealthEvent
 from operators.types import Durable
 from pipeline.checkpoint import Checkpoints
 from pipeline.engine import Engine

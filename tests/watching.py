@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from operators.sources.health import HealthEvent
+from operators.types import HealthEvent
 from operators.sources.live import LiveSource, wait_for_frames
 from operators.types import Frame
 

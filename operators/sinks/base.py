@@ -31,7 +31,17 @@ class Segment:
 
 
 class Sink(Protocol):
-    """Stores results. Each stream's calls come in order; different streams' calls may interleave."""
+    """Stores results. Each stream's calls come in order; different streams' calls may interleave.
+
+    A sink may also have either of these methods, which are called where they exist:
+
+    `tell(event: HealthEvent) -> None`: How a stream's health has changed, or what somebody did to it (added, paused,
+    removed); in order per stream, between its `begin` and its end as well as before and after. It may come again after
+    a worker died, and must not wait: an error that it raises is logged and costs nothing else.
+
+    `forget(stream_id: str) -> None`: The stream was taken away before its end, or failed. Lets go of what was not
+    committed and of everything that is kept about it in memory; what is stored stays.
+    """
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """A stream is about to be written, from its start or (resumed) from its last committed segment on.

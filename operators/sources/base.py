@@ -7,8 +7,7 @@ from typing import Protocol
 
 from operators.geometry import Fit
 from operators.prompts import Prompt
-from operators.sources.health import HealthEvent
-from operators.types import Durable, Frame, Position
+from operators.types import Durable, Frame, HealthEvent, Position
 
 
 @dataclass(frozen=True, slots=True)

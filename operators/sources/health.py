@@ -4,66 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
-from typing import Literal
 
 from operators.sources.clock import Clock
-
-State = Literal[
-    "connecting",
-    "live",
-    "stalled",
-    "silent",
-    "lost",
-    "refused",
-    "unauthorised",
-    "not_found",
-    "no_video",
-    "frozen",
-    "clock_backwards",
-    "changed",
-    "failed",
-    "ended",
-]
-"""What a stream can be said to be.
-
-connecting: The first attempt is under way.
-live: Frames come.
-stalled: It was live, and nothing has come for a while.
-silent: It accepts connections, or drops them without a word, and never answers.
-lost: The other side ended the connection.
-refused: It cannot be reached, or turns connections away.
-unauthorised: It asks for other credentials.
-not_found: Nothing is at this path, or no such device.
-no_video: It answers with something that is no video.
-frozen: Frames come, and all show the same picture.
-clock_backwards: One frame's time was before that of the frame before it (the stream stays live).
-changed: Its resolution or codec is another than before (the stream stays live).
-failed: It ended for a reason that time does not heal.
-ended: It was told to stop, or had all its frames.
-"""
-
-MOMENTARY: frozenset[State] = frozenset(("clock_backwards", "changed"))
-"""States that last for one frame."""
-
-
-@dataclass(frozen=True, slots=True)
-class HealthEvent:
-    """A stream's change from one state to another.
-
-    Attributes:
-        stream_id: The stream.
-        epoch: Of the connection that it was about.
-        state: What it is now.
-        sentence: What happened, with the values, and what to do; never holds a secret.
-        at_ns: Nanoseconds since 1970 UTC.
-    """
-
-    stream_id: str
-    epoch: int
-    state: State
-    sentence: str
-    at_ns: int
+from operators.types import MOMENTARY, HealthEvent, HealthState
 
 
 class Health:
@@ -80,12 +23,12 @@ class Health:
         self._clock = clock
         self._lock = threading.Lock()
         self._events: deque[HealthEvent] = deque(maxlen=size)
-        self._state: State = "connecting"
+        self._state: HealthState = "connecting"
         self._has_begun = False
         self._num_forgotten = 0
 
     @property
-    def state(self) -> State:
+    def state(self) -> HealthState:
         """What the stream is now; never one of the momentary states."""
         with self._lock:
             return self._state
@@ -97,7 +40,7 @@ class Health:
             return self._num_forgotten
 
     def enter(
-        self, state: State, epoch: int, sentence: str, only_from: frozenset[State] | None = None
+        self, state: HealthState, epoch: int, sentence: str, only_from: frozenset[HealthState] | None = None
     ) -> bool:
         """Tells of a state, if the stream is not in it already.
 

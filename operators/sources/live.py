@@ -21,7 +21,7 @@ from operators.sources.backoff import Backoff
 from operators.sources.base import StreamInfo, StreamSpec, View
 from operators.sources.clock import Clock, SystemClock
 from operators.sources.connection import AvConnection, Connection, Opener, Picture
-from operators.sources.health import Health, HealthEvent, State
+from operators.sources.health import Health
 from operators.sources.options import LiveOptions
 from operators.sources.pace import Pace
 from operators.sources.realtime import RealtimeFile
@@ -29,7 +29,7 @@ from operators.sources.ring import Counts, Ring
 from operators.sources.sampler import Sampler
 from operators.sources.timeline import Timeline
 from operators.sources.trouble import LASTING, Trouble, trouble_at_opening, trouble_at_reading
-from operators.types import CapturedBy, Frame, FrameInfo, Header, Position
+from operators.types import CapturedBy, Frame, FrameInfo, Header, HealthEvent, HealthState, Position
 
 # A stream without keyframes (intra refresh) is taken as it is after this long.
 JOIN_LIMIT_S = 20.0
@@ -42,7 +42,7 @@ REPEAT_S = 10.0
 # How long `close` waits beyond the timeout, for the camera to be told goodbye.
 CLOSE_S = 1.0
 
-_FLOWING: frozenset[State] = frozenset(("live", "frozen"))
+_FLOWING: frozenset[HealthState] = frozenset(("live", "frozen"))
 _BROKEN = (OSError, ValueError, av.FFmpegError)
 
 
@@ -171,7 +171,7 @@ class LiveSource:
         return self._ring.counts.dropped
 
     @property
-    def state(self) -> State:
+    def state(self) -> HealthState:
         """How the stream is doing now."""
         self._look()
         return self._health.state
@@ -424,7 +424,7 @@ class LiveSource:
                 "stalled", self._epoch, self._sentence(f"{shown(self._spec.url)} {what}"), _FLOWING
             )
 
-    def _say(self, state: State, what: str) -> None:
+    def _say(self, state: HealthState, what: str) -> None:
         self._health.enter(state, self._epoch, self._sentence(what))
 
     def _sentence(self, what: str) -> str:

@@ -8,7 +8,7 @@ from errno import EIO
 import av
 
 from operators.errors import NoVideoError, redact
-from operators.sources.health import State
+from operators.types import HealthState
 
 # A camera that says nothing shows itself as "invalid data" once the timeout is over (PyAV 18.1, 2026-11), and one that
 # talks nonsense by the same error at once; timers may fire a little early.
@@ -18,7 +18,7 @@ _UNAUTHORISED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, Pe
 _NOT_FOUND = (av.error.HTTPNotFoundError, FileNotFoundError)
 _TIMEOUTS = (TimeoutError, av.error.ExitError)
 
-LASTING: frozenset[State] = frozenset(("unauthorised", "not_found"))
+LASTING: frozenset[HealthState] = frozenset(("unauthorised", "not_found"))
 """Answers that trying again will not change soon."""
 
 
@@ -32,7 +32,7 @@ class Trouble:
         advice: What to check.
     """
 
-    state: State
+    state: HealthState
     what: str
     advice: str
 

@@ -17,7 +17,7 @@ from operators.errors import NoVideoError, SourceError, SourceNotFoundError, Usa
 from operators.sources import open_source, source_for
 from operators.sources.base import Sampling, StreamSpec, View
 from operators.sources.connection import Picture
-from operators.sources.health import HealthEvent
+from operators.types import HealthEvent
 from operators.sources.live import LiveSource, wait_for_frames
 from operators.types import Frame, Position
 from tests.assets import clips
