@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -9,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.assets.clips import make
+from tests.moments import Progress
 from tests.stored import Row, assert_whole, rows_in
 
 pytestmark = pytest.mark.chaos
@@ -24,6 +27,9 @@ TRIALS = int(os.environ.get("PLANTAIN_CHAOS_TRIALS", "20"))
 SEED = 20260
 SEGMENT = 7
 FRAMES = {"anna": 60, "bert": 45}
+# Files that come or are replaced: about so many for each segment, and so many at most before a kill.
+CHANGES_OF_A_SEGMENT = 10
+MAX_CHANGES = 40
 ROOT = Path(__file__).parents[2]
 
 
@@ -59,17 +65,18 @@ class Job:
         assert process.returncode == 0, errors.decode()
 
     @property
-    def has_begun(self) -> bool:
-        return (self.out / ".plantain" / "run.json").exists()
+    def num_stored(self) -> int:
+        """Segments that a reader sees, of all streams."""
+        return len(list(self.out.glob("frames/*/*.parquet")))
 
 
 def kill(process: subprocess.Popen[bytes]) -> bool:
     """SIGKILL for the whole group; False if it had come to its end before."""
-    was_running = process.poll() is None
-    if was_running:
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
-    return was_running
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (0, -signal.SIGKILL), errors.decode()
+    return process.returncode != 0
 
 
 @pytest.fixture(scope="module")
@@ -80,32 +87,34 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
-@pytest.mark.timeout(60 + 15 * TRIALS)
+@pytest.mark.timeout(180 + 30 * TRIALS)
 def test_a_run_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_one(folder):
     undisturbed = Job(folder, "undisturbed")
-    began = time.monotonic()
-    process = undisturbed.start()
-    while not undisturbed.has_begun:
-        time.sleep(0.02)
-        assert process.poll() is None, process.stderr.read()
-    start_s = time.monotonic() - began
-    process.communicate(timeout=120)
-    assert process.returncode == 0
-    work_s = max(0.5, time.monotonic() - began - start_s)
+    undisturbed.finish()
     expected = rows_in(undisturbed.out)
     assert_everything(expected)
+    whole = undisturbed.num_stored
 
-    moments = random.Random(SEED)
+    chance = random.Random(SEED)
     job = Job(folder, "killed")
     kills = completed = 0
+    start_s = 1.0  # from the first instruction to the first change in the folder, as last seen
     amounts = set()
     while kills < TRIALS:
-        during_start = kills % 5 == 0
+        progress = Progress(job.out)
+        began = time.monotonic()
         process = job.start()
-        if during_start:
-            time.sleep(moments.uniform(0, start_s))
+        if kills % 5 == 0:
+            end_s = began + chance.uniform(0, start_s)
+            progress.wait(1, partial(alive, process, end_s))
         else:
-            time.sleep(max(0.0, start_s + moments.uniform(-0.1, 1) * work_s))
+            progress.wait(1, partial(alive, process))
+            start_s = time.monotonic() - began
+            if whole - job.num_stored > MAX_CHANGES // CHANGES_OF_A_SEGMENT:
+                progress.wait(chance.randint(1, MAX_CHANGES), partial(alive, process))
+                progress.pause(chance)
+            else:  # it has not enough left to do
+                process.wait(120)
         if kill(process):
             kills += 1
             found = rows_in(job.out)
@@ -118,8 +127,12 @@ def test_a_run_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_one
     job.finish()
     assert rows_in(job.out) == expected
     assert not list(job.out.glob(".plantain/segments/*/*")), "nothing half-made is left"
-    assert completed < TRIALS, "most kills should have met a run at work"
     assert len(amounts) > 2, "kills should have met it at different points"
+
+
+def alive(process: subprocess.Popen[bytes], end_s: float = math.inf) -> bool:
+    """Whether it runs, and the moment has not come."""
+    return process.poll() is None and time.monotonic() < end_s
 
 
 def assert_everything(tables: dict[str, list[Row]]) -> None:
