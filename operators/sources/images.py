@@ -53,11 +53,7 @@ class ImagesSource(SequenceSource):
         file = self._files[index]
         try:
             with Image.open(file) as opened:
-                turned = ImageOps.exif_transpose(opened)
-                if turned.mode.startswith(("I", "F")):
-                    wide = np.asarray(turned, np.float32)
-                    turned = Image.fromarray((wide / max(wide.max(), 1.0) * 255).astype(np.uint8))
-                return np.asarray(turned.convert("RGB"))
+                return rgb_of(opened)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise NoVideoError(f"'{file}' is not an image that can be read; leave it out") from error
 
@@ -65,6 +61,19 @@ class ImagesSource(SequenceSource):
         """Size of the first image, pixels."""
         height, width = self.picture(0).shape[:2]
         return height, width
+
+
+def rgb_of(opened: Image.Image) -> NDArray[np.uint8]:
+    """An opened image as it is displayed, (h, w, 3) uint8 RGB; 16-bit images are scaled to 8 bits.
+
+    Raises:
+        OSError, ValueError, SyntaxError: If it is damaged.
+    """
+    turned = ImageOps.exif_transpose(opened)
+    if turned.mode.startswith(("I", "F")):
+        wide = np.asarray(turned, np.float32)
+        turned = Image.fromarray((wide / max(wide.max(), 1.0) * 255).astype(np.uint8))
+    return np.asarray(turned.convert("RGB"))
 
 
 def _files(path: Path) -> list[Path]:

@@ -105,24 +105,39 @@ class SequenceSource(ABC):
 
     def _frame(self, index: int) -> Frame:
         started = perf_counter()
-        picture = self.picture(index)
-        fit = Letterbox.fit(picture.shape[:2], self._view.model_hw, self._view.fit)
-        image = np.ascontiguousarray(fit.place(_resized(picture, (fit.height, fit.width))))
-        display = None
-        if self._view.picture_long_side is not None:
-            scale = min(1.0, self._view.picture_long_side / max(fit.source_hw))
-            shown_hw = (max(1, round(fit.source_hw[0] * scale)), max(1, round(fit.source_hw[1] * scale)))
-            display = _resized(picture, shown_hw)
-        info = FrameInfo(
-            pts=index,
-            time_base=1 / self._fps,
-            captured_ns=None,
-            captured_by="file",
-            fit=fit,
-            decode_ms=(perf_counter() - started) * 1e3,
-            picture=display,
-        )
-        return Frame(Header(self._spec.stream_id, 0, index), info, image)
+        header = Header(self._spec.stream_id, 0, index)
+        return frame_of(self.picture(index), self._view, header, 1 / self._fps, started)
+
+
+def frame_of(
+    picture: NDArray[np.uint8], view: View, header: Header, time_base: Fraction, started: float
+) -> Frame:
+    """A picture (h, w, 3) uint8 RGB as a frame whose pts is its index.
+
+    Args:
+        picture: As it is displayed.
+        view: What the frame must look like.
+        header: Whose frame it is.
+        time_base: Seconds from one index to the next.
+        started: When the picture was begun to be made, by `perf_counter`.
+    """
+    fit = Letterbox.fit(picture.shape[:2], view.model_hw, view.fit)
+    image = np.ascontiguousarray(fit.place(_resized(picture, (fit.height, fit.width))))
+    display = None
+    if view.picture_long_side is not None:
+        scale = min(1.0, view.picture_long_side / max(fit.source_hw))
+        shown_hw = (max(1, round(fit.source_hw[0] * scale)), max(1, round(fit.source_hw[1] * scale)))
+        display = _resized(picture, shown_hw)
+    info = FrameInfo(
+        pts=header.frame_index,
+        time_base=time_base,
+        captured_ns=None,
+        captured_by="file",
+        fit=fit,
+        decode_ms=(perf_counter() - started) * 1e3,
+        picture=display,
+    )
+    return Frame(header, info, image)
 
 
 def fraction_of(spec: StreamSpec, name: str, text: str) -> Fraction:
