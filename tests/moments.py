@@ -18,14 +18,15 @@ class Progress:
 
     Args:
         folder: It may not be there yet.
+        gap_s: Time between two changes, seconds, until two were seen.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, gap_s: float = 0.5) -> None:
         self._folder = folder
         self._seen = self._look()
         self._before = len(self._seen)
         self._last_s = time.monotonic()
-        self.gap_s = 0.0
+        self._gap_s = gap_s
 
     @property
     def changes(self) -> int:
@@ -40,7 +41,7 @@ class Progress:
             if found:
                 self._seen |= found
                 now_s = time.monotonic()
-                self.gap_s, self._last_s = now_s - self._last_s, now_s
+                self._gap_s, self._last_s = now_s - self._last_s, now_s
             elif is_over:
                 return False
             else:
@@ -49,7 +50,7 @@ class Progress:
 
     def pause(self, chance: random.Random) -> None:
         """Lets a random part of the time pass that lay between the last two changes."""
-        time.sleep(chance.uniform(0, min(1.0, self.gap_s)))
+        time.sleep(chance.uniform(0, min(1.0, self._gap_s)))
 
     def _look(self) -> set[tuple[str, int]]:
         """Each file by path and inode: one that is replaced gets another."""
