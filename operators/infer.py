@@ -18,10 +18,14 @@ class Infer:
 
     Args:
         model: The backend. Each frame of a batch is given to it once, however many prompts ask about it.
+
+    Attributes:
+        laps: What the last calls were made of, as (part, seconds); whoever reads it clears it.
     """
 
     def __init__(self, model: ModelBackend) -> None:
         self._model = model
+        self.laps: list[tuple[str, float]] = []
 
     def __call__(self, requests: Sequence[Request], waits_ms: Sequence[float] = ()) -> list[Result]:
         """One result for each request.
@@ -35,7 +39,9 @@ class Infer:
         image_of = [k for k, request in enumerate(requests) for _ in request.prompts]
         start = perf_counter()
         drawings = self._model.render(images, image_of, prompts)
-        model_ms = (perf_counter() - start) * 1e3 / max(1, len(prompts))
+        drawn = perf_counter()
+        self.laps.append(("model", drawn - start))
+        model_ms = (drawn - start) * 1e3 / max(1, len(prompts))
         expected = (len(prompts), *images.shape[1:])
         if drawings.shape != expected:
             raise ModelError(f"model {self._model.name} must draw {expected}, not {drawings.shape}")
@@ -54,6 +60,7 @@ class Infer:
                 )
             first += len(request.prompts)
             results.append(Result(request.header, request.frame.info, tuple(predictions)))
+        self.laps.append(("codec", perf_counter() - drawn))
         return results
 
     def fail(self, request: Request, failure: Failure) -> Result:

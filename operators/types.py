@@ -47,7 +47,8 @@ class Header:
         frame_index: Position in the stream in display order, from 0, counted over all decoded frames.
         batch_key: Requests with different keys never meet in a batch (resolution, steps, dtype; never the task).
         cost: Drawings that the model owes for this item (its number of prompts).
-        captured_ns: When a live stream's frame was taken (or arrived), ns since 1970 UTC; None for files.
+        prompts: What is asked of it, as written.
+        age_s: Time since a live stream's frame was taken (or arrived) when it was read, seconds; 0 for files.
     """
 
     stream_id: str
@@ -55,7 +56,8 @@ class Header:
     frame_index: int
     batch_key: str = ""
     cost: int = 1
-    captured_ns: int | None = None
+    prompts: tuple[str, ...] = ()
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +274,8 @@ class Durable:
         state: What the tracker knew at `position` (`Result.state_before`).
         failed: Frames before `position` with a failed prompt, by stage.
         is_complete: The stream was read to its end.
+        answers: How often each prompt was asked before `position`, as (prompt, stage where it failed or empty, count);
+            under the empty prompt, frames of which nothing was asked.
     """
 
     stream_id: str
@@ -280,6 +284,7 @@ class Durable:
     state: str | None = None
     failed: tuple[tuple[str, int], ...] = ()
     is_complete: bool = False
+    answers: tuple[tuple[str, str, int], ...] = ()
 
 
 HealthState = Literal[

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from operators.sources.base import ReadState, Start, StreamInfo
-from operators.types import HealthEvent
-from operators.types import Durable, Failure
+from operators.types import Durable, Failure, HealthEvent
 from pipeline.batching import Batcher, Item
 from pipeline.graph import Graph, Kind, Stage
+from pipeline.meter import Meter
 from pipeline.stream import ENDED, Phase, Stream
 from pipeline.worker import Call, Reply, StreamError, Verb
 
@@ -51,6 +51,23 @@ class Completion:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a stage has to do.
+
+    Attributes:
+        workers: Its copies.
+        calls: Calls that they have been given.
+        items: Items that wait in front of it.
+        age_s: How long the oldest of them has waited, seconds.
+    """
+
+    workers: int
+    calls: int
+    items: int
+    age_s: float
+
+
 @dataclass(slots=True)
 class _Lane:
     """One copy of a stage: what waits for it, in order, the tickets of what it was given, and answers out of turn."""
@@ -72,6 +89,7 @@ class Engine:
         durables: What has become durable since the runner last looked; it takes them out.
         events: How the health of live streams has changed since the runner last looked; it takes them out.
         busy_s: Time that each stage's operators have worked, seconds.
+        meter: Counts what it does, for whoever publishes it.
     """
 
     def __init__(self, graph: Graph, starts: Iterable[Start]) -> None:
@@ -94,6 +112,7 @@ class Engine:
         self.durables: deque[Durable] = deque()
         self.events: deque[HealthEvent] = deque()
         self.busy_s = dict.fromkeys(self._stages, 0.0)
+        self.meter = Meter()
 
     @property
     def is_done(self) -> bool:
@@ -104,6 +123,19 @@ class Engine:
     def frames_in_flight(self) -> int:
         """Frames between decoder and sink."""
         return sum(stream.num_items for stream in self.streams.values())
+
+    def loads(self, now: float) -> dict[str, Load]:
+        """What each stage has to do."""
+        loads = {}
+        for name, lanes in self._lanes.items():
+            waiting = [entry for lane in lanes for entry in lane.queue if isinstance(entry, Item)]
+            oldest = min((item.queued_at for item in waiting), default=None)
+            count = len(waiting)
+            if (batcher := self._batchers.get(name)) is not None:
+                oldest, count = batcher.oldest(), len(batcher)
+            age_s = 0.0 if oldest is None else now - oldest
+            loads[name] = Load(len(lanes), sum(len(lane.tickets) for lane in lanes), count, age_s)
+        return loads
 
     def drain(self) -> None:
         """Reads nothing more; what is in flight is finished and stored."""
@@ -144,6 +176,7 @@ class Engine:
             return
         reply = completion.reply
         self.busy_s[call.stage] += reply.busy_s
+        self.meter.done(call, reply)
         if call.verb in ("run", "fail"):
             # What became durable in an older generation is not counted on: the writer was told to begin before it.
             current = {item.header.stream_id for item in items if self._is_current(item)}
@@ -171,6 +204,8 @@ class Engine:
         """New items get their place in the stream and go to the second stage."""
         for header, handle in zip(reply.headers, handles, strict=True):
             item = Item(header, handle, stream.generation, stream.next_sequence, now)
+            item.born_at = now - header.age_s
+            self.meter.frame(stream, now)
             stream.next_sequence += 1
             stream.num_items += 1
             stream.epoch = header.epoch
@@ -194,6 +229,7 @@ class Engine:
                 self._queue(self._stages[call.stage], item)
                 continue
             stream.num_items -= 1
+            self.meter.result(stream, item, now)
             if item.failed_in is None:
                 stream.account.results += 1
             else:
@@ -218,6 +254,8 @@ class Engine:
             case ReadState():
                 self.streams[note.stream_id].take_read(note)
                 self.events.extend(note.events)
+                for event in note.events:
+                    self.meter.event(self.streams[note.stream_id], event)
             case Durable():
                 if self.streams[note.stream_id].take_durable(note):
                     self.durables.append(note)
@@ -253,6 +291,7 @@ class Engine:
         lane.tickets.clear()
         lane.early.clear()
         self._restarts.append((call.stage, call.worker))
+        self.meter.died(call.stage)
         for gone, _ in lost.values():
             if gone.verb == "read":
                 self.streams[gone.stream_id].num_reads -= 1
@@ -479,6 +518,7 @@ class Engine:
         self._num_calls += 1
         call = replace(call, ticket=self._num_calls)
         self._calls[call.ticket] = (call, items)
+        self.meter.sent(call)
         self._lanes[call.stage][call.worker].tickets.add(call.ticket)
         return call
 

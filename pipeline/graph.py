@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from time import perf_counter
 from typing import Any
 
 from operators.errors import UsageError
@@ -49,6 +50,7 @@ class Stage:
         workers: Copies.
         cpus, gpus: What one copy needs.
         calls_in_flight: Calls given to one copy ahead, so that it never waits for the engine.
+        observe: Makes what is told of every call of a copy (`pipeline.worker.Observer`), in the worker.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Stage:
     cpus: float = 1.0
     gpus: float = 0.0
     calls_in_flight: int = 2
+    observe: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +123,23 @@ class Chain:
     """Operators joined inside one worker: each works on what the one before it gives.
 
     `open`, `finish`, `snapshot`, `restore`, `fail` and `close` go to the members that have them.
+
+    Attributes:
+        laps: What the last calls were made of, as (member, seconds); whoever reads it clears it.
     """
 
     def __init__(self, *operators: Any) -> None:
         self._operators: Sequence[Any] = operators
+        self.laps: list[tuple[str, float]] = []
 
     def __call__(self, *arguments: Any) -> Any:
         """The last operator's output."""
-        first, *rest = self._operators
-        items = first(*arguments)
-        for operator in rest:
-            items = operator(items)
+        items: Any = None
+        for operator in self._operators:
+            begin = perf_counter()
+            items = operator(*arguments)
+            arguments = (items,)
+            self.laps.append((type(operator).__name__.lower(), perf_counter() - begin))
         return items
 
     def open(self, start: Any) -> Any:

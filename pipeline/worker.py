@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import structlog
 
@@ -71,12 +71,28 @@ class Reply:
         notes: What the engine must know: StreamInfo, ReadState, Durable, StreamError.
         failed: Those of `headers` whose items failed in this call, and why.
         busy_s: Time spent in the operator, seconds.
+        laps: What that time was made of, as (part, seconds); empty if the operator does not say.
+        ended_ns: When it was done by the worker's wall clock, ns since 1970 UTC.
     """
 
     headers: tuple[Header, ...] = ()
     notes: tuple[Any, ...] = ()
     failed: tuple[tuple[Header, str], ...] = ()
     busy_s: float = 0.0
+    laps: tuple[tuple[str, float], ...] = ()
+    ended_ns: int = 0
+
+
+class Observer(Protocol):
+    """Is told of each call in the worker that did it, where the payloads are at hand. Must not raise."""
+
+    def __call__(self, call: Call, outputs: Sequence[Any], reply: Reply) -> None:
+        """A call is done; its inputs are `call.headers`."""
+        ...
+
+    def close(self) -> None:
+        """The worker ends."""
+        ...
 
 
 class StageWorker:
@@ -91,6 +107,8 @@ class StageWorker:
         self._stage = stage
         self._sleep = sleep
         self._operator = stage.make()
+        self._laps: list[tuple[str, float]] = getattr(self._operator, "laps", [])
+        self._observer: Observer | None = None if stage.observe is None else stage.observe()
 
     def run(self, call: Call, payloads: Sequence[Any]) -> tuple[Reply, list[Any]]:
         """Does one call; whatever an operator raises becomes part of the reply.
@@ -106,6 +124,7 @@ class StageWorker:
         outputs: list[Any] = []
         notes: list[Any] = []
         self._failed: list[tuple[Header, str]] = []
+        self._laps.clear()
         if call.verb == "run":
             if self._stage.kind is Kind.PARALLEL:
                 outputs = self._run_parallel(payloads, call.waits_ms)
@@ -121,10 +140,16 @@ class StageWorker:
                 notes = [StreamError(call.stream_id, self._stage.name, self._sentence(error))]
         busy_s = time.perf_counter() - start
         headers = tuple(output.header for output in outputs)
-        return Reply(headers, tuple(notes), tuple(self._failed), busy_s), outputs
+        laps = tuple(self._laps)
+        reply = Reply(headers, tuple(notes), tuple(self._failed), busy_s, laps, time.time_ns())
+        if self._observer is not None:
+            self._observer(call, outputs, reply)
+        return reply, outputs
 
     def close(self) -> None:
         """Closes the operator; what it raises comes too late to matter."""
+        if self._observer is not None:
+            self._observer.close()
         try:
             self._operator.close()
         except Exception as error:  # noqa: BLE001 - the others must be closed, too
