@@ -21,6 +21,7 @@ from operators.sources.backoff import Backoff
 from operators.sources.base import StreamInfo, StreamSpec, View
 from operators.sources.clock import Clock, SystemClock
 from operators.sources.connection import AvConnection, Connection, Opener, Picture
+from operators.sources.guard import GuardedConnection
 from operators.sources.health import Health
 from operators.sources.options import LiveOptions
 from operators.sources.pace import Pace
@@ -233,7 +234,8 @@ class LiveSource:
         pace = Pace(self._clock, self._stop)
         if self._kind == "realtime":
             return RealtimeFile(self._spec.url, self._options.loop, self._options.deinterlace, pace)
-        return AvConnection(self._spec.url, self._kind, self._options, pace)
+        connect = GuardedConnection if self._options.hosts else AvConnection
+        return connect(self._spec.url, self._kind, self._options, pace)
 
     @property
     def _remaining(self) -> int | None:

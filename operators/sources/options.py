@@ -43,6 +43,8 @@ class LiveOptions:
         patience_s, patience_max_s: The same after an answer that trying again will not change soon (wrong password,
             nothing there); long, as cameras lock accounts after a few wrong passwords.
         frozen_s: The same picture for so long is a frozen camera, seconds.
+        hosts: Hosts, addresses and networks that it may connect to, separated by spaces, of an address that somebody
+            outside has named (`guard.py`); empty for any.
         seed: Of the chance in the pauses.
         realtime: The URL is a file, to be played at its own pace as if it were a camera.
         loop: Play that file for ever.
@@ -61,6 +63,7 @@ class LiveOptions:
     patience_s: float = 10.0
     patience_max_s: float = 300.0
     frozen_s: float = 10.0
+    hosts: str = ""
     seed: int = 0
     realtime: bool = False
     loop: bool = False
@@ -92,6 +95,8 @@ def _value(spec: StreamSpec, name: str, text: str, default: object) -> object:
     if name in _CHOICES:
         if text not in _CHOICES[name]:
             raise _refusal(spec, name, text, f"one of {', '.join(_CHOICES[name])}")
+        return text
+    if isinstance(default, str):
         return text
     if isinstance(default, bool):
         if not (is_yes(text) or text.lower() in NO):
