@@ -129,7 +129,7 @@ def score_street(
         index = result.header.frame_index
         frame = scene.render(index / truth.FRAMES_PER_S)
         pairs = _pairs(result, frame, dict(truth.expressions(frame, seed, index)))
-        sums.append(value_sums(frame, [question for question, _ in pairs], [value for _, value in pairs]))
+        sums.append(value_sums([question for question, _ in pairs], [value for _, value in pairs]))
     figures = metrics.summary(sums, num_resamples=1)
     # Frames of one street are too much alike for an interval over them to mean anything.
     return [Score(score.key, score.value) for score in scores_of(figures)], len(whole)

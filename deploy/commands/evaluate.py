@@ -65,7 +65,7 @@ def _options(model: str, weights: Path | None, assets: Path | None) -> dict[str,
         raise UsageError(f"--weights is for the embedded model, not for '{model}'")
     if model == "fake":
         return {"split": "heldout", "assets": "" if assets is None else str(assets)}
-    return {} if weights is None else {"weights_path": str(weights)}
+    return {} if weights is None else {"weights": str(weights)}
 
 
 def _finite(value: float | list[float]) -> float | list[float | None] | None:

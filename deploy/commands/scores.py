@@ -38,3 +38,18 @@ def table_of(scores: Sequence[Score], width: int) -> Table:
         cells += [measure.meaning] if has_words else []
         table.add_row(*cells)
     return table
+
+
+def comparison_of(before: Sequence[Score], after: Sequence[Score]) -> Table:
+    """A table of the measures that were taken both before and after something."""
+    table = Table(show_edge=False, pad_edge=False)
+    for title in ("measure", "before", "after", "perfect"):
+        table.add_column(title, justify="left" if title == "measure" else "right", no_wrap=True)
+    later = {score.key: score for score in after}
+    for score in before:
+        if score.key in later:
+            measure = score.measure
+            table.add_row(
+                measure.name, score.written, later[score.key].written, f"{measure.ideal}{measure.unit}"
+            )
+    return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,9 +20,33 @@ def train(
     minutes: Annotated[
         float, typer.Option(min=0.1, help="Budget; the rate of learning falls to zero at its end.")
     ] = 60.0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="End after so many steps, where that comes first.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for scenes, checkpoints and weights.")] = Path(
         "runs/train"
     ),
+    teachers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="Output folder of a run, by whichever model: its answers about your own clips are learnt, "
+            "starting from the packaged weights. Repeat for several.",
+        ),
+    ] = None,
+    clips: Annotated[
+        list[str] | None,
+        typer.Option(help="Files or folders of the clips of --from, where they have moved since."),
+    ] = None,
+    mix: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of rendered scenes beside --from, so that nothing is forgotten."
+        ),
+    ] = 0.5,
+    init: Annotated[
+        Path | None, typer.Option(help="Weights to begin with; the packaged ones if --from is given.")
+    ] = None,
     assets: Annotated[Path | None, typer.Option(help="Folder of meshes to render with as well.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
@@ -33,9 +57,13 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of scenes.")] = 0,
 ) -> None:
-    """Train the embedded model on rendered streets, from nothing or from a checkpoint."""
+    """Train the embedded model: on rendered streets, or on what another model answered about your own clips."""
     if assets is not None and not assets.is_dir():
         raise UsageError(f"--assets {assets} is no folder")
+    if clips and not teachers:
+        raise UsageError("--clips says where the clips of --from are: give --from as well")
+    if init is not None and not init.is_file():
+        raise UsageError(f"--init {init} is no file")
     has_checkpoint = (out / "last.pt").is_file()
     if has_checkpoint and not resume:
         raise UsageError(f"{out} holds a checkpoint: add --resume to go on from it, or choose another --out")
@@ -43,30 +71,91 @@ def train(
         raise UsageError(
             f"{out} holds no checkpoint (last.pt) to go on from: leave --resume out to start one"
         )
-    from operators.models.plantain import shards
-    from operators.models.plantain.train import TrainOptions
+    from operators.models.plantain.model import WEIGHTS
+    from operators.models.plantain.train import FINE_TUNE_RATE, TrainOptions
     from operators.models.plantain.train import train as run_training
 
     console = Console(stderr=True, highlight=False)
-    scenes = out / "scenes"
     try:
-        scenes.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out} cannot be used: {error.strerror or error}") from error
-    if not any(scenes.glob("*.npz")):
-        console.print(f"rendering the first {_FIRST_SCENES} scenes", soft_wrap=True)
-        shards.render(scenes, 0, _FIRST_SCENES, "train", _CAPACITY, assets)
+    further: dict[str, Any] = {}
+    if teachers:
+        init = init or WEIGHTS
+        further = _lessons(teachers, out, clips or [], console) | {"lesson_share": 1 - mix}
+    if init is not None:
+        # Given weights have seen small canvases long ago.
+        further |= {"init": init, "learning_rate": FINE_TUNE_RATE, "canvases": ((1.0, (224, 384)),)}
+    is_rendering = not teachers or mix > 0
     options = TrainOptions(
         folder=out,
-        shards=scenes,
+        shards=_scenes(out, assets, console) if is_rendering else None,
         minutes=minutes,
+        steps=steps,
         batch_size=batch,
         processes=processes or os.cpu_count() or 1,
         seed=seed,
-        render=True,
+        render=is_rendering,
         assets=assets,
+        **further,
     )
     path = run_training(options)
+    if teachers and init is not None:
+        _compare(init, path, out / "lessons" / "held", console)
     console.print(
         f"{path} holds the weights; measure them with: plantain eval --weights {path}", soft_wrap=True
     )
+
+
+def _scenes(out: Path, assets: Path | None, console: Console) -> Path:
+    """A folder with rendered scenes, at least the first ones."""
+    from operators.models.plantain import shards
+
+    scenes = out / "scenes"
+    scenes.mkdir(exist_ok=True)
+    if not any(scenes.glob("*.npz")):
+        console.print(f"rendering the first {_FIRST_SCENES} scenes", soft_wrap=True)
+        shards.render(scenes, 0, _FIRST_SCENES, "train", _CAPACITY, assets)
+    return scenes
+
+
+def _lessons(teachers: list[Path], out: Path, clips: list[str], console: Console) -> dict[str, Any]:
+    """The lessons of annotated folders, and the words that they use."""
+    from deploy.lessons import collect
+    from operators.models.plantain.lessons import words_of
+
+    with console.status("pairing answers with their pictures") as status:
+        found = collect(
+            teachers,
+            out / "lessons",
+            clips=clips,
+            on_progress=lambda count: status.update(f"{count} annotated frames"),
+        )
+    for stream_id, reason in found.skipped.items():
+        console.print(f"[yellow]stream {stream_id} is left out[/yellow]: {reason}", soft_wrap=True)
+    console.print(
+        f"{found.num_learn} annotated frames to learn from, {found.num_held} held back to measure with",
+        soft_wrap=True,
+    )
+    return {"lessons": found.learn, "words": words_of(found.learn)}
+
+
+def _compare(before: Path, after: Path, held: Path, console: Console) -> None:
+    """Prints how well the first and the last weights agree with the answers that were held back."""
+    from deploy.commands.scores import comparison_of
+    from deploy.scoring import scores_of
+    from operators.models import load_model, model_hw_of
+    from operators.models.plantain.agreement import agreement
+
+    if not any(held.glob("*.npz")):
+        return
+    figures = []
+    for weights in (before, after):
+        backend = load_model("embedded", {"weights": str(weights)})
+        try:
+            figures.append(scores_of(agreement(backend, held, model_hw_of("embedded"))))
+        finally:
+            backend.close()
+    console.print("[bold]agreement with the teacher on frames that were held back[/bold]", soft_wrap=True)
+    console.print(comparison_of(*figures))

@@ -204,7 +204,7 @@ def test_depth_is_drawn_as_the_codec_reads_it(task):
 
 def test_backends_are_found_by_name_or_path(weights_path):
     assert set(BACKENDS) >= {"embedded", "fake"}
-    assert load_model("embedded", {"weights_path": weights_path}).name == "embedded"
+    assert load_model("embedded", {"weights": weights_path}).name == "embedded"
     assert load_model("operators.models.fake:FakeModel").name == "fake"
     with pytest.raises(UsageError, match="unknown"):
         load_model("banana")

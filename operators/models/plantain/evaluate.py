@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -42,11 +42,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt about a frame, with what is true."""
+    """A prompt about a frame, with what is true; `table`: where the answer to a semantic one counts."""
 
     prompt: Prompt
     true: Value
     meant: frozenset[int] = frozenset()
+    table: Literal["confusion", "confusion_random"] = "confusion"
 
 
 def evaluate(
@@ -83,7 +84,7 @@ def evaluate(
         start = time.perf_counter()
         drawn = backend.render(image[None], [0] * len(asked), [each.prompt for each in asked])
         spent_s += time.perf_counter() - start
-        sums.append(scene_sums(frame, asked, drawn))
+        sums.append(drawn_sums(asked, drawn))
     result: dict[str, Any] = dict(metrics.summary(sums))
     ious = metrics.class_ious(np.sum([each["confusion"] for each in sums], axis=0))
     result["class_iou"] = {
@@ -112,6 +113,7 @@ def questions(frame: SceneFrame, seed: int, index: int, rng: np.random.Generator
     chosen += _some(absent, NUM_PHRASES - len(chosen), rng)
     prompts += [Prompt.parse(f"instances:{name}") for name in chosen]
     asked = [Question(prompt, truth.answer(frame, prompt)) for prompt in prompts]
+    asked[1] = replace(asked[1], table="confusion_random")
     said = [pair for pair in truth.expressions(frame, seed, index) if "," not in pair[0]]
     some = _some([pair for pair in said if pair[1]], NUM_EXPRESSIONS - 1, rng)
     some += _some([pair for pair in said if not pair[1]], 1, rng)
@@ -137,39 +139,55 @@ def _shuffled(prompt: Prompt, rng: np.random.Generator) -> Prompt:
     return Prompt(Task.SEMANTIC, names, tuple(palette[1:]), palette[0], codec="masks")
 
 
-def scene_sums(frame: SceneFrame, asked: Sequence[Question], drawn: NDArray[np.uint8]) -> Sums:
+def drawn_sums(
+    asked: Sequence[Question], drawn: NDArray[np.uint8], names: Sequence[str] = CLASSES[1:]
+) -> Sums:
     """What one frame adds to every metric, from the drawings (N, H, W, 3) of its questions."""
     values = [
         codec_for(question.prompt).decode(picture, question.prompt)
         for question, picture in zip(asked, drawn, strict=True)
     ]
-    return value_sums(frame, asked, values)
+    return value_sums(asked, values, names)
 
 
-def value_sums(frame: SceneFrame, asked: Sequence[Question], values: Sequence[Value]) -> Sums:
-    """What one frame adds to every metric, from the decoded answers to its questions."""
-    size = len(CLASSES)
+def value_sums(
+    asked: Sequence[Question], values: Sequence[Value], names: Sequence[str] = CLASSES[1:]
+) -> Sums:
+    """What one frame adds to every metric.
+
+    Args:
+        asked: Questions about it.
+        values: The decoded answers.
+        names: All classes that semantic questions may name.
+    """
+    size = len(names) + 1
     sums: Sums = {
         "confusion": np.zeros((size, size)),
         "confusion_random": np.zeros((size, size)),
         "presence": np.zeros(4),
+        "angles": np.zeros(metrics.ANGLE_BINS),
     }
-    for name in ("pair_f1", "pair_count", "refer_overlap", "refer_union", "empty_right", "empty_count"):
+    for name in (
+        "pair_f1", "pair_count", "refer_overlap", "refer_union", "empty_right", "empty_count",
+        "depth_right", "depth_error", "depth_count", "off_palette", "drawings",
+    ):  # fmt: skip
         sums[name] = np.zeros(())
-    sums["off_palette"], sums["drawings"] = np.zeros(()), np.zeros(())
-    keys = iter(("confusion", "confusion_random"))
     for question, value in zip(asked, values, strict=True):
         match question.true, value:
             case DepthMap() as true, DepthMap():
-                sums |= metrics.depth_sums(value.depth_m, value.valid, true.depth_m, true.valid)
+                found = metrics.depth_sums(value.depth_m, value.valid, true.depth_m, true.valid)
+                sums |= {name: sums[name] + each for name, each in found.items()}
             case NormalMap() as true, NormalMap():
-                sums["angles"] = metrics.angle_histogram(value.normals, value.valid, true.normals, true.valid)
+                sums["angles"] += metrics.angle_histogram(
+                    value.normals, value.valid, true.normals, true.valid
+                )
                 continue  # the sky is drawn without a direction on purpose, so off_palette says nothing here
             case Masks() as true, Masks():
                 if question.prompt.task is Task.SEMANTIC:
-                    found = _class_ids(value)
-                    sums[next(keys)] = metrics.confusion(found, frame.class_map, size - 1)
-                elif question.prompt.task is Task.INSTANCES:
+                    sums[question.table] += metrics.confusion(
+                        _class_ids(value, names), _class_ids(true, names), size - 1
+                    )
+                elif question.prompt.codec == "instances":
                     _add_pair(sums, value.labels, true.labels)
                 else:
                     _add_region(sums, value.labels > 0, true.labels > 0)
@@ -178,10 +196,10 @@ def value_sums(frame: SceneFrame, asked: Sequence[Question], values: Sequence[Va
     return sums
 
 
-def _class_ids(masks: Masks) -> NDArray[np.int64]:
-    """Labels of regions as class ids."""
+def _class_ids(masks: Masks, names: Sequence[str]) -> NDArray[np.int64]:
+    """Labels of regions as 1 + their index in `names`."""
     table = np.zeros(len(masks.names) + 1, np.int64)
-    table[1:] = [CLASSES.index(name) for name in masks.names]
+    table[1:] = [1 + names.index(name) for name in masks.names]
     return table[masks.labels]
 
 

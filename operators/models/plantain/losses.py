@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from operators.models.plantain.network import OFFSET_UNIT_PX, Fields
 from operators.models.plantain.questions import IGNORE
-from operators.models.plantain.samples import TrainingBatch
+from operators.models.plantain.samples import TAUGHT, TrainingBatch
 from operators.scenes import CLASSES
 
 _PERCENT = {
@@ -39,20 +39,25 @@ def semantic(fields: Fields, batch: TrainingBatch, weights: Tensor) -> Tensor:
     return (each * weight).sum() / weight.sum().clamp(min=1)
 
 
-def region(fields: Fields, target: Tensor, class_map: Tensor) -> Tensor:
-    """Binary cross-entropy and dice of one phrase against the background; target (N, h, w) bool."""
+def known(batch: TrainingBatch, kind: str) -> Tensor:
+    """(N, h, w) bool: pixels of pictures whose answer of this kind is known; `kind` of TAUGHT."""
+    return batch.inside & batch.taught[:, TAUGHT.index(kind), None, None]
+
+
+def region(fields: Fields, target: Tensor, known: Tensor) -> Tensor:
+    """Binary cross-entropy and dice of one phrase against the background; target and known (N, h, w) bool."""
     logits = fields.logits().float()
     odds = logits[:, 1] - logits[:, 0]
-    known = (class_map != IGNORE).float()
+    known = known.float()
     wanted = target.float()
     share = wanted.mean((1, 2), keepdim=True)
     weight = known * (1 + wanted * (0.02 / share.clamp(min=1e-3)).clamp(max=4.0))
-    entropy = (F.binary_cross_entropy_with_logits(odds, wanted, reduction="none") * weight).mean()
+    entropy = F.binary_cross_entropy_with_logits(odds, wanted, reduction="none") * weight
     drawn = odds.sigmoid() * known
     overlap = 2 * (drawn * wanted).sum((1, 2)) + 1
     dice = 1 - overlap / (drawn.sum((1, 2)) + wanted.sum((1, 2)) + 1)
     present = (wanted.sum((1, 2)) > 0).float()
-    return 3 * entropy + (dice * present).sum() / present.sum().clamp(min=1)
+    return 3 * entropy.sum() / known.sum().clamp(min=1) + (dice * present).sum() / present.sum().clamp(min=1)
 
 
 def centres(
@@ -85,27 +90,28 @@ def guide(drawn: tuple[Tensor, Tensor, Tensor], batch: TrainingBatch, weights: T
     weight = weights[true] * ((true != IGNORE) & (true != 0))
     entropy = F.cross_entropy(classes, true.clamp(max=len(CLASSES) - 1), reduction="none")
     on = batch.all_offset.abs().sum(1) > 0
-    focal, gap = centres(odds, offset, batch.all_centre, batch.all_offset, on, true != IGNORE)
+    counts = known(batch, "everything")[:, ::2, ::2]
+    focal, gap = centres(odds, offset, batch.all_centre, batch.all_offset, on, counts)
     return (entropy * weight).sum() / weight.sum().clamp(min=1) + 0.15 * focal + 0.5 * gap
 
 
 def depth(fields: Fields, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
     """L1 of log depth and of its steps between neighbours; cross-entropy of "infinitely far"."""
-    known = torch.isfinite(batch.log_depth)
-    error = torch.where(known, fields.log_depth - batch.log_depth.nan_to_num(), 0.0)
-    count = known.sum().clamp(min=1)
-    across = (error[:, :, 1:] - error[:, :, :-1]).abs() * (known[:, :, 1:] & known[:, :, :-1])
-    down = (error[:, 1:] - error[:, :-1]).abs() * (known[:, 1:] & known[:, :-1])
+    near = torch.isfinite(batch.log_depth)
+    error = torch.where(near, fields.log_depth - batch.log_depth.nan_to_num(), 0.0)
+    count = near.sum().clamp(min=1)
+    across = (error[:, :, 1:] - error[:, :, :-1]).abs() * (near[:, :, 1:] & near[:, :, :-1])
+    down = (error[:, 1:] - error[:, :-1]).abs() * (near[:, 1:] & near[:, :-1])
     level = error.abs().sum() / count + 0.5 * (across.sum() + down.sum()) / count
-    inside = (batch.class_map != IGNORE).float()
-    far = F.binary_cross_entropy_with_logits(fields.sky, (~known).float(), reduction="none")
+    inside = known(batch, "depth").float()
+    far = F.binary_cross_entropy_with_logits(fields.sky, (~near).float(), reduction="none")
     return level, (far * inside).sum() / inside.sum().clamp(min=1)
 
 
 def normals(fields: Fields, batch: TrainingBatch) -> Tensor:
     """One minus cosine, plus L1 of the unit vectors, which keeps pulling when the angle is small."""
-    known = (batch.normals.square().sum(1) > 0.25).float()
+    on = (batch.normals.square().sum(1) > 0.25).float()
     drawn = F.normalize(fields.normals, dim=1, eps=1e-3)
     true = F.normalize(batch.normals, dim=1, eps=1e-3)
     gap = 1 - (drawn * true).sum(1) + 0.5 * (drawn - true).abs().sum(1)
-    return (gap * known).sum() / known.sum().clamp(min=1)
+    return (gap * on).sum() / on.sum().clamp(min=1)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from operators.errors import ModelError, ModelUnavailableError
 from operators.models.base import Pixels
-from operators.models.plantain import drawing, painting, weights
+from operators.models.plantain import drawing, painting
+from operators.models.plantain import weights as files
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.network import STRIDE, TASKS, Features, Fields
 from operators.prompts import Prompt, Task
@@ -29,7 +30,7 @@ class EmbeddedModel:
     """One small network for every task: encodes each picture once, decodes each prompt, draws.
 
     Args:
-        weights_path: Another weights file than the package's, for instance a fine-tuned one.
+        weights: Another weights file than the package's, for instance a fine-tuned one.
         device: `cpu`, `cuda`, or empty for the GPU where there is one.
         dtype: `bfloat16`, `float32`, or empty for bfloat16 where the processor computes in it.
         threads: Of torch's operators on the CPU; 0 leaves them as they are.
@@ -41,16 +42,16 @@ class EmbeddedModel:
     name = "embedded"
 
     def __init__(
-        self, weights_path: str | Path = WEIGHTS, device: str = "", dtype: str = "", threads: int = 0
+        self, weights: str | Path = WEIGHTS, device: str = "", dtype: str = "", threads: int = 0
     ) -> None:
-        path = Path(weights_path)
+        path = Path(weights)
         if not path.is_file():
             raise ModelUnavailableError(
                 f"the embedded model has no weights at {path}: "
                 "install a released package, or run `plantain train`"
             )
         try:
-            self._network, self._vocabulary = weights.load(path)
+            self._network, self._vocabulary = files.load(path)
         except Exception as error:
             raise ModelUnavailableError(f"the weights {path} cannot be read: {error}") from error
         self.fingerprint = f"{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{CODE_VERSION}"
@@ -60,7 +61,7 @@ class EmbeddedModel:
             keep_freed_memory()
             if threads > 0:
                 torch.set_num_threads(threads)
-        weights.fold(self._network)
+        files.fold(self._network)
         self._network.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._phrases: dict[str, Tensor] = {}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.scenes import CLASSES, GROUPS, SYNONYMS, THINGS, members_of
+from operators.scenes import CLASSES, GROUPS, SYNONYMS, THINGS, class_of, members_of
 
 IGNORE = 255
 """Target of pixels that no loss looks at (void, padding)."""
@@ -63,6 +65,35 @@ def thing(present: set[int], rng: np.random.Generator) -> tuple[str, NDArray[np.
     covers = np.zeros(256, np.bool_)
     covers[sorted(members_of(name, (name,)))] = True
     return name, covers
+
+
+def asked_again(
+    classes: Sequence[str], names: Sequence[str], rng: np.random.Generator | None
+) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
+    """A question about classes of an answered one.
+
+    Args:
+        classes: Of the answered question.
+        names: Of its answer's regions 1..n.
+        rng: Chooses some of them, in any order; all of them as they are without.
+
+    Returns:
+        Phrases, and for each label of the answer its phrase's index + 1 (0: none of them).
+    """
+    order = np.arange(len(classes)) if rng is None else rng.permutation(len(classes))
+    count = len(classes)
+    if rng is not None and rng.random() > 0.6:
+        count = int(rng.integers(1, len(classes) + 1))
+    phrases = tuple(classes[index] for index in order[: min(count, MAX_PHRASES)])
+    table = [phrases.index(name) + 1 if name in phrases else 0 for name in names]
+    return phrases, np.array([0, *table], np.uint8)
+
+
+def class_ids(names: Sequence[str]) -> NDArray[np.uint8]:
+    """For each label of an answer the class that its name means, IGNORE where it means none or several."""
+    found = [class_of(name) for name in names]
+    ids = [CLASSES.index(name) if name is not None else IGNORE for name in found]
+    return np.array([IGNORE, *ids], np.uint8)
 
 
 def mirrored(expression: str) -> str:

@@ -36,6 +36,16 @@ class Vocabulary:
         """The words of these phrases, sorted, so that the same phrases give the same ids."""
         return cls(tuple(sorted({word for phrase in phrases for word in _words(phrase)})))
 
+    def with_words(self, phrases: Sequence[str]) -> tuple[Vocabulary, list[int]]:
+        """This vocabulary with the words of `phrases` behind its own, and the id that each new one had here."""
+        table = {word: 1 + NUM_UNKNOWN + index for index, word in enumerate(self.words)}
+        asked = dict.fromkeys(word for phrase in phrases for word in _words(phrase))
+        ids = {word: _lookup(table, word) for word in asked}
+        new = {word: found for word, found in ids.items() if found <= NUM_UNKNOWN}
+        if not new:
+            return self, []
+        return Vocabulary((*self.words, *new)), list(new.values())
+
     @property
     def num_ids(self) -> int:
         """Rows that an embedding table needs."""

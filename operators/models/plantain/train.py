@@ -1,11 +1,11 @@
 """Training: rendered scenes in, weights out, within a budget of time.
 
-rendering processes --shards/*.npz--> Stream (worker process) --TrainingBatch--> Trainer --> last.pt, log
+rendering processes --shards/*.npz--+--> Stream (worker process) --TrainingBatch--> Trainer --> last.pt, log
+answers of others --lessons/*.npz---+
 """
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
 import time
@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader
 from operators.models.plantain import losses, questions, shards, weights
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.network import TASKS, Features, Fields, Guide, Network
-from operators.models.plantain.samples import Stream, TrainingBatch
+from operators.models.plantain.samples import TrainingBatch
+from operators.models.plantain.stream import Stream
 from operators.models.plantain.text import Vocabulary
 from operators.scenes import CLASSES
 
@@ -42,6 +43,9 @@ LOSS_WEIGHTS = {
 FOLLOW_STEPS = 5
 """Steps between updates of the running average; one costs as much as the optimiser's step."""
 
+FINE_TUNE_RATE = 2e-4
+"""Highest rate of learning from given weights: low enough that what they know stays."""
+
 CANVASES = ((0.45, (160, 288)), (1.0, (224, 384)))
 
 
@@ -51,9 +55,14 @@ class TrainOptions:
 
     Attributes:
         folder: Checkpoints and the log of losses.
-        shards: Rendered training scenes; `heldout_shards`: rendered scenes of the other split, for
-            validation.
+        shards: Rendered training scenes, None to do without; `heldout_shards`: rendered scenes of the other
+            split, for validation.
+        lessons: Frames that a teacher annotated; None for none.
+        lesson_share: Of the samples; the others are rendered scenes, so that nothing else is forgotten.
+        init: Weights to begin with. Their normalisation stays as it is, because the few cameras of a lesson
+            say little about all others.
         minutes: Budget; the learning rate falls to zero at its end.
+        steps: End after so many, where that comes first; None for no such end.
         canvases: (share of the budget, size) pairs: each size is used until that share is spent. Small ones
             come first, because most of what there is to learn is learnt there at a third of the cost.
         batch_size: Samples per step.
@@ -65,24 +74,30 @@ class TrainOptions:
             2026-11-21 on two busy
             cores: 4 to 20 s a step with two threads, 0.8 s with one).
         threads: Of each process.
+        loaders: Processes that prepare batches for each training process; 0 to do it in between.
         render: Also start rendering processes, which keep adding scenes.
         assets: Meshes for the rendering processes.
         words: Further phrases whose words enter the vocabulary.
     """
 
     folder: Path
-    shards: Path
+    shards: Path | None
     heldout_shards: Path | None = None
     minutes: float = 60.0
+    steps: int | None = None
     canvases: tuple[tuple[float, tuple[int, int]], ...] = CANVASES
     batch_size: int = 12
     learning_rate: float = 8e-4
     seed: int = 0
     processes: int = 2
     threads: int = 1
+    loaders: int = 1
     render: bool = False
     assets: Path | None = None
     words: tuple[str, ...] = ()
+    lessons: Path | None = None
+    lesson_share: float = 0.5
+    init: Path | None = None
 
 
 def train(options: TrainOptions) -> Path:
@@ -172,15 +187,15 @@ def loss_parts(
             batch.centre,
             batch.offset,
             batch.things,
-            batch.class_map != questions.IGNORE,
+            losses.known(batch, "instances"),
         )
         level, far = losses.depth(depth, batch)
         return {
             "semantic": losses.semantic(asked, batch, class_weights),
-            "things": losses.region(things, batch.things, batch.class_map),
+            "things": losses.region(things, batch.things, losses.known(batch, "instances")),
             "centre": focal,
             "offset": offset,
-            "region": losses.region(referred, batch.region, batch.class_map),
+            "region": losses.region(referred, batch.region, losses.known(batch, "refer")),
             "depth": level,
             "sky": far + losses.depth(normals, batch)[1],
             "normals": losses.normals(normals, batch),
@@ -198,9 +213,14 @@ class Trainer:
         self.vocabulary = Vocabulary.of((*questions.all_words(), *options.words))
         self.checkpoint = options.folder / "last.pt"
         held = torch.load(self.checkpoint, weights_only=True) if self.checkpoint.exists() else None
+        given = None
         if held is not None:
             self.vocabulary = Vocabulary(tuple(held["words"]))
+        elif options.init is not None:
+            given, self.vocabulary = weights.extended(*weights.load(options.init), options.words)
         self.network = _network(self.vocabulary)
+        if given is not None:
+            self.network.load_state_dict(given.state_dict())
         self.average = _network(self.vocabulary)
         self.average.load_state_dict(self.network.state_dict())
         self.average.requires_grad_(False)
@@ -223,6 +243,8 @@ class Trainer:
             self.step, self.elapsed_s = held["step"], held["elapsed_s"]
         self.first_step = self.step
         self.class_weights = losses.class_weights()
+        # The guide of given weights was not kept, and a new one would pull at features that are in order.
+        self.loss_weights = LOSS_WEIGHTS if options.init is None else LOSS_WEIGHTS | {"guide": 0.0}
 
     def run(self) -> None:
         """Steps until the budget is spent; checkpoints every three minutes, validates every ten."""
@@ -231,14 +253,12 @@ class Trainer:
             log.info(
                 "training", **{name: str(value) for name, value in asdict(options).items()}, step=self.step
             )
-        budget_s = options.minutes * 60
         sums: dict[str, float] = {}
         batches: Iterator[TrainingBatch] | None = None
         size_hw: tuple[int, int] | None = None
         saved_s = validated_s = self.elapsed_s
         last = time.perf_counter()
-        while self.elapsed_s < budget_s:
-            progress = self.elapsed_s / budget_s
+        while (progress := self._progress()) < 1:
             wanted_hw = next(size for share, size in options.canvases if progress < share)
             if batches is None or wanted_hw != size_hw:
                 size_hw = wanted_hw
@@ -261,6 +281,11 @@ class Trainer:
                 self.validate(options.heldout_shards)
         if self.rank == 0:
             self.save()
+
+    def _progress(self) -> float:
+        """Share of the budget that is spent."""
+        spent = self.elapsed_s / (self.options.minutes * 60)
+        return spent if self.options.steps is None else max(spent, self.step / self.options.steps)
 
     def validate(self, folder: Path, num_batches: int = 4) -> dict[str, float]:
         """Mean losses of the averaged network on held-out scenes, undisturbed by training."""
@@ -304,8 +329,12 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
+        if self.options.init is not None:
+            for module in self.network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
         parts = loss_parts(self.network, batch, self.class_weights, self.guide)
-        total = torch.stack([LOSS_WEIGHTS[name] * value for name, value in parts.items()]).sum()
+        total = torch.stack([self.loss_weights[name] * value for name, value in parts.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self._agree()
@@ -348,15 +377,17 @@ class Trainer:
             options.batch_size,
             size_hw,
             seed=options.seed * 1000 + self.step + self.rank * 7919,
+            lessons=options.lessons,
+            lesson_share=options.lesson_share,
         )
         return iter(
             DataLoader(
                 stream,
                 batch_size=None,
-                num_workers=1,
-                prefetch_factor=4,
-                multiprocessing_context="spawn",
-                worker_init_fn=functools.partial(_one_thread),
+                num_workers=options.loaders,
+                prefetch_factor=4 if options.loaders else None,
+                multiprocessing_context="spawn" if options.loaders else None,
+                worker_init_fn=_one_thread,
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -44,6 +45,19 @@ def load(path: Path) -> tuple[Network, Vocabulary]:
     network = Network(vocabulary.num_ids)
     network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})
     return network.eval(), vocabulary
+
+
+def extended(network: Network, vocabulary: Vocabulary, phrases: Sequence[str]) -> tuple[Network, Vocabulary]:
+    """A network that also knows the words of `phrases`; each begins as what it was taken for before."""
+    wider, sources = vocabulary.with_words(phrases)
+    if wider is vocabulary:
+        return network, vocabulary
+    grown = Network(wider.num_ids)
+    held = network.state_dict()
+    table = held["phrases.words.weight"]
+    held["phrases.words.weight"] = torch.cat([table, table[sources]])
+    grown.load_state_dict(held)
+    return grown.eval(), wider
 
 
 def fold(network: Network) -> None:

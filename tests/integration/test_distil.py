@@ -1,0 +1,118 @@
+"""From a teacher's answers in Parquet to weights of the embedded model, over the commands that users have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from deploy.job import run_job
+from deploy.lessons import collect
+from operators.errors import UsageError
+from operators.models import load_model, truth
+from operators.models.plantain import lessons
+from operators.prompts import Prompt
+from operators.scenes import Scene, stamp
+from operators.sources.clip import write_clip
+from operators.types import Masks
+from pipeline.config import check
+
+SEED = 3
+NUM_FRAMES = 11
+PROMPTS = ["semantic:road,sky,building,car", "instances:car", "depth[curve=street]"]
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which an ideal model answered about a clip."""
+    folder = tmp_path_factory.mktemp("annotated")
+    scene = Scene(SEED, size_hw=(216, 384))
+    pictures = (
+        stamp(scene.render(index / truth.FRAMES_PER_S).image, SEED, index) for index in range(NUM_FRAMES)
+    )
+    write_clip(folder / "pole.mp4", pictures)
+    outcome = run_job(
+        check(
+            {
+                "streams": [{"url": str(folder / "pole.mp4")}],
+                "prompts": PROMPTS,
+                "model": {"name": "fake"},
+                "output": {"out": str(folder / "out")},
+                "executor": "inline",
+            }
+        )
+    )
+    assert outcome.exit_code == 0, outcome
+    return folder
+
+
+def test_answers_meet_the_pictures_that_they_are_about(annotated: Path, tmp_path: Path) -> None:
+    told: list[int] = []
+    found = collect([annotated / "out"], tmp_path, on_progress=told.append)
+    assert (found.num_learn, found.num_held, found.skipped) == (10, 1, {})
+    assert told == list(range(1, 12))
+    paths = sorted(found.learn.glob("*.npz"))
+    scene = Scene(SEED, size_hw=(216, 384))
+    for index in (0, 4, 9):
+        lesson = lessons.load(paths[index])
+        frame = scene.render(index / truth.FRAMES_PER_S)
+        assert (
+            np.abs(lesson.image.astype(int) - frame.image).mean() < 12
+        )  # the codec of the clip lies between
+        prompt, value = lesson.answers[0]
+        assert prompt == Prompt.parse(PROMPTS[0])
+        assert isinstance(value, Masks)
+        true = truth.answer(frame, prompt)
+        assert isinstance(true, Masks)
+        assert value.names == true.names
+        assert np.mean(value.labels == true.labels) > 0.99
+
+
+def test_a_clip_that_has_moved_is_found_by_its_name(annotated: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    hidden = annotated / "pole.mp4.hidden"
+    (annotated / "pole.mp4").rename(hidden)
+    try:
+        with pytest.raises(UsageError, match="--clips"):
+            collect([annotated / "out"], tmp_path / "a")
+        (moved / "pole.mp4").write_bytes(hidden.read_bytes())
+        assert collect([annotated / "out"], tmp_path / "b", clips=[str(moved)], max_frames=4).num_learn == 3
+    finally:
+        hidden.rename(annotated / "pole.mp4")
+
+
+def test_another_clip_of_the_same_name_is_refused(annotated: Path, tmp_path: Path) -> None:
+    pictures = (np.full((120, 160, 3), 10 * index, np.uint8) for index in range(NUM_FRAMES))
+    write_clip(tmp_path / "pole.mp4", pictures)
+    with pytest.raises(UsageError, match="not the one that was annotated"):
+        collect([annotated / "out"], tmp_path / "lessons", clips=[str(tmp_path)])
+
+
+def test_train_from_answers_writes_weights_that_a_run_loads(annotated: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app,
+        ["train", "--from", str(annotated / "out"), "--mix", "0", "--steps", "2", "--batch", "2",
+         "--processes", "1", "--out", str(tmp_path)],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "10 annotated frames to learn from, 1 held back" in result.stderr
+    assert "agreement with the teacher" in result.stderr
+    student = load_model("embedded", {"weights": str(tmp_path / "weights.safetensors")})
+    assert student.fingerprint != load_model("embedded").fingerprint
+    student.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--clips", "somewhere"), "give --from as well"),
+        (("--init", "none.safetensors"), "--init none.safetensors is no file"),
+    ],
+)
+def test_mistakes_are_named(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["train", "--out", str(tmp_path), *words])
+    assert said in str(result.exception)

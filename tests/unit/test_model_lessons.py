@@ -1,0 +1,176 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from operators.models import truth
+from operators.models.plantain import lessons, losses, samples, weights
+from operators.models.plantain.agreement import agreement
+from operators.models.plantain.lessons import Lesson
+from operators.models.plantain.model import EmbeddedModel
+from operators.models.plantain.network import Guide, Network
+from operators.models.plantain.questions import IGNORE
+from operators.models.plantain.samples import TAUGHT, collate
+from operators.models.plantain.text import NUM_UNKNOWN, Vocabulary
+from operators.models.plantain.train import TrainOptions, loss_parts, train
+from operators.prompts import Prompt
+from operators.scenes import CLASSES, Scene, SceneFrame
+from operators.types import DepthMap, Masks
+
+SIZE = (64, 96)
+PROMPTS = ("semantic:road,sky,building,car", "instances:car", "depth[curve=street]", "normals")
+
+
+@pytest.fixture(scope="module")
+def frame() -> SceneFrame:
+    return Scene(1, size_hw=SIZE).render(1.0)
+
+
+def lesson_of(frame: SceneFrame, *prompts: str) -> Lesson:
+    parsed = [Prompt.parse(text) for text in prompts]
+    return Lesson(frame.image, tuple((prompt, truth.answer(frame, prompt)) for prompt in parsed))
+
+
+def test_a_lesson_comes_back_as_it_was_stored(frame, tmp_path):
+    made = lesson_of(frame, *PROMPTS)
+    assert lessons.store(tmp_path / "one.npz", made.image, made.answers)
+    back = lessons.load(tmp_path / "one.npz")
+    assert np.array_equal(back.image, made.image)
+    for (prompt, value), (asked, true) in zip(back.answers, made.answers, strict=True):
+        assert prompt == asked
+        match value, true:
+            case Masks(), Masks():
+                assert np.array_equal(value.labels, true.labels)
+                assert value.names == true.names
+            case DepthMap(), DepthMap():
+                assert np.array_equal(value.valid, true.valid)
+                assert np.allclose(value.depth_m, true.depth_m, rtol=1e-3)
+            case _:
+                assert np.abs(value.normals - true.normals).max() < 0.01
+    assert set(lessons.words_of(tmp_path)) == {"road", "sky", "building", "car"}
+
+
+def test_answers_in_colours_that_mean_nothing_are_not_learnt(frame, tmp_path):
+    prompt = Prompt.parse("depth")
+    bad = DepthMap(np.ones(SIZE, np.float32), np.ones(SIZE, np.bool_), 0.5)
+    assert not lessons.store(tmp_path / "one.npz", frame.image, ((prompt, bad),))
+    assert not list(tmp_path.iterdir())
+
+
+def test_maps_of_a_larger_teacher_fit_the_picture(frame, tmp_path):
+    labels = np.zeros((128, 192), np.uint16)
+    labels[64:] = 1
+    prompt = Prompt.parse("semantic:road")
+    value = Masks(labels, ("road",), np.ones(1, np.float32), 0.0)
+    lessons.store(tmp_path / "one.npz", frame.image, ((prompt, value),))
+    stored = lessons.load(tmp_path / "one.npz").answers[0][1]
+    assert isinstance(stored, Masks)
+    assert stored.labels.shape == SIZE
+    assert not stored.labels[:32].any()
+    assert stored.labels[32:].all()
+
+
+def test_exact_answers_teach_what_the_labels_teach(frame):
+    rng = np.random.default_rng(0)
+    made = lessons.sample(lesson_of(frame, *PROMPTS), SIZE, rng, augmented=False)
+    half = frame.class_map[::2, ::2]
+    assert made.taught.tolist() == [True, True, False, True, True, False]
+    assert made.phrases == ("road", "sky", "building", "car")
+    road = made.semantic == 1
+    assert np.array_equal(
+        road, np.isin(half, [1, 2, 3])
+    )  # with markings and crossings, which nobody asked for
+    depth_m = frame.depth_m[::2, ::2]
+    known = np.isfinite(depth_m)
+    assert np.allclose(made.log_depth[known], np.log(depth_m[known]), atol=1e-3)
+    assert np.isnan(made.log_depth[~known]).all()
+    assert np.allclose(made.normals, frame.normals[::2, ::2], atol=1e-3)
+    cars = truth.objects(frame, "car")[::2, ::2]
+    assert np.array_equal(made.things, cars > 0)
+
+
+def test_a_mirrored_lesson_is_mirrored_in_every_map(frame):
+    lesson = lesson_of(frame, "semantic:road,sky", "depth", "normals")
+    views = [lessons.sample(lesson, SIZE, np.random.default_rng(seed)) for seed in range(12)]
+    straight = frame.normals[..., 0].mean()
+    signs = {bool(np.sign(view.normals[..., 0].mean()) == np.sign(straight)) for view in views}
+    assert signs == {True, False}
+    for view in views:
+        sky = view.semantic == 1 + view.phrases.index("sky") if "sky" in view.phrases else None
+        if sky is not None:
+            assert np.array_equal(sky, np.isnan(view.log_depth))
+
+
+def test_bars_around_a_picture_teach_nothing(frame):
+    made = lessons.sample(
+        lesson_of(frame, "semantic:road,sky", "depth"), (96, 96), np.random.default_rng(0), augmented=False
+    )
+    assert not made.image[:16].any()
+    assert not made.inside[:8].any()
+    assert made.inside[8:40].all()
+    assert (made.semantic[:8] == IGNORE).all()
+
+
+def batch_of(*made: samples.Sample) -> samples.TrainingBatch:
+    return collate(list(made), Vocabulary.of(["road sky building car"]))
+
+
+def test_what_was_not_asked_has_no_loss(frame):
+    made = lessons.sample(lesson_of(frame, "normals"), SIZE, np.random.default_rng(0), augmented=False)
+    batch = batch_of(made)
+    for kind in TAUGHT:
+        assert bool(losses.known(batch, kind).any()) == (kind == "normals")
+    torch.manual_seed(0)
+    network = Network(1 + NUM_UNKNOWN + 4)
+    parts = loss_parts(network, batch, losses.class_weights(), Guide(len(CLASSES)))
+    told = {name for name, value in parts.items() if float(value.detach()) > 0}
+    assert told == {"normals"}
+
+
+def test_new_words_begin_as_what_they_were_taken_for():
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.of(["car"])
+    network = Network(vocabulary.num_ids).eval()
+    wider, grown = weights.extended(network, vocabulary, ["the tuk-tuk", "car", "tuk tuk"])
+    assert grown.words == ("car", "tuk")
+    with torch.inference_mode():
+        before = network.phrases(vocabulary.tensor(["tuk tuk", "car"]))
+        after = wider.phrases(grown.tensor(["tuk tuk", "car"]))
+    assert torch.allclose(before, after)
+    assert weights.extended(network, vocabulary, ["cars"])[0] is network
+
+
+def test_a_student_comes_to_agree_with_its_teacher(tmp_path: Path):
+    """From random weights, on a handful of frames of one camera: small, but it must learn."""
+    scene = Scene(3, size_hw=SIZE)
+    for index in range(6):
+        made = lesson_of(scene.render(index * 0.5), "semantic:road,sky,building", "depth[curve=street]")
+        (tmp_path / "learn").mkdir(exist_ok=True)
+        lessons.store(tmp_path / "learn" / f"{index}.npz", made.image, made.answers)
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.of(["road"])
+    weights.save(tmp_path / "first.safetensors", Network(vocabulary.num_ids), vocabulary, {})
+    trained = train(
+        TrainOptions(
+            tmp_path / "run",
+            None,
+            minutes=10,
+            steps=40,
+            canvases=((1.0, SIZE),),
+            batch_size=4,
+            learning_rate=1e-3,
+            processes=1,
+            loaders=0,
+            lessons=tmp_path / "learn",
+            init=tmp_path / "first.safetensors",
+            words=lessons.words_of(tmp_path / "learn"),
+        )
+    )
+    before, after = (
+        agreement(EmbeddedModel(path, device="cpu", dtype="float32"), tmp_path / "learn", SIZE)
+        for path in (tmp_path / "first.safetensors", trained)
+    )
+    assert weights.load(trained)[1].words == ("road", "sky", "building")
+    assert after["miou"] > before["miou"] + 0.1
+    assert after["absrel"] < before["absrel"]
