@@ -84,6 +84,7 @@ class AtLeastOnce:
     def finish(self, stream_id: str) -> None:
         """Nothing of the stream is waited for any more."""
         self._waiting.pop(stream_id, None)
+        self._refused.pop(stream_id, None)
 
     def close(self) -> None:
         """Messages that are not acknowledged may or may not arrive."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from operators.sinks.base import Segment
-from operators.sinks.messages import Message
+from operators.sinks.messages import Message, Record
 
 # Bytes that may wait for acknowledgement, whatever their number.
 MAX_UNACKNOWLEDGED_BYTES = 64 << 20
@@ -36,12 +36,12 @@ class Delivery(Protocol):
         ...
 
 
-def send(producer: Any, topic: str, message: Message) -> Any:
-    """Gives a message to a producer; returns the future of its delivery."""
+def send(producer: Any, topic: str, record: Record) -> Any:
+    """Gives a record to a producer; returns the future of its delivery."""
     return producer.send(
         topic,
-        message.value,
-        key=message.key,
-        headers=list(message.headers),
-        timestamp_ms=message.timestamp_ms,
+        record.value,
+        key=record.key,
+        headers=list(record.headers),
+        timestamp_ms=record.timestamp_ms,
     )

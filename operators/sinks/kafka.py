@@ -1,7 +1,8 @@
-"""Kafka: one topic of predictions, keyed by stream, as JSON with CloudEvents headers.
+"""Kafka: a topic of predictions and one of health, keyed by stream, as JSON with CloudEvents headers.
 
-    results --messages.py--> messages --at_least_once.py--> brokers    sent at once, deliveries verified on commit
-                                     `-exactly_once.py--->             a transaction for each segment
+    results --messages.py--> messages --at_least_once.py--> PREFIX.predictions   sent at once, verified on commit
+                                     `-exactly_once.py--->                       a transaction for each segment
+    events  --messages.py--> records  --notices.py--------> PREFIX.health        sent beside, nobody waits
 
 Topics, values, headers and guarantees are described in docs/kafka.md.
 """
@@ -17,20 +18,21 @@ from operators.sinks.base import Segment
 from operators.sinks.brokers import Brokers
 from operators.sinks.deliveries import Delivery
 from operators.sinks.exactly_once import ExactlyOnce
-from operators.sinks.messages import Rasters, messages_of
+from operators.sinks.messages import Rasters, health_record, messages_of
+from operators.sinks.notices import Notices
 from operators.sinks.rows import folder_of
 from operators.sinks.store import Store
-from operators.types import Result
+from operators.types import HealthEvent, Result
 
 
 class KafkaSink:
-    """Sends results to `TOPIC_PREFIX.predictions`. It connects with the first result, in the process that writes.
+    """Sends results and what is told of the streams. It connects with the first of them, in the process that writes.
 
     Args:
         url: The run's output folder: checkpoints lie there, and the Parquet parts that `rasters="refer"` names.
         run_id: Written into each message.
         bootstrap: `host:port` of some brokers, separated by commas.
-        topic_prefix: The topic's name up to the dot.
+        topic_prefix: The topics' names up to the dot.
         transactional: Whether a consumer that reads committed messages must see each frame exactly once.
         rasters: What happens to dense maps.
         max_message_bytes: A larger answer goes in parts.
@@ -75,6 +77,7 @@ class KafkaSink:
             self._delivery = ExactlyOnce(brokers, topic, run_id, Store(url), max_unacknowledged)
         else:
             self._delivery = AtLeastOnce(brokers, topic, max_unacknowledged)
+        self._notices = Notices(brokers, f"{topic_prefix}.health")
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Forgets what was not committed. Topics keep what earlier runs sent: their messages have the same ids."""
@@ -116,6 +119,15 @@ class KafkaSink:
         """Gives back the stream's connections."""
         self._delivery.finish(stream_id)
 
+    def forget(self, stream_id: str) -> None:
+        """Gives back the stream's connections, and lets go of what was not committed."""
+        self._delivery.finish(stream_id)
+
+    def tell(self, event: HealthEvent) -> None:
+        """Sends a change of a stream's health, in its own time."""
+        self._notices.put(health_record(event))
+
     def close(self) -> None:
         """Gives back all connections; what was not committed may or may not arrive, with transactions it does not."""
         self._delivery.close()
+        self._notices.close()

@@ -2,6 +2,7 @@
 
 One message for each row of `frames`, with its rows of `objects` nested in it. A message that would be too large is
 cut into parts: part k of n holds a share of the objects and of the dense map, and put together they are the whole.
+Changes of a stream's health are messages of another kind, for another topic.
 `json_schema` writes the schema of the values from the Arrow schemas, so that there is one source of truth.
 """
 
@@ -15,18 +16,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 
 from operators.errors import SinkError
 from operators.sinks.rows import FRAMES, OBJECTS, SCHEMA_VERSION, Row, identity_of, rows_of, trace_id_of
-from operators.types import DepthMap, Masks, NormalMap, Result
+from operators.types import DepthMap, HealthEvent, HealthState, Masks, NormalMap, Result
 
 Rasters = Literal["drop", "embed", "refer"]
 
-EVENT_TYPE = "plantain.prediction.v1"
+PREDICTION_TYPE = "plantain.prediction.v1"
+HEALTH_TYPE = "plantain.health.v1"
 
 # Columns that an object does not share with its frame.
 OBJECT_COLUMNS = tuple(name for name in OBJECTS.names if name not in FRAMES.names)
@@ -38,27 +40,36 @@ JSON_SLACK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One record for a topic.
+class Record:
+    """What a topic holds.
 
     Attributes:
         key, value, headers: As Kafka takes them.
-        timestamp_ms: When the frame was captured, ms since 1970 UTC; now where unknown.
-        position: Epoch and frame index, by which a stream's messages are ordered.
-        fingerprint: Of the model that answered.
+        timestamp_ms: When it happened (the frame was captured), ms since 1970 UTC; now where unknown.
     """
 
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
     timestamp_ms: int
-    position: tuple[int, int]
-    fingerprint: str
 
     @property
     def size(self) -> int:
         """Bytes, about as a broker counts them."""
         return RECORD_OVERHEAD + len(self.key) + len(self.value) + _size_of(self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Record):
+    """An answer, or a part of one.
+
+    Attributes:
+        position: Epoch and frame index, by which a stream's messages are ordered.
+        fingerprint: Of the model that answered.
+    """
+
+    position: tuple[int, int]
+    fingerprint: str
 
 
 def messages_of(
@@ -80,10 +91,8 @@ def messages_of(
     objects: dict[str, list[Row]] = {}
     for row in rows["objects"]:
         objects.setdefault(row["prompt"], []).append({name: row[name] for name in OBJECT_COLUMNS})
-    header, captured_ns = result.header, result.info.captured_ns
-    now_ms = time.time_ns() // 1_000_000
-    # A camera whose clock is ahead must not make the broker refuse its messages; the value keeps what it said.
-    timestamp_ms = now_ms if captured_ns is None else max(0, min(captured_ns // 1_000_000, now_ms))
+    header = result.header
+    timestamp_ms = _timestamp_ms(result.info.captured_ns)
     for prediction, row in zip(result.predictions, rows["frames"], strict=True):
         identity = identity_of(result, prediction)
         headers = _headers(identity, trace_id_of(result), row)
@@ -99,22 +108,52 @@ def messages_of(
             yield Message(key, value, own, timestamp_ms, position, prediction.model_fingerprint)
 
 
+def health_record(event: HealthEvent) -> Record:
+    """A change of a stream's health."""
+    at = datetime.fromtimestamp(event.at_ns // 1000 / 1e6, UTC)
+    value = {
+        "stream_id": event.stream_id,
+        "epoch": event.epoch,
+        "state": event.state,
+        "sentence": event.sentence,
+        "at": at,
+    }
+    identity = f"{event.stream_id}/{event.epoch}/{event.state}/{event.at_ns}"
+    headers = _cloud_event(identity, HEALTH_TYPE, event.stream_id, event.state, at)
+    return Record(event.stream_id.encode(), _encode(value), _encoded(headers), _timestamp_ms(event.at_ns))
+
+
 def _headers(identity: str, trace_id: str, row: Row) -> tuple[tuple[str, bytes], ...]:
-    """CloudEvents 1.0 in binary mode, W3C trace context, and the version of the rows; `ce_id` is the first."""
+    """CloudEvents, and W3C trace context; `ce_id` is the first."""
     span_id = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+    headers = _cloud_event(identity, PREDICTION_TYPE, row["stream_id"], row["prompt"], row["captured_at"])
+    return _encoded(headers | {"traceparent": f"00-{trace_id}-{span_id}-01"})
+
+
+def _cloud_event(
+    identity: str, kind: str, stream_id: str, subject: str, at: datetime | None
+) -> dict[str, str]:
+    """CloudEvents 1.0 in binary mode, and the version of the schema."""
     headers = {
         "ce_id": identity,
         "ce_specversion": "1.0",
-        "ce_source": f"/plantain/streams/{row['stream_id']}",
-        "ce_type": EVENT_TYPE,
-        "ce_subject": row["prompt"],
+        "ce_source": f"/plantain/streams/{stream_id}",
+        "ce_type": kind,
+        "ce_subject": subject,
         "content-type": "application/json",
-        "traceparent": f"00-{trace_id}-{span_id}-01",
         "schema-version": SCHEMA_VERSION,
     }
-    if row["captured_at"] is not None:
-        headers["ce_time"] = _time(row["captured_at"])
+    return headers if at is None else headers | {"ce_time": _time(at)}
+
+
+def _encoded(headers: dict[str, str]) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, value.encode()) for name, value in headers.items())
+
+
+def _timestamp_ms(at_ns: int | None) -> int:
+    """The time of a record. A clock that is ahead must not make the brokers refuse it; the value keeps what it said."""
+    now_ms = time.time_ns() // 1_000_000
+    return now_ms if at_ns is None else max(0, min(at_ns // 1_000_000, now_ms))
 
 
 def _values(frame: Row, objects: list[Row], room: int, identity: str) -> list[bytes]:
@@ -197,7 +236,31 @@ def _size_of(headers: tuple[tuple[str, bytes], ...]) -> int:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the values on `plantain.predictions`."""
+    """JSON Schema (2020-12) of the values, each kind under `$defs`: `Prediction` and `Health`."""
+    kinds = {"Prediction": _prediction_schema(), "Health": _health_schema()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:plantain:messages:{SCHEMA_VERSION}",
+        "title": "Messages of Plantain",
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds],
+        "$defs": kinds,
+    }
+
+
+def _health_schema() -> dict[str, Any]:
+    """Of the values on `plantain.health`."""
+    properties = {
+        "stream_id": {"type": "string"},
+        "epoch": {"type": "integer", "minimum": 0, "description": "number of the connection it is about"},
+        "state": {"enum": list(get_args(HealthState))},
+        "sentence": {"type": "string", "description": "what happened, and what to do"},
+        "at": {"type": "string", "format": "date-time"},
+    }
+    return {"description": "A change in how a stream is doing."} | _object_of(properties)
+
+
+def _prediction_schema() -> dict[str, Any]:
+    """Of the values on `plantain.predictions`."""
     one = {"type": "integer", "minimum": 1}
     properties = {field.name: _type_of(field) for field in FRAMES}
     properties["raster"]["description"] = (
@@ -211,12 +274,7 @@ def json_schema() -> dict[str, Any]:
     properties["parts"] = one | {"description": "how many parts the answer has"}
     objects = {name: _type_of(OBJECTS.field(name)) for name in OBJECT_COLUMNS}
     properties["objects"] = {"type": "array", "items": _object_of(objects)}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:plantain:prediction:{SCHEMA_VERSION}",
-        "title": "Prediction",
-        "description": "The answer to one prompt about one frame.",
-    } | _object_of(properties)
+    return {"description": "The answer to one prompt about one frame."} | _object_of(properties)
 
 
 def _object_of(properties: dict[str, Any]) -> dict[str, Any]:

@@ -5,25 +5,21 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import logging
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import jsonschema
 import numpy as np
 import psutil
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
-from confluent_kafka import Message as Record
 
 from deploy.job import run_job
 from operators.errors import SinkBackpressureError, SinkError
@@ -31,16 +27,15 @@ from operators.retry import retry
 from operators.sinks.base import Segment
 from operators.sinks.brokers import errors
 from operators.sinks.kafka import KafkaSink
-from operators.sinks.messages import json_schema
 from operators.sinks.reading import read_frames
-from operators.types import Result
+from operators.types import HealthEvent, HealthState, Result
 from pipeline.config import check
 from tests.kafka_broker import PASSWORD, USER, Broker, BrokerUnavailableError
+from tests.kafka_client import forgotten_sockets_are_closed, header, ids, records
 from tests.kafka_kills import NUM_FRAMES
 from tests.results import CARS, masks, result
 
 ROOT = Path(__file__).parents[2]
-VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 pytestmark = [
     pytest.mark.kafka,
@@ -61,20 +56,9 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture(autouse=True)
-def _forgotten_sockets_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Those that kafka-python 3.0.12 leaves to the garbage collector when a connection is refused."""
-    monkeypatch.setattr(logging.getLogger("kafka"), "propagate", False)  # kept log records hold sockets
-    before = {id(one) for one in _sockets()}
-    yield
-    for one in _sockets():
-        if id(one) not in before:
-            one.close()
-    gc.collect()
-
-
-def _sockets() -> list[socket.socket]:
-    # By `type`: asking a dead weak reference for its class raises.
-    return [thing for thing in gc.get_objects() if issubclass(type(thing), socket.socket)]
+def _no_socket_is_left() -> Iterator[None]:
+    with forgotten_sockets_are_closed():
+        yield
 
 
 @pytest.fixture
@@ -102,45 +86,6 @@ class Sinks:
 def sinks(broker: Broker, prefix: str, tmp_path: Path) -> Iterator[Sinks]:
     with contextlib.ExitStack() as stack:
         yield Sinks(broker, prefix, tmp_path, stack)
-
-
-def records(broker: Broker, prefix: str, *, isolation: str = "read_committed") -> list[Record]:
-    """Everything on the topic, partition by partition."""
-    topic = f"{prefix}.predictions"
-    consumer = Consumer(
-        {
-            "bootstrap.servers": broker.bootstrap,
-            "group.id": uuid.uuid4().hex,
-            "isolation.level": isolation,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-        }
-    )
-    try:
-        partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
-        assert partitions
-        found, ended = [], set()
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-        while ended != set(partitions):
-            record = consumer.poll(60)
-            assert record is not None
-            error = record.error()
-            if error is None:
-                found.append(record)
-            else:
-                assert error.code() == KafkaError._PARTITION_EOF
-                ended.add(record.partition())
-        return found
-    finally:
-        consumer.close()
-
-
-def ids(found: list[Record], stream_id: str = "clip") -> list[str]:
-    return [header(record, "ce_id") for record in found if record.key() == stream_id.encode()]
-
-
-def header(record: Record, name: str) -> str:
-    return dict(record.headers())[name].decode()
 
 
 def identities(frames: range, stream_id: str = "clip") -> list[str]:
@@ -183,17 +128,32 @@ def test_streams_arrive_in_order_and_by_the_schema(
             sink.commit(segment(index, stream_id))
     for stream_id in streams:
         sink.finish(stream_id)
-    found = records(broker, prefix)
+    found = records(broker.bootstrap, prefix)
     assert len(found) == 3 * 40 * 2
     for stream_id in streams:
         assert ids(found, stream_id) == identities(range(40), stream_id)
         assert len({record.partition() for record in found if record.key() == stream_id.encode()}) == 1
     for record in found:
         value = json.loads(record.value())
-        VALIDATOR.validate(value)
         assert record.key().decode() == value["stream_id"]
         assert header(record, "traceparent").split("-")[1] == value["trace_id"]
         assert (header(record, "ce_specversion"), header(record, "schema-version")) == ("1.0", "1")
+
+
+def test_health_is_told_in_order_beside_the_results(sinks: Sinks, broker: Broker, prefix: str) -> None:
+    sink = sinks(transactional=True)
+    told: list[HealthEvent] = []
+    for number, state in enumerate(get_args(HealthState)):
+        told.append(HealthEvent("gate", number, state, f"stream 'gate': {state}", time.time_ns()))
+        sink.tell(told[-1])
+    sink.close()
+    found = records(broker.bootstrap, prefix, "health")
+    values = [json.loads(record.value()) for record in found]
+    assert [value["state"] for value in values] == list(get_args(HealthState))
+    assert [value["epoch"] for value in values] == list(range(len(told)))
+    assert len(set(ids(found, "gate"))) == len(told)
+    assert {header(record, "ce_type") for record in found} == {"plantain.health.v1"}
+    assert [record.timestamp()[1] for record in found] == [event.at_ns // 1_000_000 for event in told]
 
 
 def test_the_time_of_a_record_is_the_capture_time(sinks: Sinks, broker: Broker, prefix: str) -> None:
@@ -202,7 +162,7 @@ def test_the_time_of_a_record_is_the_capture_time(sinks: Sinks, broker: Broker, 
     given = result(0)
     sink.write(segment(0), [replace(given, info=replace(given.info, captured_ns=1_790_000_000_123_000_000))])
     sink.commit(segment(0))
-    assert {record.timestamp()[1] for record in records(broker, prefix)} == {1_790_000_000_123}
+    assert {record.timestamp()[1] for record in records(broker.bootstrap, prefix)} == {1_790_000_000_123}
 
 
 def test_a_segment_is_seen_as_a_whole_or_not_at_all(
@@ -220,11 +180,11 @@ def test_a_segment_is_seen_as_a_whole_or_not_at_all(
     monkeypatch.setattr(producer, "commit_transaction", lost)
     with pytest.raises(SinkBackpressureError, match="lost"):
         sink.commit(segment(1))
-    assert ids(records(broker, prefix)) == identities(range(4))
-    assert len(ids(records(broker, prefix, isolation="read_uncommitted"))) == 16
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(4))
+    assert len(ids(records(broker.bootstrap, prefix, isolation="read_uncommitted"))) == 16
     sink.commit(segment(1))
-    assert ids(records(broker, prefix)) == identities(range(8))
-    assert len(ids(records(broker, prefix, isolation="read_uncommitted"))) == 24
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
+    assert len(ids(records(broker.bootstrap, prefix, isolation="read_uncommitted"))) == 24
 
 
 def test_a_commit_whose_answer_is_lost_is_not_repeated(
@@ -245,7 +205,7 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(
         sink.commit(segment(0))
     sink.commit(segment(0))
     store(sink, 1, range(4, 8))
-    assert ids(records(broker, prefix, isolation="read_uncommitted")) == identities(range(8))
+    assert ids(records(broker.bootstrap, prefix, isolation="read_uncommitted")) == identities(range(8))
 
 
 def test_a_segment_that_is_made_again_is_not_sent_again(sinks: Sinks, broker: Broker, prefix: str) -> None:
@@ -261,7 +221,7 @@ def test_a_segment_that_is_made_again_is_not_sent_again(sinks: Sinks, broker: Br
     resumed.begin("clip", is_resumed=True)
     store(resumed, 1, range(4, 8))
     store(resumed, 2, range(8, 12))
-    assert ids(records(broker, prefix, isolation="read_uncommitted")) == identities(range(12))
+    assert ids(records(broker.bootstrap, prefix, isolation="read_uncommitted")) == identities(range(12))
 
 
 def test_a_run_that_starts_over_sends_everything(sinks: Sinks, broker: Broker, prefix: str) -> None:
@@ -270,7 +230,7 @@ def test_a_run_that_starts_over_sends_everything(sinks: Sinks, broker: Broker, p
         sink.begin("clip", is_resumed=False)
         store(sink, 0, range(4))
         (sinks.folder / ".plantain" / "streams" / "clip.kafka").unlink()  # as --no-resume forgets checkpoints
-    assert ids(records(broker, prefix)) == 2 * identities(range(4))
+    assert ids(records(broker.bootstrap, prefix)) == 2 * identities(range(4))
 
 
 def test_a_camera_that_starts_anew_is_sent_anew(sinks: Sinks, broker: Broker, prefix: str) -> None:
@@ -282,7 +242,7 @@ def test_a_camera_that_starts_anew_is_sent_anew(sinks: Sinks, broker: Broker, pr
         ]
         sink.write(segment(0), frames)
         sink.commit(segment(0))
-    assert ids(records(broker, prefix)) == 2 * identities(range(4))
+    assert ids(records(broker.bootstrap, prefix)) == 2 * identities(range(4))
 
 
 @pytest.mark.parametrize("transactional", [False, True])
@@ -313,7 +273,7 @@ def test_a_process_that_was_replaced_adds_nothing(sinks: Sinks, broker: Broker, 
         old.commit(segment(0))
     new.write(segment(1), results(range(4, 8)))
     patiently(lambda: new.commit(segment(1)))
-    assert ids(records(broker, prefix)) == identities(range(8))
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
 
 
 @pytest.mark.timeout(900)
@@ -325,7 +285,7 @@ def test_each_frame_is_seen_once_whatever_moment_the_writer_is_killed_at(
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["kills"] == 20
-    found = records(broker, prefix)
+    found = records(broker.bootstrap, prefix)
     for stream_id in report["streams"]:
         assert ids(found, stream_id) == identities(range(NUM_FRAMES), stream_id)
 
@@ -340,7 +300,7 @@ def test_an_answer_that_is_too_large_goes_in_parts(sinks: Sinks, broker: Broker,
         sink.begin("clip", is_resumed=False)
         sink.write(segment(0), [given])
         sink.commit(segment(0))
-    expected, *parts = (json.loads(record.value()) for record in records(broker, prefix))
+    expected, *parts = (json.loads(record.value()) for record in records(broker.bootstrap, prefix))
     assert len(parts) > 5
     assert [part["part"] for part in parts] == list(range(1, len(parts) + 1))
     assert [thing for part in parts for thing in part["objects"]] == expected["objects"]
@@ -361,7 +321,7 @@ def test_a_message_that_the_topic_refuses_ends_the_stream(
     sink.begin("other", is_resumed=False)
     sink.write(segment(0, "other"), [result(0, {CARS: masks(0)}, stream_id="other")])
     sink.commit(segment(0, "other"))
-    assert ids(records(broker, prefix), "other") == ["other/0/0/instances:car/0123"]
+    assert ids(records(broker.bootstrap, prefix), "other") == ["other/0/0/instances:car/0123"]
 
 
 @pytest.mark.parametrize(
@@ -384,7 +344,7 @@ def test_the_sink_logs_in(sinks: Sinks, broker: Broker, prefix: str, security: d
     sink = sinks(bootstrap=bootstrap, security=security | login, transactional=True)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(2))
-    assert ids(records(broker, prefix)) == identities(range(2))
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(2))
 
 
 @pytest.mark.parametrize(
@@ -448,7 +408,10 @@ def test_nothing_is_lost_while_the_broker_is_away(
         sink.begin("clip", is_resumed=False)
         store(sink, 0, range(4))
         sink.write(segment(1), results(range(4, 6)))
+        sink.tell(HealthEvent("clip", 0, "live", "stream 'clip': live", time.time_ns()))
     broker.kill()
+    for sink in (live, exact):
+        sink.tell(HealthEvent("clip", 0, "stalled", "stream 'clip': stalled", time.time_ns()))
     is_back = threading.Thread(target=broker.start, name="broker-start")
     is_back.start()
     try:
@@ -462,11 +425,16 @@ def test_nothing_is_lost_while_the_broker_is_away(
             patiently(lambda s=sink: s.commit(segment(2)))
     finally:
         is_back.join()
+    live.close()
+    exact.close()
+    for name in (prefix, f"{prefix}x"):
+        found = [json.loads(record.value())["state"] for record in records(broker.bootstrap, name, "health")]
+        assert list(dict.fromkeys(found)) == ["live", "stalled"]
     once = list(
-        dict.fromkeys(ids(records(broker, prefix)))
+        dict.fromkeys(ids(records(broker.bootstrap, prefix)))
     )  # repeats are allowed, first arrivals are in order
     assert once == identities(range(12))
-    assert ids(records(broker, f"{prefix}x")) == identities(range(12))
+    assert ids(records(broker.bootstrap, f"{prefix}x")) == identities(range(12))
 
 
 def test_a_run_sends_what_it_stores(broker: Broker, prefix: str, tmp_path: Path) -> None:
@@ -489,7 +457,7 @@ def test_a_run_sends_what_it_stores(broker: Broker, prefix: str, tmp_path: Path)
     )
     for _ in range(2):
         assert run_job(config).exit_code == 0
-    values = [json.loads(record.value()) for record in records(broker, prefix)]
+    values = [json.loads(record.value()) for record in records(broker.bootstrap, prefix)]
     columns = read_frames(tmp_path)
     for key in ("run_id", "stream_id", "frame_index", "prompt", "trace_id"):
         assert [value[key] for value in values] == list(columns[key])

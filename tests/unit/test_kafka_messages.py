@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import gc
 import json
-import logging
 import math
 import time
 from dataclasses import replace
@@ -21,14 +19,16 @@ from hypothesis import strategies as st
 from operators.codecs.rasters import unpack
 from operators.errors import SinkBackpressureError, SinkError, UsageError
 from operators.sinks.brokers import Brokers, errors
-from operators.sinks.messages import Message, json_schema, messages_of
+from operators.sinks.messages import Message, health_record, json_schema, messages_of
 from operators.sinks.rows import identity_of, rows_of
-from operators.types import Failure, Result
+from operators.types import Failure, HealthEvent, Result
 from pipeline.config import check
+from tests.kafka_client import forgotten_sockets_are_closed
 from tests.results import CARS, DEPTH, depth, masks, result
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "kafka.schema.json"
-VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+LOST = HealthEvent("gate", 2, "lost", "gone", 1_700_000_000_123_456_789)
+VALIDATOR = jsonschema.Draft202012Validator(json_schema()["$defs"]["Prediction"])
 
 
 def messages(given_: Result, **options: Any) -> list[Message]:
@@ -46,6 +46,11 @@ def value_of(message: Message) -> dict[str, Any]:
 def test_the_schema_in_the_docs_is_the_one_of_the_code() -> None:
     assert json.loads(SCHEMA_FILE.read_text(encoding="utf-8")) == json_schema()
     VALIDATOR.check_schema(json_schema())
+    any_kind = jsonschema.Draft202012Validator(json_schema())
+    any_kind.validate(json.loads(messages(result(0))[0].value))
+    any_kind.validate(json.loads(health_record(LOST).value))
+    with pytest.raises(jsonschema.ValidationError):
+        any_kind.validate({"stream_id": "gate"})
 
 
 def test_a_message_is_the_frame_row_with_its_objects_nested() -> None:
@@ -82,6 +87,24 @@ def test_headers_are_cloud_events_and_trace_context() -> None:
     assert trace_id == value_of(message)["trace_id"] == value_of(other)["trace_id"]
     assert dict(other.headers)["traceparent"].decode().split("-")[2] != span_id
     assert message.timestamp_ms == 1_700_000_000_123
+
+
+def test_a_change_of_health_is_a_message_of_its_own() -> None:
+    record = health_record(LOST)
+    assert json.loads(record.value) == {
+        "stream_id": "gate",
+        "epoch": 2,
+        "state": "lost",
+        "sentence": "gone",
+        "at": "2023-11-14T22:13:20.123456Z",
+    }
+    headers = {name: value.decode() for name, value in record.headers}
+    assert record.key == b"gate"
+    assert record.timestamp_ms == 1_700_000_000_123
+    assert headers["ce_id"] == "gate/2/lost/1700000000123456789"
+    assert headers["ce_type"] == "plantain.health.v1"
+    assert headers["ce_subject"] == "lost"
+    assert headers["ce_time"] == "2023-11-14T22:13:20.123456Z"
 
 
 def test_a_camera_whose_clock_is_ahead_is_not_refused() -> None:
@@ -172,13 +195,8 @@ def test_errors_say_what_to_do_and_no_secret(error: Exception, is_final: bool, a
     assert "hunter2" not in str(explained)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket"
-)  # 3.0.12 forgets to close what was refused
-def test_brokers_that_are_not_there_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        logging.getLogger("kafka"), "propagate", False
-    )  # records of a log hold the sockets, too
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket")
+def test_brokers_that_are_not_there_are_waited_for() -> None:
     brokers = Brokers(
         "127.0.0.1:1",
         timeout_s=1,
@@ -187,9 +205,11 @@ def test_brokers_that_are_not_there_are_waited_for(monkeypatch: pytest.MonkeyPat
         max_request_bytes=1 << 20,
         security={},
     )
-    with pytest.raises(SinkBackpressureError, match=r"127\.0\.0\.1:1 cannot take results now"):
+    with (
+        forgotten_sockets_are_closed(),
+        pytest.raises(SinkBackpressureError, match=r"127\.0\.0\.1:1 cannot take results now"),
+    ):
         brokers.producer()
-    gc.collect()
 
 
 def test_the_password_is_in_the_options_and_nowhere_else(tmp_path: Path) -> None:
