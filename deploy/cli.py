@@ -24,6 +24,7 @@ from deploy.progress import Display, summary
 from operators.errors import PlantainError, UsageError, redact
 from operators.models import BACKENDS, missing_modules
 from pipeline.config import PipelineConfig, check, load, plain
+from pipeline.engine import Engine
 
 app = typer.Typer(
     name="plantain",
@@ -64,6 +65,10 @@ def run(
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Replace what an earlier run stored.")
     ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="PORT", help="Give figures to Prometheus here; HOST:PORT for other machines."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     r"""Run tasks over video and store the answers as Parquet.
@@ -91,7 +96,7 @@ def run(
     if overlay and "overlay" not in checked.output.sinks:
         _set(settings, "output", "sinks", [*checked.output.sinks, "overlay"])
         checked = check(settings)
-    _run_and_exit(checked, resume=not no_resume, as_json=as_json)
+    _run_and_exit(checked, resume=not no_resume, metrics=metrics, as_json=as_json)
 
 
 @app.command()
@@ -160,12 +165,18 @@ app.command("eval")(evaluate)
 app.command()(train)
 
 
-def _run_and_exit(config: PipelineConfig, *, resume: bool, as_json: bool) -> None:
+def _run_and_exit(config: PipelineConfig, *, resume: bool, metrics: str | None, as_json: bool) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
     from deploy.job import run_job
+    from deploy.metrics import watching
 
-    with Display() as display:
-        outcome = run_job(config, resume=resume, on_progress=display.update)
+    with Display() as display, watching(config, metrics) as publish:
+
+        def on_progress(engine: Engine) -> None:
+            display.update(engine)
+            publish(engine)
+
+        outcome = run_job(config, resume=resume, on_progress=on_progress)
     if as_json:
         report = {
             "out": redact(config.output.out),
