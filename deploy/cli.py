@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ import structlog
 import typer
 from rich.console import Console
 
+from deploy import logs
 from deploy.commands.demo import demo
 from deploy.commands.evaluate import evaluate
 from deploy.commands.options import ExecutorName, Json
@@ -34,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console(highlight=False)
+log = structlog.get_logger()
 
 
 @app.command()
@@ -170,7 +173,8 @@ def _run_and_exit(config: PipelineConfig, *, resume: bool, metrics: str | None, 
     from deploy.job import run_job
     from deploy.metrics import watching
 
-    with Display() as display, watching(config, metrics) as publish:
+    say = None if sys.stderr.isatty() else partial(log.info, "progress")
+    with Display(say=say) as display, watching(config, metrics) as publish:
 
         def on_progress(engine: Engine) -> None:
             display.update(engine)
@@ -206,16 +210,7 @@ def _set(settings: Any, section: Any, key: str, value: Any) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
-            if not sys.stderr.isatty()
-            else structlog.dev.ConsoleRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    logs.configure()
     try:
         app()
     except PlantainError as error:  # before the first frame: nothing has been done that could be kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
@@ -44,10 +45,12 @@ class Display:
 
     Args:
         stream: Where to write; stderr if left out, so that stdout stays free for results.
+        say: Takes each line instead, as `what`, where `stream` is no terminal.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, say: Callable[..., object] | None = None) -> None:
         self._file = stream or sys.stderr
+        self._say = say
         self._console = Console(file=self._file)
         self._progress: Progress | None = None
         if self._console.is_terminal:
@@ -101,6 +104,8 @@ class Display:
     def _print(self, line: str) -> None:
         if self._progress is not None:
             self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        elif self._say is not None:
+            self._say(what=line)
         else:
             self._file.write(line + "\n")
             self._file.flush()
