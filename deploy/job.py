@@ -8,6 +8,7 @@ from operators.errors import SinkError, UsageError
 from operators.sinks.store import Store
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig
+from pipeline.control import Control
 from pipeline.engine import Engine
 from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from pipeline.runner import Outcome, run
@@ -15,7 +16,12 @@ from pipeline.video import build_graph, run_of, sinks_of, starts_of
 
 
 def run_job(
-    config: PipelineConfig, *, resume: bool = True, on_progress: Callable[[Engine], None] | None = None
+    config: PipelineConfig,
+    *,
+    resume: bool = True,
+    on_progress: Callable[[Engine], None] | None = None,
+    control: Control | None = None,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Runs a configuration; killed at any moment and called again, it goes on where it was.
 
@@ -23,12 +29,14 @@ def run_job(
         config: What to run.
         resume: False to replace what an earlier run stored.
         on_progress: Called now and then with the engine.
+        control: Through which streams are managed meanwhile; the job then goes on until it is stopped.
+        executor: Where workers live, instead of what the configuration names.
 
     Raises:
         UsageError: If the configuration cannot work, or the output folder holds something else.
         PlantainError: If a worker cannot be made.
     """
-    graph = build_graph(config)
+    graph = build_graph(config, is_managed=control is not None)
     try:
         checkpoints = Checkpoints(Store(config.output.out))
         if not resume:
@@ -37,7 +45,14 @@ def run_job(
     except SinkError as error:
         raise UsageError(str(error)) from error
     starts = starts_of(config, checkpoints)
-    return run(graph, make_executor(config), starts, checkpoints=checkpoints, on_progress=on_progress)
+    return run(
+        graph,
+        executor or make_executor(config),
+        starts,
+        checkpoints=checkpoints,
+        control=control,
+        on_progress=on_progress,
+    )
 
 
 def _forget(stream_ids: set[str], config: PipelineConfig) -> None:

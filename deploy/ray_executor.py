@@ -6,20 +6,28 @@ import contextlib
 import getpass
 import logging
 import os
-import time
+import queue
 from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
+from deploy import logs
 from operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError, redact
-from pipeline.engine import Completion
+from pipeline.executor import take_all
 from pipeline.graph import Graph, Stage
+from pipeline.state import Completion
 from pipeline.worker import Call, Reply, StageWorker
 
 # Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
 START_TIMEOUT_S = 300.0
+
+# An answer lies on the machine that made it; one that does not come in this time never will.
+GET_TIMEOUT_S = 10.0
 
 Handle = tuple[Any, int]
 """A payload: the reference to the list that a call returned, and the payload's place in it."""
@@ -33,6 +41,7 @@ class WorkerActor:
     """
 
     def __init__(self, stage: Stage) -> None:
+        logs.configure()
         # Ray says 1 for an actor without reserved CPUs; torch and numba read it when they are first imported, below.
         threads = str(max(1, round(stage.cpus)))
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = threads
@@ -84,7 +93,8 @@ class RayExecutor:
         self._stages: dict[str, Stage] = {}
         self._actors: dict[tuple[str, int], Any] = {}
         self._starts: dict[tuple[str, int], int] = {}
-        self._pending: dict[Any, tuple[Call, Any]] = {}
+        self._payloads: dict[int, Any] = {}
+        self._done: queue.SimpleQueue[Completion | None] = queue.SimpleQueue()
 
     def start(self, graph: Graph) -> None:
         """Connects, makes the actors, and waits until each has its operator.
@@ -128,18 +138,44 @@ class RayExecutor:
         )  # fmt: skip
         actor = self._actors[call.stage, call.worker]
         reply, payloads = actor.run.remote(bare, places, *lists)
-        self._pending[reply] = (call, payloads)
+        self._payloads[call.ticket] = payloads
+        reply.future().add_done_callback(partial(self._note, call.ticket))
+
+    def _note(self, ticket: int, reply: Future[Reply]) -> None:
+        """Puts what has been done where `wait` finds it; in a thread of Ray's."""
+        error = reply.exception()
+        if error is None:
+            self._done.put(Completion(ticket, reply.result()))
+        elif isinstance(error, RayActorError):
+            self._done.put(Completion(ticket, None, error=f"its process died ({_first_line(error)})"))
+        else:
+            self._done.put(Completion(ticket, None, error=_first_line(error)))
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """What has been done; waits for the first."""
-        if not self._pending:
-            time.sleep(timeout_s)
-            return []
-        references = list(self._pending)
-        done, _ = ray.wait(references, num_returns=1, timeout=timeout_s)
-        if done:
-            done, _ = ray.wait(references, num_returns=len(references), timeout=0)
-        return [self._collect(reference) for reference in done]
+        return [self._with_payloads(done) for done in take_all(self._done, timeout_s)]
+
+    def wake(self) -> None:
+        """Ends a `wait` in another thread."""
+        self._done.put(None)
+
+    def put(self, payloads: Sequence[Any]) -> list[Handle]:
+        """Puts payloads into the object store, together."""
+        reference = ray.put(list(payloads))
+        return [(reference, place) for place in range(len(payloads))]
+
+    def get(self, handles: Sequence[Handle]) -> list[Any]:
+        """Fetches payloads from the object store.
+
+        Raises:
+            WorkerDiedError: If the machine that held them is gone.
+        """
+        references = list(dict.fromkeys(reference for reference, _ in handles))
+        try:
+            lists = dict(zip(references, ray.get(references, timeout=GET_TIMEOUT_S), strict=True))
+        except RayError as error:
+            raise WorkerDiedError(f"an answer was lost: {_first_line(error)}") from error
+        return [lists[reference][place] for reference, place in handles]
 
     def restart(self, stage: str, worker: int) -> None:
         """Makes a dead actor anew."""
@@ -158,7 +194,7 @@ class RayExecutor:
             if self._owns_ray:
                 ray.shutdown()
         self._actors.clear()
-        self._pending.clear()
+        self._payloads.clear()
 
     def actor_pids(self, stage: str) -> list[int]:
         """Process ids of a stage's actors, for tests that kill them and for reports of what they cost."""
@@ -181,15 +217,11 @@ class RayExecutor:
             .remote(stage)
         )
 
-    def _collect(self, reference: Any) -> Completion:
-        call, payloads = self._pending.pop(reference)
-        try:
-            reply: Reply = ray.get(reference)
-        except RayActorError as error:
-            return Completion(call.ticket, None, error=f"its process died ({_first_line(error)})")
-        except RayError as error:
-            return Completion(call.ticket, None, error=_first_line(error))
-        return Completion(call.ticket, reply, [(payloads, k) for k in range(len(reply.headers))])
+    def _with_payloads(self, done: Completion) -> Completion:
+        payloads = self._payloads.pop(done.ticket)
+        if done.reply is None:
+            return done
+        return replace(done, handles=[(payloads, place) for place in range(len(done.reply.headers))])
 
 
 def start_ray(address: str | None) -> None:
@@ -210,5 +242,5 @@ def start_ray(address: str | None) -> None:
     ray.init(include_dashboard=False, object_store_memory=512 << 20, configure_logging=False, **common)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__

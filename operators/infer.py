@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from operators.codecs import codec_for
-from operators.errors import ModelError
+from operators.errors import ModelError, UsageError
 from operators.models.base import ModelBackend
 from operators.types import Failure, Prediction, Request, Result, Timing
 
@@ -18,13 +19,17 @@ class Infer:
 
     Args:
         model: The backend. Each frame of a batch is given to it once, however many prompts ask about it.
+        load: Makes such a backend with other options, or with None as it was made first; for `swap`.
 
     Attributes:
         laps: What the last calls were made of, as (part, seconds); whoever reads it clears it.
     """
 
-    def __init__(self, model: ModelBackend) -> None:
+    def __init__(
+        self, model: ModelBackend, load: Callable[[Mapping[str, Any] | None], ModelBackend] | None = None
+    ) -> None:
         self._model = model
+        self._load = load
         self.laps: list[tuple[str, float]] = []
 
     def __call__(self, requests: Sequence[Request], waits_ms: Sequence[float] = ()) -> list[Result]:
@@ -62,6 +67,19 @@ class Infer:
             results.append(Result(request.header, request.frame.info, tuple(predictions)))
         self.laps.append(("codec", perf_counter() - drawn))
         return results
+
+    def swap(self, options: Mapping[str, Any] | None) -> None:
+        """Draws with other weights from the next batch on; the old ones stay until these are there.
+
+        Raises:
+            UsageError: If the backend does not take the options.
+            ModelError: If it cannot be made here.
+        """
+        if self._load is None:
+            raise UsageError(f"model {self._model.name} cannot be swapped")
+        new = self._load(options)
+        old, self._model = self._model, new
+        old.close()
 
     def fail(self, request: Request, failure: Failure) -> Result:
         """The result that announces that a request failed."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from operators.sinks.looks import Look
 from operators.sources import is_live, open_source, source_for
 from operators.sources.base import ReadState, Source, Start, StreamInfo, View
+from operators.sources.waking import Waking, wait_for_any
 from operators.types import Frame
 
 
@@ -22,6 +25,8 @@ class Read:
         self._view = view
         self._decoder_threads = str(decoder_threads)
         self._sources: dict[str, Source] = {}
+        self._newest: dict[str, Frame] = {}
+        self._watched: dict[str, int] = {}
 
     def open(self, start: Start) -> StreamInfo:
         """Opens a stream, again if it is open already, to be read from where it starts."""
@@ -37,8 +42,35 @@ class Read:
         return source.info
 
     def __call__(self, stream_id: str, max_frames: int) -> list[Frame]:
-        """The stream's next frames; fewer than asked for at its end."""
-        return self._sources[stream_id].read(max_frames)
+        """The stream's next frames; fewer than asked for at its end, and of a camera that has no more just now."""
+        frames = self._sources[stream_id].read(max_frames)
+        if frames:
+            self._newest[stream_id] = frames[-1]
+        return [_with_picture(frame) for frame in frames] if stream_id in self._watched else frames
+
+    def wait(self, stream_ids: Sequence[str], timeout_s: float) -> None:
+        """Sleeps until one of several cameras has a frame or has ended."""
+        sources = [self._sources[name] for name in stream_ids if name in self._sources]
+        waking = [source for source in sources if isinstance(source, Waking)]
+        if timeout_s > 0 and waking:
+            wait_for_any(waking, timeout_s)
+
+    def peek(self, stream_id: str) -> list[Frame]:
+        """The newest frame that is there, or nothing; it will be read all the same."""
+        source = self._sources.get(stream_id)
+        newest = source.newest if isinstance(source, Waking) else None
+        frame = newest or self._newest.get(stream_id)
+        return [] if frame is None else [frame]
+
+    def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
+        """Keeps the picture with each frame while somebody wants to see it."""
+        long_side = max((look.long_side for look in looks), default=0)
+        self._watched.pop(stream_id, None)
+        if long_side:
+            self._watched[stream_id] = long_side
+        source = self._sources.get(stream_id)
+        if isinstance(source, Waking):
+            source.show(long_side)
 
     def state(self, stream_id: str) -> ReadState:
         """How far reading the stream has come."""
@@ -46,11 +78,21 @@ class Read:
         # Only live sources let frames go, and tell how they are; a user's own may do so, too.
         dropped = tuple(sorted(getattr(source, "dropped", {}).items()))
         events = tuple(source.events()) if hasattr(source, "events") else ()
-        return ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped, events)
+        size = (source.info.width, source.info.height)
+        return ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped, events, size)
 
     def close(self, stream_id: str | None = None) -> None:
         """Closes one stream, or all."""
         for name in list(self._sources) if stream_id is None else [stream_id]:
             source = self._sources.pop(name, None)
+            self._newest.pop(name, None)
+            self._watched.pop(name, None)
             if source is not None:
                 source.close()
+
+
+def _with_picture(frame: Frame) -> Frame:
+    """A frame with a picture to draw on; where its source gives none, what the model sees is enough."""
+    if frame.info.picture is not None:
+        return frame
+    return replace(frame, info=replace(frame.info, picture=frame.info.fit.crop(frame.image)))

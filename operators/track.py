@@ -80,7 +80,12 @@ class Track:
     def finish(self, stream_id: str, *, is_complete: bool) -> None:
         """Forgets a stream."""
         del is_complete
-        self._streams.pop(stream_id, None)
+        self.close(stream_id)
+
+    def close(self, stream_id: str | None = None) -> None:
+        """Forgets one stream, or all."""
+        for name in list(self._streams) if stream_id is None else [stream_id]:
+            self._streams.pop(name, None)
 
     def _enter_segment(self, result: Result) -> str | None:
         """What is known before the first result of a segment; None for the others."""

@@ -11,8 +11,10 @@ from itertools import groupby
 
 from operators.retry import retry
 from operators.sinks.base import Segment, Sink
+from operators.sinks.looks import Look, Picture
+from operators.sinks.pictures import Artist
 from operators.sources.base import Start
-from operators.types import Durable, Position, Result
+from operators.types import Durable, HealthEvent, Position, Result
 
 
 @dataclass(slots=True)
@@ -23,11 +25,29 @@ class _Open:
     segment: Segment | None = None
     delivered: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def at(cls, durable: Durable) -> _Open:
+        answers = Counter({(prompt, stage): count for prompt, stage, count in durable.answers})
+        return cls(durable, None, durable.position.delivered, Counter(dict(durable.failed)), answers)
+
+    def count(self, results: Sequence[Result]) -> None:
+        self.delivered += len(results)
+        for result in results:
+            stage = result.failed_in
+            if stage is not None:
+                self.failed[stage] += 1
+            for prediction in result.predictions:
+                self.answers[str(prediction.prompt), stage or ""] += 1
+            if not result.predictions:
+                self.answers["", ""] += 1
 
     def durable_at(self, position: Position, state: str | None, *, is_complete: bool = False) -> Durable:
         failed = tuple(sorted(self.failed.items()))
+        answers = tuple((*asked, count) for asked, count in sorted(self.answers.items()))
         epoch = self.durable.epoch if self.segment is None else self.segment.epoch
-        return Durable(self.durable.stream_id, epoch, position, state, failed, is_complete)
+        return Durable(self.durable.stream_id, epoch, position, state, failed, is_complete, answers)
 
 
 class Write:
@@ -45,6 +65,7 @@ class Write:
         self._sinks = tuple(sinks)
         self._segment_frames = segment_frames
         self._sleep = sleep
+        self._artist = Artist()
         self._streams: dict[str, _Open] = {}
 
     def open(self, start: Start) -> None:
@@ -53,13 +74,11 @@ class Write:
         is_resumed = durable.position.frame_index > 0 or durable.epoch > 0
         for sink in self._sinks:
             sink.begin(stream_id, is_resumed=is_resumed)
-        self._streams[stream_id] = _Open(
-            durable, None, durable.position.delivered, Counter(dict(durable.failed))
-        )
+        self._streams[stream_id] = _Open.at(durable)
 
-    def __call__(self, results: Sequence[Result]) -> list[Durable]:
-        """Takes results of one stream in frame order; gives what became durable on the way."""
-        durables = []
+    def __call__(self, results: Sequence[Result]) -> list[Durable | Picture]:
+        """Takes results of one stream in frame order; gives what became durable on the way, and pictures to show."""
+        durables: list[Durable | Picture] = [*self._artist.draw(results)]
         for segment, group in groupby(results, self._segment_of):
             batch = list(group)
             stream = self._streams[segment.stream_id]
@@ -72,9 +91,18 @@ class Write:
             for sink in self._sinks:
                 self._patiently(partial(sink.write, segment, batch))
             stream.segment = segment
-            stream.delivered += len(batch)
-            stream.failed.update(stage for result in batch if (stage := result.failed_in) is not None)
+            stream.count(batch)
         return durables
+
+    def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
+        """Draws pictures of a stream from now on, or no more."""
+        self._artist.watch(stream_id, looks)
+
+    def tell(self, event: HealthEvent) -> None:
+        """Passes an event on to the sinks that want to know."""
+        for sink in self._sinks:
+            if (tell := getattr(sink, "tell", None)) is not None:
+                tell(event)
 
     def finish(self, stream_id: str, *, is_complete: bool) -> Durable:
         """Commits what is left of a stream.
@@ -83,6 +111,7 @@ class Write:
             stream_id: The stream.
             is_complete: Whether it was read to its end. If not, its last segment is visible but will be made again.
         """
+        self._artist.watch(stream_id, ())
         stream = self._streams.pop(stream_id)
         if stream.segment is not None:
             self._commit(stream.segment)
@@ -93,10 +122,17 @@ class Write:
         position = Position(stream.durable.position.frame_index, None, stream.delivered)
         return stream.durable_at(position, None, is_complete=True)
 
-    def close(self) -> None:
-        """Closes all sinks."""
+    def close(self, stream_id: str | None = None) -> None:
+        """Forgets one stream, with what was not committed of it, or closes all sinks."""
+        if stream_id is None:
+            for sink in self._sinks:
+                sink.close()
+            return
+        self._streams.pop(stream_id, None)
+        self._artist.watch(stream_id, ())
         for sink in self._sinks:
-            sink.close()
+            if (forget := getattr(sink, "forget", None)) is not None:
+                forget(stream_id)
 
     def _segment_of(self, result: Result) -> Segment:
         header = result.header

@@ -1,22 +1,26 @@
-"""Where every frame went: decoded = results + dropped + failed + in flight, per stream."""
+"""Where every frame went: decoded = results + dropped + failed + in flight, per stream, and per prompt of a stream."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from operators.types import Durable
 
+NOT_DUE = "not due"
+"""Why a frame was dropped of which nothing was asked yet, or a prompt that was not asked of a frame."""
+
 
 @dataclass(slots=True)
-class Account:
-    """The books of one stream, in frames, over all runs that made its results.
+class Book:
+    """Frames of one stream, or those of them that one prompt was to be asked of.
 
     Attributes:
         decoded: Delivered by the source.
-        results: Answered to every prompt, and taken by the sinks.
-        failed: Not answered to some prompt, by the stage where it failed.
-        dropped: Let go before the model, by reason.
+        results: Answered, and taken by the sinks. What a writer that died had not committed is taken back.
+        failed: Not answered, by the stage where it failed.
+        dropped: Let go, by reason.
     """
 
     decoded: int = 0
@@ -24,14 +28,106 @@ class Account:
     failed: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
 
-    @classmethod
-    def at(cls, durable: Durable) -> Account:
-        """The books of a stream that goes on where it is durable."""
-        failed = Counter(dict(durable.failed))
-        delivered = durable.position.delivered
-        return cls(delivered, delivered - failed.total(), failed)
-
     @property
     def in_flight(self) -> int:
         """Decoded, and neither answered nor lost yet."""
         return self.decoded - self.results - self.failed.total() - self.dropped.total()
+
+    def take(self, failed_in: str | None) -> None:
+        """Notes what became of a frame in the last stage."""
+        if failed_in is None:
+            self.results += 1
+        else:
+            self.failed[failed_in] += 1
+
+
+@dataclass(slots=True)
+class Account(Book):
+    """The books of one stream, over all runs that made its results.
+
+    Attributes:
+        prompts: A book for each prompt that was ever asked of it.
+    """
+
+    prompts: dict[str, Book] = field(default_factory=dict)
+    _before: dict[str, Book] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def at(cls, durable: Durable) -> Account:
+        """The books of a stream that goes on where it is durable."""
+        delivered = durable.position.delivered
+        failed = Counter(dict(durable.failed))
+        account = cls(delivered, 0, failed)
+        for prompt, stage, count in durable.answers:
+            if not prompt:
+                account.dropped[NOT_DUE] += count
+                continue
+            book = account.prompts.setdefault(prompt, Book(delivered))
+            if stage:
+                book.failed[stage] += count
+            else:
+                book.results += count
+        for book in account.prompts.values():
+            if book.in_flight:
+                book.dropped[NOT_DUE] = book.in_flight
+        account.results = account.in_flight
+        return account
+
+    def begin(self, durable: Durable) -> None:
+        """The sinks are told to begin at `durable`; what they say is durable counts from there."""
+        at = Account.at(durable)
+        self._before = {
+            prompt: Book(0, book.results - there.results, book.failed - there.failed)
+            for prompt, book, there in self._beside(at)
+        }
+
+    def enter(self, asked: Iterable[str], prompts: Iterable[str]) -> None:
+        """A frame came.
+
+        Args:
+            asked: The prompts that are due.
+            prompts: All prompts of the stream.
+        """
+        self.decoded += 1
+        due = set(asked)
+        for prompt in dict.fromkeys((*prompts, *due)):
+            book = self._book(prompt)
+            book.decoded += 1
+            if prompt not in due:
+                book.dropped[NOT_DUE] += 1
+
+    def drop_unseen(self, reasons: Counter[str], prompts: Iterable[str]) -> None:
+        """The source let frames go before anybody could ask anything of them."""
+        for book in (self, *map(self._book, prompts)):
+            book.decoded += reasons.total()
+            book.dropped += reasons
+
+    def leave(self, asked: Iterable[str], failed_in: str | None) -> None:
+        """A frame, and what was asked of it, has left the last stage."""
+        is_empty = True
+        for prompt in asked:
+            is_empty = False
+            self._book(prompt).take(failed_in)
+        if is_empty and failed_in is None:
+            self.dropped[NOT_DUE] += 1
+        else:
+            self.take(failed_in)
+
+    def settle(self, durable: Durable, reason: str, *, is_failure: bool = False) -> None:
+        """What is not durable is lost for `reason`: what is in flight, and results that were not committed."""
+        at = Account.at(durable)
+        for prompt, book, there in self._beside(at):
+            before = self._before.get(prompt, Book())
+            book.results = min(book.results, before.results + there.results)
+            book.failed = book.failed & (before.failed + there.failed)
+            (book.failed if is_failure else book.dropped)[reason] += book.in_flight
+            book.failed, book.dropped = +book.failed, +book.dropped
+
+    def _beside(self, other: Account) -> list[tuple[str, Book, Book]]:
+        """Each book of this account and the same one of another."""
+        pairs: list[tuple[str, Book, Book]] = [("", self, other)]
+        pairs += [(name, book, other.prompts.get(name, Book())) for name, book in self.prompts.items()]
+        return pairs
+
+    def _book(self, prompt: str) -> Book:
+        return self.prompts.setdefault(prompt, Book())

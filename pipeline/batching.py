@@ -21,7 +21,6 @@ class Item:
         queued_at: When it began to wait, in the engine's clock.
         attempts: Workers that died with it.
         failed_in: The stage where it failed, if it did; it goes on as an announced failure.
-        born_at: When it was captured, or decoded where nobody knows that, in the engine's clock.
         is_query: It is of a query and not of a stream, and goes first.
         read_at: When it was read, in the engine's clock.
     """
@@ -33,9 +32,13 @@ class Item:
     queued_at: float = 0.0
     attempts: int = 0
     failed_in: str | None = None
-    born_at: float = 0.0
     is_query: bool = False
     read_at: float = 0.0
+
+    @property
+    def born_at(self) -> float:
+        """When it was captured, or decoded where nobody knows that, in the engine's clock."""
+        return self.read_at - self.header.age_s
 
 
 @dataclass(slots=True)
@@ -138,6 +141,10 @@ class Batcher:
         """When the next batch must go whether it is full or not, in the engine's clock; None if nothing waits."""
         return min((self._deadline(queue) for queue in self._queues.values()), default=None)
 
+    def oldest(self) -> float | None:
+        """Since when the item that has waited longest waits, in the engine's clock; None if nothing waits."""
+        return min((queue.since for queue in self._queues.values()), default=None)
+
     def _rank(self, key: str) -> tuple[bool, float]:
         queue = self._queues[key]
         return bool(queue.queries) == self._was_for_queries, queue.since
@@ -157,7 +164,9 @@ class Batcher:
         for_queries = half + (odd and not queue.gave_queries_more)
         queue.gave_queries_more = not queue.gave_queries_more
         for_streams = min(limit - for_queries, len(queue.items))
-        batch = self._fill([], queue.queries, limit - for_streams, max_cost if not for_streams else max_cost // 2)
+        batch = self._fill(
+            [], queue.queries, limit - for_streams, max_cost if not for_streams else max_cost // 2
+        )
         batch = self._fill(batch, queue.items, limit, max_cost)
         queue.owes_streams = bool(for_streams) and all(item.is_query for item in batch)
         return self._fill(batch, queue.queries, limit, max_cost)

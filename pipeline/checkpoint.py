@@ -64,7 +64,8 @@ class Checkpoints:
             return None
         fields = json.loads(data)
         fields["position"] = Position(**fields["position"])
-        fields["failed"] = tuple((stage, count) for stage, count in fields["failed"])
+        for counted in ("failed", "answers"):
+            fields[counted] = tuple(tuple(entry) for entry in fields.get(counted, ()))
         return Durable(**fields)
 
     def _known(self) -> dict[str, Any]:

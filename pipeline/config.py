@@ -6,6 +6,7 @@ Every mistake is reported at once, each with its path and what to do (`load`).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from operators.errors import PromptError, UsageError
+from operators.errors import PromptError, UsageError, redact
 from operators.prompts import Prompt
 from operators.sources import expand
 from operators.sources.base import Sampling, StreamSpec
@@ -80,6 +81,23 @@ class StreamConfig(_Section):
     def sampling(self) -> Sampling:
         """Which frames are looked at."""
         return Sampling(self.fps, self.every, self.max_frames)
+
+    def spec(self) -> StreamSpec:
+        """As its source takes it; it must have a name by now."""
+        assert self.id is not None
+        return StreamSpec(self.id, self.url, self.source, self.sampling, dict(self.options))
+
+    def changed(self, changes: Mapping[str, Any]) -> StreamConfig:
+        """The same stream with other settings.
+
+        Raises:
+            UsageError: If one is unknown or makes no sense.
+        """
+        settings = {name: getattr(self, name) for name in type(self).model_fields}
+        try:
+            return StreamConfig.model_validate({**settings, **changes})
+        except ValidationError as error:
+            raise UsageError("; ".join(_mistakes(error))) from error
 
 
 class CanvasConfig(_Section):
@@ -323,13 +341,13 @@ class PipelineConfig(_Section):
             raise ValueError("; ".join(mistakes))
         return self
 
-    def specs(self) -> list[tuple[StreamSpec, tuple[Prompt, ...]]]:
-        """The streams, with folders and globs expanded, and what is asked of each.
+    def named(self) -> list[StreamConfig]:
+        """The streams, with folders and globs expanded, each with one URL and a name.
 
         Raises:
             UsageError: If a folder holds no video, or two streams come to the same name.
         """
-        found: list[tuple[StreamSpec, tuple[Prompt, ...]]] = []
+        found: list[StreamConfig] = []
         expanded = expand([stream.url for stream in self.streams if stream.id is None and not stream.source])
         names = {spec.url: spec.stream_id for spec in expanded}
         for stream in self.streams:
@@ -337,14 +355,33 @@ class PipelineConfig(_Section):
                 urls = {stream.url: stream.id or f"stream{len(found)}"}
             else:
                 urls = {spec.url: names[spec.url] for spec in expand([stream.url])}
-            for url, name in urls.items():
-                spec = StreamSpec(name, url, stream.source, stream.sampling, dict(stream.options))
-                found.append((spec, stream.prompts or self.prompts))
-        taken = [spec.stream_id for spec, _ in found]
+            found += [stream.model_copy(update={"id": name, "url": url}) for url, name in urls.items()]
+        taken = [str(stream.id) for stream in found]
         twice = sorted({name for name in taken if taken.count(name) > 1})
         if twice:
             raise UsageError(f"two streams are called {', '.join(twice)}: give them an id")
         return found
+
+    def specs(self) -> list[tuple[StreamSpec, tuple[Prompt, ...]]]:
+        """The streams as their sources take them, and what is asked of each.
+
+        Raises:
+            UsageError: See `named`.
+        """
+        return [(stream.spec(), stream.prompts or self.prompts) for stream in self.named()]
+
+    def named_one(self, stream: StreamConfig) -> StreamConfig:
+        """A further stream, with a name.
+
+        Raises:
+            UsageError: If it stands for several, or nothing is asked of it.
+        """
+        found = self.model_copy(update={"streams": (stream,)}).named()
+        if len(found) != 1:
+            raise UsageError(f"{redact(stream.url)} stands for {len(found)} streams; add them one by one")
+        if not (stream.prompts or self.prompts):
+            raise UsageError(f"nothing is asked of {redact(stream.url)}; name at least one prompt")
+        return found[0]
 
 
 def load(path: Path) -> PipelineConfig:
@@ -391,21 +428,27 @@ def check(
     try:
         return PipelineConfig.model_validate(data, context={"may_be_idle": may_be_idle})
     except ValidationError as error:
-        lines = []
-        for mistake in error.errors():
-            where = ".".join(str(part) for part in mistake["loc"]) or "(top)"
-            message = mistake["msg"].removeprefix("Value error, ")
-            if mistake["type"] == "extra_forbidden":
-                message = f"unknown setting; known here: {', '.join(_known(mistake['loc'][:-1]))}"
-            elif mistake["type"] == "missing":
-                message = "is required"
-            lines.append(f"{where}: {message}")
+        lines = _mistakes(error)
         raise UsageError(f"{origin} has {len(lines)} mistake(s):\n" + "\n".join(lines)) from error
 
 
-def _known(where: tuple[int | str, ...]) -> list[str]:
-    """Names of the settings at a place in the configuration."""
-    section: Any = PipelineConfig
+def _mistakes(error: ValidationError) -> list[str]:
+    """What is wrong, one line for each mistake, with its path."""
+    lines = []
+    for mistake in error.errors():
+        where = ".".join(str(part) for part in mistake["loc"]) or "(top)"
+        message = mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] == "extra_forbidden":
+            section = StreamConfig if error.title == "StreamConfig" else PipelineConfig
+            message = f"unknown setting; known here: {', '.join(_known(mistake['loc'][:-1], section))}"
+        elif mistake["type"] == "missing":
+            message = "is required"
+        lines.append(f"{where}: {message}")
+    return lines
+
+
+def _known(where: tuple[int | str, ...], section: Any) -> list[str]:
+    """Names of the settings at a place in a section."""
     for part in where:
         if isinstance(part, int):
             continue

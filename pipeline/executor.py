@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.engine import Completion
 from pipeline.graph import Graph, Stage
+from pipeline.state import Completion
 from pipeline.worker import Call, StageWorker
 
 
@@ -32,7 +32,23 @@ class Executor(Protocol):
         ...
 
     def wait(self, timeout_s: float) -> list[Completion]:
-        """What has been done since the last look; waits up to `timeout_s` for something."""
+        """What has been done since the last look; waits up to `timeout_s` for something, or for `wake`."""
+        ...
+
+    def wake(self) -> None:
+        """Ends a `wait` in another thread."""
+        ...
+
+    def put(self, payloads: Sequence[Any]) -> list[Any]:
+        """Takes payloads from outside the graph; gives a handle for each."""
+        ...
+
+    def get(self, handles: Sequence[Any]) -> list[Any]:
+        """The payloads behind handles.
+
+        Raises:
+            WorkerDiedError: If they are gone.
+        """
         ...
 
     def restart(self, stage: str, worker: int) -> None:
@@ -53,6 +69,7 @@ class InlineExecutor:
     def __init__(self) -> None:
         self._workers: dict[tuple[str, int], StageWorker] = {}
         self._done: deque[Completion] = deque()
+        self._woken = threading.Event()
 
     def start(self, graph: Graph) -> None:
         """Makes the workers."""
@@ -70,10 +87,23 @@ class InlineExecutor:
     def wait(self, timeout_s: float) -> list[Completion]:
         """Everything submitted since the last look; if that is nothing, nothing can come before the time is over."""
         if not self._done:
-            time.sleep(timeout_s)
+            self._woken.wait(timeout_s)
+        self._woken.clear()
         done = list(self._done)
         self._done.clear()
         return done
+
+    def wake(self) -> None:
+        """Ends a `wait` in another thread."""
+        self._woken.set()
+
+    def put(self, payloads: Sequence[Any]) -> list[Any]:
+        """The payloads themselves."""
+        return list(payloads)
+
+    def get(self, handles: Sequence[Any]) -> list[Any]:
+        """The payloads themselves."""
+        return list(handles)
 
     def restart(self, stage: str, worker: int) -> None:
         """Workers in this thread cannot die alone."""
@@ -97,7 +127,7 @@ class ThreadExecutor:
         self._graph = Graph(())
         self._inboxes: dict[tuple[str, int], queue.SimpleQueue[Call | None]] = {}
         self._threads: dict[tuple[str, int], threading.Thread] = {}
-        self._done: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Completion | None] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def start(self, graph: Graph) -> None:
@@ -126,13 +156,19 @@ class ThreadExecutor:
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """What the threads have done; returns as soon as there is something."""
-        done = []
-        try:
-            done.append(self._done.get(timeout=timeout_s))
-            while True:
-                done.append(self._done.get_nowait())
-        except queue.Empty:
-            return done
+        return take_all(self._done, timeout_s)
+
+    def wake(self) -> None:
+        """Ends a `wait` in another thread."""
+        self._done.put(None)
+
+    def put(self, payloads: Sequence[Any]) -> list[Any]:
+        """The payloads themselves."""
+        return list(payloads)
+
+    def get(self, handles: Sequence[Any]) -> list[Any]:
+        """The payloads themselves."""
+        return list(handles)
 
     def restart(self, stage: str, worker: int) -> None:
         """Lets what is left of a dead worker end, and starts another thread."""
@@ -171,6 +207,17 @@ class ThreadExecutor:
         while call is not None:
             self._done.put(Completion(call.ticket, None, error=error))
             call = inbox.get()
+
+
+def take_all(done: queue.SimpleQueue[Completion | None], timeout_s: float) -> list[Completion]:
+    """Everything in a queue, after waiting for the first entry; a None in it only ends the waiting."""
+    taken: list[Completion | None] = []
+    try:
+        taken.append(done.get(timeout=timeout_s))
+        while True:
+            taken.append(done.get_nowait())
+    except queue.Empty:
+        return [completion for completion in taken if completion is not None]
 
 
 def freeze(value: Any) -> None:

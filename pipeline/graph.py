@@ -71,7 +71,7 @@ class Graph:
     Attributes:
         stages: One source stage, then the others.
         read_frames: Frames asked of a stream in one call.
-        streams_per_reader: Streams that one copy of the source stage reads at a time.
+        streams_per_reader: Files that one copy of the source stage reads at a time; cameras share it without limit.
         max_frames_in_flight: Frames between decoder and sink over all streams; what bounds memory.
     """
 
@@ -122,7 +122,7 @@ class Graph:
 class Chain:
     """Operators joined inside one worker: each works on what the one before it gives.
 
-    `open`, `finish`, `snapshot`, `restore`, `fail` and `close` go to the members that have them.
+    `open`, `change`, `watch`, `finish`, `snapshot`, `restore`, `fail` and `close` go to the members that have them.
 
     Attributes:
         laps: What the last calls were made of, as (member, seconds); whoever reads it clears it.
@@ -145,6 +145,29 @@ class Chain:
     def open(self, start: Any) -> Any:
         """Opens a stream in every member; gives the first answer."""
         return self._first(operator.open(start) for operator in self._operators if hasattr(operator, "open"))
+
+    def change(self, start: Any) -> None:
+        """Changes a stream in every member."""
+        for operator in self._operators:
+            if hasattr(operator, "change"):
+                operator.change(start)
+
+    def watch(self, stream_id: str, looks: Any) -> None:
+        """Tells every member what is to be shown of a stream."""
+        for operator in self._operators:
+            if hasattr(operator, "watch"):
+                operator.watch(stream_id, looks)
+
+    def wait(self, stream_ids: Any, timeout_s: float) -> None:
+        """Waits in the first member until a stream has something."""
+        self._operators[0].wait(stream_ids, timeout_s)
+
+    def peek(self, stream_id: str, query_id: str, prompts: Any) -> list[Any]:
+        """The newest item of a stream, as every member behind the first makes it for a query."""
+        items = self._operators[0].peek(stream_id)
+        for operator in self._operators[1:]:
+            items = operator.for_query(items, query_id, prompts)
+        return list(items)
 
     def finish(self, stream_id: str, *, is_complete: bool) -> Any:
         """Ends a stream in every member; gives the first answer."""
@@ -175,9 +198,8 @@ class Chain:
     def close(self, stream_id: str | None = None) -> None:
         """Closes one stream, or everything."""
         for operator in self._operators:
-            if not hasattr(operator, "close"):
-                continue
-            operator.close() if stream_id is None else operator.close(stream_id)
+            if hasattr(operator, "close"):
+                operator.close() if stream_id is None else operator.close(stream_id)
 
     @staticmethod
     def _first(answers: Any) -> Any:

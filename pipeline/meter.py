@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from operators.prompts import Prompt
-from operators.types import Durable, HealthEvent
+from operators.types import Durable
 from pipeline.metrics import (
     ANSWERED,
     ANSWERS,
@@ -69,7 +69,6 @@ class _Marks:
         base: Counters of earlier streams of the same name.
         high: The most that its own counters have been.
         latency: Of its results.
-        has_been_live: Whether its coming to be live again is a reconnection.
         decoded_s: When it gave its newest frame, in the engine's clock.
         durable: What was durable when it was last looked at.
         durable_s: When that was news, or results began to wait.
@@ -81,7 +80,6 @@ class _Marks:
     base: Counter[_Key] = field(default_factory=Counter)
     high: Counter[_Key] = field(default_factory=Counter)
     latency: Distribution = field(default_factory=lambda: Distribution.of(LATENCY))
-    has_been_live: bool = False
     decoded_s: float | None = None
     durable: Durable | None = None
     durable_s: float = 0.0
@@ -94,7 +92,7 @@ class _Marks:
         self.base += self.high
         self.high.clear()
         self.stream, self.durable, self.decoded_s = stream, None, None
-        self.num_before, self.has_been_live = 0, False
+        self.num_before = 0
 
     def reach(self, metric: Metric, value: int, reason: str = "") -> None:
         """A counter of its own has come to a value."""
@@ -143,16 +141,9 @@ class Meter:
 
     def result(self, stream: Stream, item: Item, now: float) -> None:
         """The sinks took what became of a frame."""
-        self._marks_of(stream).latency.observe(LATENCY, now - item.born_at)
+        self._marks_of(stream).latency.observe(LATENCY, item.header.age_s + now - item.read_at)
         if item.failed_in is None:
             self._answers.update(map(_task_of, item.header.prompts))
-
-    def event(self, stream: Stream, event: HealthEvent) -> None:
-        """A live stream's health has changed."""
-        if event.state == "live":
-            marks = self._marks_of(stream)
-            marks.high[RECONNECTS, ""] += marks.has_been_live
-            marks.has_been_live = True
 
     def died(self, stage: str) -> None:
         """A copy of a stage is to be made anew."""
@@ -248,6 +239,8 @@ def _count(marks: _Marks, stream: Stream) -> None:
     account = stream.account
     marks.reach(DECODED, account.decoded)
     marks.reach(ANSWERED, account.results)
+    if stream.is_live:
+        marks.reach(RECONNECTS, stream.num_reconnects)
     for reason, count in account.dropped.items():
         marks.reach(DROPPED, count, reason)
     for stage, count in account.failed.items():
@@ -256,13 +249,9 @@ def _count(marks: _Marks, stream: Stream) -> None:
 
 def _add(sheet: _Sheet, marks: _Marks) -> None:
     """A stream's counters."""
-    for (metric, reason), count in (marks.base + marks.high).items():
-        if len(metric.labels) == 1:
-            sheet.add(metric, count, marks.label)
-        else:
-            sheet.add(metric, count, marks.label, reason)
-    for metric in (DECODED, ANSWERED):  # also where they are 0: a rate needs something to begin with
-        sheet.add(metric, 0, marks.label)
+    for metric, reason in {**marks.base, **marks.high}:
+        count = marks.base[metric, reason] + marks.high[metric, reason]
+        sheet.add(metric, count, *((marks.label,) if len(metric.labels) == 1 else (marks.label, reason)))
     sheet.add(LATENCY, marks.latency, marks.label)
 
 
@@ -278,8 +267,6 @@ def _add_state(sheet: _Sheet, marks: _Marks, stream: Stream, now: float) -> None
     if durable.is_complete or num_taken - marks.num_before <= durable.position.delivered:
         marks.durable_s = now
     sheet.top(COMMIT_AGE, now - marks.durable_s, marks.label)
-    if stream.is_live:
-        sheet.add(RECONNECTS, 0, marks.label)
-        if stream.phase is Phase.READING:
-            marks.decoded_s = now if marks.decoded_s is None else marks.decoded_s
-            sheet.top(FRAME_AGE, now - marks.decoded_s, marks.label)
+    if stream.is_live and stream.phase is Phase.READING:
+        marks.decoded_s = now if marks.decoded_s is None else marks.decoded_s
+        sheet.top(FRAME_AGE, now - marks.decoded_s, marks.label)

@@ -14,9 +14,9 @@ import structlog
 
 from operators.errors import SinkError
 from operators.sources.base import Start
-from operators.types import HealthEvent
-from operators.types import Durable
+from operators.types import Durable, HealthEvent, HealthState
 from pipeline.checkpoint import Checkpoints
+from pipeline.control import Control
 from pipeline.engine import Engine
 from pipeline.executor import Executor
 from pipeline.graph import Graph
@@ -27,6 +27,22 @@ log = structlog.get_logger()
 # The engine is looked at this often even if nothing happens, so that signals and progress are never late.
 MAX_WAIT_S = 0.2
 PROGRESS_EVERY_S = 0.5
+
+# What is no reason to look.
+QUIET: frozenset[HealthState] = frozenset(
+    (
+        "connecting",
+        "live",
+        "changed",
+        "ended",
+        "added",
+        "paused",
+        "resumed",
+        "reconfigured",
+        "recovered",
+        "removed",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +80,11 @@ def run(
     starts: Iterable[Start],
     *,
     checkpoints: Checkpoints | None = None,
+    control: Control | None = None,
     on_progress: Callable[[Engine], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Runs streams through a graph to their end.
+    """Runs streams through a graph to their end; with a control, until that is told to stop.
 
     SIGINT and SIGTERM drain once; a second one ends the process as it would without us.
 
@@ -76,6 +93,7 @@ def run(
         executor: Where workers live; started and closed here.
         starts: The streams.
         checkpoints: Where to store what is durable; None to keep nothing.
+        control: Through which other threads manage streams and ask questions meanwhile.
         on_progress: Called now and then, and at the end.
         clock: Seconds, monotonic.
 
@@ -86,39 +104,54 @@ def run(
     stop = threading.Event()
     try:
         executor.start(graph)
+        if control is not None:
+            control.attach(executor, checkpoints, clock)
         begin = clock()
         reported = begin
         with _draining(stop):
-            while not engine.is_done:
-                if stop.is_set():
+            while not engine.is_done or (control is not None and not (control.is_stopped or stop.is_set())):
+                if stop.is_set() or (control is not None and control.is_stopped):
                     engine.drain()
-                for stage, worker in engine.restarts():
-                    executor.restart(stage, worker)
-                for call in engine.dispatch(clock()):
-                    executor.submit(call)
-                deadline = engine.deadline()
-                wait_s = MAX_WAIT_S if deadline is None else min(MAX_WAIT_S, max(0.001, deadline - clock()))
-                for completion in executor.wait(wait_s):
-                    engine.complete(completion, clock())
+                if control is not None:
+                    control.serve(engine)
+                _turn(engine, executor, clock)
                 while engine.durables:
                     _save(engine.durables.popleft(), checkpoints, engine)
                 while engine.events:
-                    _tell(engine.events.popleft())
+                    _tell(engine.events.popleft(), control)
                 if on_progress is not None and clock() - reported >= PROGRESS_EVERY_S:
                     reported = clock()
                     on_progress(engine)
+            if control is not None:
+                control.serve(engine)
         wall_s = clock() - begin
     finally:
+        if control is not None:
+            control.detach()
         executor.close()
     if on_progress is not None:
         on_progress(engine)
     return Outcome(tuple(engine.streams.values()), stop.is_set(), wall_s, engine.busy_s)
 
 
-def _tell(event: HealthEvent) -> None:
-    """One log line for each change of a live stream's health."""
-    say = log.info if event.state in ("connecting", "live", "changed", "ended") else log.warning
+def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> None:
+    """Gives workers what they can do now, and takes what they have done."""
+    for stage, worker in engine.restarts():
+        executor.restart(stage, worker)
+    for call in engine.dispatch(clock()):
+        executor.submit(call)
+    deadline = engine.deadline()
+    wait_s = MAX_WAIT_S if deadline is None else min(MAX_WAIT_S, max(0.001, deadline - clock()))
+    for completion in executor.wait(wait_s):
+        engine.complete(completion, clock())
+
+
+def _tell(event: HealthEvent, control: Control | None) -> None:
+    """One log line for each change of a stream's health, and word to those who listen."""
+    say = log.info if event.state in QUIET else log.warning
     say(event.state, stream=event.stream_id, epoch=event.epoch, what=event.sentence)
+    if control is not None:
+        control.tell(event)
 
 
 def _save(durable: Durable, checkpoints: Checkpoints | None, engine: Engine) -> None:

@@ -6,29 +6,35 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from operators.sinks.looks import Look
 from operators.sources.base import ReadState, Start, StreamInfo
-from operators.types import Durable, Position
+from operators.types import MOMENTARY, Durable, HealthEvent, Position
 from pipeline.accounting import Account
 from pipeline.batching import Item
 from pipeline.ordering import Reorder
+from pipeline.pace import Recent
 
 
 class Phase(StrEnum):
     """Where a stream is in its life.
 
-    WAITING for a reader, READING, DRAINING what is in flight, FINISHING in the sinks; then one of the last three.
+    WAITING for a reader, READING, DRAINING what is in flight, FINISHING in the sinks; then PAUSED until it is resumed,
+    or one of the last three.
     """
 
     WAITING = "waiting"
     READING = "reading"
     DRAINING = "draining"
     FINISHING = "finishing"
+    PAUSED = "paused"
     DONE = "done"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
 
 ENDED = frozenset({Phase.DONE, Phase.FAILED, Phase.INTERRUPTED})
+# No worker has anything to do for it.
+IDLE = ENDED | {Phase.WAITING, Phase.PAUSED}
 
 
 @dataclass(slots=True)
@@ -43,18 +49,27 @@ class Stream:
         info: What its source said when it was opened.
         account: Its books.
         num_damaged: Packets that could not be decoded.
+        num_reconnects: Times that its camera was live again.
         workers: The copy of each source and stream stage that it is bound to.
         generation: Counts restarts; items and calls of an older one are let go.
         epoch: The latest that a frame of it had.
+        size: Width and height of its source picture, pixels; 0 while unknown.
+        health: The last lasting state that its source told of.
         is_open: Its source is open in this generation.
         has_ended: Its source has nothing more to give.
-        is_interrupted: It was told to stop before its end.
-        next_read_s: A live stream is not read before this, in the engine's clock.
+        then: What follows once it is drained, if it was told to stop before its end: INTERRUPTED, PAUSED, or WAITING
+            to begin anew.
+        is_leaving: It is to be forgotten once it has ended.
         dropped: What its source has let go since it was opened, by reason.
         num_reads, num_calls, num_items: Reads and other calls about it that are out, and frames in flight.
+        num_asked: Frames that the reads which are out may bring.
+        num_tells: Events on their way to its sinks.
         next_sequence: Of its next item.
         rewinds: Restarts, perhaps by its own fault, since something new became durable.
         reorder: Puts its items back in sequence behind parallel stages.
+        recent: Results of the last seconds, and their latency.
+        looks: What is drawn of it for viewers.
+        rung: How much it has given up under overload.
     """
 
     start: Start
@@ -64,27 +79,35 @@ class Stream:
     info: StreamInfo | None = None
     account: Account = field(default_factory=Account)
     num_damaged: int = 0
+    num_reconnects: int = 0
     workers: dict[str, int] = field(default_factory=dict)
     generation: int = 0
     epoch: int = 0
+    size: tuple[int, int] = (0, 0)
+    health: str = ""
     is_open: bool = False
     has_ended: bool = False
-    is_interrupted: bool = False
-    next_read_s: float = 0.0
+    then: Phase | None = None
+    is_leaving: bool = False
     dropped: Counter[str] = field(default_factory=Counter)
     num_reads: int = 0
     num_calls: int = 0
     num_items: int = 0
+    num_asked: int = 0
+    num_tells: int = 0
     next_sequence: int = 0
     rewinds: int = 0
     reorder: Reorder[Item] = field(default_factory=Reorder)
+    recent: Recent = field(default_factory=Recent)
+    looks: tuple[Look, ...] = ()
+    rung: int = 0
 
     @classmethod
     def of(cls, start: Start) -> Stream:
         """A stream that goes on at `start`, or is done if nothing is left to do."""
         account = Account.at(start.durable)
         if account.failed and not account.results:  # what was wrong may have been put right since
-            start = Start.fresh(start.spec, start.prompts)
+            start = Start.fresh(start.spec, start.prompts, is_live=start.is_live)
             account = Account.at(start.durable)
         return cls(start, Phase.DONE if start.durable.is_complete else Phase.WAITING, account=account)
 
@@ -96,16 +119,34 @@ class Stream:
     @property
     def is_live(self) -> bool:
         """Whether it cannot be read again."""
-        return self.info is not None and self.info.is_live
+        return self.start.is_live if self.info is None else self.info.is_live
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no worker has anything of it."""
+        return not (self.num_items or self.num_reads or self.num_calls)
 
     def take_read(self, state: ReadState) -> None:
         """Notes how far reading has come."""
         self.has_ended = self.has_ended or state.has_ended
         self.num_damaged = state.num_damaged
+        if state.size != (0, 0):
+            self.size = state.size
         news = Counter(dict(state.dropped)) - self.dropped
         self.dropped += news
-        self.account.dropped += news
-        self.account.decoded += news.total()
+        self.account.drop_unseen(news, self.prompts)
+
+    def take_event(self, event: HealthEvent) -> None:
+        """Notes how its source is."""
+        if event.state in MOMENTARY:
+            return
+        self.num_reconnects += event.state == "live" and self.health not in (
+            "",
+            "connecting",
+            "frozen",
+            "stalled",
+        )
+        self.health = event.state
 
     def take_durable(self, durable: Durable) -> bool:
         """Notes what is durable now; False if that is no news."""
@@ -117,26 +158,40 @@ class Stream:
         self.start = replace(self.start, durable=durable)
         return True
 
-    def rewind(self, *, is_guilty: bool) -> None:
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What is asked of its frames now."""
+        return tuple(map(str, self.start.prompts))
+
+    def rewind(self, reason: str = "worker died") -> None:
         """Forgets everything since it was last durable; a live stream, which cannot be read again, begins a new epoch.
 
         Args:
-            is_guilty: Whether the stream itself may be why it has to go back.
+            reason: Why frames of a live stream are lost.
         """
-        self.generation += 1
-        self.rewinds += is_guilty
+        self.let_go(reason)
         self.error = ""
-        self.is_open = self.has_ended = False
         if self.is_live:
-            self.account.dropped["worker died"] += self.num_items
             epoch = max(self.epoch, self.start.durable.epoch) + 1
             self.start = replace(self.start, durable=Durable(self.stream_id, epoch, Position()))
         else:
             self.account = Account.at(self.start.durable)
+        self.phase = Phase.DRAINING if self.then is not None else Phase.READING
+
+    def let_go(self, reason: str, *, is_failure: bool = False) -> None:
+        """Counts what is not durable as lost, and forgets the calls and items that are out.
+
+        Args:
+            reason: In the books.
+            is_failure: Whether it is counted as failed, and not as dropped.
+        """
+        self.generation += 1
+        self.account.settle(self.start.durable, reason, is_failure=is_failure)
         self.num_items = self.next_sequence = self.num_calls = 0
+        self.is_open = self.has_ended = False
         self.dropped = Counter()
         self.reorder = Reorder()
-        self.phase = Phase.DRAINING if self.is_interrupted else Phase.READING
+        self.account.begin(self.start.durable)
 
 
 def _progress(durable: Durable) -> tuple[bool, int, int]:

@@ -12,36 +12,44 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from operators.analyse import Analyse
 from operators.errors import redact
 from operators.infer import Infer
 from operators.models import load_model, model_hw_of
+from operators.models.base import ModelBackend
 from operators.plan import Plan
 from operators.read import Read
 from operators.sinks import make_sink
 from operators.sinks.base import Sink
-from operators.sources import is_live
+from operators.sources import is_live, source_for
 from operators.sources.base import Start, View
 from operators.track import Track
 from operators.types import Durable, Position
 from operators.write import Write
 from pipeline.checkpoint import Checkpoints
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, StreamConfig
 from pipeline.graph import Batch, Chain, Graph, Kind, Stage
 
 # The longer side of pictures that a sink wants to show; beyond it, drawing them costs more than the model.
 PICTURE_LONG_SIDE = 1280
 
 
-def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sink]] | None = None) -> Graph:
+def build_graph(
+    config: PipelineConfig,
+    *,
+    make_sinks: Callable[[], Sequence[Sink]] | None = None,
+    is_managed: bool = False,
+) -> Graph:
     """The stages of a run; loads neither the model nor Ray.
 
     Args:
         config: What to run.
         make_sinks: Makes the sinks inside the writer; the configuration's if left out.
+        is_managed: Streams may be added later, so that a reader is made for each core.
 
     Raises:
         UsageError: If the configuration names something that does not exist.
@@ -49,10 +57,15 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
     model, output = config.model, config.output
     view = view_of(config)
     sinks = make_sinks or (lambda: sinks_of(config))
-    specs = [spec for spec, _ in config.specs()]
-    num_live = sum(map(is_live, specs))
+    specs = config.specs()
+    for spec, _ in specs:
+        source_for(spec)
     cores = os.cpu_count() or 1
-    readers = config.read.workers or max(1, min(len(specs), cores))
+    readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
+
+    def load(options: Mapping[str, Any] | None) -> ModelBackend:
+        return load_model(model.name, model.options if options is None else options)
+
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
@@ -65,7 +78,7 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
             Stage(
                 "infer",
                 Kind.PARALLEL,
-                lambda: Infer(load_model(model.name, model.options)),
+                lambda: Infer(load(None), load),
                 batch=Batch(
                     config.batch.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3
                 ),
@@ -88,7 +101,6 @@ def build_graph(config: PipelineConfig, *, make_sinks: Callable[[], Sequence[Sin
             ),
         ),
         read_frames=config.read.chunk_frames,
-        streams_per_reader=-(-num_live // readers) or 1,
         max_frames_in_flight=config.read.max_frames_in_flight,
     )
     graph.validate()
@@ -140,14 +152,24 @@ def _digest(value: Any) -> str:
 
 def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[Start]:
     """The streams, each where it is durable."""
-    starts = []
-    for spec, prompts in config.specs():
-        durable: Durable | None = checkpoints.load(spec.stream_id) if checkpoints is not None else None
-        if durable is not None and is_live(spec):  # a camera has no past to go back to: it begins a new epoch
-            durable = Durable(spec.stream_id, durable.epoch + 1, Position())
-        start = Start.fresh(spec, prompts)
-        starts.append(start if durable is None else Start(spec, prompts, durable))
-    return starts
+    return [start_of(config, stream, checkpoints) for stream in config.named()]
+
+
+def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoints | None) -> Start:
+    """A stream with a name, where it is durable.
+
+    Raises:
+        UsageError: If no source reads it.
+    """
+    spec = stream.spec()
+    live = is_live(spec)
+    start = Start.fresh(spec, stream.prompts or config.prompts, is_live=live)
+    durable = checkpoints.load(spec.stream_id) if checkpoints is not None else None
+    if durable is None:
+        return start
+    if live:  # a camera has no past to go back to: it begins a new epoch
+        durable = Durable(spec.stream_id, durable.epoch + 1, Position())
+    return replace(start, durable=durable)
 
 
 def sinks_of(config: PipelineConfig) -> list[Sink]:

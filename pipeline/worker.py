@@ -17,7 +17,19 @@ from pipeline.graph import Kind, Stage
 
 log = structlog.get_logger()
 
-Verb = Literal["open", "read", "run", "fail", "finish", "close"]
+Verb = Literal[
+    "open", "change", "watch", "read", "poll", "peek", "run", "fail", "swap", "tell", "finish", "close"
+]
+"""What a worker can be told.
+
+open, finish, close: A stream begins where its Start says, ends, is forgotten.
+change, watch: Something else is asked of its next frames; pictures of it are wanted, or no more.
+read, poll: Frames of one stream; of several cameras, as soon as one of them has some.
+peek: A stream's newest frame, for a query.
+run, fail: Items are worked on, or announced as failed.
+swap: The model is replaced by one made with other options.
+tell: A stream's sinks hear of an event.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +39,14 @@ class Call:
     Attributes:
         ticket: The engine's name for it.
         stage, worker: Who does it.
-        verb: `open`, `read`, `finish` and `close` are about one stream, `run` and `fail` about items.
+        verb: What is to be done; `run` and `fail` are about items, `poll` about several streams, `swap` about none.
         stream_id: The stream, where it is about one.
         generation: The stream's restart that it belongs to, where it is about one.
         headers, handles: The items, and the executor's references to their payloads.
-        waits_ms: How long each item waited, milliseconds.
-        argument: `open`: a Start. `read`: the number of frames. `fail`: a Failure. `finish`: whether it is complete.
+        waits_ms: How long each item waited, milliseconds; of `poll`, how long it may wait for the first frame.
+        argument: `open`, `change`: a Start. `read`, `poll`: (stream, generation, number of frames) for each stream.
+            `peek`: the query's name and its prompts. `watch`: what to draw. `fail`: a Failure. `swap`: the model's
+            options. `tell`: a HealthEvent. `finish`: whether the stream is complete.
     """
 
     ticket: int
@@ -68,7 +82,7 @@ class Reply:
 
     Attributes:
         headers: Of the payloads that go on to the next stage, in their order.
-        notes: What the engine must know: StreamInfo, ReadState, Durable, StreamError.
+        notes: What the engine must know: StreamInfo, ReadState, Durable, Picture, StreamError.
         failed: Those of `headers` whose items failed in this call, and why.
         busy_s: Time spent in the operator, seconds.
         laps: What that time was made of, as (part, seconds); empty if the operator does not say.
@@ -160,15 +174,42 @@ class StageWorker:
         match call.verb:
             case "open":
                 note = operator.open(call.argument)
+            case "change":
+                note = operator.change(call.argument)
             case "read":
-                items = self._retry(lambda: operator(call.stream_id, call.argument))
+                ((_, _, max_frames),) = call.argument
+                items = self._retry(lambda: operator(call.stream_id, max_frames))
                 return items, [operator.state(call.stream_id)]
+            case "poll":
+                return self._poll(call)
+            case "peek":
+                return operator.peek(call.stream_id, *call.argument), []
+            case "watch":
+                note = operator.watch(call.stream_id, call.argument)
+            case "swap":
+                note = operator.swap(call.argument)
+            case "tell":
+                note = operator.tell(call.argument)
             case "finish":
                 note = operator.finish(call.stream_id, is_complete=call.argument)
             case _:
                 self._close_stream(call.stream_id)
                 note = None
         return [], [] if note is None else [note]
+
+    def _poll(self, call: Call) -> tuple[list[Any], list[Any]]:
+        """New frames of several cameras; one that fails does not touch the others."""
+        operator = self._operator
+        operator.wait([stream_id for stream_id, _, _ in call.argument], call.waits_ms[0] / 1e3)
+        items: list[Any] = []
+        notes: list[Any] = []
+        for stream_id, _, max_frames in call.argument:
+            try:
+                items += operator(stream_id, max_frames)
+                notes.append(operator.state(stream_id))
+            except Exception as error:  # noqa: BLE001 - a user's source may raise anything; it ends this stream only
+                notes.append(StreamError(stream_id, self._stage.name, self._sentence(error)))
+        return items, notes
 
     def _close_stream(self, stream_id: str) -> None:
         """Closes one stream; all its frames have been read, so an error is worth a line and no more."""

@@ -22,8 +22,9 @@ from operators.sources.base import ReadState, Start, StreamInfo, StreamSpec
 from operators.track import Track
 from operators.types import Durable, Failure, FrameInfo, Header, Image, Position, Prediction, Result, Timing
 from operators.write import Write
-from pipeline.engine import Completion, Engine
+from pipeline.engine import Engine
 from pipeline.graph import Batch, Chain, Graph, Kind, Stage
+from pipeline.state import Completion
 from pipeline.stream import ENDED
 from pipeline.worker import Call, StageWorker
 
@@ -170,7 +171,7 @@ class OrderedSink(MemorySink):
 def frame(stream_id: str, index: int) -> Result:
     """A frame without pixels."""
     info = FrameInfo(index, Fraction(1, 25), None, "file", Letterbox.fit((4, 4), (4, 4)))
-    return Result(Header(stream_id, 0, index, "4x4", 1 + index % 3), info, ())
+    return Result(Header(stream_id, 0, index, "4x4", 1 + index % 3, (str(DEPTH),)), info, ())
 
 
 def graph_of(

@@ -67,12 +67,15 @@ class PictureConverter:
         model_hw: The model's canvas.
         fit: How the picture is put on it.
         picture_long_side: Longest side of the display picture, pixels; None for no display picture.
+
+    Attributes:
+        picture_long_side: The same; may be changed between two frames.
     """
 
     def __init__(self, model_hw: tuple[int, int], fit: Fit, picture_long_side: int | None = None) -> None:
         self._model_hw = model_hw
         self._fit: Fit = fit
-        self._long_side = picture_long_side
+        self.picture_long_side = picture_long_side
         self._canvas_scaler = VideoReformatter()
         self._display_scaler = VideoReformatter()
         self._orientation: Orientation | None = None
@@ -95,10 +98,10 @@ class PictureConverter:
 
     def display(self, frame: VideoFrame) -> NDArray[np.uint8] | None:
         """The picture (h, w, 3) for display, never larger than its source; None where none is wanted."""
-        if self._long_side is None:
+        if self.picture_long_side is None:
             return None
         height, width = self.fit(frame).source_hw
-        scale = min(1.0, self._long_side / max(height, width))
+        scale = min(1.0, self.picture_long_side / max(height, width))
         shown_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
         return np.ascontiguousarray(self._rgb(self._display_scaler, frame, shown_hw))
 

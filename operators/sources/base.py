@@ -67,16 +67,20 @@ class Start:
         spec: The stream.
         prompts: What is asked of each of its frames.
         durable: Where it goes on, and what the tracker knew there.
+        is_live: It cannot be read again.
+        cadences: How often prompts are asked that are not asked of every frame, by their text.
     """
 
     spec: StreamSpec
     prompts: tuple[Prompt, ...]
     durable: Durable
+    is_live: bool = False
+    cadences: tuple[tuple[str, Sampling], ...] = ()
 
     @classmethod
-    def fresh(cls, spec: StreamSpec, prompts: tuple[Prompt, ...]) -> Start:
+    def fresh(cls, spec: StreamSpec, prompts: tuple[Prompt, ...], *, is_live: bool = False) -> Start:
         """A stream that has never been read."""
-        return cls(spec, prompts, Durable(spec.stream_id, 0, Position()))
+        return cls(spec, prompts, Durable(spec.stream_id, 0, Position()), is_live)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class ReadState:
         num_damaged: Packets that could not be decoded so far.
         dropped: Frames that a live source let go since it was opened, by reason.
         events: How a live source's health changed since the last look.
+        size: Width and height of the source picture, pixels; 0 while unknown.
     """
 
     stream_id: str
@@ -98,6 +103,7 @@ class ReadState:
     num_damaged: int
     dropped: tuple[tuple[str, int], ...] = ()
     events: tuple[HealthEvent, ...] = ()
+    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from operators.sources.ring import Counts, Ring
 from operators.sources.sampler import Sampler
 from operators.sources.timeline import Timeline
 from operators.sources.trouble import LASTING, Trouble, trouble_at_opening, trouble_at_reading
+from operators.sources.waking import wait_for_any
 from operators.types import CapturedBy, Frame, FrameInfo, Header, HealthEvent, HealthState, Position
 
 # A stream without keyframes (intra refresh) is taken as it is after this long.
@@ -65,6 +66,7 @@ class LiveSource:
 
     Attributes:
         info: What is known of the stream; size 0 x 0 until its first frame.
+        newest: The frame that came last, whether it was read or not.
 
     Raises:
         UsageError: If an option or the address makes no sense.
@@ -108,6 +110,8 @@ class LiveSource:
         self._last_image: NDArray[np.uint8] | None = None
         self._same_since_s = 0.0
         self._failure: str | None = None
+        self._shown_long_side = 0
+        self.newest: Frame | None = None
         self.info = self._first_info()
         self._say("connecting", "connecting")
         if self._remaining == 0:
@@ -204,6 +208,10 @@ class LiveSource:
     def forget(self, event: threading.Event) -> None:
         """Undoes `listen`."""
         self._ring.forget(event)
+
+    def show(self, long_side: int) -> None:
+        """Keeps a display picture with each frame, its longer side at most this; 0 for none but what the view asks."""
+        self._shown_long_side = long_side
 
     def _kind_of(self, spec: StreamSpec) -> Kind:
         kind = kind_of(spec.url, self._options.realtime)
@@ -347,6 +355,9 @@ class LiveSource:
             return
         started = perf_counter()
         try:
+            converter.picture_long_side = (
+                max(self._view.picture_long_side or 0, self._shown_long_side) or None
+            )
             image = converter.canvas(picture.frame)
             display = converter.display(picture.frame)
             fit = converter.fit(picture.frame)
@@ -366,7 +377,8 @@ class LiveSource:
             picture=display,
         )
         self._compare_picture(image, now_s)
-        self._ring.offer(Frame(Header(self._spec.stream_id, self._epoch, index), info, image), now_s)
+        self.newest = Frame(Header(self._spec.stream_id, self._epoch, index), info, image)
+        self._ring.offer(self.newest, now_s)
 
     def _compare_shape(self, picture: Picture, connection: Connection) -> None:
         """Tells of another resolution or codec than before."""
@@ -443,13 +455,5 @@ def wait_for_frames(sources: Sequence[LiveSource], timeout_s: float) -> list[Liv
     Returns:
         Those that have a frame or have ended; none if the time ran out.
     """
-    arrived = threading.Event()
-    for source in sources:
-        source.listen(arrived)
-    try:
-        if sources:
-            arrived.wait(timeout_s)
-    finally:
-        for source in sources:
-            source.forget(arrived)
+    wait_for_any(sources, timeout_s)
     return [source for source in sources if source.counts.waiting or source.ended]

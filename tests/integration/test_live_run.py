@@ -77,15 +77,22 @@ def test_a_camera_that_is_watched_again_begins_a_new_epoch_and_keeps_what_was_st
 
 
 def test_a_live_stream_that_has_to_go_back_loses_what_was_in_flight_and_says_so(tmp_path: Path) -> None:
-    from operators.sources.base import Start, StreamInfo, StreamSpec
+    from operators.sources.base import Start, StreamSpec
     from pipeline.stream import Stream
 
-    stream = Stream.of(Start.fresh(StreamSpec("cam", "rtsp://127.0.0.1/x"), ()))
-    stream.info = StreamInfo("cam", 64, 48, 25.0, None, is_live=True)
-    stream.phase, stream.num_items, stream.epoch = Phase.READING, 3, 2
-    stream.account.decoded = 10
-    stream.account.results = 7
-    stream.rewind(is_guilty=False)
-    assert stream.account.dropped == {"worker died": 3}
-    assert stream.account.in_flight == 0
+    stream = Stream.of(Start.fresh(StreamSpec("cam", "rtsp://127.0.0.1/x"), (), is_live=True))
+    stream.account.begin(stream.start.durable)
+    stream.phase, stream.epoch = Phase.READING, 2
+    for number in range(10):
+        stream.account.enter(("depth",), ("depth", "normals"))
+        if number < 7:
+            stream.account.leave(("depth",), None)
+    stream.num_items = 3
+    stream.take_durable(Durable("cam", 2, Position(5, None, 5), answers=(("depth", "", 5),)))
+    stream.rewind()
+    assert (stream.account.results, stream.account.dropped) == (5, {"worker died": 5})
+    depth, normals = stream.account.prompts.values()
+    assert (depth.decoded, depth.results, depth.dropped) == (10, 5, {"worker died": 5})
+    assert (normals.decoded, normals.results, normals.dropped) == (10, 0, {"not due": 10})
+    assert stream.account.in_flight == depth.in_flight == normals.in_flight == 0
     assert stream.start.durable == Durable("cam", 3, Position())

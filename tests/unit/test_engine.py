@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 
-from pipeline.engine import MAX_ATTEMPTS, MAX_REWINDS, Completion, Engine
+from pipeline.deaths import MAX_ATTEMPTS, MAX_REWINDS
+from pipeline.engine import Engine
+from pipeline.state import Completion
 from pipeline.stream import Phase
 from tests.simulation import SEGMENT, OrderedSink, Plan, World, graph_of, starts_of
 
@@ -195,7 +197,7 @@ def test_a_drain_after_the_last_read_lets_the_stream_complete():
 
 def test_nothing_has_a_deadline_that_no_worker_is_free_for():
     world, _ = world_of({"a": Plan(30)}, models=1, calls_in_flight=1, max_items=2)
-    while not (world.inboxes["infer", 0] and len(world.engine._batchers["infer"])):
+    while not (world.inboxes["infer", 0] and len(world.engine._state.batchers["infer"])):
         world.step()
     calls = world.engine.dispatch(world.now + 10)
     assert not any(call.stage == "infer" for call in calls)

@@ -180,7 +180,7 @@ class Reader:
 def test_reading_is_tried_again_while_the_source_may_come_back():
     pauses: list[float] = []
     worker = worker_for(Reader(SourceLostError("a"), SourceLostError("b")), Kind.SOURCE, pauses)
-    reply, outputs = worker.run(Call(1, "stage", 0, "read", "a", argument=3), ())
+    reply, outputs = worker.run(Call(1, "stage", 0, "read", "a", argument=(("a", 0, 3),)), ())
     assert len(outputs) == 3
     assert reply.notes == ("state of a",)
     assert pauses == [0.2, 0.4]

@@ -57,7 +57,8 @@ def test_a_segment_is_committed_when_the_next_one_begins_and_only_then_durable()
     write = opened(sink)
     assert write([result(index) for index in range(3)]) == []
     (durable,) = write([result(index) for index in range(3, 6)])
-    assert durable == Durable("clip", 0, Position(4, 160, delivered=4))
+    answers = (("depth", "", 4), ("instances:car", "", 4))
+    assert durable == Durable("clip", 0, Position(4, 160, delivered=4), answers=answers)
     assert sink.calls == ["begin anew", "write 0: [0, 1, 2]", "write 0: [3]", "commit 0", "write 1: [4, 5]"]
 
 

@@ -1,0 +1,569 @@
+"""What may be done to a running pipeline: its streams, questions between them, its model.
+
+Every method posts a command that the engine's loop carries out between two turns, and waits for the answer:
+
+    another thread  --Control.add(...)-->  inbox  --Control.serve(engine), in the loop-->  engine
+                    <------ Future ------                                             <--  answers, pictures, events
+
+So the engine stays pure, and nothing that another thread does can come in the middle of a turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import structlog
+
+from operators.errors import PlantainError, UsageError, WorkerDiedError
+from operators.plan import request_of
+from operators.prompts import Prompt
+from operators.sinks.looks import Look, Picture
+from operators.types import Frame, Header, HealthEvent, Result
+from pipeline.checkpoint import Checkpoints
+from pipeline.config import PipelineConfig, StreamConfig
+from pipeline.engine import Engine
+from pipeline.executor import Executor
+from pipeline.lifecycle import UnknownStreamError
+from pipeline.queries import MARK, Answer
+from pipeline.status import StreamStatus, status_of
+from pipeline.stream import ENDED, Phase
+from pipeline.video import start_of
+
+__all__ = ["Control", "Picture", "StreamStatus", "UnknownStreamError"]
+
+# A command that has to wait for a stream to be drained says how far it is after this long.
+DRAIN_TIMEOUT_S = 30.0
+# Loading weights on a busy machine.
+SWAP_TIMEOUT_S = 300.0
+TIMEOUT_S = 10.0
+MAX_STREAMS = 1000
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A command that is under way: `look` gives its answer once there is one."""
+
+    look: Callable[[], Any | None]
+    future: Future[Any]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A query on its way: whose frames it is about, as its answers shall name them."""
+
+    future: Future[Any]
+    headers: tuple[Header, ...] = ()
+    stream_id: str = ""
+
+
+class Control:
+    """The handle on a running pipeline; thread-safe. Made first, then handed to `runner.run(..., control=control)`.
+
+    A run with a control goes on until `stop`, also without streams.
+
+    Args:
+        config: What is run; streams that are added are asked its common prompts unless they name their own.
+        max_streams: No more than this at a time.
+    """
+
+    def __init__(self, config: PipelineConfig, *, max_streams: int = MAX_STREAMS) -> None:
+        self._config = config
+        self._max_streams = max_streams
+        self._checkpoints: Checkpoints | None = None
+        self._inbox: queue.SimpleQueue[tuple[Callable[[Engine], Any], Future[Any]]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._wake: Callable[[], None] | None = None
+        self._is_over = False
+        self._is_stopped = threading.Event()
+        self._numbers = itertools.count(1)
+        # What follows is touched by the engine's loop only.
+        self._executor: Executor | None = None
+        self._clock: Callable[[], float] = time.monotonic
+        self._configs: dict[str, StreamConfig] = {}
+        self._waiting: list[_Waiting] = []
+        self._asked: dict[str, _Asked] = {}
+        self._looks: dict[str, dict[int, tuple[Look, Callable[[Picture], None]]]] = {}
+        self._listeners: dict[int, Callable[[HealthEvent], None]] = {}
+        self._configs.update({str(stream.id): stream for stream in config.named()})
+
+    # -- streams -------------------------------------------------------------------------------------------
+
+    def add(self, stream: StreamConfig, *, timeout_s: float = TIMEOUT_S) -> StreamStatus:
+        """Adds a stream, which goes on where an earlier one of its name is durable; a camera begins a new epoch.
+
+        Raises:
+            UsageError: If its name is taken, nothing is asked of it, or there are too many.
+        """
+        named = self._config.named_one(stream)
+        start = start_of(self._config, named, self._checkpoints)
+
+        def work(engine: Engine) -> StreamStatus:
+            if len(engine.streams) >= self._max_streams:
+                raise UsageError(f"there are {self._max_streams} streams already, the most that are allowed")
+            added = engine.add(start)
+            self._configs[added.stream_id] = named
+            return status_of(added, self._clock())
+
+        return self._call(work, timeout_s)
+
+    def change(self, stream_id: str, changes: Mapping[str, Any]) -> StreamStatus:
+        """Goes on with other settings: keys of StreamConfig, but for `id`, `url` and `source`.
+
+        Raises:
+            UsageError: If one is unknown or makes no sense.
+            UnknownStreamError: If there is no such stream.
+        """
+        fixed = sorted({"id", "url", "source"} & {*changes})
+        if fixed:
+            raise UsageError(f"{', '.join(fixed)} of a stream cannot be changed; remove it and add another")
+
+        def work(engine: Engine) -> StreamStatus:
+            engine.find(stream_id)
+            changed = self._configs[stream_id].changed(changes)
+            stream = engine.change(start_of(self._config, changed, None))
+            self._configs[stream_id] = changed
+            return status_of(stream, self._clock())
+
+        return self._call(work)
+
+    def pause(self, stream_id: str) -> StreamStatus:
+        """Stores what is in flight, closes the source and waits for `resume`.
+
+        Raises:
+            UnknownStreamError: If there is no such stream.
+            UsageError: If it has ended.
+        """
+
+        def work(engine: Engine) -> Callable[[], StreamStatus | None]:
+            stream = engine.pause(stream_id)
+
+            def look() -> StreamStatus | None:
+                is_there = (
+                    stream.phase is Phase.PAUSED or stream.phase in ENDED or stream.then is not Phase.PAUSED
+                )
+                return status_of(stream, self._clock()) if is_there else None
+
+            return look
+
+        return self._call_and_wait(work, DRAIN_TIMEOUT_S, lambda: self.status(stream_id))
+
+    def resume(self, stream_id: str) -> StreamStatus:
+        """Lets a paused stream go on, and one that failed try again.
+
+        Raises:
+            UnknownStreamError: If there is no such stream.
+            UsageError: If it is done.
+        """
+        return self._call(lambda engine: status_of(engine.resume(stream_id), self._clock()))
+
+    def remove(self, stream_id: str, *, drain: bool = True) -> StreamStatus:
+        """Ends a stream and forgets it; what is stored stays.
+
+        Args:
+            stream_id: The stream.
+            drain: Whether what is in flight is finished and stored; if not, it is dropped.
+
+        Returns:
+            Its last status.
+
+        Raises:
+            UnknownStreamError: If there is no such stream.
+        """
+
+        def work(engine: Engine) -> Callable[[], StreamStatus | None]:
+            stream = engine.remove(stream_id, drain=drain)
+            self._looks.pop(stream_id, None)
+
+            def look() -> StreamStatus | None:
+                if engine.streams.get(stream_id) is stream:
+                    return None
+                return status_of(stream, self._clock())
+
+            return look
+
+        return self._call_and_wait(work, DRAIN_TIMEOUT_S)
+
+    def streams(self) -> list[StreamStatus]:
+        """Every stream, all at one moment."""
+
+        def work(engine: Engine) -> list[StreamStatus]:
+            now = self._clock()
+            return [status_of(stream, now) for stream in engine.streams.values() if not stream.is_leaving]
+
+        return self._call(work)
+
+    def status(self, stream_id: str) -> StreamStatus:
+        """One stream.
+
+        Raises:
+            UnknownStreamError: If there is none of this name.
+        """
+        return self._call(lambda engine: status_of(engine.find(stream_id), self._clock()))
+
+    def config_of(self, stream_id: str) -> StreamConfig:
+        """A stream's settings.
+
+        Raises:
+            UnknownStreamError: If there is none of this name.
+        """
+
+        def work(engine: Engine) -> StreamConfig:
+            engine.find(stream_id)
+            return self._configs[stream_id]
+
+        return self._call(work)
+
+    # -- questions -----------------------------------------------------------------------------------------
+
+    def ask(self, frames: Sequence[Frame], prompts: Sequence[Prompt]) -> Future[list[Result]]:
+        """Asks frames from anywhere, in the next batch and before those of streams.
+
+        Args:
+            frames: At the size of some canvas; at least one.
+            prompts: What is asked of each; at least one.
+
+        Returns:
+            A result for each frame; where the model refused, its predictions are Failures. Fails with a PlantainError
+            (ModelBusyError if too many frames wait); `cancel` takes back what was not given to the model yet.
+        """
+        if not frames or not prompts:
+            raise UsageError("a query needs at least one frame and one prompt")
+        query_id = f"{MARK}{next(self._numbers)}"
+        requests = []
+        for place, frame in enumerate(frames):
+            request = request_of(frame, tuple(prompts))
+            header = replace(request.header, stream_id=query_id, epoch=0, frame_index=place)
+            requests.append(replace(request, header=header))
+
+        def work(engine: Engine, asked: _Asked) -> None:
+            assert self._executor is not None
+            handles = self._executor.put(requests)
+            engine.ask(query_id, [request.header for request in requests], handles, self._clock())
+            self._asked[query_id] = asked
+
+        return self._ask(query_id, work, _Asked(Future(), tuple(frame.header for frame in frames)))
+
+    def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Future[Result]:
+        """Asks the newest frame of a stream, which is looked at as one of the stream all the same.
+
+        Returns:
+            Its result. Fails with a PlantainError: UnknownStreamError; SourceError where the stream is paused, has
+            ended or has had no frame yet.
+        """
+        if not prompts:
+            raise UsageError("a query needs at least one prompt")
+        query_id = f"{MARK}{next(self._numbers)}"
+
+        def work(engine: Engine, asked: _Asked) -> None:
+            engine.ask_stream(query_id, stream_id, tuple(prompts), self._clock())
+            self._asked[query_id] = asked
+
+        return self._ask(query_id, work, _Asked(Future(), stream_id=stream_id))
+
+    # -- looking on ----------------------------------------------------------------------------------------
+
+    def listen(self, on_event: Callable[[HealthEvent], None]) -> Callable[[], None]:
+        """Hears of every change of health and of everything that is done to a stream.
+
+        Args:
+            on_event: Called in the engine's loop; must return at once.
+
+        Returns:
+            Call it to stop listening.
+        """
+        number = next(self._numbers)
+        self._call(lambda _: self._listeners.update({number: on_event}))
+
+        def end() -> None:
+            self._post(lambda _: self._listeners.pop(number, None))
+
+        return end
+
+    def view(
+        self,
+        stream_id: str,
+        prompt: str,
+        on_picture: Callable[[Picture], None],
+        *,
+        fps: float = 5.0,
+        long_side: int = 640,
+    ) -> Callable[[], None]:
+        """Annotated JPEGs of a stream, drawn where its sinks are, and only while somebody looks.
+
+        Args:
+            stream_id: The stream.
+            prompt: The answer to show; empty for all of them.
+            on_picture: Called in the engine's loop; must return at once.
+            fps: At most so many pictures per second; results in between are not drawn.
+            long_side: Of the pictures, pixels.
+
+        Returns:
+            Call it to stop looking.
+
+        Raises:
+            UnknownStreamError: If there is no such stream.
+            UsageError: If it is not asked this prompt, or nothing could be seen.
+        """
+        if not fps > 0 or not 16 <= long_side <= 4096:
+            raise UsageError(
+                f"a view needs fps above 0 and a long side from 16 to 4096, not {fps} and {long_side}"
+            )
+        number = next(self._numbers)
+        look = Look(prompt, fps, long_side)
+
+        def begin(engine: Engine) -> None:
+            stream = engine.find(stream_id)
+            if prompt and prompt not in stream.prompts:
+                raise UsageError(f"stream '{stream_id}' is not asked '{prompt}'")
+            self._looks.setdefault(stream_id, {})[number] = (look, on_picture)
+            self._watch(engine, stream_id)
+
+        def end_in_loop(engine: Engine) -> None:
+            if self._looks.get(stream_id, {}).pop(number, None) is not None:
+                self._watch(engine, stream_id)
+
+        def end() -> None:
+            self._post(end_in_loop)
+
+        self._call(begin)
+        return end
+
+    # -- the model and the run -----------------------------------------------------------------------------
+
+    def swap_model(self, options: Mapping[str, Any]) -> None:
+        """Loads other weights into every copy of the model, one after the other, between two batches.
+
+        Args:
+            options: Of the backend, as in the configuration.
+
+        Raises:
+            PlantainError: If a copy could not load them; all then keep what they had.
+        """
+
+        def work(engine: Engine) -> Callable[[], list[PlantainError | None] | None]:
+            engine.swap_model(options)
+            return lambda: [engine.swapped.popleft()] if engine.swapped else None
+
+        (error,) = self._call_and_wait(work, SWAP_TIMEOUT_S)
+        if error is not None:
+            raise error
+
+    def stop(self) -> None:
+        """Lets the run drain and end; returns at once."""
+        self._is_stopped.set()
+        self._awake()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the run is to end."""
+        return self._is_stopped.is_set()
+
+    # -- in the engine's loop ------------------------------------------------------------------------------
+
+    def attach(self, executor: Executor, checkpoints: Checkpoints | None, clock: Callable[[], float]) -> None:
+        """The run begins."""
+        self._executor, self._checkpoints, self._clock = executor, checkpoints, clock
+        with self._lock:
+            self._wake = executor.wake
+
+    def serve(self, engine: Engine) -> None:
+        """Does what was asked for since the last turn, and passes on what has come of it."""
+        while True:
+            try:
+                work, future = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            self._do(engine, work, future)
+        while engine.answers:
+            self._answer(engine.answers.popleft())
+        while engine.pictures:
+            self._show(engine.pictures.popleft())
+        for waiting in list(self._waiting):
+            if (answer := waiting.look()) is not None:
+                self._waiting.remove(waiting)
+                _resolve(waiting.future, answer)
+        while engine.departed:
+            gone = engine.departed.popleft().stream_id
+            if gone not in engine.streams:
+                self._configs.pop(gone, None)
+
+    def tell(self, event: HealthEvent) -> None:
+        """Passes an event on to those who listen."""
+        for listener in list(self._listeners.values()):
+            _call_safely(listener, event)
+
+    def detach(self) -> None:
+        """The run has ended: whoever still waits is told so."""
+        with self._lock:
+            self._is_over, self._wake = True, None
+        while True:
+            try:
+                _, future = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            _reject(future, _over())
+        for waiting in self._waiting:
+            _reject(waiting.future, _over())
+        for asked in list(self._asked.values()):
+            _reject(asked.future, _over())
+        self._waiting.clear()
+        self._asked.clear()
+
+    # -- how it is done ------------------------------------------------------------------------------------
+
+    def _post(self, work: Callable[[Engine], Any]) -> Future[Any]:
+        """Has the loop do something at its next turn."""
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._is_over:
+                future.set_exception(_over())
+                return future
+            self._inbox.put((work, future))
+        self._awake()
+        return future
+
+    def _awake(self) -> None:
+        with self._lock:
+            if self._wake is not None:
+                self._wake()
+
+    def _call(self, work: Callable[[Engine], T], timeout_s: float = TIMEOUT_S) -> T:
+        """Has the loop do something and waits for what comes of it."""
+        future: Future[T] = self._post(work)
+        return _result_of(future, timeout_s)
+
+    def _call_and_wait(
+        self,
+        work: Callable[[Engine], Callable[[], T | None]],
+        timeout_s: float,
+        or_else: Callable[[], T] | None = None,
+    ) -> T:
+        """Has the loop begin something and look after it until something has come of it."""
+        try:
+            future: Future[T] = self._post(work)
+            return _result_of(future, timeout_s)
+        except _NoAnswerError:
+            if or_else is None:
+                raise
+            return or_else()
+
+    def _do(self, engine: Engine, work: Callable[[Engine], Any], future: Future[Any]) -> None:
+        try:
+            answer = work(engine)
+        except PlantainError as error:
+            _reject(future, error)
+            return
+        except Exception as error:
+            log.exception("command")
+            _reject(future, PlantainError(f"{type(error).__name__}: {error}"))
+            return
+        if callable(answer):
+            self._waiting.append(_Waiting(answer, future))
+        else:
+            _resolve(future, answer)
+
+    def _ask(self, query_id: str, work: Callable[[Engine, _Asked], None], asked: _Asked) -> Future[Any]:
+        """Posts a query; its future is cancelled through the engine."""
+        posted = self._post(lambda engine: work(engine, asked))
+
+        def on_posted(done: Future[Any]) -> None:
+            if not done.cancelled() and (error := done.exception()) is not None:
+                _reject(asked.future, error)
+
+        def on_done(done: Future[Any]) -> None:
+            if done.cancelled():
+                self._post(lambda engine: self._cancel(engine, query_id))
+
+        posted.add_done_callback(on_posted)
+        asked.future.add_done_callback(on_done)
+        return asked.future
+
+    def _cancel(self, engine: Engine, query_id: str) -> None:
+        self._asked.pop(query_id, None)
+        engine.cancel(query_id)
+
+    def _answer(self, answer: Answer) -> None:
+        """Fetches the results of a query and gives them to whoever asked."""
+        asked = self._asked.pop(answer.query_id, None)
+        if asked is None or asked.future.cancelled():
+            return
+        if answer.error is not None:
+            _reject(asked.future, answer.error)
+            return
+        assert self._executor is not None
+        try:
+            results: list[Result] = self._executor.get(answer.handles)
+        except WorkerDiedError as error:
+            _reject(asked.future, error)
+            return
+        if asked.stream_id:
+            (result,) = results
+            _resolve(asked.future, replace(result, header=replace(result.header, stream_id=asked.stream_id)))
+            return
+        named = [
+            replace(result, header=replace(result.header, **_identity(header)))
+            for result, header in zip(results, asked.headers, strict=True)
+        ]
+        _resolve(asked.future, named)
+
+    def _show(self, picture: Picture) -> None:
+        for look, on_picture in list(self._looks.get(picture.stream_id, {}).values()):
+            if (look.prompt, look.long_side, look.fps) == (picture.prompt, picture.long_side, picture.fps):
+                _call_safely(on_picture, picture)
+
+    def _watch(self, engine: Engine, stream_id: str) -> None:
+        """Tells the engine what is looked at now."""
+        looks = dict.fromkeys(look for look, _ in self._looks.get(stream_id, {}).values())
+        if not looks:
+            self._looks.pop(stream_id, None)
+        engine.watch(stream_id, list(looks))
+
+
+class _NoAnswerError(PlantainError):
+    """The loop took too long."""
+
+
+def _result_of(future: Future[T], timeout_s: float) -> T:
+    try:
+        return future.result(timeout_s)
+    except FutureTimeoutError as error:
+        future.cancel()
+        raise _NoAnswerError(
+            f"the pipeline has not answered within {timeout_s:g} s; it may be busy"
+        ) from error
+
+
+def _identity(header: Header) -> dict[str, Any]:
+    return {"stream_id": header.stream_id, "epoch": header.epoch, "frame_index": header.frame_index}
+
+
+def _resolve(future: Future[Any], answer: Any) -> None:
+    if future.set_running_or_notify_cancel():
+        future.set_result(answer)
+
+
+def _reject(future: Future[Any], error: BaseException) -> None:
+    if future.set_running_or_notify_cancel():
+        future.set_exception(error)
+
+
+def _call_safely(listener: Callable[[T], None], value: T) -> None:
+    with contextlib.suppress(Exception):  # whoever listens must not be able to end the run
+        listener(value)
+
+
+def _over() -> PlantainError:
+    return PlantainError("the run has ended")

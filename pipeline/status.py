@@ -1,0 +1,78 @@
+"""One stream as its users see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.errors import redact
+from pipeline.stream import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """How a stream is doing.
+
+    Attributes:
+        stream_id: Its name.
+        url: Where it is, without secrets.
+        prompts: What is asked of it.
+        phase: Where it is in its life (`stream.Phase`).
+        health: How its camera was last (`types.HealthState`); empty for files.
+        error: Why it failed.
+        is_live: It cannot be read again.
+        fps: Results per second, over the last 5 s.
+        latency_ms: From capture (or arrival) to result, median of the last 5 s; None without results.
+        rung: Of the overload ladder; 0 for everything that was asked.
+        width, height: Of the source picture, pixels; 0 while unknown.
+        decoded, results, in_flight, dropped, failed: Its books, in frames.
+        reconnects: Times that its camera came back.
+    """
+
+    stream_id: str
+    url: str
+    prompts: tuple[str, ...]
+    phase: str
+    health: str
+    error: str
+    is_live: bool
+    fps: float
+    latency_ms: float | None
+    rung: int
+    width: int
+    height: int
+    decoded: int
+    results: int
+    in_flight: int
+    dropped: dict[str, int]
+    failed: dict[str, int]
+    reconnects: int
+
+
+def status_of(stream: Stream, now: float) -> StreamStatus:
+    """A stream's status.
+
+    Args:
+        stream: As the engine knows it.
+        now: The engine's clock, seconds.
+    """
+    account = stream.account
+    latency_s = stream.recent.latency_s(now)
+    return StreamStatus(
+        stream.stream_id,
+        redact(stream.start.spec.url),
+        stream.prompts,
+        str(stream.phase),
+        stream.health,
+        stream.error,
+        stream.is_live,
+        stream.recent.fps(now),
+        None if latency_s is None else latency_s * 1e3,
+        stream.rung,
+        *stream.size,
+        account.decoded,
+        account.results,
+        account.in_flight,
+        dict(account.dropped),
+        dict(account.failed),
+        stream.num_reconnects,
+    )
