@@ -10,7 +10,8 @@ import structlog
 
 from operators.errors import PlantainError, SinkBackpressureError, redact
 
-# A retryable error is tried again this often before it counts as final; the waits double from the first.
+# A retryable error is tried again this often before it counts as final; the waits double from the first. A sink that
+# cannot take more just now is waited for, however long: what comes before it waits, or drops by its own policy.
 MAX_RETRIES = 5
 FIRST_RETRY_S = 0.2
 
@@ -28,17 +29,19 @@ def retry(work: Callable[[], T], where: str, sleep: Callable[[float], None] = ti
         sleep: How to wait.
 
     Raises:
-        PlantainError: Its last error.
+        PlantainError: Its last error, if that is not a sink's that asks for patience.
     """
-    for attempt in range(MAX_RETRIES):
+    attempt = 0
+    while True:
         try:
             return work()
+        except SinkBackpressureError as error:
+            pause_s = error.retry_after_s
+            log.warning("retry", where=where, error=redact(str(error)), pause_s=pause_s)
         except PlantainError as error:
-            if not error.retryable:
+            if not error.retryable or attempt == MAX_RETRIES:
                 raise
             pause_s = FIRST_RETRY_S * 2**attempt
-            if isinstance(error, SinkBackpressureError):
-                pause_s = error.retry_after_s
+            attempt += 1
             log.warning("retry", where=where, error=redact(str(error)), pause_s=pause_s)
-            sleep(pause_s)
-    return work()
+        sleep(pause_s)

@@ -74,7 +74,7 @@ def test_work_is_retried_with_growing_pauses_or_as_long_as_the_sink_says():
     pauses: list[float] = []
     flaky = Flaky(SourceLostError("a"), SinkBackpressureError("b", 7.0), SourceLostError("c"))
     assert retry(flaky, "test", pauses.append) == "done"
-    assert pauses == [0.2, 7.0, 0.8]
+    assert pauses == [0.2, 7.0, 0.4]
 
 
 def test_the_last_error_is_raised_after_the_last_retry():

@@ -133,6 +133,17 @@ def test_a_sink_that_is_full_for_a_moment_is_waited_for_and_the_others_see_every
     assert [each.header.frame_index for each in first.results] == list(range(5))
 
 
+def test_a_sink_that_is_away_for_long_is_waited_for_however_long():
+    sink = Noted()
+    pauses: list[float] = []
+    sink.refusals = {"commit 0": [SinkBackpressureError("the brokers are away", 1.0) for _ in range(1000)]}
+    write = opened(sink, pauses=pauses)
+    write([result(index) for index in range(5)])
+    write.finish("clip", is_complete=True)
+    assert pauses == [1.0] * 1000
+    assert [each.header.frame_index for each in sink.results] == list(range(5))
+
+
 def test_a_sink_that_refuses_for_good_is_an_error():
     sink = Noted()
     sink.refusals = {"commit 0": [SinkError("disk full")]}
