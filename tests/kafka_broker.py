@@ -1,5 +1,7 @@
 """A real Apache Kafka 4 on loopback, in KRaft mode, for tests that need one; or any broker that PLANTAIN_KAFKA names.
 
+One node, or a cluster of three that tests may kill and freeze one by one.
+
 The jars come from Maven with the pom.xml in tests/kafka/ and are kept in PLANTAIN_CACHE (~/.cache/plantain). The broker
 listens without a login and, for the tests of security, with SASL (PLAIN and SCRAM) and with TLS.
 """
@@ -10,27 +12,33 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic, PartitionMetadata
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 CACHE = Path(os.environ.get("PLANTAIN_CACHE", "~/.cache/plantain")).expanduser()
 CLUSTER = "cGxhbnRhaW4tdGVzdHMhIQ"
 USER, PASSWORD = "plantain", "not-a-secret-71"
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 180.0
+NUM_NODES = 3
+# A client that does not tell of each connection that a killed broker refuses.
+QUIETLY = {"log_level": 0}
 # Small and quick to start; a test broker moves megabytes.
 JAVA = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms64m", "-Xmx320m")
 
 PROPERTIES = """
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={node}
+controller.quorum.voters={voters}
 listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL
@@ -39,12 +47,16 @@ controller.listener.names=CONTROLLER
 log.dirs={folder}/data
 num.partitions=4
 message.max.bytes=1048588
-offsets.topic.replication.factor=1
+default.replication.factor={copies}
+min.insync.replicas={least}
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={least}
 transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
+auto.create.topics.enable={creates}
+broker.session.timeout.ms=6000
 group.initial.rebalance.delay.ms=0
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.sasl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{user}="{password}";
@@ -96,12 +108,31 @@ class Broker:
         if named:
             return cls(named)
         _need_tools()
-        jars = _jars()
-        folder = Path(tempfile.mkdtemp(prefix="plantain-kafka-"))
         ports = _free_ports(4)
+        broker = cls._install(1, ports, {1: ports[3]})
+        broker.start()
+        return broker
+
+    @classmethod
+    def _install(cls, node: int, ports: list[int], voters: dict[int, int], *, creates: bool = True) -> Broker:
+        """A broker that was never started.
+
+        Args:
+            node: Its number.
+            ports: Where it listens: without a login, with one, with TLS, and as a controller.
+            voters: Where all controllers of the cluster listen.
+            creates: Whether a topic that is missing is made.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="plantain-kafka-"))
         (folder / "log4j2.yaml").write_text(LOGGING)
-        (folder / "server.properties").write_text(
+        properties = folder / "server.properties"
+        properties.write_text(
             PROPERTIES.format(
+                node=node,
+                voters=",".join(f"{number}@127.0.0.1:{port}" for number, port in voters.items()),
+                copies=len(voters),
+                least=len(voters) // 2 + 1,
+                creates=str(creates).lower(),
                 plain=ports[0],
                 sasl=ports[1],
                 tls=ports[2],
@@ -118,22 +149,9 @@ class Broker:
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
             for option in ("--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]")
         ]
-        properties = str(folder / "server.properties")
-        _run(
-            *JAVA,
-            "-cp",
-            f"{jars}/*",
-            "kafka.tools.StorageTool",
-            "format",
-            "-t",
-            CLUSTER,
-            "-c",
-            properties,
-            *credentials,
-        )
-        broker = cls(*(f"127.0.0.1:{port}" for port in ports[:3]), folder=folder)
-        broker.start()
-        return broker
+        storage = (*JAVA, "-cp", f"{_jars()}/*", "kafka.tools.StorageTool", "format", "-t", CLUSTER)
+        _run(*storage, "-c", str(properties), *credentials)
+        return cls(*(f"127.0.0.1:{port}" for port in ports[:3]), folder=folder)
 
     @property
     def is_ours(self) -> bool:
@@ -147,6 +165,11 @@ class Broker:
 
     def start(self) -> None:
         """Starts it, with the data that it had; returns when it answers."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Starts it, with the data that it had."""
         command = [
             *JAVA,
             f"-Dlog4j2.configurationFile={self.folder}/log4j2.yaml",
@@ -157,9 +180,16 @@ class Broker:
         ]
         with Path(f"{self.folder}/broker.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def wait(self) -> None:
+        """Returns when it answers.
+
+        Raises:
+            BrokerUnavailableError: If it does not.
+        """
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None:
                 break
             with contextlib.suppress(OSError), socket.create_connection(_address(self.bootstrap), 5):
                 return
@@ -167,6 +197,16 @@ class Broker:
         tail = Path(f"{self.folder}/broker.log").read_text()[-2000:]
         self.kill()
         raise BrokerUnavailableError(f"Kafka did not start: {tail}")
+
+    def freeze(self) -> None:
+        """Stops it where it stands; its sockets stay open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL; what it had acknowledged is on its disk."""
@@ -183,9 +223,108 @@ class Broker:
 
     def make_topic(self, name: str, num_partitions: int = 1, **config: str) -> None:
         """Creates a topic."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        made = admin.create_topics([NewTopic(name, num_partitions, 1, config=config)])
-        made[name].result(60)
+        _make_topic(self.bootstrap, NewTopic(name, num_partitions, 1, config=config))
+
+
+@dataclass
+class Cluster:
+    """Three brokers of our own that hold the same data; each is a controller, too. Two are enough to go on.
+
+    Attributes:
+        nodes: By their numbers.
+    """
+
+    nodes: dict[int, Broker]
+
+    @classmethod
+    def make(cls, *, creates: bool = True) -> Cluster:
+        """A new cluster.
+
+        Args:
+            creates: Whether a topic that is missing is made.
+
+        Raises:
+            BrokerUnavailableError: If it cannot be had here.
+        """
+        _need_tools()
+        free = _free_ports(4 * NUM_NODES)
+        ports = {number: free[4 * number - 4 : 4 * number] for number in range(1, NUM_NODES + 1)}
+        voters = {number: own[3] for number, own in ports.items()}
+        with ThreadPoolExecutor(NUM_NODES) as pool:
+            installed = {
+                number: pool.submit(Broker._install, number, own, voters, creates=creates)
+                for number, own in ports.items()
+            }
+        made = cls({number: node.result() for number, node in installed.items()})
+        try:
+            for node in made.nodes.values():
+                node.launch()
+            for node in made.nodes.values():
+                node.wait()
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    @property
+    def bootstrap(self) -> str:
+        """Where all of them listen."""
+        return ",".join(node.bootstrap for node in self.nodes.values())
+
+    def make_topic(self, name: str, **config: str) -> None:
+        """Creates a topic of one partition that every node holds."""
+        _make_topic(self.bootstrap, NewTopic(name, 1, NUM_NODES, config=config))
+
+    def leader_of(self, topic: str) -> Broker:
+        """Who takes what is written to the only partition of a topic."""
+        return self.nodes[self._partition(topic).leader]
+
+    def wait_until_whole(self, topic: str) -> None:
+        """Returns when every node holds all of a topic, and of what goes with transactions."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            lacking = [
+                name
+                for name in (topic, "__consumer_offsets", "__transaction_state")
+                if len(self._partition(name).isrs) < NUM_NODES
+            ]
+            if not lacking:
+                return
+            assert time.monotonic() < deadline, f"{', '.join(lacking)} are not whole"
+            time.sleep(0.2)
+
+    def _partition(self, topic: str) -> PartitionMetadata:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "socket.timeout.ms": 5000, **QUIETLY})
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            with contextlib.suppress(KafkaException):
+                found = admin.list_topics(topic, timeout=5).topics[topic].partitions.get(0)
+                if found is not None and found.leader in self.nodes:
+                    return found
+            assert time.monotonic() < deadline, f"{topic} has no leader"
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Ends all, and removes their data."""
+        for node in self.nodes.values():
+            node.close()
+
+
+def _make_topic(bootstrap: str, topic: NewTopic) -> None:
+    """Creates a topic; again while brokers that have just started do not answer."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, **QUIETLY})
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            admin.create_topics([topic])[topic.topic].result(60)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _need_tools() -> None:
