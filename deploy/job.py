@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from deploy.tracing import traced
 from operators.errors import SinkError, UsageError
 from operators.sinks.store import Store
 from pipeline.checkpoint import Checkpoints
@@ -36,12 +37,15 @@ def run_job(
         UsageError: If the configuration cannot work, or the output folder holds something else.
         PlantainError: If a worker cannot be made.
     """
-    graph = build_graph(config, is_managed=control is not None)
+    graph = traced(build_graph(config, is_managed=control is not None))
     try:
         checkpoints = Checkpoints(Store(config.output.out))
         if not resume:
             _forget({*checkpoints.streams()} - {spec.stream_id for spec, _ in config.specs()}, config)
-        checkpoints.begin(run_of(config), resume=resume)
+        made_of = run_of(config)
+        if control is not None:
+            made_of["streams"] = {}  # they come, go and change while it runs
+        checkpoints.begin(made_of, resume=resume)
     except SinkError as error:
         raise UsageError(str(error)) from error
     starts = starts_of(config, checkpoints)

@@ -9,7 +9,6 @@ Changes of a stream's health are messages of another kind, for another topic.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import math
 import time
@@ -22,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from operators.errors import SinkError
-from operators.sinks.rows import FRAMES, OBJECTS, SCHEMA_VERSION, Row, identity_of, rows_of, trace_id_of
-from operators.types import DepthMap, HealthEvent, HealthState, Masks, NormalMap, Result
+from operators.sinks.rows import FRAMES, OBJECTS, SCHEMA_VERSION, Row, identity_of, rows_of
+from operators.trace import traceparent_of
+from operators.types import DepthMap, Header, HealthEvent, HealthState, Masks, NormalMap, Result
 
 Rasters = Literal["drop", "embed", "refer"]
 
@@ -95,7 +95,7 @@ def messages_of(
     timestamp_ms = _timestamp_ms(result.info.captured_ns)
     for prediction, row in zip(result.predictions, rows["frames"], strict=True):
         identity = identity_of(result, prediction)
-        headers = _headers(identity, trace_id_of(result), row)
+        headers = _headers(identity, header, row)
         whole = {name: row.get(name) for name in FRAMES.names} | {"raster_ref": None}
         if rasters == "refer" and isinstance(prediction.value, Masks | DepthMap | NormalMap):
             whole["raster_ref"] = raster_ref
@@ -123,11 +123,10 @@ def health_record(event: HealthEvent) -> Record:
     return Record(event.stream_id.encode(), _encode(value), _encoded(headers), _timestamp_ms(event.at_ns))
 
 
-def _headers(identity: str, trace_id: str, row: Row) -> tuple[tuple[str, bytes], ...]:
+def _headers(identity: str, header: Header, row: Row) -> tuple[tuple[str, bytes], ...]:
     """CloudEvents, and W3C trace context; `ce_id` is the first."""
-    span_id = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
     headers = _cloud_event(identity, PREDICTION_TYPE, row["stream_id"], row["prompt"], row["captured_at"])
-    return _encoded(headers | {"traceparent": f"00-{trace_id}-{span_id}-01"})
+    return _encoded(headers | {"traceparent": traceparent_of(header, "write")})
 
 
 def _cloud_event(

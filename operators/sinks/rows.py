@@ -6,7 +6,6 @@ the identity of its frame row. Schema, columns and units are documented in the R
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow as pa
 from operators.codecs.rasters import pack_depth, pack_labels, pack_normals
 from operators.codecs.rle import encode_regions
 from operators.geometry import boxes_of
+from operators.trace import trace_id_of
 from operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result
 
 SCHEMA_VERSION = "1"
@@ -103,13 +103,6 @@ def identity_of(result: Result, prediction: Prediction) -> str:
     return f"{header.stream_id}/{header.epoch}/{header.frame_index}/{prediction.prompt}/{prediction.model_fingerprint}"
 
 
-def trace_id_of(result: Result) -> str:
-    """The frame's W3C trace id, 32 hex digits, derived from its identity so that a repeated frame keeps it."""
-    header = result.header
-    name = f"{header.stream_id}/{header.epoch}/{header.frame_index}"
-    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
-
-
 def rows_of(results: Iterable[Result], run_id: str, *, rasters: bool = True) -> dict[str, list[Row]]:
     """The rows of `results`, in their order, for each table of `SCHEMAS`.
 
@@ -121,7 +114,7 @@ def rows_of(results: Iterable[Result], run_id: str, *, rasters: bool = True) -> 
     frames: list[Row] = []
     objects: list[Row] = []
     for result in results:
-        trace_id = trace_id_of(result)
+        trace_id = trace_id_of(result.header)
         for prediction in result.predictions:
             identity = _identity(result, prediction, run_id)
             frames.append(

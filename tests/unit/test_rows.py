@@ -18,8 +18,8 @@ from operators.sinks.rows import (
     identity_of,
     rows_of,
     table_of,
-    trace_id_of,
 )
+from operators.trace import trace_id_of
 from operators.types import DepthMap, Failure, Image, NormalMap
 from tests.results import CARS, DEPTH, depth, masks, result
 
@@ -133,9 +133,9 @@ def test_maps_can_be_left_out():
 def test_identity_and_trace_follow_from_the_frame_alone():
     a, b = result(3), result(3)
     assert identity_of(a, a.predictions[1]) == "clip/0/3/depth/0123"
-    assert trace_id_of(a) == trace_id_of(b) != trace_id_of(result(4))
-    assert len(trace_id_of(a)) == 32
-    assert trace_id_of(result(3, epoch=1)) != trace_id_of(a)
+    assert trace_id_of(a.header) == trace_id_of(b.header) != trace_id_of(result(4).header)
+    assert len(trace_id_of(a.header)) == 32
+    assert trace_id_of(result(3, epoch=1).header) != trace_id_of(a.header)
 
 
 def test_only_the_timing_columns_depend_on_the_clock():
