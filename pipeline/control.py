@@ -45,6 +45,8 @@ DRAIN_TIMEOUT_S = 30.0
 # Loading weights on a busy machine.
 SWAP_TIMEOUT_S = 300.0
 TIMEOUT_S = 10.0
+# Before the run has begun, its model is still being loaded.
+START_TIMEOUT_S = 300.0
 MAX_STREAMS = 1000
 
 T = TypeVar("T")
@@ -88,6 +90,7 @@ class Control:
         self._wake: Callable[[], None] | None = None
         self._is_over = False
         self._is_stopped = threading.Event()
+        self._is_ready = threading.Event()
         self._numbers = itertools.count(1)
         # What follows is touched by the engine's loop only.
         self._executor: Executor | None = None
@@ -367,6 +370,11 @@ class Control:
         self._awake()
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the run has begun: every worker, and the model, is there."""
+        return self._is_ready.is_set() and not self._is_over
+
+    @property
     def is_stopped(self) -> bool:
         """Whether the run is to end."""
         return self._is_stopped.is_set()
@@ -378,6 +386,7 @@ class Control:
         self._executor, self._checkpoints, self._clock = executor, checkpoints, clock
         with self._lock:
             self._wake = executor.wake
+        self._is_ready.set()
 
     def serve(self, engine: Engine) -> None:
         """Does what was asked for since the last turn, and passes on what has come of it."""
@@ -409,6 +418,7 @@ class Control:
         """The run has ended: whoever still waits is told so."""
         with self._lock:
             self._is_over, self._wake = True, None
+        self._is_ready.set()
         while True:
             try:
                 _, future = self._inbox.get_nowait()
@@ -443,6 +453,7 @@ class Control:
     def _call(self, work: Callable[[Engine], T], timeout_s: float = TIMEOUT_S) -> T:
         """Has the loop do something and waits for what comes of it."""
         future: Future[T] = self._post(work)
+        self._is_ready.wait(START_TIMEOUT_S)
         return _result_of(future, timeout_s)
 
     def _call_and_wait(
@@ -454,6 +465,7 @@ class Control:
         """Has the loop begin something and look after it until something has come of it."""
         try:
             future: Future[T] = self._post(work)
+            self._is_ready.wait(START_TIMEOUT_S)
             return _result_of(future, timeout_s)
         except _NoAnswerError:
             if or_else is None:

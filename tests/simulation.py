@@ -9,26 +9,40 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from operators.errors import ModelBusyError, UsageError
 from operators.geometry import Letterbox
 from operators.prompts import Prompt
 from operators.sinks.memory import MemorySink
-from operators.sources.base import ReadState, Start, StreamInfo, StreamSpec
+from operators.sources.base import ReadState, Sampling, Start, StreamInfo, StreamSpec
 from operators.track import Track
-from operators.types import Durable, Failure, FrameInfo, Header, Image, Position, Prediction, Result, Timing
+from operators.types import (
+    Durable,
+    Failure,
+    FrameInfo,
+    Header,
+    HealthEvent,
+    Image,
+    Position,
+    Prediction,
+    Result,
+    Timing,
+)
 from operators.write import Write
 from pipeline.engine import Engine
 from pipeline.graph import Batch, Chain, Graph, Kind, Stage
+from pipeline.queries import MARK, Answer
 from pipeline.state import Completion
-from pipeline.stream import ENDED
+from pipeline.stream import ENDED, Phase, Stream
 from pipeline.worker import Call, StageWorker
 
 DEPTH = Prompt.parse("depth")
+NORMALS = Prompt.parse("normals")
 SEGMENT = 5
 """Frames in a segment."""
 
@@ -47,6 +61,7 @@ class Plan:
         poison: Frames that kill the worker that infers them.
         deadly: Those of `poison` that kill it even when they are only announced as failed.
         breaks_at: Frame before which the source raises; None to reach the end.
+        is_live: A camera: after a restart it goes on in a new epoch, from frame 0.
     """
 
     num_frames: int
@@ -55,6 +70,7 @@ class Plan:
     poison: frozenset[int] = frozenset()
     deadly: frozenset[int] = frozenset()
     breaks_at: int | None = None
+    is_live: bool = False
 
     def expected(self) -> list[tuple[int, str | None]]:
         """Each frame that must be stored, and the stage where it failed."""
@@ -67,17 +83,38 @@ class Plan:
         return "infer" if index in self.infer_fails or index in self.poison else None
 
 
+QUERIED = Plan(0)
+"""What happens to frames of queries: they are answered."""
+
+
 class NumberSource:
     """Frames of the plans, as empty results."""
 
     def __init__(self, plans: dict[str, Plan]) -> None:
         self._plans = plans
         self._next: dict[str, int] = {}
+        self._starts: dict[str, Start] = {}
 
     def open(self, start: Start) -> StreamInfo:
-        stream_id = start.spec.stream_id
+        stream_id, plan = start.spec.stream_id, self._plans[start.spec.stream_id]
         self._next[stream_id] = start.durable.position.frame_index
-        return StreamInfo(stream_id, 4, 4, 25.0, self._plans[stream_id].num_frames)
+        self._starts[stream_id] = start
+        return StreamInfo(stream_id, 4, 4, 25.0, plan.num_frames, plan.is_live)
+
+    def change(self, start: Start) -> None:
+        self._starts[start.spec.stream_id] = start
+
+    def wait(self, stream_ids: Sequence[str], timeout_s: float) -> None:
+        """Numbers are always there."""
+
+    def peek(self, stream_id: str, query_id: str, prompts: tuple[Prompt, ...]) -> list[Result]:
+        if not self._next.get(stream_id):
+            return []
+        newest = frame(stream_id, self._next[stream_id] - 1)
+        return [replace(newest, header=replace(newest.header, stream_id=query_id))]
+
+    def watch(self, stream_id: str, looks: Any) -> None:
+        """There are no pixels."""
 
     def __call__(self, stream_id: str, max_frames: int) -> list[Result]:
         plan, first = self._plans[stream_id], self._next[stream_id]
@@ -85,7 +122,9 @@ class NumberSource:
             raise OSError("the tape is torn")
         last = min(first + max_frames, plan.num_frames if plan.breaks_at is None else plan.breaks_at)
         self._next[stream_id] = last
-        return [frame(stream_id, index) for index in range(first, last)]
+        start = self._starts[stream_id]
+        asked = tuple(map(str, start.prompts))
+        return [frame(stream_id, index, start.durable.epoch, asked) for index in range(first, last)]
 
     def state(self, stream_id: str) -> ReadState:
         at, plan = self._next[stream_id], self._plans[stream_id]
@@ -95,6 +134,7 @@ class NumberSource:
     def close(self, stream_id: str | None = None) -> None:
         if stream_id is not None:
             self._next.pop(stream_id, None)
+            self._starts.pop(stream_id, None)
 
 
 class NumberModel:
@@ -105,7 +145,7 @@ class NumberModel:
 
     def __call__(self, items: Sequence[Result], waits_ms: Sequence[float] = ()) -> list[Result]:
         for item in items:
-            plan = self._plans[item.header.stream_id]
+            plan = self._plans.get(item.header.stream_id, QUERIED)
             if item.header.frame_index in plan.poison:
                 raise WorkerKilled
             if item.header.frame_index in plan.infer_fails:
@@ -113,7 +153,7 @@ class NumberModel:
         return [_answered(item, Image(np.zeros((1, 1, 3), np.uint8))) for item in items]
 
     def fail(self, item: Result, failure: Failure) -> Result:
-        if item.header.frame_index in self._plans[item.header.stream_id].deadly:
+        if item.header.frame_index in self._plans.get(item.header.stream_id, QUERIED).deadly:
             raise WorkerKilled
         return _answered(item, failure)
 
@@ -122,7 +162,10 @@ class NumberModel:
 
 
 def _answered(item: Result, value: Image | Failure) -> Result:
-    return Result(item.header, item.info, (Prediction(DEPTH, value, "numbers", "1", Timing()),))
+    asked = map(Prompt.parse, item.header.prompts)
+    return Result(
+        item.header, item.info, tuple(Prediction(prompt, value, "numbers", "1", Timing()) for prompt in asked)
+    )
 
 
 class Picky:
@@ -144,17 +187,30 @@ class OrderedSink(MemorySink):
     def __init__(self) -> None:
         super().__init__("simulation")
         self._last: dict[str, int] = {}
+        self.begun: set[str] = set()
+        self.told: list[HealthEvent] = []
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         super().begin(stream_id, is_resumed=is_resumed)
+        self.begun.add(stream_id)
         self._last.pop(stream_id, None)
 
     def write(self, segment: Any, results: Sequence[Result]) -> None:
+        assert segment.stream_id in self.begun, "written before it was begun, or after it was forgotten"
         for result in results:
             before = self._last.get(segment.stream_id, result.header.frame_index - 1)
             assert result.header.frame_index == before + 1, f"{result.header} came after {before}"
             self._last[segment.stream_id] = result.header.frame_index
         super().write(segment, results)
+
+    def tell(self, event: HealthEvent) -> None:
+        self.told.append(event)
+
+    def forget(self, stream_id: str) -> None:
+        for segment in [segment for segment in self._staged if segment.stream_id == stream_id]:
+            del self._staged[segment]
+        self.begun.discard(stream_id)
+        self._last.pop(stream_id, None)
 
     def close(self) -> None:
         """The disk stays."""
@@ -168,10 +224,10 @@ class OrderedSink(MemorySink):
         ]
 
 
-def frame(stream_id: str, index: int) -> Result:
+def frame(stream_id: str, index: int, epoch: int = 0, prompts: tuple[str, ...] = (str(DEPTH),)) -> Result:
     """A frame without pixels."""
     info = FrameInfo(index, Fraction(1, 25), None, "file", Letterbox.fit((4, 4), (4, 4)))
-    return Result(Header(stream_id, 0, index, "4x4", 1 + index % 3, (str(DEPTH),)), info, ())
+    return Result(Header(stream_id, epoch, index, "4x4", 1 + index % 3, prompts), info, ())
 
 
 def graph_of(
@@ -231,10 +287,13 @@ def graph_of(
 def starts_of(plans: dict[str, Plan], checkpoints: dict[str, Durable] | None = None) -> list[Start]:
     """The streams, each where it is durable."""
     starts = []
-    for stream_id in plans:
-        fresh = Start.fresh(StreamSpec(stream_id, f"numbers://{stream_id}"), (DEPTH,))
+    for stream_id, plan in plans.items():
+        spec = StreamSpec(stream_id, f"numbers://{stream_id}")
+        start = Start.fresh(spec, (DEPTH,), is_live=plan.is_live)
         durable = (checkpoints or {}).get(stream_id)
-        starts.append(fresh if durable is None else Start(fresh.spec, fresh.prompts, durable))
+        if durable is not None and plan.is_live:
+            durable = Durable(stream_id, durable.epoch + 1, Position())
+        starts.append(start if durable is None else replace(start, durable=durable))
     return starts
 
 
@@ -249,6 +308,9 @@ class World:
         deaths: How many workers may be killed by chance.
         checkpoints: What the runner would have stored.
         calls: Every call that was made, in order.
+        asked: Queries that wait for an answer.
+        answered: What queries came to.
+        gone: Streams that were removed, as they were last.
     """
 
     graph: Graph
@@ -257,10 +319,13 @@ class World:
     deaths: int = 0
     checkpoints: dict[str, Durable] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
+    answered: dict[str, Answer] = field(default_factory=dict)
+    gone: list[Stream] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.engine = Engine(self.graph, self.starts)
+        self.engine = Engine(self.graph, self.starts, wall_ns=lambda: 0)
         self.now = 0.0
         self.num_deaths = 0
         self.num_steps = 0
@@ -292,6 +357,7 @@ class World:
                 self.answers.append(Completion(call.ticket, None, error="it is dead"))
             else:
                 self.inboxes[call.stage, call.worker].append(call)
+        self.take_out()
         self.check()
         busy = [key for key, inbox in self.inboxes.items() if inbox]
         choice = self.random.random()
@@ -303,7 +369,8 @@ class World:
             self.work(self.random.choice(busy))
         else:
             deadline = self.engine.deadline()
-            assert deadline is not None or self.engine.is_done, "nothing is out, and nothing will ever be"
+            rests = any(stream.phase is Phase.PAUSED for stream in self.engine.streams.values())
+            assert deadline is not None or self.engine.is_done or rests, "nothing is out, and nothing ever will be"
             self.now = max(self.now, deadline or 0.0)
         self.now += self.random.random() * 0.01
         self.check()
@@ -336,29 +403,80 @@ class World:
     def deliver(self, which: int = 0) -> None:
         """The engine hears of a call."""
         self.engine.complete(self.answers.pop(which), self.now)
+        self.take_out()
+
+    def take_out(self) -> None:
+        """What the runner does behind each turn."""
         while self.engine.durables:
             durable = self.engine.durables.popleft()
             self.checkpoints[durable.stream_id] = durable
+        while self.engine.answers:
+            answer = self.engine.answers.popleft()
+            assert answer.query_id in self.asked, "answered twice, or after it was cancelled"
+            self.asked.remove(answer.query_id)
+            self.answered[answer.query_id] = answer
+        while self.engine.departed:
+            self.gone.append(self.engine.departed.popleft())
+
+    def operate(self, plans: dict[str, Plan]) -> None:
+        """Somebody does something to the streams, or asks something; what is impossible is refused."""
+        engine, draw = self.engine, self.random
+        stream_id = draw.choice(list(plans))
+        query_id = f"{MARK}{self.num_steps}"
+        with contextlib.suppress(UsageError, ModelBusyError):
+            match draw.randrange(9):
+                case 0:
+                    engine.pause(stream_id)
+                case 1 | 2:
+                    engine.resume(stream_id)
+                case 3:
+                    engine.remove(stream_id, drain=draw.random() < 0.7)
+                case 4:
+                    (start,) = starts_of({stream_id: plans[stream_id]}, self.checkpoints)
+                    engine.add(start)
+                case 5:
+                    start = engine.find(stream_id).start
+                    both = (DEPTH, NORMALS)
+                    prompts = tuple(draw.sample(both, draw.randint(1, 2)))
+                    every = draw.choice((start.spec.sampling, Sampling(every=draw.randint(1, 3))))
+                    engine.change(replace(start, prompts=prompts, spec=replace(start.spec, sampling=every)))
+                case 6:
+                    frames = [frame(query_id, index) for index in range(draw.randint(1, 4))]
+                    engine.ask(query_id, [each.header for each in frames], frames, self.now)
+                    self.asked.add(query_id)
+                case 7:
+                    engine.ask_stream(query_id, stream_id, (DEPTH,), self.now)
+                    self.asked.add(query_id)
+                case _:
+                    if self.asked:
+                        cancelled = draw.choice(sorted(self.asked))
+                        self.asked.remove(cancelled)
+                        engine.cancel(cancelled)
 
     def check(self) -> None:
         """What must be true at every moment."""
         engine = self.engine
         reads = 0
         for stream in engine.streams.values():
-            account = stream.account
-            assert account.in_flight == stream.num_items, (
-                f"{stream.stream_id}: {account}, {stream.num_items} items"
-            )
-            assert (
-                min(account.decoded, account.results, account.in_flight, stream.num_reads, stream.num_calls)
-                >= 0
-            )
-            if stream.phase in ENDED:
-                assert stream.num_items == 0
-            reads += stream.num_reads
+            check_books(stream)
+            reads += stream.num_asked
         limit = self.graph.max_frames_in_flight
-        assert engine.frames_in_flight + reads * self.graph.read_frames <= limit, "too many frames in flight"
+        assert engine.frames_in_flight + reads <= limit, "too many frames in flight"
         for (stage, _), inbox in self.inboxes.items():
-            orders = sum(call.verb in ("open", "close") for call in inbox)
+            orders = sum(call.verb in ("open", "close", "swap") for call in inbox)
             if self._stages[stage].kind is not Kind.SOURCE:
                 assert len(inbox) - orders <= self._stages[stage].calls_in_flight
+
+
+def check_books(stream: Stream) -> None:
+    """A stream's frames, and those of each of its prompts, are all somewhere."""
+    account = stream.account
+    assert account.in_flight == stream.num_items, f"{stream.stream_id}: {account}, {stream.num_items} items"
+    counts = (stream.num_reads, stream.num_calls, stream.num_asked, stream.num_tells)
+    assert min(counts) >= 0, counts
+    for book in (account, *account.prompts.values()):
+        parts = (*book.failed.values(), *book.dropped.values())
+        assert min(book.decoded, book.results, book.in_flight, *parts) >= 0, book
+        assert book.in_flight <= stream.num_items, book
+    if stream.phase in ENDED:
+        assert stream.num_items == 0

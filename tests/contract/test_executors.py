@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
-from deploy.ray_executor import RayExecutor, start_ray
+from deploy.ray_executor import RayExecutor
 from operators.errors import ModelUnavailableError
 from operators.sinks.store import Store
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, check
-from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from pipeline.executor import Executor, InlineExecutor
 from pipeline.graph import Graph
 from pipeline.runner import Outcome, run
 from pipeline.stream import Phase
@@ -72,13 +70,6 @@ def clips(tmp_path_factory) -> list[Path]:
     ]
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    start_ray(None)
-    yield
-    ray.shutdown()
-
-
 def config_of(clips: list[Path], out: Path, model: str = "PickyModel") -> PipelineConfig:
     """Three streams, five questions; frames that the model refuses, and a source that breaks."""
     streams = [{"url": str(clip), "id": clip.stem} for clip in clips]
@@ -107,15 +98,6 @@ def expected(clips, tmp_path_factory) -> Rows:
     out = tmp_path_factory.mktemp("inline")
     run_with(InlineExecutor(), config_of(clips, out))
     return rows_in(out)
-
-
-@pytest.fixture(params=["inline", "threads", pytest.param("ray", marks=pytest.mark.ray)])
-def executor(request) -> Executor:
-    """Each place in turn."""
-    if request.param == "ray":
-        request.getfixturevalue("local_ray")
-        return RayExecutor()
-    return InlineExecutor() if request.param == "inline" else ThreadExecutor()
 
 
 def test_rows_and_outcome_are_the_same_everywhere(executor, clips, tmp_path, expected):

@@ -19,7 +19,9 @@ def indexes(frames: list[tuple[int, str | None]]) -> list[int]:
 
 
 @st.composite
-def plans(draw: st.DrawFn, *, poison: bool = False, breaks: bool = False) -> dict[str, Plan]:
+def plans(
+    draw: st.DrawFn, *, poison: bool = False, breaks: bool = False, live: bool = False
+) -> dict[str, Plan]:
     made = {}
     for number in range(draw(st.integers(1, 4))):
         count = draw(st.integers(0, 30))
@@ -30,6 +32,7 @@ def plans(draw: st.DrawFn, *, poison: bool = False, breaks: bool = False) -> dic
             analyse_fails=draw(frames),
             poison=draw(frames) if poison else frozenset(),
             breaks_at=draw(st.none() | st.integers(0, count)) if breaks else None,
+            is_live=live and draw(st.booleans()),
         )
     return made
 
@@ -151,3 +154,50 @@ def test_a_killed_run_is_completed_by_the_next_one(plan_of, shape, seed, lives):
     world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of, checkpoints), seed)
     world.run()
     assert_ended_as_planned(world, sink, plan_of)
+
+
+@SLOW
+@given(plans(live=True), shapes, seeds, st.integers(0, FEW_DEATHS), st.integers(1, 20))
+def test_whatever_is_done_to_streams_meanwhile_nothing_is_lost_uncounted_or_left_behind(
+    plan_of, shape, seed, deaths, pause
+):
+    """World.step checks the books of every stream and prompt at every step."""
+    sink = OrderedSink()
+    world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of), seed, deaths=deaths)
+    for number in range(400):
+        if number % pause == 0:
+            world.operate(plan_of)
+        if not world.engine.is_done:
+            world.step()
+    for stream in list(world.engine.streams.values()):
+        if stream.is_leaving:
+            continue
+        if stream.phase is Phase.PAUSED or stream.then is Phase.PAUSED:
+            world.engine.resume(stream.stream_id)
+    world.run()
+    assert not world.asked, "every query is answered or refused"
+    for answer in world.answered.values():
+        assert (answer.error is None) == bool(answer.handles)
+    for stream_id, plan in plan_of.items():
+        stream = world.engine.streams.get(stream_id)
+        if plan.is_live or stream is None or stream.phase is not Phase.DONE:
+            continue
+        assert indexes(sink.frames_of(stream_id)) == indexes(plan.expected())
+    for stream in list(world.engine.streams.values()):
+        world.engine.remove(stream.stream_id)
+    world.run()
+    assert not world.engine.streams
+    assert all(stream.account.in_flight == 0 for stream in world.gone)
+    assert_nothing_is_left(world)
+
+
+def assert_nothing_is_left(world: World) -> None:
+    """No worker and no queue remembers a stream or a query."""
+    state = world.engine._state
+    assert not [*state.queries, *state.peeks, *state.calls]
+    assert not any(len(batcher) for batcher in state.batchers.values())
+    assert not any(lane.queue for lanes in state.lanes.values() for lane in lanes)
+    for worker in world.workers.values():
+        for operator in getattr(worker._operator, "_operators", (worker._operator,)):
+            for kept in ("_next", "_starts", "_streams"):
+                assert not getattr(operator, kept, None), (operator, kept)

@@ -1,0 +1,27 @@
+"""Every place where workers live, for suites that must come out the same in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from deploy.ray_executor import RayExecutor, start_ray
+from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    start_ray(None)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(params=["inline", "threads", pytest.param("ray", marks=pytest.mark.ray)])
+def executor(request) -> Executor:
+    """Each place in turn."""
+    if request.param == "ray":
+        request.getfixturevalue("local_ray")
+        return RayExecutor()
+    return InlineExecutor() if request.param == "inline" else ThreadExecutor()

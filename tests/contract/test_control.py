@@ -1,0 +1,257 @@
+"""Streams that come and go while others run, and questions in between, wherever workers live."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+
+from deploy.job import run_job
+from deploy.ray_executor import RayExecutor
+from operators.errors import PlantainError, SourceError, UsageError
+from operators.prompts import Prompt
+from operators.sources import open_source
+from operators.sources.base import StreamSpec, View
+from operators.types import DepthMap, Frame, HealthEvent, Masks, Position
+from pipeline.config import StreamConfig, check
+from pipeline.control import Control, Picture, StreamStatus, UnknownStreamError
+from pipeline.executor import Executor
+from pipeline.runner import Outcome
+from tests.assets.clips import make
+from tests.stored import rows_in
+
+FRAMES = 40
+DEPTH, BANDS = Prompt.parse("depth"), Prompt.parse("semantic:dark,bright")
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("clip") / "clip.mp4", FRAMES, size=(64, 48), rate=25)
+
+
+def camera(clip: Path, name: str, **settings: object) -> StreamConfig:
+    return StreamConfig(url=str(clip), id=name, options={"realtime": "yes", "loop": "yes"}, **settings)
+
+
+class Running:
+    """A run in another thread, and what became of it."""
+
+    def __init__(self, executor: Executor, out: Path, **settings: object) -> None:
+        data = {
+            "streams": [],
+            "prompts": ["depth"],
+            "model": {"name": "tests.plugins:PickyModel"},
+            "read": {"workers": 2, "chunk_frames": 4, "max_frames_in_flight": 64},
+            "batch": {"max_items": 8, "max_wait_ms": 20},
+            "output": {"out": str(out), "segment_frames": 10},
+            **settings,
+        }
+        config = check(data, may_be_idle=True)
+        self.control = Control(config)
+        self.events: list[HealthEvent] = []
+        self.outcome: Outcome | None = None
+        self._thread = threading.Thread(target=self._run, args=(config, executor))
+
+    def _run(self, config, executor) -> None:
+        self.outcome = run_job(config, control=self.control, executor=executor)
+
+    def __enter__(self) -> Control:
+        self._thread.start()
+        self.control.listen(self.events.append)
+        return self.control
+
+    def __exit__(self, *error: object) -> None:
+        self.control.stop()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+
+def until(look: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not look():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def results(control: Control, name: str, count: int) -> StreamStatus:
+    until(lambda: control.status(name).results >= count, f"{count} results of {name}")
+    return control.status(name)
+
+
+def frames_of(clip: Path, count: int) -> list[Frame]:
+    source = open_source(StreamSpec("mine", str(clip)), View((48, 64)), Position())
+    try:
+        return source.read(count)
+    finally:
+        source.close()
+
+
+def assert_books_are_right(status: StreamStatus) -> None:
+    lost = sum(status.dropped.values()) + sum(status.failed.values())
+    assert status.decoded == status.results + lost + status.in_flight
+
+
+def test_streams_come_pause_change_and_go_and_the_others_never_feel_it(executor, clip, tmp_path):
+    running = Running(executor, tmp_path)
+    with running as control:
+        assert control.streams() == []
+        assert control.add(camera(clip, "steady")).phase in ("waiting", "reading")
+        control.add(camera(clip, "guest"))
+        with pytest.raises(UsageError, match="there is a stream 'guest' already"):
+            control.add(camera(clip, "guest"))
+        results(control, "guest", 5)
+
+        paused = control.pause("guest")
+        assert (paused.phase, paused.in_flight) == ("paused", 0)
+        steady = control.status("steady").results
+        results(control, "steady", steady + 10)
+        assert control.status("guest").decoded == paused.decoded, "a paused camera is not even read"
+
+        control.resume("guest")
+        assert control.change("guest", {"prompts": ["normals"]}).prompts == ("normals",)
+        results(control, "guest", paused.results + 15)
+
+        gone = control.remove("guest")
+        assert (gone.phase, gone.in_flight) == ("interrupted", 0)
+        assert_books_are_right(gone)
+        with pytest.raises(UnknownStreamError):
+            control.status("guest")
+        assert [status.stream_id for status in control.streams()] == ["steady"]
+        assert_books_are_right(control.status("steady"))
+
+        again = control.add(camera(clip, "guest"))
+        assert again.results == 0
+        results(control, "guest", 3)
+    rows = [row for row in rows_in(tmp_path)["frames"] if row["stream_id"] == "guest"]
+    epochs = {
+        row["epoch"]: {other["prompt"] for other in rows if other["epoch"] == row["epoch"]} for row in rows
+    }
+    assert epochs[0] == {"depth"}
+    assert epochs[1] in ({"normals"}, {"depth", "normals"})
+    assert set(epochs) == {0, 1, 2}, "each time it is taken up a new epoch begins"
+    said = [event.state for event in running.events if event.stream_id == "guest"]
+    for state in ("added", "live", "paused", "resumed", "reconfigured", "removed"):
+        assert state in said
+    assert not [event for event in running.events if event.stream_id == "steady" and event.state == "lost"]
+
+
+def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor, clip, tmp_path):
+    with Running(
+        executor, tmp_path, model={"name": "tests.plugins:PickyModel", "options": {"cost_ms": 40}}
+    ) as control:
+        control.add(StreamConfig(url=str(clip), id="film"))
+        results(control, "film", 4)
+        control.pause("film")
+        control.resume("film")
+        until(lambda: control.status("film").phase == "done", "its end")
+        assert control.status("film").results == FRAMES
+        with pytest.raises(UsageError, match="has ended"):
+            control.pause("film")
+    rows = [row["frame_index"] for row in rows_in(tmp_path)["frames"]]
+    assert rows == list(range(FRAMES))
+
+
+def test_frames_from_anywhere_are_answered_with_no_stream_at_all(executor, clip, tmp_path):
+    with Running(executor, tmp_path) as control:
+        frames = frames_of(clip, 5)
+        answers = control.ask(frames, [DEPTH, BANDS]).result(PATIENCE_S)
+    assert [answer.header.frame_index for answer in answers] == [0, 1, 2, 3, 4]
+    assert {answer.header.stream_id for answer in answers} == {"mine"}
+    for answer in answers:
+        depth, bands = (prediction.value for prediction in answer.predictions)
+        assert isinstance(depth, DepthMap)
+        assert isinstance(bands, Masks)
+    assert not list(tmp_path.glob("frames/*/*")), "answers go to whoever asked, and nowhere else"
+
+
+def test_the_newest_frame_of_a_stream_is_asked_and_still_is_one_of_the_stream(executor, clip, tmp_path):
+    with Running(executor, tmp_path) as control:
+        control.add(camera(clip, "cam"))
+        before = results(control, "cam", 5)
+        answer = control.ask_stream("cam", [BANDS]).result(PATIENCE_S)
+        assert answer.header.stream_id == "cam"
+        assert answer.header.frame_index >= before.results - 1
+        assert [str(prediction.prompt) for prediction in answer.predictions] == [str(BANDS)]
+        with pytest.raises(UnknownStreamError):
+            control.ask_stream("nobody", [BANDS]).result(PATIENCE_S)
+        control.pause("cam")
+        with pytest.raises(SourceError, match="it is paused"):
+            control.ask_stream("cam", [BANDS]).result(PATIENCE_S)
+        status = control.remove("cam")
+    rows = rows_in(tmp_path)["frames"]
+    assert {row["prompt"] for row in rows} == {"depth"}
+    assert len(rows) == status.results
+
+
+def test_pictures_are_drawn_while_somebody_looks(executor, clip, tmp_path):
+    pictures: list[Picture] = []
+    with Running(executor, tmp_path) as control:
+        control.add(camera(clip, "cam"))
+        results(control, "cam", 1)
+        with pytest.raises(UsageError, match="is not asked 'normals'"):
+            control.view("cam", "normals", pictures.append)
+        stop = control.view("cam", "depth", pictures.append, fps=10, long_side=320)
+        until(lambda: len(pictures) >= 3, "pictures")
+        stop()
+        control.streams()
+        time.sleep(0.5)
+        seen = len(pictures)
+        results(control, "cam", control.status("cam").results + 10)
+        assert len(pictures) == seen, "nobody looks, nothing is drawn"
+    picture = pictures[0]
+    assert (picture.stream_id, picture.prompt) == ("cam", "depth")
+    assert Pillow.open(BytesIO(picture.jpeg)).size == (320, 240)
+    assert picture.latency_ms is not None
+
+
+def test_whoever_waits_when_the_run_ends_is_told(executor, clip, tmp_path):
+    slow = {"name": "tests.plugins:PickyModel", "options": {"cost_ms": 300}}
+    with Running(executor, tmp_path, model=slow) as control:
+        asked = [control.ask(frames_of(clip, 4), [DEPTH]) for _ in range(4)]
+    for each in asked:
+        assert_settled(each)
+    with pytest.raises(PlantainError, match="the run has ended"):
+        control.streams()
+    with pytest.raises(PlantainError, match="the run has ended"):
+        control.ask(frames_of(clip, 1), [DEPTH]).result(1)
+
+
+def assert_settled(future: Future) -> None:
+    """A future may fail, but only in a way that says why, and in time."""
+    error = future.exception(PATIENCE_S)
+    assert error is None or (isinstance(error, PlantainError) and str(error))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("stage", ["read", "infer", "analyse", "write"])
+def test_a_worker_that_dies_meanwhile_leaves_no_question_open_and_the_books_right(stage, clip, tmp_path):
+    executor = RayExecutor()
+    slow = {"name": "tests.plugins:PickyModel", "options": {"cost_ms": 50}}
+    with Running(executor, tmp_path, model=slow) as control:
+        control.add(camera(clip, "cam", fps=5))
+        results(control, "cam", 3)
+        asked = [control.ask(frames_of(clip, 2), [DEPTH]) for _ in range(3)]
+        asked.append(control.ask_stream("cam", [BANDS]))
+        for pid in executor.actor_pids(stage)[:1] if stage != "read" else executor.actor_pids(stage):
+            os.kill(pid, signal.SIGKILL)
+        for each in asked:
+            assert_settled(each)
+        if stage != "read":
+            assert all(each.exception() is None for each in asked[:3])
+        results(control, "cam", control.status("cam").results + 3)
+        assert_books_are_right(control.status("cam"))
+        gone = control.remove("cam")
+        assert_books_are_right(gone)
+    assert len(rows_in(tmp_path)["frames"]) == gone.results
