@@ -29,12 +29,23 @@ def evaluate(
     assets: Annotated[
         Path | None, typer.Option(help="Folder of meshes to render with; none if left out.")
     ] = None,
+    clips: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead, look at real clips (files, folders, globs): a page of pictures, and how steady "
+            "the answers are."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the page about --clips.")] = Path("out"),
     as_json: Json = False,
 ) -> None:
     """Measure a model on rendered streets that no training ever shows, with exact labels."""
     if assets is not None and not assets.is_dir():
         raise UsageError(f"--assets {assets} is no folder")
     options = _options(model, weights, assets)
+    if clips:
+        _look(model, options, clips, out, as_json=as_json)
+        return
     from deploy.scoring import MEASURES, scores_of
     from operators.models import load_model, model_hw_of
     from operators.models.plantain.evaluate import evaluate as measure
@@ -57,6 +68,27 @@ def evaluate(
     console.print(
         f"{figures['model_fingerprint']}, {spent_ms:.0f} ms a frame with all its questions", soft_wrap=True
     )
+
+
+def _look(model: str, options: dict[str, Any], clips: list[str], out: Path, *, as_json: bool) -> None:
+    """Real clips, without labels."""
+    from deploy.commands.scores import steadiness_of
+    from deploy.footage import look
+    from operators.models import load_model, model_hw_of
+
+    backend = load_model(model, options)
+    try:
+        with Console(stderr=True).status(model) as status:
+            page, found = look(backend, model_hw_of(model), clips, out, on_progress=status.update)
+    finally:
+        backend.close()
+    if as_json:
+        told = {clip.name: clip.steadiness if not clip.error else {"error": clip.error} for clip in found}
+        sys.stdout.write(json.dumps({"page": str(page), "clips": told}) + "\n")
+        return
+    console = Console(highlight=False)
+    console.print(steadiness_of(found))
+    console.print(f"pictures in {page}", soft_wrap=True)
 
 
 def _options(model: str, weights: Path | None, assets: Path | None) -> dict[str, Any]:

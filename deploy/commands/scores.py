@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from deploy.footage import Clip
     from deploy.scoring import Score
 
 MIN_WIDTH = 132
@@ -52,4 +53,21 @@ def comparison_of(before: Sequence[Score], after: Sequence[Score]) -> Table:
             table.add_row(
                 measure.name, score.written, later[score.key].written, f"{measure.ideal}{measure.unit}"
             )
+    return table
+
+
+def steadiness_of(clips: Sequence[Clip]) -> Table:
+    """A table of how steady the answers about each clip are."""
+    from deploy.footage import MEANINGS, written
+
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("from frame to frame", no_wrap=True)
+    for clip in clips:
+        table.add_column(clip.name, justify="right", overflow="fold")
+    for name in MEANINGS:
+        told = [(clip.steadiness or {}).get(name) for clip in clips]
+        cells = ["-" if value is None else written(name, value) for value in told]
+        table.add_row(name.removesuffix("_deg").replace("_", " "), *cells)
+    if any(clip.error for clip in clips):
+        table.add_row("not read", *(clip.error for clip in clips), style="red")
     return table

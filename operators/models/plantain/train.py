@@ -46,6 +46,9 @@ FOLLOW_STEPS = 5
 FINE_TUNE_RATE = 2e-4
 """Highest rate of learning from given weights: low enough that what they know stays."""
 
+WARM_STEPS, FINE_TUNE_WARM_STEPS = 150, 20
+"""Steps until the highest rate."""
+
 CANVASES = ((0.45, (160, 288)), (1.0, (224, 384)))
 
 
@@ -325,7 +328,8 @@ class Trainer:
         return path
 
     def _step(self, batch: TrainingBatch, progress: float) -> dict[str, float]:
-        rate = self.options.learning_rate * _schedule(self.step - self.first_step, progress)
+        warm = WARM_STEPS if self.options.init is None else FINE_TUNE_WARM_STEPS
+        rate = self.options.learning_rate * _schedule(self.step - self.first_step, warm, progress)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
@@ -407,9 +411,9 @@ def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _schedule(step: int, progress: float) -> float:
-    """Share of the highest rate: 150 steps up from every start, flat, down to zero over the last 60 %."""
-    warm = min(1.0, (step + 1) / 150)
+def _schedule(step: int, warm_steps: int, progress: float) -> float:
+    """Share of the highest rate: up from every start, flat, down to zero over the last 60 %."""
+    warm = min(1.0, (step + 1) / warm_steps)
     fall = min(1.0, (1 - progress) / 0.6)
     return warm * max(0.002, fall)
 
