@@ -1,0 +1,1 @@
+"""What is done at each address of the HTTP application."""

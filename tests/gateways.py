@@ -1,0 +1,149 @@
+"""An engine for tests of the HTTP side: the pipeline's own steps, one query after another, and still streams."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from deploy.gateway import Note, Shot, Want, Watched
+from deploy.problems import ConflictError, EngineDownError
+from operators.analyse import Analyse
+from operators.infer import Infer
+from operators.models import load_model
+from operators.plan import Plan
+from operators.prompts import Prompt
+from operators.sources.base import Start, StreamSpec
+from operators.sources.sequence import frame_of
+from operators.types import Frame, Header, Result
+from pipeline.config import PipelineConfig, StreamConfig
+from pipeline.control import StreamStatus, UnknownStreamError
+from pipeline.video import view_of
+from tests.assets.clips import numbered
+from tests.serving import jpeg
+
+
+@dataclass
+class StepGateway:
+    """Answers as the pipeline does, without one.
+
+    Attributes:
+        config: Names the model.
+        delay_s: Each query takes so long.
+        is_down: As an engine whose process is gone.
+        asked: Prompts of each query that was answered.
+        cancelled: Queries that were taken back.
+        events: What is told.
+        pictures: What the newest frame of each stream shows: the number of `numbered`, -1 for
+            darkness.
+    """
+
+    config: PipelineConfig
+    delay_s: float = 0.0
+    is_down: bool = False
+    asked: list[tuple[Prompt, ...]] = field(default_factory=list)
+    cancelled: int = 0
+    events: list[Note] = field(default_factory=list)
+    pictures: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._infer = Infer(load_model(self.config.model.name, self.config.model.options))
+        self._streams: dict[str, tuple[StreamConfig, bool, str | None]] = {}
+
+    async def why_not_ready(self) -> str:
+        return "the engine is starting" if self.is_down else ""
+
+    async def streams(self) -> list[Watched]:
+        self._check()
+        return [self._watched(name) for name in self._streams]
+
+    async def stream(self, stream_id: str) -> Watched:
+        self._check()
+        return self._watched(stream_id)
+
+    async def add(self, stream: StreamConfig, *, paused: bool, key: str | None) -> Watched:
+        self._check()
+        name = str(stream.id)
+        if name in self._streams:
+            if key is not None and self._streams[name][2] == key:
+                return replace(self._watched(name), is_new=False)
+            raise ConflictError(f"a stream is called {name} already: choose another id")
+        self._streams[name] = (stream, paused, key)
+        return self._watched(name)
+
+    async def change(
+        self, stream_id: str, changes: Mapping[str, Any], *, paused: bool | None = None
+    ) -> Watched:
+        before = self._watched(stream_id)
+        _, was_paused, key = self._streams[stream_id]
+        config = before.config.model_copy(update=dict(changes))
+        self._streams[stream_id] = (config, was_paused if paused is None else paused, key)
+        return self._watched(stream_id)
+
+    async def remove(self, stream_id: str) -> Watched:
+        watched = self._watched(stream_id)
+        del self._streams[stream_id]
+        return watched
+
+    async def ask(self, frames: Sequence[Frame], prompts: Sequence[Prompt]) -> list[Result]:
+        self._check()
+        try:
+            await asyncio.sleep(self.delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        self._check()
+        results = await asyncio.to_thread(self._answer, frames, tuple(prompts))
+        self.asked.append(tuple(prompts))
+        return results
+
+    async def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Result:
+        self._watched(stream_id)
+        number = self.pictures.get(stream_id, 1)
+        picture = numbered(number) if number >= 0 else np.zeros((180, 320, 3), np.uint8)
+        view = replace(view_of(self.config), picture_long_side=640)
+        frame = frame_of(picture, view, Header(stream_id, 0, 0), Fraction(1, 25), time.perf_counter())
+        (result,) = await self.ask([frame], prompts)
+        return result
+
+    async def notes(self, after: int, wait_s: float) -> list[Note]:
+        deadline_s = time.monotonic() + wait_s
+        while True:
+            found = [note for note in self.events if note.number > after]
+            if found or time.monotonic() >= deadline_s:
+                return found
+            await asyncio.sleep(0.02)
+
+    async def shots(self, wants: Sequence[Want], seen: Mapping[Want, int], wait_s: float) -> list[Shot]:
+        self._check()
+        await asyncio.sleep(0.02)
+        number = time.monotonic_ns()
+        known = [want for want in wants if want.stream_id in self._streams]
+        return [Shot(want, number + k, jpeg(), 1.0, 20.0) for k, want in enumerate(known)]
+
+    def _check(self) -> None:
+        if self.is_down:
+            raise EngineDownError("the engine is starting again: try again shortly")
+
+    def _answer(self, frames: Sequence[Frame], prompts: tuple[Prompt, ...]) -> list[Result]:
+        plan = Plan()
+        for name in {frame.header.stream_id for frame in frames}:
+            plan.open(Start.fresh(StreamSpec(name, ""), prompts))
+        return Analyse()(self._infer(plan(frames)))
+
+    def _watched(self, name: str) -> Watched:
+        if name not in self._streams:
+            raise UnknownStreamError(f"there is no stream called {name}")
+        config, paused, _ = self._streams[name]
+        status = StreamStatus(
+            stream_id=name, url=config.url, prompts=tuple(map(str, config.prompts)),
+            phase="paused" if paused else "reading", health="live", error="", is_live=True, fps=5.0,
+            latency_ms=80.0, rung=0, width=320, height=180, decoded=10, results=8, in_flight=1,
+            dropped={"stale": 1}, failed={}, reconnects=0,
+        )  # fmt: skip
+        return Watched(status, config)

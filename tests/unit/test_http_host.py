@@ -1,0 +1,303 @@
+"""The engine of a service in its own process: streams that last, faults that are survived, views that end."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import stat
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deploy import host as host_module
+from deploy import views as views_module
+from deploy.definitions import NAME
+from deploy.gateway import Want
+from deploy.host import EngineHost
+from deploy.job import run_job
+from deploy.problems import ConflictError, EngineDownError
+from operators.errors import UsageError
+from operators.prompts import Prompt
+from operators.sources.sequence import frame_of
+from operators.types import Header, Masks
+from pipeline.config import PipelineConfig, StreamConfig, check
+from pipeline.control import Control, UnknownStreamError
+from pipeline.executor import ThreadExecutor
+from pipeline.video import view_of
+from tests.assets.clips import make, numbered
+from tests.serving import eventually
+
+DEPTH, CARS = Prompt.parse("depth"), Prompt.parse("instances:car")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("clips") / "good.mp4", 50, size=(128, 96))
+
+
+def config(out: Path, streams: list[dict[str, Any]] | None = None, **serve: object) -> PipelineConfig:
+    return check(
+        {
+            "streams": streams or [],
+            "prompts": ["depth"],
+            "model": {"name": "fake", "canvas": {"width": 128, "height": 96}},
+            "output": {"out": str(out), "segment_frames": 16},
+            "batch": {"max_wait_ms": 5},
+            "serve": serve,
+        },
+        may_be_idle=True,
+    )
+
+
+def camera(clip: Path, name: str, *prompts: str) -> StreamConfig:
+    return StreamConfig(
+        id=name, url=str(clip), prompts=prompts or ("depth",), options={"realtime": "yes", "loop": "yes"}
+    )
+
+
+def run_threads(config: PipelineConfig, control: Control) -> object:
+    return run_job(config, control=control, executor=ThreadExecutor())
+
+
+@contextmanager
+def hosting(config: PipelineConfig, run: Callable[..., object] = run_threads) -> Iterator[EngineHost]:
+    host = EngineHost(config, run)
+    try:
+        eventually(lambda: not asyncio.run(host.why_not_ready()), "ready")
+        yield host
+    finally:
+        host.stop()
+
+
+def do(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def question(config: PipelineConfig, number: int = 9):
+    return frame_of(
+        numbered(number), replace(view_of(config)), Header("query", 0, 0), Fraction(1), time.perf_counter()
+    )
+
+
+def test_a_service_without_streams_answers_questions(tmp_path) -> None:
+    made = config(tmp_path)
+    with hosting(made) as host:
+        (result,) = do(host.ask([question(made)], [CARS, DEPTH]))
+        assert isinstance(result.predictions[0].value, Masks)
+        assert do(host.streams()) == []
+
+
+def test_the_newest_frame_of_a_camera_is_asked_and_seen(tmp_path, clip) -> None:
+    with hosting(config(tmp_path)) as host:
+        do(host.add(camera(clip, "north"), paused=False, key=None))
+        eventually(lambda: do(host.stream("north")).status.results > 3, "watched")
+        result = do(host.ask_stream("north", [CARS]))
+        assert result.header.stream_id == "north"
+        with pytest.raises(UnknownStreamError):
+            do(host.ask_stream("south", [CARS]))
+
+
+def test_what_requests_made_of_the_streams_lasts(tmp_path, clip) -> None:
+    configured = {"id": "fixed", "url": str(clip), "options": {"realtime": "yes", "loop": "yes"}}
+    made = config(tmp_path, [configured, {**configured, "id": "unwanted"}])
+    with hosting(made) as host:
+        do(host.add(camera(clip, "north"), paused=False, key="k digest"))
+        do(host.add(camera(clip, "asleep"), paused=True, key=None))
+        do(host.change("fixed", {"prompts": (CARS,), "fps": 3.0}))
+        do(host.change("north", {}, paused=True))
+        do(host.change("north", {}, paused=False))
+        do(host.remove("unwanted"))
+    with hosting(made) as host:
+        eventually(lambda: do(host.stream("asleep")).status.phase == "paused", "paused")
+        streams = {watched.status.stream_id: watched for watched in do(host.streams())}
+        assert set(streams) == {"fixed", "north", "asleep"}
+        assert streams["fixed"].config.prompts == (CARS,)
+        assert streams["fixed"].config.fps == 3.0
+        eventually(lambda: do(host.stream("north")).status.results > 0, "watched again")
+        assert do(host.add(camera(clip, "north"), paused=False, key="k digest")).is_new is False
+        with pytest.raises(ConflictError):
+            do(host.add(camera(clip, "other"), paused=False, key="k other"))
+    file = tmp_path / NAME
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_a_damaged_file_of_definitions_is_named(tmp_path) -> None:
+    file = tmp_path / NAME
+    file.parent.mkdir(parents=True)
+    for text in (
+        "{",
+        "[]",
+        json.dumps({"added": {"a": {}}, "changed": {}, "removed": [], "paused": [], "keys": {}}),
+    ):
+        file.write_text(text)
+        with pytest.raises(UsageError, match="damaged"):
+            EngineHost(config(tmp_path), run_threads)
+
+
+def test_names_keys_and_numbers_of_streams_are_limited(tmp_path, clip) -> None:
+    with hosting(config(tmp_path, max_streams=2)) as host:
+        do(host.add(camera(clip, "a"), paused=True, key=None))
+        with pytest.raises(ConflictError, match="called a already"):
+            do(host.add(camera(clip, "a"), paused=True, key=None))
+        do(host.add(camera(clip, "b"), paused=True, key=None))
+        with pytest.raises(ConflictError, match="max_streams"):
+            do(host.add(camera(clip, "c"), paused=True, key=None))
+        do(host.remove("a"))
+        do(host.add(camera(clip, "c"), paused=True, key=None))
+
+
+def test_an_engine_that_fails_is_started_again_with_its_streams(tmp_path, clip, monkeypatch) -> None:
+    monkeypatch.setattr(host_module, "FIRST_PAUSE_S", 0.1)
+    runs: list[ThreadExecutor] = []
+
+    class Fragile(ThreadExecutor):
+        is_broken = False
+
+        def wait(self, timeout_s: float):
+            if self.is_broken:
+                raise RuntimeError("the machine room is on fire")
+            return super().wait(timeout_s)
+
+    def run(config: PipelineConfig, control: Control) -> object:
+        runs.append(Fragile())
+        return run_job(config, control=control, executor=runs[-1])
+
+    made = config(tmp_path)
+    with hosting(made, run) as host:
+        do(host.add(camera(clip, "north"), paused=False, key=None))
+        eventually(lambda: do(host.stream("north")).status.results > 0, "watched")
+        runs[0].is_broken = True
+        eventually(lambda: len(runs) == 2, "started again")
+        eventually(lambda: not do(host.why_not_ready()), "ready")
+        eventually(lambda: do(host.stream("north")).status.results > 0, "watched again")
+        assert do(host.ask([question(made)], [DEPTH]))
+
+
+def test_a_query_in_flight_when_the_engine_fails_is_told_so(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(host_module, "FIRST_PAUSE_S", 0.1)
+    made = config(tmp_path)
+    made = made.model_copy(update={"model": made.model.model_copy(update={"options": {"cost_ms": 600.0}})})
+    executors: list[ThreadExecutor] = []
+
+    class Fragile(ThreadExecutor):
+        is_broken = False
+
+        def wait(self, timeout_s: float):
+            if self.is_broken:
+                raise RuntimeError("gone")
+            return super().wait(timeout_s)
+
+    def run(config: PipelineConfig, control: Control) -> object:
+        executors.append(Fragile())
+        return run_job(config, control=control, executor=executors[-1])
+
+    async def ask(host: EngineHost) -> None:
+        task = asyncio.ensure_future(host.ask([question(made)], [DEPTH]))
+        await asyncio.sleep(0.2)
+        executors[0].is_broken = True
+        with pytest.raises(EngineDownError):
+            await asyncio.wait_for(task, 20)
+
+    with hosting(made, run) as host:
+        do(ask(host))
+
+
+def test_a_query_that_is_cancelled_leaves_nothing_behind(tmp_path) -> None:
+    made = config(tmp_path)
+    made = made.model_copy(update={"model": made.model.model_copy(update={"options": {"cost_ms": 200.0}})})
+
+    async def cancel(host: EngineHost) -> None:
+        tasks = [asyncio.ensure_future(host.ask([question(made)], [DEPTH])) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(task.cancelled() for task in tasks)
+        assert await host.ask([question(made)], [DEPTH])
+
+    with hosting(made) as host:
+        do(cancel(host))
+
+
+def test_events_are_numbered_and_waited_for(tmp_path, clip) -> None:
+    with hosting(config(tmp_path)) as host:
+        assert do(host.notes(0, 0.0)) == []
+
+        async def wait() -> list[Any]:
+            waiting = asyncio.ensure_future(host.notes(0, 30.0))
+            await asyncio.sleep(0.1)
+            await host.add(camera(clip, "north"), paused=False, key=None)
+            return await waiting
+
+        first = do(wait())
+        eventually(lambda: {"added", "live"} <= {note.kind for note in do(host.notes(0, 0))}, "told")
+        everything = do(host.notes(0, 0))
+        numbers = [note.number for note in everything]
+        assert numbers == sorted(set(numbers))
+        assert do(host.notes(first[-1].number, 0)) == everything[len(first) :]
+
+
+def test_a_view_gives_pictures_while_somebody_asks_and_is_then_closed(tmp_path, clip, monkeypatch) -> None:
+    monkeypatch.setattr(views_module, "LEASE_S", 0.8)
+    want = Want("north", "depth", 20.0, 320)
+
+    async def look(host: EngineHost) -> None:
+        seen: dict[Want, int] = {}
+        numbers = []
+        deadline_s = time.monotonic() + 60
+        while len(numbers) < 4:
+            assert time.monotonic() < deadline_s
+            for shot in await host.shots([want], seen, 2.0):
+                assert shot.jpeg[:2] == b"\xff\xd8"
+                seen[shot.want] = shot.number
+                numbers.append(shot.number)
+        assert numbers == sorted(set(numbers))
+        assert host._views._views
+        while host._views._views:
+            assert time.monotonic() < deadline_s
+            await asyncio.sleep(0.1)
+
+    with hosting(config(tmp_path)) as host:
+        do(host.add(camera(clip, "north"), paused=False, key=None))
+        do(look(host))
+
+
+def test_a_view_of_nothing_waits_for_something(tmp_path, clip, monkeypatch) -> None:
+    monkeypatch.setattr(views_module, "AGAIN_S", 0.1)
+    want = Want("north")
+
+    async def look(host: EngineHost) -> None:
+        assert await host.shots([want], {}, 0.3) == []
+        await host.add(camera(clip, "north"), paused=False, key=None)
+        deadline_s = time.monotonic() + 60
+        while not await host.shots([want], {}, 1.0):
+            assert time.monotonic() < deadline_s
+
+    with hosting(config(tmp_path)) as host:
+        do(look(host))
+
+
+def test_pictures_of_a_view_are_not_gray(tmp_path, clip) -> None:
+    async def look(host: EngineHost) -> bytes:
+        await host.add(camera(clip, "north", "instances:car"), paused=False, key=None)
+        deadline_s = time.monotonic() + 60
+        for _ in range(100):
+            for shot in await host.shots([Want("north", "", 10.0, 320)], {}, 2.0):
+                picture = np.asarray(Image.open(io.BytesIO(shot.jpeg)))
+                if picture.std() > 20:
+                    return shot.jpeg
+            await asyncio.sleep(0.1)
+            assert time.monotonic() < deadline_s
+        raise AssertionError("all pictures were plain")
+
+    with hosting(config(tmp_path)) as host:
+        assert do(look(host))
