@@ -21,6 +21,8 @@ from deploy.commands.demo import demo
 from deploy.commands.evaluate import evaluate
 from deploy.commands.options import ExecutorName, Json
 from deploy.commands.report import report
+from deploy.commands.serve import serve
+from deploy.commands.streams import streams
 from deploy.commands.train import train
 from deploy.progress import Display, summary
 from operators.errors import PlantainError, UsageError, redact
@@ -72,6 +74,13 @@ def run(
         str | None,
         typer.Option(metavar="PORT", help="Give figures to Prometheus here; HOST:PORT for other machines."),
     ] = None,
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            help="Socket for 'plantain streams'; the job then goes on until it is stopped. "
+            "Jobs with cameras have one in their output folder."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     r"""Run tasks over video and store the answers as Parquet.
@@ -90,16 +99,18 @@ def run(
     if executor is not None or address is not None:
         settings["executor"] = str(executor or ExecutorName.RAY)
     _set(settings, "ray", "address", address)
-    if not settings.get("streams"):
+    if control is not None:
+        settings.setdefault("streams", [])
+    elif not settings.get("streams"):
         raise UsageError("name at least one file, folder or URL, or a --config that does")
     for k in range(len(settings["streams"]) if isinstance(settings["streams"], list) else 0):
         _set(settings["streams"], k, "fps", fps)
         _set(settings["streams"], k, "max_frames", max_frames)
-    checked = check(settings, str(config or "command line"))
+    checked = check(settings, str(config or "command line"), may_be_idle=control is not None)
     if overlay and "overlay" not in checked.output.sinks:
         _set(settings, "output", "sinks", [*checked.output.sinks, "overlay"])
-        checked = check(settings)
-    _run_and_exit(checked, resume=not no_resume, metrics=metrics, as_json=as_json)
+        checked = check(settings, may_be_idle=control is not None)
+    _run_and_exit(checked, resume=not no_resume, metrics=metrics, socket=control, as_json=as_json)
 
 
 @app.command()
@@ -164,14 +175,28 @@ def models(as_json: Json = False) -> None:
 
 app.command()(demo)
 app.command()(report)
+app.command()(serve)
 app.command("eval")(evaluate)
 app.command()(train)
+app.add_typer(streams, name="streams")
 
 
-def _run_and_exit(config: PipelineConfig, *, resume: bool, metrics: str | None, as_json: bool) -> None:
+def _run_and_exit(
+    config: PipelineConfig, *, resume: bool, metrics: str | None, socket: Path | None, as_json: bool
+) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
+    from deploy.control_socket import socket_of
     from deploy.job import run_job
     from deploy.metrics import watching
+    from operators.sources import is_live
+    from pipeline.control import Control
+
+    has_cameras = any(is_live(spec) for spec, _ in config.specs())
+    control = None
+    if socket is not None:
+        control = Control(config)
+    elif has_cameras and "://" not in config.output.out:
+        socket, control = socket_of(config.output.out), Control(config, is_lasting=False)
 
     say = None if sys.stderr.isatty() else partial(log.info, "progress")
     with Display(say=say) as display, watching(config, metrics) as publish:
@@ -180,7 +205,7 @@ def _run_and_exit(config: PipelineConfig, *, resume: bool, metrics: str | None, 
             display.update(engine)
             publish(engine)
 
-        outcome = run_job(config, resume=resume, on_progress=on_progress)
+        outcome = run_job(config, resume=resume, on_progress=on_progress, control=control, socket=socket)
     if as_json:
         report = {
             "out": redact(config.output.out),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 
+from deploy.control_socket import control_socket
+from deploy.folder_lock import locked
 from deploy.tracing import traced
 from operators.errors import SinkError, UsageError
 from operators.sinks.store import Store
@@ -23,6 +27,7 @@ def run_job(
     on_progress: Callable[[Engine], None] | None = None,
     control: Control | None = None,
     executor: Executor | None = None,
+    socket: Path | None = None,
 ) -> Outcome:
     """Runs a configuration; killed at any moment and called again, it goes on where it was.
 
@@ -32,31 +37,42 @@ def run_job(
         on_progress: Called now and then with the engine.
         control: Through which streams are managed meanwhile; the job then goes on until it is stopped.
         executor: Where workers live, instead of what the configuration names.
+        socket: Where others reach the control from outside.
 
     Raises:
-        UsageError: If the configuration cannot work, or the output folder holds something else.
+        UsageError: If the configuration cannot work, or the output folder holds something else, or another job writes
+            to it.
         PlantainError: If a worker cannot be made.
     """
     graph = traced(build_graph(config, is_managed=control is not None))
-    try:
-        checkpoints = Checkpoints(Store(config.output.out))
-        if not resume:
-            _forget({*checkpoints.streams()} - {spec.stream_id for spec, _ in config.specs()}, config)
-        made_of = run_of(config)
-        if control is not None:
-            made_of["streams"] = {}  # they come, go and change while it runs
-        checkpoints.begin(made_of, resume=resume)
-    except SinkError as error:
-        raise UsageError(str(error)) from error
-    starts = starts_of(config, checkpoints)
-    return run(
-        graph,
-        executor or make_executor(config),
-        starts,
-        checkpoints=checkpoints,
-        control=control,
-        on_progress=on_progress,
-    )
+    with ExitStack() as holds:
+        try:
+            holds.enter_context(locked(config.output.out))
+            checkpoints = _begin(config, control, resume=resume)
+        except SinkError as error:
+            raise UsageError(str(error)) from error
+        if control is not None and socket is not None:
+            holds.enter_context(control_socket(control, socket))
+        return run(
+            graph,
+            executor or make_executor(config),
+            starts_of(config, checkpoints),
+            checkpoints=checkpoints,
+            control=control,
+            on_progress=on_progress,
+        )
+
+
+def _begin(config: PipelineConfig, control: Control | None, *, resume: bool) -> Checkpoints:
+    """The checkpoints of the output folder, which is found to fit."""
+    checkpoints = Checkpoints(Store(config.output.out))
+    if not resume:
+        _forget({*checkpoints.streams()} - {str(stream.id) for stream in config.named()}, config)
+    made_of = run_of(config)
+    if control is not None and control.is_lasting:
+        made_of["streams"] = {}  # they come, go and change while it runs
+    checkpoints.begin(made_of, resume=resume)
+    return checkpoints
 
 
 def _forget(stream_ids: set[str], config: PipelineConfig) -> None:

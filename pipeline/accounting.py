@@ -113,14 +113,31 @@ class Account(Book):
         else:
             self.take(failed_in)
 
-    def settle(self, durable: Durable, reason: str, *, is_failure: bool = False) -> None:
-        """What is not durable is lost for `reason`: what is in flight, and results that were not committed."""
+    def lose(self, asked: Iterable[str], reason: str) -> None:
+        """A frame, and what was asked of it, will never come to the last stage."""
+        for book in (self, *map(self._book, asked)):
+            book.dropped[reason] += 1
+
+    def take_back(self, durable: Durable, reason: str) -> None:
+        """Results that were not committed are lost."""
         at = Account.at(durable)
         for prompt, book, there in self._beside(at):
             before = self._before.get(prompt, Book())
+            was = book.in_flight
             book.results = min(book.results, before.results + there.results)
             book.failed = book.failed & (before.failed + there.failed)
-            (book.failed if is_failure else book.dropped)[reason] += book.in_flight
+            if lost := book.in_flight - was:
+                book.dropped[reason] += lost
+
+    def settle(self, durable: Durable, reason: str, *, is_failure: bool = False) -> None:
+        """What is not durable is lost: what is in flight, and results that were not committed."""
+        self.take_back(durable, reason)
+        for book in (self, *self.prompts.values()):
+            if is_failure:
+                lost = book.in_flight + book.dropped[reason]
+                book.dropped[reason], book.failed[reason] = 0, book.failed[reason] + lost
+            else:
+                book.dropped[reason] += book.in_flight
             book.failed, book.dropped = +book.failed, +book.dropped
 
     def _beside(self, other: Account) -> list[tuple[str, Book, Book]]:

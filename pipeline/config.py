@@ -432,6 +432,18 @@ def check(
         raise UsageError(f"{origin} has {len(lines)} mistake(s):\n" + "\n".join(lines)) from error
 
 
+def stream_of(data: object) -> StreamConfig:
+    """A stream in plain data.
+
+    Raises:
+        UsageError: With every mistake.
+    """
+    try:
+        return StreamConfig.model_validate(data)
+    except ValidationError as error:
+        raise UsageError("; ".join(_mistakes(error))) from error
+
+
 def _mistakes(error: ValidationError) -> list[str]:
     """What is wrong, one line for each mistake, with its path."""
     lines = []

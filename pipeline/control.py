@@ -79,10 +79,14 @@ class Control:
     Args:
         config: What is run; streams that are added are asked its common prompts unless they name their own.
         max_streams: No more than this at a time.
+        is_lasting: Whether the run goes on when every stream has ended.
     """
 
-    def __init__(self, config: PipelineConfig, *, max_streams: int = MAX_STREAMS) -> None:
+    def __init__(
+        self, config: PipelineConfig, *, max_streams: int = MAX_STREAMS, is_lasting: bool = True
+    ) -> None:
         self._config = config
+        self.is_lasting = is_lasting
         self._max_streams = max_streams
         self._checkpoints: Checkpoints | None = None
         self._inbox: queue.SimpleQueue[tuple[Callable[[Engine], Any], Future[Any]]] = queue.SimpleQueue()
@@ -378,6 +382,11 @@ class Control:
     def is_stopped(self) -> bool:
         """Whether the run is to end."""
         return self._is_stopped.is_set()
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether the run goes on, even if there is nothing to do just now."""
+        return self.is_lasting and not self.is_stopped
 
     # -- in the engine's loop ------------------------------------------------------------------------------
 

@@ -1,20 +1,25 @@
-"""What becomes of a dead worker's work: costs time, never results of files, and is counted for cameras."""
+"""What becomes of a dead worker's work: for files it is done again, for cameras it is counted as lost."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 from operators.errors import WorkerDiedError
+from operators.types import Durable, Position
 from pipeline.batching import Item
 from pipeline.graph import Kind, Stage
 from pipeline.lifecycle import fail
 from pipeline.queries import Answer
 from pipeline.state import State
-from pipeline.stream import IDLE
+from pipeline.stream import IDLE, Phase, Stream
 from pipeline.worker import Call
 
 # An item that was with this many workers when they died is announced as failed: it is probably the cause.
 MAX_ATTEMPTS = 3
 # A stream that goes back this often without anything new becoming durable is given up.
 MAX_REWINDS = 3
+WORKER_DIED = "worker died"
 
 
 def bury(state: State, call: Call, items: list[Item], error: str, now: float) -> None:
@@ -61,8 +66,52 @@ def bury(state: State, call: Call, items: list[Item], error: str, now: float) ->
             fail(state, stream, f"{error}; {MAX_REWINDS} more tries ended the same way", keep=False)
             continue
         stream.rewinds += stream.stream_id in guilty
-        stream.rewind()
-        state.open(stream)
+        if stream.is_live:
+            _go_on(state, stage, stream, [lost[ticket] for ticket in sorted(lost)])
+        else:
+            stream.rewind()
+            state.open(stream)
+
+
+def _go_on(state: State, stage: Stage, stream: Stream, lost: list[tuple[Call, list[Item]]]) -> None:
+    """A camera cannot be read again: it loses what its dead worker had, and nothing that others have.
+
+    Args:
+        state: Of the engine.
+        stage: Where a worker died.
+        stream: A stream that was bound to it.
+        lost: The worker's calls, in their order, with their items.
+    """
+    if stage is state.source:
+        stream.is_open, stream.dropped = False, Counter()
+        if stream.phase is not Phase.READING:
+            return
+        epoch = max(stream.epoch, stream.start.durable.epoch) + 1
+        position = Position(stream.next_index, None, stream.next_sequence)
+        start = replace(stream.start, durable=Durable(stream.stream_id, epoch, position))
+        state.order(stage, stream, "open", start)
+        if stream.looks:
+            state.order(stage, stream, "watch", stream.looks)
+        return
+    for _, items in lost:
+        for item in items:
+            if item.header.stream_id == stream.stream_id and state.is_current(item):
+                stream.num_items -= 1
+                stream.account.lose(item.header.prompts, WORKER_DIED)
+    if stage is state.writer:
+        stream.account.take_back(stream.start.durable, WORKER_DIED)
+    calls = [state.call_about(stage, stream, "open", stream.start)]
+    if stream.looks and stage is state.writer:
+        calls.append(state.call_about(stage, stream, "watch", stream.looks))
+    calls += [
+        call
+        for call, _ in lost
+        if call.verb == "finish"
+        and call.stream_id == stream.stream_id
+        and call.generation == stream.generation
+    ]
+    stream.num_calls += len(calls)
+    state.lanes[stage.name][calls[0].worker].queue.extendleft(reversed(calls))
 
 
 def _forget_call(state: State, gone: Call) -> None:

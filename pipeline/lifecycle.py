@@ -234,6 +234,8 @@ def _stop(stream: Stream, then: Phase) -> None:
 def _finish(state: State, stream: Stream) -> None:
     """What follows when everything of a stream is stored."""
     then, stream.then = stream.then, None
+    if stream.start.durable.is_complete and not stream.is_live:
+        then = None  # it came to its end all the same
     if stream.error:
         stream.phase = Phase.FAILED
     elif then is Phase.WAITING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from operators.errors import ModelError, SourceError
@@ -115,7 +116,12 @@ def _enter(state: State, stream: Stream, header: Header, handle: Any, now: float
     state.meter.frame(stream, now)
     stream.next_sequence += 1
     stream.num_items += 1
+    if stream.is_live and header.epoch != stream.stored_epoch:
+        # On disk before a result of it leaves: no later run may use it again.
+        stream.stored_epoch = header.epoch
+        state.durables.append(replace(stream.start.durable, epoch=header.epoch))
     stream.epoch = header.epoch
+    stream.next_index = header.frame_index + 1
     stream.account.enter(header.prompts, stream.prompts)
     state.queue(state.source, item)
 
@@ -181,8 +187,10 @@ def _take_note(state: State, note: object) -> None:
                 stream.take_event(event)
                 state.tell(event)
         case Durable():
-            if state.streams[note.stream_id].take_durable(note):
-                state.durables.append(note)
+            stream = state.streams[note.stream_id]
+            if stream.take_durable(note):
+                is_behind = stream.is_live and note.epoch < stream.epoch
+                state.durables.append(replace(note, epoch=stream.epoch) if is_behind else note)
         case Picture():
             state.pictures.append(note)
         case StreamError():

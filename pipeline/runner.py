@@ -109,7 +109,7 @@ def run(
         begin = clock()
         reported = begin
         with _draining(stop):
-            while not engine.is_done or (control is not None and not (control.is_stopped or stop.is_set())):
+            while not engine.is_done or (control is not None and control.holds_run and not stop.is_set()):
                 if stop.is_set() or (control is not None and control.is_stopped):
                     engine.drain()
                 if control is not None:

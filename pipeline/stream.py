@@ -52,7 +52,7 @@ class Stream:
         num_reconnects: Times that its camera was live again.
         workers: The copy of each source and stream stage that it is bound to.
         generation: Counts restarts; items and calls of an older one are let go.
-        epoch: The latest that a frame of it had.
+        epoch, stored_epoch: The latest that a frame of it had; the latest that a checkpoint knows.
         size: Width and height of its source picture, pixels; 0 while unknown.
         health: The last lasting state that its source told of.
         is_open: Its source is open in this generation.
@@ -65,6 +65,7 @@ class Stream:
         num_asked: Frames that the reads which are out may bring.
         num_tells: Events on their way to its sinks.
         next_sequence: Of its next item.
+        next_index: Of its next frame.
         rewinds: Restarts, perhaps by its own fault, since something new became durable.
         reorder: Puts its items back in sequence behind parallel stages.
         recent: Results of the last seconds, and their latency.
@@ -83,6 +84,7 @@ class Stream:
     workers: dict[str, int] = field(default_factory=dict)
     generation: int = 0
     epoch: int = 0
+    stored_epoch: int = -1
     size: tuple[int, int] = (0, 0)
     health: str = ""
     is_open: bool = False
@@ -96,6 +98,7 @@ class Stream:
     num_asked: int = 0
     num_tells: int = 0
     next_sequence: int = 0
+    next_index: int = 0
     rewinds: int = 0
     reorder: Reorder[Item] = field(default_factory=Reorder)
     recent: Recent = field(default_factory=Recent)
@@ -187,7 +190,7 @@ class Stream:
         """
         self.generation += 1
         self.account.settle(self.start.durable, reason, is_failure=is_failure)
-        self.num_items = self.next_sequence = self.num_calls = 0
+        self.num_items = self.next_sequence = self.next_index = self.num_calls = 0
         self.is_open = self.has_ended = False
         self.dropped = Counter()
         self.reorder = Reorder()

@@ -254,4 +254,6 @@ def test_a_worker_that_dies_meanwhile_leaves_no_question_open_and_the_books_righ
         assert_books_are_right(control.status("cam"))
         gone = control.remove("cam")
         assert_books_are_right(gone)
-    assert len(rows_in(tmp_path)["frames"]) == gone.results
+    stored = len(rows_in(tmp_path)["frames"])
+    # A writer that dies may have committed a segment, and not said so.
+    assert stored >= gone.results if stage == "write" else stored == gone.results

@@ -162,7 +162,7 @@ def test_whatever_is_done_to_streams_meanwhile_nothing_is_lost_uncounted_or_left
     plan_of, shape, seed, deaths, pause
 ):
     """World.step checks the books of every stream and prompt at every step."""
-    sink = OrderedSink()
+    sink = OrderedSink(plan_of)
     world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of), seed, deaths=deaths)
     for number in range(400):
         if number % pause == 0:
@@ -180,6 +180,8 @@ def test_whatever_is_done_to_streams_meanwhile_nothing_is_lost_uncounted_or_left
         assert (answer.error is None) == bool(answer.handles)
     for stream_id, plan in plan_of.items():
         stream = world.engine.streams.get(stream_id)
+        if plan.is_live:
+            assert_results_are_what_is_stored(world, sink, stream_id)
         if plan.is_live or stream is None or stream.phase is not Phase.DONE:
             continue
         assert indexes(sink.frames_of(stream_id)) == indexes(plan.expected())
@@ -189,6 +191,23 @@ def test_whatever_is_done_to_streams_meanwhile_nothing_is_lost_uncounted_or_left
     assert not world.engine.streams
     assert all(stream.account.in_flight == 0 for stream in world.gone)
     assert_nothing_is_left(world)
+
+
+def assert_results_are_what_is_stored(world: World, sink: OrderedSink, stream_id: str) -> None:
+    """What a camera's books call a result is on disk, over all that it was added and removed.
+
+    More may be there: a writer that dies may have committed and not said so, and so may one whose stream was removed
+    without being drained.
+    """
+    lives = [
+        stream for stream in (*world.gone, *world.engine.streams.values()) if stream.stream_id == stream_id
+    ]
+    taken = sum(stream.account.results + stream.account.failed.total() for stream in lives)
+    given_up = any(stream.phase is Phase.FAILED for stream in lives)
+    stored = len(sink.frames_of(stream_id))
+    assert given_up or stored >= taken
+    if not world.num_deaths and not any("removed" in stream.account.dropped for stream in lives):
+        assert given_up or stored == taken
 
 
 def assert_nothing_is_left(world: World) -> None:
