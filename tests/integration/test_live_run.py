@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import duckdb
 import pytest
 
 from deploy.job import run_job
-from operators.types import Durable, Position
+from operators.sinks.base import Segment
+from operators.sinks.parquet import ParquetSink
+from operators.sinks.store import Store
+from operators.types import Durable, Position, Result
+from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, check
 from pipeline.runner import Outcome
 from pipeline.stream import Phase
@@ -74,6 +81,30 @@ def test_a_camera_that_is_watched_again_begins_a_new_epoch_and_keeps_what_was_st
     for _ in range(2):
         assert run_job(cameras(tmp_path, num=1, frames=6)).exit_code == 0
     assert rows(tmp_path) == [("cam0", 0, 6), ("cam0", 1, 6)]
+
+
+class Witness(ParquetSink):
+    """Looks, whenever results come, which epoch the checkpoint knows."""
+
+    seen: ClassVar[list[tuple[int, int]]] = []
+
+    def write(self, segment: Segment, results: Sequence[Result]) -> None:
+        durable = Checkpoints(Store(self.url)).load(segment.stream_id)
+        self.seen.append((segment.epoch, -1 if durable is None else durable.epoch))
+        super().write(segment, results)
+
+
+@pytest.mark.timeout(120)
+def test_an_epoch_is_on_disk_before_any_result_of_it_leaves(tmp_path: Path) -> None:
+    """Killed at any moment, a run leaves an epoch behind that the next one does not use again."""
+    config = cameras(tmp_path, num=1, frames=6)
+    sinks = (f"{Witness.__module__}:{Witness.__name__}",)
+    config = config.model_copy(update={"output": config.output.model_copy(update={"sinks": sinks})})
+    for _ in range(3):
+        assert run_job(config).exit_code == 0
+    module = importlib.import_module(Witness.__module__)
+    assert {epoch for epoch, _ in module.Witness.seen} == {0, 1, 2}
+    assert all(known == epoch for epoch, known in module.Witness.seen)
 
 
 def test_a_live_stream_that_has_to_go_back_loses_what_was_in_flight_and_says_so(tmp_path: Path) -> None:
