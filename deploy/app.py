@@ -65,7 +65,7 @@ def create_app(config: PipelineConfig, gateway: Gateway) -> Guard:
     app.add_exception_handler(ClientDisconnect, _on_left)
     app.add_exception_handler(Exception, _on_bug)
     guard = Guard(app, config.serve, token)
-    app.state.service = Service(config, gateway, guard)
+    app.state.service = guard.service = Service(config, gateway, guard)
     return guard
 
 

@@ -99,6 +99,10 @@ class Gateway(Protocol):
         """Empty when queries are answered; otherwise why not yet. Never raises."""
         ...
 
+    async def figures(self) -> str:
+        """For Prometheus, in its text format."""
+        ...
+
     async def streams(self) -> list[Watched]:
         """All streams, by name."""
         ...

@@ -17,6 +17,7 @@ import structlog
 
 from deploy.definitions import DefinitionStore
 from deploy.gateway import Note, Shot, Want, Watched
+from deploy.metrics import Exporter
 from deploy.notes import Notes
 from deploy.problems import ConflictError, EngineDownError
 from deploy.views import Views
@@ -33,10 +34,13 @@ from operators.prompts import Prompt
 from operators.types import Frame, HealthEvent, Result
 from pipeline.config import PipelineConfig, StreamConfig
 from pipeline.control import Control, UnknownStreamError
+from pipeline.engine import Engine
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+Runner = Callable[[PipelineConfig, Control, Callable[[Engine], None]], object]
 
 # Pauses between a fault of the engine and its next start, seconds.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
@@ -50,11 +54,12 @@ class EngineHost:
 
     Args:
         config: What runs.
-        run: Runs a configuration with a control until the control stops it.
+        run: Runs a configuration until its control stops it, and shows the engine now and then.
     """
 
-    def __init__(self, config: PipelineConfig, run: Callable[[PipelineConfig, Control], object]) -> None:
+    def __init__(self, config: PipelineConfig, run: Runner) -> None:
         self._config = config
+        self._figures = Exporter(config)
         self._run = run
         self._store = DefinitionStore(config)
         self._wanted = self._store.load()
@@ -71,9 +76,18 @@ class EngineHost:
 
     # -- life ----------------------------------------------------------------------------------------------
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether queries are answered."""
+        return self._is_ready
+
     async def why_not_ready(self) -> str:
         """Empty when queries are answered; otherwise why not yet."""
         return "" if self._is_ready else self._trouble
+
+    async def figures(self) -> str:
+        """For Prometheus, in its text format."""
+        return (await asyncio.to_thread(self._figures.text)).decode()
 
     async def close(self) -> None:
         """Drains the pipeline and waits for it."""
@@ -109,7 +123,7 @@ class EngineHost:
         watcher = threading.Thread(target=self._begin, args=(control,), name="plantain-begin", daemon=True)
         watcher.start()
         try:
-            self._run(config, control)
+            self._run(config, control, self._figures.update)
             self._trouble = "the engine has stopped"
         except Exception as error:  # noqa: BLE001 - whatever it was, the service goes on and says so
             self._trouble = f"the engine failed and is started again: {redact(str(error))}"

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deploy.problems import RETRY_AFTER_S, HttpError, response_of
 from operators.errors import UsageError
 from pipeline.config import ServeConfig
+
+if TYPE_CHECKING:
+    from deploy.endpoints.service import Service
 
 COOKIE = "plantain_session"
 MIN_TOKEN = 16
@@ -136,7 +140,13 @@ class Guard:
         app: What is guarded.
         serve: Limits and names.
         token: What clients must give; None for an open door.
+
+    Attributes:
+        service: What is behind it.
+        slots: How much is being worked on.
     """
+
+    service: Service
 
     def __init__(self, app: ASGIApp, serve: ServeConfig, token: str | None) -> None:
         self._app = app

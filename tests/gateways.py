@@ -58,6 +58,9 @@ class StepGateway:
     async def why_not_ready(self) -> str:
         return "the engine is starting" if self.is_down else ""
 
+    async def figures(self) -> str:
+        return "# no figures\n"
+
     async def streams(self) -> list[Watched]:
         self._check()
         return [self._watched(name) for name in self._streams]

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 import httpx
 import numpy as np
-import uvicorn
 from PIL import Image
 
 from deploy.app import create_app
 from deploy.gateway import Gateway
+from deploy.local_service import server_of
 from pipeline.config import PipelineConfig
 from tests.assets.clips import numbered
 
@@ -26,10 +26,8 @@ PATIENCE_S = 60.0
 def served(config: PipelineConfig, gateway: Gateway) -> Iterator[str]:
     """The application on a free port of loopback; its base address."""
     listener = socket.create_server((config.serve.host, 0))
-    settings = uvicorn.Config(
-        create_app(config, gateway), log_config=None, lifespan="on", timeout_graceful_shutdown=5
-    )
-    server = uvicorn.Server(settings)
+    app = create_app(config, gateway)
+    server = server_of(app, app.service.close)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="served")
     thread.start()
     try:
@@ -40,7 +38,7 @@ def served(config: PipelineConfig, gateway: Gateway) -> Iterator[str]:
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.end()
         thread.join(PATIENCE_S)
         listener.close()
 

@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, PlainTextResponse
 
 from deploy.endpoints.service import TheService
+from deploy.metrics import CONTENT_TYPE
 from deploy.problems import HttpError
 from deploy.schemas import Health, Model, Models, Session
 from deploy.security import COOKIE
@@ -36,6 +37,12 @@ async def readyz(service: TheService, response: Response) -> Health:
         response.headers["Retry-After"] = "1"
         return Health(status="not ready", detail=why)
     return Health(status="ok")
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(service: TheService) -> Response:
+    """Figures for Prometheus."""
+    return Response(await service.gateway.figures(), media_type=CONTENT_TYPE)
 
 
 @router.get("/v1/models")

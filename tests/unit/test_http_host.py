@@ -31,6 +31,7 @@ from operators.sources.sequence import frame_of
 from operators.types import Header, Masks
 from pipeline.config import PipelineConfig, StreamConfig, check
 from pipeline.control import Control, UnknownStreamError
+from pipeline.engine import Engine
 from pipeline.executor import ThreadExecutor
 from pipeline.video import view_of
 from tests.assets.clips import make, numbered
@@ -64,8 +65,8 @@ def camera(clip: Path, name: str, *prompts: str) -> StreamConfig:
     )
 
 
-def run_threads(config: PipelineConfig, control: Control) -> object:
-    return run_job(config, control=control, executor=ThreadExecutor())
+def run_threads(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
+    return run_job(config, control=control, executor=ThreadExecutor(), on_progress=show)
 
 
 @contextmanager
@@ -167,7 +168,7 @@ def test_an_engine_that_fails_is_started_again_with_its_streams(tmp_path, clip, 
                 raise RuntimeError("the machine room is on fire")
             return super().wait(timeout_s)
 
-    def run(config: PipelineConfig, control: Control) -> object:
+    def run(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
         runs.append(Fragile())
         return run_job(config, control=control, executor=runs[-1])
 
@@ -196,7 +197,7 @@ def test_a_query_in_flight_when_the_engine_fails_is_told_so(tmp_path, monkeypatc
                 raise RuntimeError("gone")
             return super().wait(timeout_s)
 
-    def run(config: PipelineConfig, control: Control) -> object:
+    def run(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
         executors.append(Fragile())
         return run_job(config, control=control, executor=executors[-1])
 
@@ -301,3 +302,9 @@ def test_pictures_of_a_view_are_not_gray(tmp_path, clip) -> None:
 
     with hosting(config(tmp_path)) as host:
         assert do(look(host))
+
+
+def test_figures_are_those_of_the_engine(tmp_path, clip) -> None:
+    with hosting(config(tmp_path)) as host:
+        do(host.add(camera(clip, "north"), paused=False, key=None))
+        eventually(lambda: 'stream="north"' in do(host.figures()), "in the figures")
