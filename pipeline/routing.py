@@ -120,10 +120,6 @@ def _enter(state: State, stream: Stream, header: Header, handle: Any, now: float
         # On disk before a result of it leaves: no later run may use it again.
         stream.stored_epoch = header.epoch
         state.durables.append(replace(stream.start.durable, epoch=header.epoch))
-    if stream.is_live and header.epoch != stream.stored_epoch:
-        # On disk before a result of it leaves: no later run may use it again.
-        stream.stored_epoch = header.epoch
-        state.durables.append(replace(stream.start.durable, epoch=header.epoch))
     stream.epoch = header.epoch
     stream.next_index = header.frame_index + 1
     stream.account.enter(header.prompts, stream.prompts)

@@ -85,7 +85,6 @@ class Stream:
     generation: int = 0
     epoch: int = 0
     stored_epoch: int = -1
-    stored_epoch: int = -1
     size: tuple[int, int] = (0, 0)
     health: str = ""
     is_open: bool = False
