@@ -48,6 +48,9 @@ class WorkerActor:
         self._stage = stage
         self._worker: StageWorker | None = None
 
+    def __repr__(self) -> str:
+        return f"plantain {self._stage.name}"
+
     def pid(self) -> int:
         """This process, for whoever wants to watch or kill it."""
         return os.getpid()
