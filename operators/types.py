@@ -30,11 +30,13 @@ class Position:
         frame_index: Index of the next frame to deliver.
         pts: Its presentation time, None where unknown (then the frames before it are decoded and counted).
         delivered: Frames delivered before it.
+        previous_pts: Presentation time of the last of those, None where unknown.
     """
 
     frame_index: int = 0
     pts: int | None = None
     delivered: int = 0
+    previous_pts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Header:
         cost: Drawings that the model owes for this item (its number of prompts).
         prompts: What is asked of it, as written.
         age_s: Time since a live stream's frame was taken (or arrived) when it was read, seconds; 0 for files.
+        spared: What would have been asked of it, and is not because of overload.
     """
 
     stream_id: str
@@ -58,6 +61,7 @@ class Header:
     cost: int = 1
     prompts: tuple[str, ...] = ()
     age_s: float = 0.0
+    spared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class FrameInfo:
         is_corrupt: The decoder reported damage in this frame.
         decode_ms: Time spent on decoding and resizing it, milliseconds.
         picture: (h, w, 3) uint8 RGB at display size, only when a sink asked for pixels.
+        rung: Of the overload ladder, 0 where nothing was given up.
     """
 
     pts: int | None
@@ -83,6 +88,7 @@ class FrameInfo:
     is_corrupt: bool = False
     decode_ms: float = 0.0
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)
+    rung: int = 0
 
     @property
     def time_s(self) -> float | None:

@@ -24,16 +24,19 @@ class _Open:
     durable: Durable
     segment: Segment | None = None
     delivered: int = 0
+    last_pts: int | None = None
     failed: Counter[str] = field(default_factory=Counter)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @classmethod
     def at(cls, durable: Durable) -> _Open:
         answers = Counter({(prompt, stage): count for prompt, stage, count in durable.answers})
-        return cls(durable, None, durable.position.delivered, Counter(dict(durable.failed)), answers)
+        position, failed = durable.position, Counter(dict(durable.failed))
+        return cls(durable, None, position.delivered, position.previous_pts, failed, answers)
 
     def count(self, results: Sequence[Result]) -> None:
         self.delivered += len(results)
+        self.last_pts = results[-1].info.pts
         for result in results:
             stage = result.failed_in
             if stage is not None:
@@ -85,7 +88,9 @@ class Write:
             if stream.segment is not None and stream.segment != segment:
                 self._commit(stream.segment)
                 first, stream.segment = batch[0], segment
-                position = Position(first.header.frame_index, first.info.pts, stream.delivered)
+                position = Position(
+                    first.header.frame_index, first.info.pts, stream.delivered, stream.last_pts
+                )
                 stream.durable = stream.durable_at(position, first.state_before)
                 durables.append(stream.durable)
             for sink in self._sinks:

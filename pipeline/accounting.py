@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from operators.types import Durable
+from operators.types import Durable, Header
 
 NOT_DUE = "not due"
 """Why a frame was dropped of which nothing was asked yet, or a prompt that was not asked of a frame."""
+
+
+OVERLOAD = "overload"
+"""Why a frame, or a prompt of it, was given up by the ladder."""
 
 
 @dataclass(slots=True)
@@ -81,20 +85,19 @@ class Account(Book):
             for prompt, book, there in self._beside(at)
         }
 
-    def enter(self, asked: Iterable[str], prompts: Iterable[str]) -> None:
+    def enter(self, header: Header, prompts: Iterable[str]) -> None:
         """A frame came.
 
         Args:
-            asked: The prompts that are due.
+            header: Its own, with the prompts that are asked of it and those that are not because of overload.
             prompts: All prompts of the stream.
         """
         self.decoded += 1
-        due = set(asked)
-        for prompt in dict.fromkeys((*prompts, *due)):
+        for prompt in dict.fromkeys((*prompts, *header.prompts, *header.spared)):
             book = self._book(prompt)
             book.decoded += 1
-            if prompt not in due:
-                book.dropped[NOT_DUE] += 1
+            if prompt not in header.prompts:
+                book.dropped[OVERLOAD if prompt in header.spared else NOT_DUE] += 1
 
     def drop_unseen(self, reasons: Counter[str], prompts: Iterable[str]) -> None:
         """The source let frames go before anybody could ask anything of them."""
@@ -102,16 +105,14 @@ class Account(Book):
             book.decoded += reasons.total()
             book.dropped += reasons
 
-    def leave(self, asked: Iterable[str], failed_in: str | None) -> None:
+    def leave(self, header: Header, failed_in: str | None) -> None:
         """A frame, and what was asked of it, has left the last stage."""
-        is_empty = True
-        for prompt in asked:
-            is_empty = False
+        for prompt in header.prompts:
             self._book(prompt).take(failed_in)
-        if is_empty and failed_in is None:
-            self.dropped[NOT_DUE] += 1
-        else:
+        if header.prompts or failed_in is not None:
             self.take(failed_in)
+        else:
+            self.dropped[OVERLOAD if header.spared else NOT_DUE] += 1
 
     def lose(self, asked: Iterable[str], reason: str) -> None:
         """A frame, and what was asked of it, will never come to the last stage."""

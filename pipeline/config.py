@@ -31,12 +31,17 @@ from operators.sources.base import Sampling, StreamSpec
 # Stream names become folder names `stream_id=NAME`; one that starts with a letter is never read as a number or a date.
 STREAM_ID = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")
 
+# depth@1fps, normals@every5
+CADENCE = re.compile(r"^(?P<prompt>.+)@(?:(?P<fps>\d+(?:\.\d+)?)fps|every(?P<every>\d+))$", re.DOTALL)
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _prompt(written: object) -> object:
+    if isinstance(written, Mapping):
+        raise ValueError("a prompt with a cadence is written {prompt: depth, fps: 1}, or with every")
     if not isinstance(written, str):
         return written
     try:
@@ -49,6 +54,41 @@ def _stream_id(name: str) -> str:
     if not STREAM_ID.match(name):
         raise ValueError(f"'{name}' must start with a letter and hold only letters, digits, '.', '_' and '-'")
     return name
+
+
+class CadenceConfig(_Section):
+    """How often a prompt is asked, of the frames that are looked at."""
+
+    fps: float | None = Field(default=None, gt=0, description="At most this many times per second.")
+    every: int = Field(default=1, ge=1, description="Of every n-th of them.")
+
+
+def _split_cadences(data: Any) -> Any:
+    """Prompts with a cadence (`{prompt: depth, fps: 1}`, `depth@1fps`, `depth@every5`) as prompts and cadences."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("prompts"), list | tuple):
+        return data
+    prompts: list[object] = []
+    cadences: dict[str, object] = {}
+    for written in data["prompts"]:
+        text, how = _cadence(written)
+        try:
+            prompt = _prompt(text)
+        except ValueError:
+            prompts.append(text)  # said with its place when that is checked
+            continue
+        prompts.append(prompt)
+        if how:
+            cadences[str(prompt)] = how
+    return {**data, "prompts": prompts, "cadences": {**dict(data.get("cadences") or {}), **cadences}}
+
+
+def _cadence(written: object) -> tuple[object, dict[str, object]]:
+    """A prompt, and how often it is asked."""
+    if isinstance(written, Mapping) and "prompt" in written:
+        return written["prompt"], {str(key): value for key, value in written.items() if key != "prompt"}
+    if isinstance(written, str) and (found := CADENCE.match(written)):
+        return found["prompt"], {"fps": found["fps"]} if found["fps"] else {"every": found["every"]}
+    return written, {}
 
 
 PromptField = Annotated[Prompt, BeforeValidator(_prompt)]
@@ -70,12 +110,21 @@ class StreamConfig(_Section):
     prompts: tuple[PromptField, ...] = Field(
         default=(), description="What is asked of it, instead of the common prompts."
     )
+    cadences: dict[str, CadenceConfig] = Field(
+        default={},
+        description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`.",
+    )
     fps: float | None = Field(
         default=None, gt=0, description="Look at no more than this many frames per second."
     )
     every: int = Field(default=1, ge=1, description="Look at every n-th frame.")
     max_frames: int | None = Field(default=None, ge=1, description="Stop after this many frames.")
     options: dict[str, str] = Field(default={}, description="Passed to the source.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        return _split_cadences(data)
 
     @property
     def sampling(self) -> Sampling:
@@ -94,6 +143,8 @@ class StreamConfig(_Section):
             UsageError: If one is unknown or makes no sense.
         """
         settings = {name: getattr(self, name) for name in type(self).model_fields}
+        if "prompts" in changes:
+            settings["cadences"] = {}
         try:
             return StreamConfig.model_validate({**settings, **changes})
         except ValidationError as error:
@@ -253,6 +304,24 @@ class RayConfig(_Section):
     )
 
 
+class OverloadConfig(_Section):
+    """What live streams give up when frames come faster than they are answered, and when they get it back."""
+
+    ladder: tuple[Literal["frames", "size", "tasks"], ...] = Field(
+        default=("frames", "size", "tasks"),
+        description="In this order: half the frames, half the width and height, half the prompts (the last ones go).",
+    )
+    max_age_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="Overload is when a result is older than this, or a tenth of the frames is lost.",
+    )
+    window_s: float = Field(default=3.0, gt=0, description="Looked at so often; one step a time.")
+    recover_s: float = Field(
+        default=15.0, gt=0, description="Calm for so long, a stream takes one step back."
+    )
+
+
 class ServeConfig(_Section):
     """The service: who may reach it, what its requests may name, and how much of it they may take."""
 
@@ -309,6 +378,10 @@ class PipelineConfig(_Section):
 
     streams: tuple[StreamConfig, ...] = Field(description="What is watched.")
     prompts: tuple[PromptField, ...] = Field(default=(), description="What is asked of every stream.")
+    cadences: dict[str, CadenceConfig] = Field(
+        default={},
+        description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`.",
+    )
     model: ModelConfig = Field(default=ModelConfig(), description="Who answers.")
     batch: BatchConfig = Field(default=BatchConfig(), description="When waiting frames become a batch.")
     read: ReadConfig = Field(default=ReadConfig(), description="Decoding.")
@@ -319,6 +392,14 @@ class PipelineConfig(_Section):
     )
     ray: RayConfig = Field(default=RayConfig(), description="The cluster.")
     serve: ServeConfig = Field(default=ServeConfig(), description="The service.")
+    overload: OverloadConfig = Field(
+        default=OverloadConfig(), description="What live streams give up under overload."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        return _split_cadences(data)
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> PipelineConfig:
@@ -331,6 +412,9 @@ class PipelineConfig(_Section):
                 mistakes.append(
                     f"streams.{k}: nothing is asked of {stream.url}; add prompts there or at the top"
                 )
+            unasked = sorted({*stream.cadences} - {str(prompt) for prompt in prompts})
+            if unasked:
+                mistakes.append(f"streams.{k}.cadences: {unasked[0]} is not asked of {stream.url}")
             if len({str(prompt) for prompt in prompts}) != len(prompts):
                 mistakes.append(f"streams.{k}: the same prompt is asked twice of {stream.url}")
         names = [stream.id for stream in self.streams if stream.id is not None]

@@ -90,6 +90,8 @@ def _go_on(state: State, stage: Stage, stream: Stream, lost: list[tuple[Call, li
         position = Position(stream.next_index, None, stream.next_sequence)
         start = replace(stream.start, durable=Durable(stream.stream_id, epoch, position))
         state.order(stage, stream, "open", start)
+        if stream.rung:
+            state.order(stage, stream, "ease", state.graph.overload.ease(stream.rung))
         if stream.looks:
             state.order(stage, stream, "watch", stream.looks)
         return

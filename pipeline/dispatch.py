@@ -8,7 +8,7 @@ from operators.types import Failure
 from pipeline.batching import Item
 from pipeline.deaths import MAX_ATTEMPTS
 from pipeline.graph import Kind, Stage
-from pipeline.lifecycle import advance, begin, end_peeks
+from pipeline.lifecycle import advance, begin, ease, end_peeks
 from pipeline.state import State
 from pipeline.stream import Phase, Stream
 from pipeline.worker import Call, Verb
@@ -22,6 +22,7 @@ def dispatch(state: State, now: float) -> list[Call]:
     for stream in list(state.streams.values()):
         advance(state, stream)
     begin(state)
+    ease(state, now)
     end_peeks(state, now)
     can_come = any(stream.phase is Phase.READING for stream in state.streams.values())
     calls: list[Call] = []

@@ -51,7 +51,7 @@ class Engine:
         self, graph: Graph, starts: Iterable[Start], wall_ns: Callable[[], int] = time.time_ns
     ) -> None:
         graph.validate()
-        self._state = State(graph)
+        self._state = State(graph, wall_ns)
         self._wall_ns = wall_ns
         self.streams = self._state.streams
         for start in starts:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from time import perf_counter
 from typing import Any
 
 from operators.errors import UsageError
+from pipeline.overload import Overload
 
 
 class Kind(StrEnum):
@@ -73,12 +74,14 @@ class Graph:
         read_frames: Frames asked of a stream in one call.
         streams_per_reader: Files that one copy of the source stage reads at a time; cameras share it without limit.
         max_frames_in_flight: Frames between decoder and sink over all streams; what bounds memory.
+        overload: What live streams give up when they are too many.
     """
 
     stages: tuple[Stage, ...]
     read_frames: int = 8
     streams_per_reader: int = 1
     max_frames_in_flight: int = 256
+    overload: Overload = field(default_factory=Overload)
 
     def validate(self) -> None:
         """Checks what the engine relies on.
@@ -122,7 +125,7 @@ class Graph:
 class Chain:
     """Operators joined inside one worker: each works on what the one before it gives.
 
-    `open`, `change`, `watch`, `finish`, `snapshot`, `restore`, `fail` and `close` go to the members that have them.
+    What is told about a stream (`open`, `change`, `finish`, `close` and so on) goes to the members that have it.
 
     Attributes:
         laps: What the last calls were made of, as (member, seconds); whoever reads it clears it.
@@ -157,6 +160,12 @@ class Chain:
         for operator in self._operators:
             if hasattr(operator, "watch"):
                 operator.watch(stream_id, looks)
+
+    def ease(self, stream_id: str, ease: Any) -> None:
+        """Tells every member what a stream gives up."""
+        for operator in self._operators:
+            if hasattr(operator, "ease"):
+                operator.ease(stream_id, ease)
 
     def wait(self, stream_ids: Any, timeout_s: float) -> None:
         """Waits in the first member until a stream has something."""

@@ -205,6 +205,26 @@ def begin(state: State) -> None:
         state.open(stream)
 
 
+def ease(state: State, now: float) -> None:
+    """Lets live streams take a step on the overload ladder, where it is time to."""
+    overload = state.graph.overload
+    if not overload.ladder:
+        return
+    for stream in state.streams.values():
+        if stream.phase is not Phase.READING or not (stream.is_live and stream.is_open):
+            continue
+        rung = stream.strain.step(overload, stream.rung, now)
+        if rung == stream.rung:
+            continue
+        is_up = rung > stream.rung
+        step = overload.ladder[max(rung, stream.rung) - 1]
+        stream.rung = rung
+        state.order(state.source, stream, "ease", overload.ease(rung))
+        sentence = f"gives up half the {step}" if is_up else f"gets its {step} back"
+        what: HealthState = "slowed" if is_up else "recovered"
+        say(state, stream, what, f"{sentence}, rung {rung} of {len(overload.ladder)}", state.wall_ns())
+
+
 def end_peeks(state: State, now: float) -> None:
     """Fails queries about streams that cannot answer them any more."""
     for _ in range(len(state.peeks)):

@@ -84,9 +84,10 @@ def _take_items(
             continue
         stream.num_items -= 1
         state.meter.result(stream, item, now)
-        stream.account.leave(item.header.prompts, item.failed_in)
+        stream.account.leave(item.header, item.failed_in)
         if item.failed_in is None and item.header.cost:
             stream.recent.add(now, now - item.born_at)
+            stream.strain.result(item.read_at, now - item.born_at)
 
 
 def _take_frames(state: State, call: Call, reply: Reply, handles: Sequence[Any], now: float) -> None:
@@ -122,7 +123,8 @@ def _enter(state: State, stream: Stream, header: Header, handle: Any, now: float
         state.durables.append(replace(stream.start.durable, epoch=header.epoch))
     stream.epoch = header.epoch
     stream.next_index = header.frame_index + 1
-    stream.account.enter(header.prompts, stream.prompts)
+    stream.strain.num_read += 1
+    stream.account.enter(header, stream.prompts)
     state.queue(state.source, item)
 
 

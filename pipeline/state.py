@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,9 +94,10 @@ class State:
 
     Args:
         graph: The stages.
+        wall_ns: Dates what happens to streams, ns since 1970 UTC.
 
     Attributes:
-        graph: The stages.
+        graph, wall_ns: As given.
         stages: By name.
         source, later: The first stage, and the others.
         model: The first parallel stage, if there is one; queries enter before it, and weights are swapped in it.
@@ -119,8 +120,8 @@ class State:
         next_generation: Of a stream that is added: what is left of one with its name has another.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, wall_ns: Callable[[], int]) -> None:
+        self.graph, self.wall_ns = graph, wall_ns
         self.stages = {stage.name: stage for stage in graph.stages}
         self.source, *self.later = graph.stages
         self.stateful = [stage for stage in self.later if stage.kind is Kind.STREAM]
@@ -204,6 +205,8 @@ class State:
         stream.account.begin(stream.start.durable)
         for stage in (self.source, *self.stateful):
             self.order(stage, stream, "open", stream.start)
+        if stream.rung:
+            self.order(self.source, stream, "ease", self.graph.overload.ease(stream.rung))
         if stream.looks:
             for stage in (self.source, *self.stateful[-1:]):
                 self.order(stage, stream, "watch", stream.looks)

@@ -12,6 +12,7 @@ from operators.types import MOMENTARY, Durable, HealthEvent, Position
 from pipeline.accounting import Account
 from pipeline.batching import Item
 from pipeline.ordering import Reorder
+from pipeline.overload import Strain
 from pipeline.pace import Recent
 
 
@@ -71,6 +72,7 @@ class Stream:
         recent: Results of the last seconds, and their latency.
         looks: What is drawn of it for viewers.
         rung: How much it has given up under overload.
+        strain: How hard it finds it to keep up.
     """
 
     start: Start
@@ -104,6 +106,7 @@ class Stream:
     recent: Recent = field(default_factory=Recent)
     looks: tuple[Look, ...] = ()
     rung: int = 0
+    strain: Strain = field(default_factory=Strain)
 
     @classmethod
     def of(cls, start: Start) -> Stream:
@@ -137,6 +140,7 @@ class Stream:
             self.size = state.size
         news = Counter(dict(state.dropped)) - self.dropped
         self.dropped += news
+        self.strain.num_lost += news["overtaken"] + news["stale"]
         self.account.drop_unseen(news, self.prompts)
 
     def take_event(self, event: HealthEvent) -> None:

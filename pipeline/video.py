@@ -26,13 +26,14 @@ from operators.read import Read
 from operators.sinks import make_sink
 from operators.sinks.base import Sink
 from operators.sources import is_live, source_for
-from operators.sources.base import Start, View
+from operators.sources.base import Sampling, Start, View
 from operators.track import Track
 from operators.types import Durable, Position
 from operators.write import Write
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, StreamConfig
 from pipeline.graph import Batch, Chain, Graph, Kind, Stage
+from pipeline.overload import Overload
 
 # The longer side of pictures that a sink wants to show; beyond it, drawing them costs more than the model.
 PICTURE_LONG_SIDE = 1280
@@ -102,9 +103,15 @@ def build_graph(
         ),
         read_frames=config.read.chunk_frames,
         max_frames_in_flight=config.read.max_frames_in_flight,
+        overload=overload_of(config),
     )
     graph.validate()
     return graph
+
+
+def overload_of(config: PipelineConfig) -> Overload:
+    """What live streams give up, and when."""
+    return Overload(**config.overload.model_dump())
 
 
 def view_of(config: PipelineConfig) -> View:
@@ -128,14 +135,16 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
         "rasters": output.rasters,
         "track": config.track,
         "prompts": [str(prompt) for prompt in config.prompts],
+        **({"cadences": str(config.cadences)} if config.cadences else {}),
         "streams": {
             spec.stream_id: [
                 redact(spec.url),
                 [str(prompt) for prompt in prompts],
                 str(spec.sampling),
                 _digest(spec.options),
+                *([str(stream.cadences)] if stream.cadences else []),
             ]
-            for spec, prompts in config.specs()
+            for stream, (spec, prompts) in zip(config.named(), config.specs(), strict=True)
         },
     }
 
@@ -163,7 +172,12 @@ def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoi
     """
     spec = stream.spec()
     live = is_live(spec)
-    start = Start.fresh(spec, stream.prompts or config.prompts, is_live=live)
+    prompts = stream.prompts or config.prompts
+    own = {**({} if stream.prompts else config.cadences), **stream.cadences}
+    cadences = tuple(
+        (text, Sampling(own[text].fps, own[text].every)) for text in map(str, prompts) if text in own
+    )
+    start = replace(Start.fresh(spec, prompts, is_live=live), cadences=cadences)
     durable = checkpoints.load(spec.stream_id) if checkpoints is not None else None
     if durable is None:
         return start

@@ -18,12 +18,24 @@ from pipeline.graph import Kind, Stage
 log = structlog.get_logger()
 
 Verb = Literal[
-    "open", "change", "watch", "read", "poll", "peek", "run", "fail", "swap", "tell", "finish", "close"
+    "open",
+    "change",
+    "ease",
+    "watch",
+    "read",
+    "poll",
+    "peek",
+    "run",
+    "fail",
+    "swap",
+    "tell",
+    "finish",
+    "close",
 ]
 """What a worker can be told.
 
 open, finish, close: A stream begins where its Start says, ends, is forgotten.
-change, watch: Something else is asked of its next frames; pictures of it are wanted, or no more.
+change, ease, watch: Something else is asked of its next frames; less, under overload; pictures of it are wanted.
 read, poll: Frames of one stream; of several cameras, as soon as one of them has some.
 peek: A stream's newest frame, for a query.
 run, fail: Items are worked on, or announced as failed.
@@ -45,8 +57,8 @@ class Call:
         headers, handles: The items, and the executor's references to their payloads.
         waits_ms: How long each item waited, milliseconds; of `poll`, how long it may wait for the first frame.
         argument: `open`, `change`: a Start. `read`, `poll`: (stream, generation, number of frames) for each stream.
-            `peek`: the query's name and its prompts. `watch`: what to draw. `fail`: a Failure. `swap`: the model's
-            options. `tell`: a HealthEvent. `finish`: whether the stream is complete.
+            `peek`: the query's name and its prompts. `ease`: an Ease. `watch`: what to draw. `fail`: a Failure.
+            `swap`: the model's options. `tell`: a HealthEvent. `finish`: whether the stream is complete.
     """
 
     ticket: int
@@ -176,6 +188,8 @@ class StageWorker:
                 note = operator.open(call.argument)
             case "change":
                 note = operator.change(call.argument)
+            case "ease":
+                note = operator.ease(call.stream_id, call.argument)
             case "read":
                 ((_, _, max_frames),) = call.argument
                 items = self._retry(lambda: operator(call.stream_id, max_frames))

@@ -19,7 +19,7 @@ from operators.geometry import boxes_of
 from operators.trace import trace_id_of
 from operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 _IDENTITY = [
     pa.field("run_id", pa.string(), nullable=False),
@@ -58,6 +58,7 @@ FRAMES = pa.schema(
         pa.field("wait_ms", pa.float32(), nullable=False),
         pa.field("model_ms", pa.float32(), nullable=False),
         pa.field("codec_ms", pa.float32(), nullable=False),
+        pa.field("rung", pa.int32(), nullable=False),
         pa.field("trace_id", pa.string(), nullable=False),
     ]
 )
@@ -198,6 +199,7 @@ def _timing(result: Result, prediction: Prediction) -> Row:
         "wait_ms": timing.wait_ms,
         "model_ms": timing.model_ms,
         "codec_ms": timing.codec_ms,
+        "rung": result.info.rung,
     }
 
 

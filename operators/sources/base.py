@@ -84,6 +84,23 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Ease:
+    """What a live stream gives up under overload.
+
+    Attributes:
+        rung: Of the ladder; written into each row.
+        frames: Only every so many-th frame is asked anything.
+        shrink: The canvas is so many times smaller, in width and height.
+        tasks: Only the first of so many parts of the prompts are asked, at least one.
+    """
+
+    rung: int = 0
+    frames: int = 1
+    shrink: int = 1
+    tasks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ReadState:
     """What reading has come to.
 

@@ -137,7 +137,7 @@ def test_streams_arrive_in_order_and_by_the_schema(
         value = json.loads(record.value())
         assert record.key().decode() == value["stream_id"]
         assert header(record, "traceparent").split("-")[1] == value["trace_id"]
-        assert (header(record, "ce_specversion"), header(record, "schema-version")) == ("1.0", "1")
+        assert (header(record, "ce_specversion"), header(record, "schema-version")) == ("1.0", "2")
 
 
 def test_health_is_told_in_order_beside_the_results(sinks: Sinks, broker: Broker, prefix: str) -> None:

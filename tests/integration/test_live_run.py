@@ -14,7 +14,7 @@ from deploy.job import run_job
 from operators.sinks.base import Segment
 from operators.sinks.parquet import ParquetSink
 from operators.sinks.store import Store
-from operators.types import Durable, Position, Result
+from operators.types import Durable, Header, Position, Result
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, check
 from pipeline.runner import Outcome
@@ -115,9 +115,10 @@ def test_a_live_stream_that_has_to_go_back_loses_what_was_in_flight_and_says_so(
     stream.account.begin(stream.start.durable)
     stream.phase, stream.epoch = Phase.READING, 2
     for number in range(10):
-        stream.account.enter(("depth",), ("depth", "normals"))
+        header = Header("cam", 2, number, prompts=("depth",))
+        stream.account.enter(header, ("depth", "normals"))
         if number < 7:
-            stream.account.leave(("depth",), None)
+            stream.account.leave(header, None)
     stream.num_items = 3
     stream.take_durable(Durable("cam", 2, Position(5, None, 5), answers=(("depth", "", 5),)))
     stream.rewind()

@@ -4,9 +4,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from operators.errors import UsageError
+from operators.sources.base import Sampling
 from pipeline import config
 from pipeline.config import check, load
-from pipeline.video import run_id_of, run_of, view_of
+from pipeline.video import run_id_of, run_of, start_of, view_of
 
 GOOD = {"streams": [{"url": "a.mp4"}], "prompts": ["depth"]}
 
@@ -47,7 +48,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_path():
     ]
     assert sorted(starts) == sorted(expected)
     (unknown,) = [line for line in lines if line.startswith("streams.0.colour")]
-    assert "unknown setting; known here: every, fps, id" in unknown
+    assert "unknown setting; known here: cadences, every, fps, id" in unknown
     (prompt,) = [line for line in lines if line.startswith("prompts.1")]
     assert "task 'dept' is unknown: write semantic:CLASS,CLASS" in prompt
     (name,) = [line for line in lines if line.startswith("streams.1.id")]
@@ -157,3 +158,43 @@ def test_every_setting_says_what_it_is():
 def test_nothing_can_be_changed_afterwards():
     with pytest.raises(ValidationError, match="frozen"):
         check(GOOD).executor = "ray"
+
+
+def test_a_prompt_may_say_how_often_it_is_asked():
+    config = check(
+        {
+            "streams": [
+                {
+                    "url": "a.mp4",
+                    "prompts": [{"prompt": "depth", "fps": 1}, "normals@every5", "semantic:car@2.5fps"],
+                },
+                {"url": "b.mp4"},
+            ],
+            "prompts": ["depth", {"prompt": "normals", "every": 3}],
+        }
+    )
+    first, second = (start_of(config, stream, None) for stream in config.named())
+    assert [str(prompt) for prompt in first.prompts] == ["depth", "normals", "semantic:car"]
+    assert dict(first.cadences) == {
+        "depth": Sampling(fps=1),
+        "normals": Sampling(every=5),
+        "semantic:car": Sampling(fps=2.5),
+    }
+    assert dict(second.cadences) == {"normals": Sampling(every=3)}
+    changed = config.streams[0].changed({"prompts": ["depth"]})
+    assert ([str(prompt) for prompt in changed.prompts], changed.cadences) == (["depth"], {})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ({"fps": 1}, "prompts.0: a prompt with a cadence is written"),
+        ({"prompt": "depth", "fps": 0}, "cadences.depth.fps: "),
+        ({"prompt": "depth", "often": 1}, "cadences.depth.often: unknown setting"),
+        ({"prompt": "dept"}, "prompts.0: "),
+    ],
+)
+def test_a_cadence_that_makes_no_sense_is_named_with_its_place(prompt, said):
+    assert any(
+        line.startswith(said) for line in mistakes_in({"streams": [{"url": "a.mp4"}], "prompts": [prompt]})
+    )

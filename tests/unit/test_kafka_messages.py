@@ -81,7 +81,7 @@ def test_headers_are_cloud_events_and_trace_context() -> None:
     assert headers["ce_subject"] == "instances:car"
     assert headers["ce_time"] == "2023-11-14T22:13:20.123456Z"
     assert headers["content-type"] == "application/json"
-    assert headers["schema-version"] == "1"
+    assert headers["schema-version"] == "2"
     version, trace_id, span_id, flags = headers["traceparent"].split("-")
     assert (version, flags, len(trace_id), len(span_id)) == ("00", "01", 32, 16)
     assert trace_id == value_of(message)["trace_id"] == value_of(other)["trace_id"]

@@ -292,7 +292,7 @@ def test_the_tables_can_be_joined_on_what_they_share(tmp_path):
 def test_the_footer_says_schema_version_and_what_else_it_was_given(tmp_path):
     store(sink_at(tmp_path, metadata={"plantain.model": "hand"}))
     metadata = pq.read_schema(next((tmp_path / "objects").glob("*/*"))).metadata
-    assert metadata[b"plantain.schema_version"] == b"1"
+    assert metadata[b"plantain.schema_version"] == b"2"
     assert metadata[b"plantain.model"] == b"hand"
 
 

@@ -58,7 +58,7 @@ def test_a_segment_is_committed_when_the_next_one_begins_and_only_then_durable()
     assert write([result(index) for index in range(3)]) == []
     (durable,) = write([result(index) for index in range(3, 6)])
     answers = (("depth", "", 4), ("instances:car", "", 4))
-    assert durable == Durable("clip", 0, Position(4, 160, delivered=4), answers=answers)
+    assert durable == Durable("clip", 0, Position(4, 160, delivered=4, previous_pts=120), answers=answers)
     assert sink.calls == ["begin anew", "write 0: [0, 1, 2]", "write 0: [3]", "commit 0", "write 1: [4, 5]"]
 
 
@@ -71,7 +71,7 @@ def test_one_call_may_commit_several_segments():
 def test_segments_follow_frame_indexes_also_where_frames_are_left_out():
     sink = Noted()
     (durable,) = opened(sink)([result(index) for index in (0, 3, 9, 11)])
-    assert durable.position == Position(9, 360, delivered=2)
+    assert durable.position == Position(9, 360, delivered=2, previous_pts=120)
     assert sink.calls[1:] == ["write 0: [0, 3]", "commit 0", "write 2: [9, 11]"]
 
 

@@ -1,0 +1,93 @@
+"""What live streams give up when frames come faster than they are answered, one step at a time, and get back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.sources.base import Ease
+
+# So many of the frames may be lost before it counts as overload.
+MAX_LOST_SHARE = 0.1
+# A stream that was overloaded again soon after it took a step back waits longer the next time, up to so many times.
+MAX_PATIENCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """When a live stream takes a step, and what it gives up then.
+
+    Attributes:
+        ladder: What each step gives up: `frames`, `size` or `tasks`; empty for never.
+        max_age_s: Overload is when a result is older than this, or a tenth of the frames is lost.
+        window_s: Time that is looked at before a step.
+        recover_s: Calm for so long, it takes a step back.
+    """
+
+    ladder: tuple[str, ...] = ()
+    max_age_s: float = 2.0
+    window_s: float = 3.0
+    recover_s: float = 15.0
+
+    def ease(self, rung: int) -> Ease:
+        """What is given up on a rung."""
+        given = self.ladder[:rung]
+        return Ease(rung, 2 ** given.count("frames"), 2 ** given.count("size"), 2 ** given.count("tasks"))
+
+
+@dataclass(slots=True)
+class Strain:
+    """How hard a stream finds it to keep up.
+
+    Attributes:
+        since_s: The window began, in the engine's clock; None before the first frame.
+        oldest_s: Age of the oldest result in it that was read after the last step, seconds.
+        num_read, num_lost: Frames that came, and that its source let go because nobody fetched them.
+        stepped_s: When it last took a step.
+        calm_s: How long it has been calm.
+        patience: Times `recover_s` that it must be calm.
+        has_recovered: The last step was one back.
+    """
+
+    since_s: float | None = None
+    oldest_s: float = 0.0
+    num_read: int = 0
+    num_lost: int = 0
+    stepped_s: float = float("-inf")
+    calm_s: float = 0.0
+    patience: int = 1
+    has_recovered: bool = False
+
+    def result(self, read_at: float, age_s: float) -> None:
+        """A result came; one of a frame from before the last step says nothing about it."""
+        if read_at >= self.stepped_s:
+            self.oldest_s = max(self.oldest_s, age_s)
+
+    def step(self, overload: Overload, rung: int, now: float) -> int:
+        """Which rung the stream should be on, once the window is over.
+
+        Args:
+            overload: When to step.
+            rung: Where it is.
+            now: The engine's clock.
+        """
+        if self.since_s is None:
+            self.since_s = now
+        if now < self.since_s + overload.window_s:
+            return rung
+        lost = self.num_lost > MAX_LOST_SHARE * (self.num_read + self.num_lost)
+        is_strained = self.oldest_s > overload.max_age_s or lost
+        window_s, self.since_s = now - self.since_s, now
+        self.oldest_s, self.num_read, self.num_lost = 0.0, 0, 0
+        if is_strained:
+            self.calm_s = 0.0
+            if rung == len(overload.ladder):
+                return rung
+            if self.has_recovered:
+                self.patience = min(MAX_PATIENCE, 2 * self.patience)
+            self.stepped_s, self.has_recovered = now, False
+            return rung + 1
+        self.calm_s += window_s
+        if rung and self.calm_s >= overload.recover_s * self.patience:
+            self.calm_s, self.stepped_s, self.has_recovered = 0.0, now, True
+            return rung - 1
+        return rung

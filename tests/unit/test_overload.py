@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pipeline.overload import Overload, Strain
+
+LADDER = Overload(("frames", "size", "tasks"), max_age_s=1.0, window_s=2.0, recover_s=6.0)
+
+
+def climb(strain: Strain, rung: int, now: float, ages: list[float], *, lost: int = 0) -> int:
+    """One window with results of some ages."""
+    for age_s in ages:
+        strain.num_read += 1
+        strain.result(now - 0.5, age_s)
+    strain.num_lost += lost
+    return strain.step(LADDER, rung, now)
+
+
+def test_each_rung_gives_up_one_thing_more():
+    assert [LADDER.ease(rung) for rung in range(4)] == [
+        type(LADDER.ease(0))(0, 1, 1, 1),
+        type(LADDER.ease(0))(1, 2, 1, 1),
+        type(LADDER.ease(0))(2, 2, 2, 1),
+        type(LADDER.ease(0))(3, 2, 2, 2),
+    ]
+
+
+def test_old_results_or_lost_frames_are_overload_and_one_window_is_one_step():
+    strain = Strain()
+    assert strain.step(LADDER, 0, 0.0) == 0
+    assert climb(strain, 0, 1.0, [5.0]) == 0, "the window is not over"
+    assert climb(strain, 0, 2.0, [0.1]) == 1
+    assert climb(strain, 1, 4.0, [0.1] * 8, lost=2) == 2
+    assert climb(strain, 2, 6.0, [0.1] * 19, lost=2) == 2, "a hiccup is none"
+    assert climb(strain, 2, 8.0, [3.0]) == 3
+    assert climb(strain, 3, 10.0, [3.0]) == 3, "there is nothing more to give up"
+
+
+def test_results_of_frames_from_before_a_step_do_not_cause_the_next():
+    strain = Strain()
+    strain.step(LADDER, 0, 0.0)
+    assert climb(strain, 0, 2.0, [5.0]) == 1
+    strain.result(1.9, 7.0)
+    assert strain.step(LADDER, 1, 4.0) == 1
+
+
+def test_recovery_takes_calm_and_after_a_relapse_twice_as_long():
+    strain, rung, now = Strain(), 0, 0.0
+    strain.step(LADDER, rung, now)
+    history = []
+    for ages in [[5.0]] + [[0.1]] * 3 + [[5.0]] + [[0.1]] * 6:
+        now += 2.0
+        rung = climb(strain, rung, now, ages)
+        history.append(rung)
+    assert history == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]
