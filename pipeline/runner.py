@@ -137,6 +137,7 @@ def run(
 def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> None:
     """Gives workers what they can do now, and takes what they have done."""
     for stage, worker in engine.restarts():
+        log.warning("worker died", stage=stage, worker=worker)
         executor.restart(stage, worker)
     for call in engine.dispatch(clock()):
         executor.submit(call)

@@ -157,6 +157,19 @@ def test_a_dashboard_has_the_form_that_grafana_takes(dashboard: Path) -> None:
             assert len(set(references)) == len(references)
 
 
+def test_the_manual_has_every_figure_and_every_alert() -> None:
+    manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `(plantain_\w+)` \|.*$", manual, re.MULTILINE))
+    assert documented == {metric.name for metric in METRICS}
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
+        assert f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |" in manual
+    alerts = set(re.findall(r"^\| `(Plantain\w+)` \|", manual, re.MULTILINE))
+    assert alerts == {rule["alert"] for rule in rules() if "alert" in rule}
+    for path in re.findall(r"^\| `([^`]*?/[^`]*)`(?:, `([^`]*)`)? \|", manual, re.MULTILINE):
+        assert (ROOT / path[0]).exists()
+
+
 @pytest.fixture(scope="module")
 def prometheus() -> None:
     if (why := why_missing()) is not None:
