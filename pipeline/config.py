@@ -546,7 +546,7 @@ def _mistakes(error: ValidationError) -> list[str]:
 def _known(where: tuple[int | str, ...], section: Any) -> list[str]:
     """Names of the settings at a place in a section."""
     for part in where:
-        if isinstance(part, int):
+        if part not in getattr(section, "model_fields", {}):  # a place in a list, or a key of a mapping
             continue
         annotation = section.model_fields[part].annotation
         inner = [a for a in getattr(annotation, "__args__", (annotation,)) if isinstance(a, type)]
