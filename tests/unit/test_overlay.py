@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -295,3 +296,33 @@ def test_where_it_cannot_write_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(SinkError) as refusal:
         written(sink, [0], 0)
     assert str(tmp_path / "out") in str(refusal.value)
+
+
+def test_a_tile_keeps_its_last_answer_where_its_prompt_is_not_asked_of_every_frame(tmp_path):
+    whole = [result(index, ("instances:car", "depth", "normals")) for index in range(4)]
+    thinned = [
+        replace(
+            made,
+            predictions=tuple(
+                each for each in made.predictions if number % 2 == 0 or str(each.prompt) != "depth"
+            ),
+        )
+        for number, made in enumerate(whole)
+    ]
+    other = [replace(result(index, ("depth",)), predictions=()) for index in range(4, 8)]
+    sink = OverlaySink(str(tmp_path))
+    sink.begin("cam", is_resumed=False)
+    segment = Segment("cam", 0, 0)
+    sink.write(segment, [*thinned, *other])
+    sink.commit(segment)
+    sink.finish("cam")
+    with av.open(str(tmp_path / "overlay" / "cam.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 8
+    tile = layout_for(whole[0]).tiles[0]
+    shown = [
+        frame[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width].astype(int)
+        for frame in frames
+    ]
+    for each in shown[1:]:
+        assert np.abs(each - shown[0]).mean() < 8, "depth is there all the time"
