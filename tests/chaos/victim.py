@@ -67,6 +67,11 @@ class Victim:
         assert self._process is not None
         return self._process
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._running.pid
+
     def runs(self, end_s: float = float("inf")) -> bool:
         """Whether it runs, and a moment of the monotonic clock has not come."""
         return self._process is not None and self._process.poll() is None and time.monotonic() < end_s
