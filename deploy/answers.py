@@ -20,11 +20,12 @@ from deploy.schemas import Answer, FrameAnswers, Object, Resolution, Rle
 from operators.codecs import png
 from operators.codecs.rasters import Raster, pack_depth, pack_labels, pack_normals
 from operators.codecs.rle import encode_regions
-from operators.sinks.drawing import draw, enlarge
+from operators.sinks.drawing import draw, draw_answer, enlarge
 from operators.sinks.layout import layout_for
 from operators.sinks.rows import Row, rows_of
 from operators.sinks.shades import class_colour, object_colour
 from operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result, Value
+from pipeline.video import PICTURE_LONG_SIDE
 
 JPEG_QUALITY = 85
 # A clip's masks and maps at the size of its pictures may not take more than this together.
@@ -138,7 +139,7 @@ def json_of(
         results: One or more.
         resolution: Size of the masks.
         rasters: With the dense maps.
-        drawn: With the frames, and all that was answered drawn on them.
+        drawn: With the frames, and the answer to the first task drawn on them.
     """
     frames = [
         _frame_of(result, sized, rasters=rasters)
@@ -146,7 +147,7 @@ def json_of(
     ]
     if not drawn:
         return frames
-    pictures = (base64.b64encode(jpeg_of(result)).decode() for result in results)
+    pictures = (base64.b64encode(_first_drawn(result)).decode() for result in results)
     return [frame.model_copy(update={"drawn": text}) for frame, text in zip(frames, pictures, strict=True)]
 
 
@@ -267,8 +268,21 @@ def npy_of(results: Sequence[Result]) -> bytes:
 
 def jpeg_of(result: Result) -> bytes:
     """The frame with all answers drawn on it and beside it."""
+    return _jpeg(draw(result, layout_for(result)))
+
+
+def _first_drawn(result: Result) -> bytes:
+    """The frame with the answer to the first task, without captions; `/v1/key` says what its colours mean."""
+    info = result.info
+    height, width = info.fit.source_hw
+    scale = min(1.0, PICTURE_LONG_SIDE / max(height, width))
+    size_hw = (max(2, round(height * scale)), max(2, round(width * scale)))
+    return _jpeg(draw_answer(result.predictions[0], info, size_hw))
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
-    Picture.fromarray(draw(result, layout_for(result))).save(file, "JPEG", quality=JPEG_QUALITY)
+    Picture.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()
 
 

@@ -21,6 +21,7 @@ from deploy.metrics import Exporter
 from deploy.notes import Notes
 from deploy.problems import ConflictError, EngineDownError
 from deploy.views import Views
+from operators.analyse import Analyse
 from operators.errors import (
     CodecError,
     ModelError,
@@ -67,6 +68,7 @@ class EngineHost:
         self._calls = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="plantain-call")
         self._notes = Notes()
         self._views = Views(self._open_view)
+        self._measure = Analyse()  # queries end behind the model, and their masks want distances, too
         self._stopping = threading.Event()
         self._control = Control(config)
         self._is_ready = False
@@ -235,13 +237,16 @@ class EngineHost:
         """Answers about frames; cancelled, it takes them back."""
         control = self._ready_control()
         with self._translated():
-            return await asyncio.wrap_future(control.ask(frames, prompts))
+            results = await asyncio.wrap_future(control.ask(frames, prompts))
+        return await asyncio.to_thread(self._measure, results)
 
     async def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Result:
         """Answers about the newest frame of a stream."""
         control = self._ready_control()
         with self._translated():
-            return await asyncio.wrap_future(control.ask_stream(stream_id, prompts))
+            result = await asyncio.wrap_future(control.ask_stream(stream_id, prompts))
+        (measured,) = await asyncio.to_thread(self._measure, [result])
+        return measured
 
     # -- looking on ----------------------------------------------------------------------------------------
 

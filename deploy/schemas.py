@@ -59,7 +59,8 @@ class PredictIn(_In):
     )
     rasters: bool = Field(default=False, description="Put the dense maps into JSON answers.")
     drawn: bool = Field(
-        default=False, description="Put the frames with their answers drawn on them into JSON answers."
+        default=False,
+        description="Put the frames, with the answer to the first task drawn on them, into JSON answers.",
     )
 
 
@@ -140,7 +141,7 @@ class FrameAnswers(_Out):
     trace_id: str
     answers: list[Answer]
     drawn: str | None = Field(
-        default=None, description="The frame with its answers drawn on it, JPEG, base64."
+        default=None, description="The frame with the first answer drawn on it, JPEG, base64."
     )
 
 
@@ -248,6 +249,30 @@ class Models(_Out):
     """All backends."""
 
     items: list[Model]
+
+
+class Tick(_Out):
+    """A round distance on the scale of a depth view."""
+
+    metres: float
+    place: float = Field(description="From 0, at the camera, to 1, at infinity.")
+
+
+class ClassColour(_Out):
+    """The colour of a class."""
+
+    name: str
+    colour: str
+
+
+class Key(_Out):
+    """What the colours of a drawn answer mean."""
+
+    stops: list[str] = Field(
+        default=[], description="Colours of depth at equal steps from the camera to infinity."
+    )
+    ticks: list[Tick] = []
+    classes: list[ClassColour] = []
 
 
 class Health(_Out):

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import FileResponse, PlainTextResponse
 
 from deploy.endpoints.service import TheService
 from deploy.metrics import CONTENT_TYPE
 from deploy.problems import HttpError
-from deploy.schemas import Health, Model, Models, Session
+from deploy.schemas import ClassColour, Health, Key, Model, Models, Session, Tick
 from deploy.security import COOKIE
+from operators.colours import to_hex
 from operators.models import BACKENDS, missing_modules
+from operators.sinks.shades import class_colour, depth_scale
 
 router = APIRouter(tags=["service"])
 
+# Enough for a gradient of a few hundred pixels.
+NUM_STOPS = 24
 WEB = Path(__file__).parents[1] / "web"
 SESSION_S = 30 * 24 * 3600
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -71,6 +76,23 @@ async def list_models(service: TheService) -> Models:
             )
         )  # fmt: skip
     return Models(items=items)
+
+
+@router.get("/v1/key")
+async def get_key(service: TheService, prompt: Annotated[str, Query(max_length=2000)]) -> Key:
+    """What the colours mean in which the answer to a prompt is drawn."""
+    (asked,) = service.prompts_of([prompt], "prompt")
+    if asked.codec == "depth":
+        colours, ticks = depth_scale(asked.curve, NUM_STOPS)
+        stops = [to_hex((int(red), int(green), int(blue))) for red, green, blue in colours]
+        return Key(stops=stops, ticks=[Tick(metres=metres, place=place) for metres, place in ticks.items()])
+    if asked.codec == "masks":
+        return Key(
+            classes=[
+                ClassColour(name=name, colour=to_hex(class_colour(asked, name))) for name in asked.classes
+            ]
+        )
+    return Key()
 
 
 @router.post("/v1/session", status_code=204)

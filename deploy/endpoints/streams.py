@@ -117,10 +117,11 @@ async def query_stream(
         return stream_of(service, _watch(service, stream_id, prompts, query, first))
     form = answers.choose(request.headers.get("accept", "*/*"))
     check_form(form, prompts)
-    if form is Form.JPEG or query.drawn:
-        # Cameras keep the pictures of their frames while somebody looks.
-        await service.gateway.shots([Want(stream_id, "", 1.0, PICTURE_LONG_SIDE)], {}, LOOK_S)
     result = await service.patiently(request, service.gateway.ask_stream(stream_id, prompts))
+    if result.info.picture is None and (form is Form.JPEG or query.drawn):
+        # Cameras keep the pictures of their frames while somebody looks: look, and ask again.
+        await service.gateway.shots([Want(stream_id, "", 1.0, PICTURE_LONG_SIDE)], {}, LOOK_S)
+        result = await service.patiently(request, service.gateway.ask_stream(stream_id, prompts))
     return await asyncio.to_thread(respond, form, [result], query, started)
 
 

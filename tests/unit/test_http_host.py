@@ -93,7 +93,13 @@ def test_a_service_without_streams_answers_questions(tmp_path) -> None:
     made = config(tmp_path)
     with hosting(made) as host:
         (result,) = do(host.ask([question(made)], [CARS, DEPTH]))
-        assert isinstance(result.predictions[0].value, Masks)
+        masks = result.predictions[0].value
+        assert isinstance(masks, Masks)
+        assert masks.names
+        assert all(distance is not None for distance in masks.distances_m), (
+            "masks have distances, as in streams"
+        )
+        assert len(masks.distances_m) == len(masks.names)
         assert do(host.streams()) == []
 
 

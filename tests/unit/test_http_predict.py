@@ -138,6 +138,27 @@ def test_an_annotated_picture_shows_the_picture_itself(http) -> None:
     assert shown.std() > 20
 
 
+def test_json_may_hold_the_picture_with_the_first_answer_drawn_on_it(http) -> None:
+    (frame,) = ask(http, "instances:car", "depth", drawn="true").json()["frames"]
+    drawn = Image.open(io.BytesIO(base64.b64decode(frame["drawn"])))
+    assert drawn.size == (320, 180)
+    assert np.asarray(drawn).std() > 20
+    assert ask(http, "instances:car").json()["frames"][0]["drawn"] is None
+
+
+def test_the_key_says_what_the_colours_of_a_drawing_mean(http) -> None:
+    depth = http.get("/v1/key", params={"prompt": "depth"}).json()
+    assert depth["ticks"][0]["metres"] < depth["ticks"][-1]["metres"]
+    places = [tick["place"] for tick in depth["ticks"]]
+    assert places == sorted(places)
+    assert places[0] > 0
+    assert places[-1] < 1
+    assert all(stop.startswith("#") for stop in depth["stops"])
+    classes = http.get("/v1/key", params={"prompt": "semantic:car=#ff0000,road=#00ff00"}).json()["classes"]
+    assert classes == [{"name": "car", "colour": "#ff0000"}, {"name": "road", "colour": "#00ff00"}]
+    assert http.get("/v1/key", params={"prompt": "dept"}).status_code == 422
+
+
 def test_several_pngs_come_as_multipart_with_the_json_first(http) -> None:
     response = ask(http, "instances:car", "depth", accept="multipart/mixed")
     head = f"Content-Type: {response.headers['content-type']}\r\n\r\n".encode()

@@ -196,7 +196,8 @@ def test_every_answer_has_the_security_headers(guarded, path: str) -> None:
 
 
 def test_pages_and_scripts_name_no_other_site(guarded) -> None:
-    for path in ("/", "/docs", "/web/app.js", "/web/style.css", "/web/docs.js"):
+    scripts = ("app", "api", "wall", "ask", "key", "docs")
+    for path in ("/", "/docs", "/web/style.css", *(f"/web/{name}.js" for name in scripts)):
         text = guarded.get(path).text
         assert "//cdn" not in text
         assert "http://" not in text.replace("http://www.w3.org", "")

@@ -1,0 +1,94 @@
+// Calls of the service: JSON in and out, problems as errors, a login where one is asked for.
+
+export class ProblemError extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+let loggingIn = null;
+
+export async function call(method, path, { body, headers = {}, signal } = {}) {
+  const isForm = body instanceof FormData;
+  const options = { method, headers: { Accept: "application/json", ...headers }, signal };
+  if (body !== undefined) {
+    options.body = isForm ? body : JSON.stringify(body);
+    if (!isForm) options.headers["Content-Type"] = "application/json";
+  }
+  for (;;) {
+    let response;
+    try {
+      response = await fetch(path, options);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ProblemError(0, "the service cannot be reached");
+    }
+    if (response.status === 401) {
+      await login();
+      continue;
+    }
+    if (response.ok) return response;
+    throw await problemOf(response);
+  }
+}
+
+export async function json(method, path, body) {
+  const response = await call(method, path, { body });
+  return response.status === 204 ? null : response.json();
+}
+
+async function problemOf(response) {
+  try {
+    const problem = await response.json();
+    return new ProblemError(response.status, problem.detail || problem.title);
+  } catch {
+    return new ProblemError(response.status, `the service answered ${response.status}`);
+  }
+}
+
+function login() {
+  loggingIn ??= new Promise((resolve) => {
+    const dialog = document.getElementById("login-dialog");
+    const form = document.getElementById("login-form");
+    const token = document.getElementById("login-token");
+    const error = document.getElementById("login-error");
+    dialog.showModal();
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      const headers = { "Content-Type": "application/json" };
+      const body = JSON.stringify({ token: token.value });
+      const response = await fetch("/v1/session", { method: "POST", headers, body });
+      if (response.ok) {
+        token.value = "";
+        dialog.close();
+        loggingIn = null;
+        resolve();
+      } else {
+        error.textContent = (await problemOf(response)).message;
+        error.hidden = false;
+      }
+    };
+  });
+  return loggingIn;
+}
+
+// Server-sent events of a response, as [name, data].
+export async function* eventsOf(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(
+        block.split("\n").filter((line) => !line.startsWith(":")).map((line) => line.split(/: (.*)/s).slice(0, 2)),
+      );
+      if (fields.event) yield [fields.event, JSON.parse(fields.data)];
+    }
+  }
+}

@@ -1,0 +1,134 @@
+// The page: joins the wall, the questions, the events and the dialogs.
+
+import { json } from "./api.js";
+import { Ask } from "./ask.js";
+import { Wall } from "./wall.js";
+
+const MAX_EVENTS = 200;
+const STREET = {
+  id: "street", url: "synthetic://street?seed=3&frames=100000&fps=5", fps: 5,
+  prompts: ["instances:car", "depth[curve=street]", "semantic:car,person,road,building,vegetation,sky"],
+};
+
+const at = (id) => document.getElementById(id);
+
+// -- adding, changing, removing
+
+let editing = null;
+
+function openCamera(item) {
+  editing = item;
+  at("camera-title").textContent = item ? `Change ${item.id}` : "Add a camera";
+  at("camera-id").value = item?.id ?? "";
+  at("camera-id").disabled = Boolean(item);
+  at("camera-url").value = item?.url ?? "";
+  at("camera-url").disabled = Boolean(item);
+  at("camera-prompts").value = (item?.prompts ?? ["instances:car", "depth"]).join("\n");
+  at("camera-fps").value = item?.asked_fps ?? "";
+  at("camera-error").hidden = true;
+  at("camera-dialog").showModal();
+  (item ? at("camera-prompts") : at("camera-id")).focus();
+}
+
+async function saveCamera() {
+  const wanted = {
+    prompts: at("camera-prompts").value.split("\n").map((line) => line.trim()).filter(Boolean),
+    fps: at("camera-fps").value ? Number(at("camera-fps").value) : null,
+  };
+  if (editing) return json("PATCH", `/v1/streams/${editing.id}`, wanted);
+  return json("POST", "/v1/streams", { id: at("camera-id").value, url: at("camera-url").value.trim(), ...wanted });
+}
+
+at("camera-form").onsubmit = async (event) => {
+  event.preventDefault();
+  const button = event.submitter;
+  if (button) button.disabled = true;
+  try {
+    const item = await saveCamera();
+    at("camera-dialog").close();
+    await wall.refresh();
+    wall.select(item.id);
+  } catch (error) {
+    at("camera-error").textContent = error.message;
+    at("camera-error").hidden = false;
+  }
+  if (button) button.disabled = false;
+};
+
+function removeCamera(item) {
+  at("remove-title").textContent = `Remove ${item.id}?`;
+  const dialog = at("remove-dialog");
+  dialog.returnValue = "";
+  dialog.onclose = async () => {
+    if (dialog.returnValue !== "yes") return;
+    try {
+      await json("DELETE", `/v1/streams/${item.id}`);
+    } catch (error) {
+      showState("bad", error.message, null);
+    }
+    wall.refresh();
+  };
+  dialog.showModal();
+}
+
+// -- state and events
+
+function showState(kind, words, items) {
+  at("status").className = `status ${kind}`;
+  at("status").querySelector(".words").textContent = words;
+  if (!items) return;
+  at("empty").hidden = items.length > 0;
+  const fps = items.reduce((sum, item) => sum + item.fps, 0);
+  at("totals").textContent = items.length ? `${items.length} watched, ${fps.toFixed(1)} answers a second` : "";
+}
+
+let source = null;
+
+function follow() {
+  source?.close();
+  source = null;
+  if (document.hidden) return;
+  source = new EventSource(`/v1/events?after=${follow.after ?? 0}`);
+  source.addEventListener("event", (message) => showEvent(JSON.parse(message.data)));
+}
+
+function showEvent(event) {
+  if (event.id <= (follow.after ?? 0)) return;
+  follow.after = event.id;
+  const line = document.createElement("li");
+  const time = document.createElement("time");
+  time.dateTime = event.at;
+  time.textContent = new Date(event.at).toLocaleTimeString([], { hour12: false });
+  const head = document.createElement("b");
+  head.textContent = `${event.stream_id} ${event.kind.replaceAll("_", " ")}`;
+  const detail = document.createElement("p");
+  detail.textContent = event.detail.replace(/^stream '[^']*': /, "");
+  line.append(time, head, detail);
+  at("event-list").prepend(line);
+  at("no-events").hidden = true;
+  while (at("event-list").children.length > MAX_EVENTS) at("event-list").lastElementChild.remove();
+}
+
+// -- joining
+
+const ask = new Ask();
+const wall = new Wall({
+  onSelect: (item) => ask.select(item),
+  onEdit: openCamera,
+  onRemove: removeCamera,
+  onState: showState,
+});
+at("add").onclick = at("add-first").onclick = () => openCamera(null);
+at("camera-cancel").onclick = () => at("camera-dialog").close();
+at("add-street").onclick = async (event) => {
+  event.target.disabled = true;
+  try {
+    await json("POST", "/v1/streams", STREET);
+  } catch (error) {
+    showState("bad", error.message, null);
+  }
+  event.target.disabled = false;
+  wall.refresh();
+};
+document.addEventListener("visibilitychange", follow);
+json("GET", "/v1/events?limit=1").then(follow, follow);

@@ -1,0 +1,265 @@
+// The wall of cameras: one tile each, all pictures over one WebSocket.
+
+import { json } from "./api.js";
+import { drawKey } from "./key.js";
+
+const STATS_MS = 2000;
+const FPS = 5;
+const ALL = "";
+
+const WORDS = {
+  live: ["live", "good"], connecting: ["connecting", "warn"], stalled: ["stalled", "warn"], silent: ["silent", "bad"],
+  lost: ["lost", "bad"], refused: ["refused", "bad"], unauthorised: ["wrong password", "bad"],
+  not_found: ["not found", "bad"], no_video: ["no video", "bad"], frozen: ["frozen", "warn"], failed: ["failed", "bad"],
+};
+
+export class Wall {
+  constructor({ onSelect, onEdit, onRemove, onState }) {
+    Object.assign(this, { onSelect, onEdit, onRemove, onState });
+    this.tiles = new Map();
+    this.root = document.getElementById("wall");
+    this.selected = null;
+    this.isShown = !document.hidden;
+    this.seenTiles = new IntersectionObserver((entries) => this.scrolled(entries), { rootMargin: "120px" });
+    document.addEventListener("visibilitychange", () => this.turn(!document.hidden));
+    window.addEventListener("pagehide", () => this.turn(false));
+    window.addEventListener("pageshow", () => this.turn(!document.hidden));
+    if (this.isShown) this.start();
+  }
+
+  turn(isShown) {
+    if (isShown === this.isShown) return;
+    this.isShown = isShown;
+    if (isShown) this.start();
+    else this.stop();
+  }
+
+  start() {
+    this.refresh();
+    this.connect();
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    this.socket?.close();
+    this.socket = null;
+  }
+
+  // -- figures
+
+  async refresh() {
+    clearTimeout(this.timer);
+    try {
+      let items = [];
+      let after = "";
+      do {
+        const page = await json("GET", `/v1/streams?limit=500&after=${encodeURIComponent(after)}`);
+        items = items.concat(page.items);
+        after = page.next;
+      } while (after);
+      this.show(items);
+      this.onState("good", "connected", items);
+    } catch (error) {
+      this.onState("bad", error.message, null);
+    }
+    if (this.isShown) this.timer = setTimeout(() => this.refresh(), STATS_MS);
+  }
+
+  show(items) {
+    const known = new Set(items.map((item) => item.id));
+    for (const [id, tile] of this.tiles) {
+      if (!known.has(id)) {
+        this.seenTiles.unobserve(tile.root);
+        tile.root.remove();
+        this.tiles.delete(id);
+      }
+    }
+    for (const item of items) {
+      if (!this.tiles.has(item.id)) this.make(item);
+      this.tiles.get(item.id).update(item);
+    }
+    if (!this.tiles.has(this.selected)) this.select(items[0]?.id ?? null);
+    this.say();
+  }
+
+  make(item) {
+    const tile = new Tile(item, this);
+    this.tiles.set(item.id, tile);
+    const place = [...this.tiles.keys()].sort().indexOf(item.id);
+    this.root.insertBefore(tile.root, this.root.children[place] ?? null);
+    this.seenTiles.observe(tile.root);
+  }
+
+  select(id) {
+    this.selected = id;
+    for (const tile of this.tiles.values()) tile.mark(tile.id === id);
+    this.onSelect(id ? this.tiles.get(id).item : null);
+  }
+
+  // -- pictures
+
+  connect() {
+    if (!this.isShown || this.socket) return;
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/live`);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.pause = 500;
+      this.said = null;
+      this.say();
+    };
+    socket.onmessage = (event) => this.take(event.data);
+    socket.onclose = () => {
+      if (this.socket !== socket) return;
+      this.socket = null;
+      this.pause = Math.min(8000, 2 * (this.pause ?? 250));
+      setTimeout(() => this.connect(), this.pause);
+    };
+    this.socket = socket;
+  }
+
+  scrolled(entries) {
+    for (const entry of entries) {
+      const tile = this.tiles.get(entry.target.dataset.id);
+      if (tile) tile.isOnScreen = entry.isIntersecting;
+    }
+    this.say();
+  }
+
+  // Tells the service which pictures are looked at just now.
+  say() {
+    if (this.socket?.readyState !== WebSocket.OPEN) return;
+    const watch = [...this.tiles.values()]
+      .filter((tile) => tile.isOnScreen && !tile.item.paused)
+      .map((tile) => ({ stream_id: tile.id, prompt: tile.prompt, fps: FPS, width: tile.width }));
+    const text = JSON.stringify({ watch });
+    if (text === this.said) return;
+    this.said = text;
+    this.socket.send(text);
+  }
+
+  async take(data) {
+    const length = new DataView(data).getUint32(0);
+    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+    const tile = this.tiles.get(head.stream_id);
+    if (tile && tile.prompt === head.prompt) {
+      await tile.draw(head, new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
+    }
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ seen: [head.number] }));
+  }
+}
+
+class Tile {
+  constructor(item, wall) {
+    this.id = item.id;
+    this.item = item;
+    this.wall = wall;
+    this.isOnScreen = false;
+    this.number = 0;
+    this.root = document.getElementById("tile").content.firstElementChild.cloneNode(true);
+    this.root.dataset.id = item.id;
+    this.find = (name) => this.root.querySelector(name);
+    this.find("h3").textContent = item.id;
+    this.find(".screen").setAttribute("aria-label", `Select ${item.id}`);
+    this.find(".screen").onclick = () => wall.select(this.id);
+    this.find(".pause").onclick = () => this.pause();
+    this.find(".edit").onclick = () => wall.onEdit(this.item);
+    this.find(".remove").onclick = () => wall.onRemove(this.item);
+    this.find("select").onchange = () => this.choose();
+    this.find("select").setAttribute("aria-label", `Shown of ${item.id}`);
+    for (const name of ["pause", "edit", "remove"]) {
+      this.find(`.${name}`).setAttribute("aria-label", `${name} ${item.id}`);
+    }
+  }
+
+  get prompt() {
+    return this.find("select").value;
+  }
+
+  // Of the pictures: what the tile can show, in steps, so that a changed window does not open a view for each pixel.
+  get width() {
+    const pixels = (this.root.clientWidth || 360) * Math.min(2, window.devicePixelRatio || 1);
+    return Math.min(1280, Math.max(320, Math.ceil(pixels / 160) * 160));
+  }
+
+  mark(isSelected) {
+    this.root.classList.toggle("selected", isSelected);
+    this.find(".screen").setAttribute("aria-pressed", String(isSelected));
+  }
+
+  update(item) {
+    this.item = item;
+    this.options(item.prompts);
+    const [words, kind] = this.words(item);
+    const health = this.find(".health");
+    health.textContent = words;
+    health.className = `health ${kind}`;
+    this.find(".pause").textContent = item.paused ? "Resume" : "Pause";
+    this.find(".pause").setAttribute("aria-label", `${item.paused ? "resume" : "pause"} ${item.id}`);
+    this.find(".fps").textContent = item.fps.toFixed(1);
+    this.find(".latency").textContent = item.latency_ms === null ? "–" : `${Math.round(item.latency_ms)} ms`;
+    const dropped = Object.values(item.dropped).reduce((sum, count) => sum + count, 0);
+    this.find(".dropped").textContent = dropped;
+    this.find(".dropped").title = Object.entries(item.dropped).map(([why, count]) => `${why}: ${count}`).join(", ");
+    this.find(".reconnects").textContent = item.reconnects;
+    const trouble = this.find(".trouble");
+    trouble.hidden = !item.error;
+    trouble.textContent = item.error;
+    this.veil(item);
+  }
+
+  words(item) {
+    if (item.paused) return ["paused", ""];
+    if (item.error) return ["failed", "bad"];
+    if (item.phase === "done") return ["finished", ""];
+    if (item.rung > 0) return [`overloaded, step ${item.rung}`, "warn"];
+    return WORDS[item.health] ?? [item.phase === "waiting" ? "waiting" : "running", item.phase === "waiting" ? "warn" : "good"];
+  }
+
+  veil(item) {
+    const veil = this.find(".veil");
+    const text = item.paused ? "paused" : item.phase === "done" ? "finished" : this.number ? "" : "waiting for a picture";
+    veil.textContent = text;
+    veil.hidden = !text;
+  }
+
+  options(prompts) {
+    const select = this.find("select");
+    const wanted = prompts.length > 1 ? [...prompts, ALL] : prompts;
+    if (wanted.join("\n") === this.offered) return;
+    const before = this.offered === undefined ? null : select.value;
+    this.offered = wanted.join("\n");
+    select.replaceChildren(...wanted.map((prompt) => new Option(prompt === ALL ? "everything" : prompt, prompt)));
+    if (wanted.includes(before)) select.value = before;
+    this.choose();
+  }
+
+  choose() {
+    drawKey(this.find(".key"), this.prompt);
+    this.wall.say();
+  }
+
+  async draw(head, blob) {
+    const bitmap = await createImageBitmap(blob);
+    if (head.number > this.number) {
+      this.number = head.number;
+      const canvas = this.find(".picture");
+      canvas.width = bitmap.width;
+      canvas.height = bitmap.height;
+      canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      if (!this.item.paused) this.find(".veil").hidden = true;
+    }
+    bitmap.close();
+  }
+
+  async pause() {
+    const button = this.find(".pause");
+    button.disabled = true;
+    try {
+      this.update(await json("PATCH", `/v1/streams/${this.id}`, { paused: !this.item.paused }));
+      this.wall.say();
+    } catch (error) {
+      this.wall.onState("bad", error.message, null);
+    }
+    button.disabled = false;
+  }
+}
