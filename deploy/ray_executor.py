@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError
 
 from deploy import logs
 from operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError, redact
 from pipeline.executor import take_all
 from pipeline.graph import Graph, Stage
-from pipeline.state import Completion
+from pipeline.state import Cause, Completion
 from pipeline.worker import Call, Reply, StageWorker
 
 # Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
@@ -28,6 +28,9 @@ START_TIMEOUT_S = 300.0
 
 # An answer lies on the machine that made it; one that does not come in this time never will.
 GET_TIMEOUT_S = 10.0
+
+# What Ray says of actors that died with their machine.
+NODE_DIED = "its node has died"
 
 Handle = tuple[Any, int]
 """A payload: the reference to the list that a call returned, and the payload's place in it."""
@@ -149,8 +152,12 @@ class RayExecutor:
         error = reply.exception()
         if error is None:
             self._done.put(Completion(ticket, reply.result()))
+        elif isinstance(error, ObjectLostError):
+            self._done.put(Completion(ticket, None, error=_first_line(error), cause=Cause.PAYLOAD))
         elif isinstance(error, RayActorError):
-            self._done.put(Completion(ticket, None, error=f"its process died ({_first_line(error)})"))
+            cause = Cause.MACHINE if NODE_DIED in str(error) else Cause.WORKER
+            said = f"its process died ({_first_line(error)})"
+            self._done.put(Completion(ticket, None, error=said, cause=cause))
         else:
             self._done.put(Completion(ticket, None, error=_first_line(error)))
 

@@ -20,9 +20,12 @@ MAX_ATTEMPTS = 3
 # A stream that goes back this often without anything new becoming durable is given up.
 MAX_REWINDS = 3
 WORKER_DIED = "worker died"
+MACHINE_LOST = "machine lost"
 
 
-def bury(state: State, call: Call, items: list[Item], error: str, now: float) -> None:
+def bury(
+    state: State, call: Call, items: list[Item], error: str, now: float, *, is_innocent: bool = False
+) -> None:
     """Deals with all that a dead worker had: items are tried again, streams go back to what is durable.
 
     A worker does its calls in order, so the oldest one is to blame.
@@ -33,6 +36,7 @@ def bury(state: State, call: Call, items: list[Item], error: str, now: float) ->
         items: What that was about.
         error: Why it died.
         now: The engine's clock.
+        is_innocent: It died with its machine, and not of what it was given.
     """
     stage = state.stages[call.stage]
     lane = state.lanes[call.stage][call.worker]
@@ -49,11 +53,11 @@ def bury(state: State, call: Call, items: list[Item], error: str, now: float) ->
         if state.model_options is not None:
             state.outdated.add(call.worker)
         for item in suspects:
-            item.attempts += 1
+            item.attempts += not is_innocent
         _try_again(state, stage, [item for _, others in lost.values() for item in others], error, now)
         return
     guilty = {blamed.stream_id, *(item.header.stream_id for item in suspects)}
-    if blamed.verb == "poll" and len(blamed.argument) > 1:
+    if is_innocent or (blamed.verb == "poll" and len(blamed.argument) > 1):
         guilty = set()  # any of many cameras, or none
     for stream in list(state.streams.values()):
         if stream.workers.get(stage.name) != call.worker or stream.phase in IDLE:
@@ -114,6 +118,33 @@ def _go_on(state: State, stage: Stage, stream: Stream, lost: list[tuple[Call, li
     ]
     stream.num_calls += len(calls)
     state.lanes[stage.name][calls[0].worker].queue.extendleft(reversed(calls))
+
+
+def lose(state: State, call: Call, items: list[Item]) -> None:
+    """Payloads are gone with the machine that held them: files are read again, a camera's frames are counted as lost.
+
+    Args:
+        state: Of the engine.
+        call: What was to be done with them; its worker lives.
+        items: What is gone, or came together with it.
+    """
+    stage = state.stages[call.stage]
+    for item in filter(state.is_current, items):
+        if item.is_query:
+            query = state.queries.pop(item.header.stream_id)
+            state.batchers[stage.name].discard(query.query_id)
+            error = WorkerDiedError("the machine that held the picture is gone; ask again")
+            state.answers.append(Answer(query.query_id, error=error))
+            continue
+        stream = state.streams[item.header.stream_id]
+        if not stream.is_live:
+            stream.rewind()
+            state.open(stream)
+            continue
+        stream.num_items -= 1
+        stream.account.lose(item.header.prompts, MACHINE_LOST)
+        if stage.kind is Kind.PARALLEL:
+            state.skip(stage, item)
 
 
 def _forget_call(state: State, gone: Call) -> None:

@@ -11,11 +11,11 @@ from operators.sinks.looks import Picture
 from operators.sources.base import ReadState, StreamInfo
 from operators.types import Durable, Header
 from pipeline.batching import Item
-from pipeline.deaths import bury
+from pipeline.deaths import bury, lose
 from pipeline.graph import Kind
 from pipeline.lifecycle import fail
 from pipeline.queries import AGAIN_S, Answer
-from pipeline.state import Completion, State
+from pipeline.state import Cause, Completion, State
 from pipeline.stream import Stream
 from pipeline.worker import Call, Reply, StreamError
 
@@ -28,7 +28,11 @@ def take(state: State, completion: Completion, now: float) -> None:
     call, items = state.calls.pop(completion.ticket)
     state.lanes[call.stage][call.worker].tickets.remove(completion.ticket)
     if completion.reply is None:
-        bury(state, call, items, completion.error, now)
+        if completion.cause is Cause.PAYLOAD:
+            lose(state, call, items)
+        else:
+            is_innocent = completion.cause is Cause.MACHINE
+            bury(state, call, items, completion.error, now, is_innocent=is_innocent)
         return
     reply = completion.reply
     state.busy_s[call.stage] += reply.busy_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from operators.errors import PlantainError
@@ -20,21 +21,35 @@ from pipeline.worker import Call, Reply, Verb
 TIMELESS: frozenset[Verb] = frozenset(("close", "tell", "swap"))
 
 
+class Cause(StrEnum):
+    """Why a call was not done.
+
+    WORKER: Its worker died, perhaps of what it was given. MACHINE: The machine did, with all workers on it.
+    PAYLOAD: What it was to work on is gone with a machine that is lost; the worker lives.
+    """
+
+    WORKER = "worker"
+    MACHINE = "machine"
+    PAYLOAD = "payload"
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What an executor says of a call.
 
     Attributes:
         ticket: The call's.
-        reply: What it came to; None if its worker died.
+        reply: What it came to; None if it was not done.
         handles: References to the reply's payloads.
-        error: Why the worker died.
+        error: Why it was not done, as a sentence.
+        cause: Why it was not done.
     """
 
     ticket: int
     reply: Reply | None
     handles: Sequence[Any] = ()
     error: str = ""
+    cause: Cause = Cause.WORKER
 
 
 @dataclass(slots=True)
@@ -230,6 +245,15 @@ class State:
             return
         stream = self.streams[item.header.stream_id]
         ready = stream.reorder.put(item.sequence, item) if stage.kind is Kind.PARALLEL else [item]
+        self.lanes[following.name][stream.workers[following.name]].queue.extend(ready)
+
+    def skip(self, stage: Stage, item: Item) -> None:
+        """Announces to what follows that an item of a parallel stage will not come."""
+        following = self.next_of[stage.name]
+        while following.kind is Kind.PARALLEL:
+            following = self.next_of[following.name]
+        stream = self.streams[item.header.stream_id]
+        ready = stream.reorder.put(item.sequence, None)
         self.lanes[following.name][stream.workers[following.name]].queue.extend(ready)
 
     def num_bound(self, stage: Stage) -> list[int]:
