@@ -220,20 +220,21 @@ def test_both_ways_to_draw_give_the_same_picture(task):
     torch.manual_seed(3)
     smooth = torch.nn.functional.interpolate(torch.randn(1, 16, 8, 12), size=(32, 48), mode="bicubic")[0] * 2
     out = np.empty((64, 96, 3), np.uint8)
+    maps = smooth.permute(1, 2, 0).contiguous().numpy()
     if task.startswith("depth"):
         drawn = drawing.depth(smooth[0] + 3, smooth[1], prompt)
-        painting.depth((smooth[0] + 3).numpy(), smooth[1].numpy(), prompt, out)
+        painting.paint("depth", maps[..., :2] + np.array([3, 0], np.float32), prompt, out)
     elif task == "normals":
-        drawn = drawing.normals(smooth[:3], smooth[3])
-        painting.normals(smooth[:3].numpy(), smooth[3].numpy(), out)
+        drawn = drawing.normals(smooth[1:4], smooth[0])
+        painting.paint("normals", maps[..., :4], prompt, out)
     elif task.startswith("instances"):
-        logits, centre, offset = smooth[:2], smooth[2], smooth[3:5] * 0.2
+        logits, centre, offset = torch.stack([0 * smooth[0], smooth[0]]), smooth[1], smooth[2:4] * 0.2
         drawn = drawing.instances(logits, centre, offset, prompt)
-        painting.instances((logits[1] - logits[0]).numpy(), centre.numpy(), offset.numpy(), prompt, out)
+        painting.paint("instances", maps[..., :4] * np.array([1, 1, 0.2, 0.2], np.float32), prompt, out)
     else:
         logits = smooth[: len(prompt.classes) + 1]
         drawn = drawing.masks(logits, prompt)
-        painting.masks(logits.numpy(), prompt, out)
+        painting.paint(prompt.task.value, np.ascontiguousarray(maps[..., : len(logits)]), prompt, out)
     gap = np.abs(drawn.numpy().astype(int) - out).max(axis=2)
     assert np.mean(gap > 2) < 0.002
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 _POINTWISE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+_REORDER = getattr(torch.ops.mkldnn, "_reorder_convolution_weight", None)
 _IDENTITY = nn.Identity()
 
 
@@ -27,12 +28,52 @@ def applies_to(x: Tensor, layer: nn.Conv2d, norm: nn.Module = _IDENTITY) -> bool
     )
 
 
-def conv(x: Tensor, layer: nn.Conv2d, added: Tensor | None = None) -> Tensor:
-    """ReLU of the layer's convolution of `x`, plus `added` of the result's shape."""
+def conv(x: Tensor, layer: nn.Conv2d, added: Tensor | None = None, *, is_clipped: bool = True) -> Tensor:
+    """The layer's convolution of `x`, plus `added` of the result's shape, through a ReLU if `is_clipped`."""
     assert _POINTWISE is not None
+    last = "relu" if is_clipped else None
     shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
+    weight = _packed(layer, x)
     if added is None:
-        result: Tensor = _POINTWISE(x, layer.weight, layer.bias, *shape, "relu", [], "")
+        result: Tensor = _POINTWISE(x, weight, layer.bias, *shape, last or "none", [], "")
         return result
-    joined: Tensor = _POINTWISE.binary(x, added, layer.weight, layer.bias, *shape, "add", 1.0, "relu", [], "")
+    joined: Tensor = _POINTWISE.binary(x, added, weight, layer.bias, *shape, "add", 1.0, last, [], "")
     return joined
+
+
+def plain(x: Tensor, layer: nn.Conv2d, *, is_clipped: bool = False) -> Tensor:
+    """The layer's convolution of `x`, through a ReLU if `is_clipped`, however it is best computed here."""
+    if applies_to(x, layer):
+        return conv(x, layer, is_clipped=is_clipped)
+    result: Tensor = layer(x)
+    return result.relu_() if is_clipped else result
+
+
+def steered(x: Tensor, layer: nn.Conv2d, film: Tensor, added: Tensor | None = None) -> Tensor:
+    """ReLU of the layer's convolution of one map, scaled and shifted by `film` (1, 2 C), plus `added`."""
+    assert layer.bias is not None
+    scale, shift = film[0].chunk(2)
+    weight = layer.weight * (1 + scale)[:, None, None, None]
+    bias = torch.addcmul(shift, layer.bias, 1 + scale)
+    shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
+    if applies_to(x, layer):
+        assert _POINTWISE is not None
+        if added is None:
+            result: Tensor = _POINTWISE(x, weight, bias, *shape, "relu", [], "")
+            return result
+        joined: Tensor = _POINTWISE.binary(x, added, weight, bias, *shape, "add", 1.0, "relu", [], "")
+        return joined
+    found = nn.functional.conv2d(x, weight, bias, layer.stride, layer.padding)
+    return (found if added is None else found.add_(added)).relu_()
+
+
+def _packed(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """The layer's weights in the order that the processor's matrix unit reads, made once."""
+    packed: Tensor | None = layer.__dict__.get("packed")
+    if packed is None:
+        packed = layer.weight
+        if _REORDER is not None:
+            shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
+            packed = _REORDER(layer.weight, *shape, list(x.shape))
+        layer.__dict__["packed"] = packed
+    return packed

@@ -16,11 +16,12 @@ from operators.models.plantain import drawing, painting
 from operators.models.plantain import weights as files
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.network import STRIDE, TASKS, Features, Fields
+from operators.models.plantain.sight import Sight
 from operators.prompts import Prompt, Task
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised whenever the same weights draw differently."""
 
 MAX_CACHED_PHRASES = 4096
@@ -33,7 +34,7 @@ class EmbeddedModel:
         weights: Another weights file than the package's, for instance a fine-tuned one.
         device: `cpu`, `cuda`, or empty for the GPU where there is one.
         dtype: `bfloat16`, `float32`, or empty for bfloat16 where the processor computes in it.
-        threads: Of torch's operators on the CPU; 0 leaves them as they are.
+        threads: Frames that are looked at side by side on the CPU; 0 for as many as torch may use cores.
 
     Raises:
         ModelUnavailableError: If the weights are missing or unreadable.
@@ -64,6 +65,9 @@ class EmbeddedModel:
         files.fold(self._network)
         self._network.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._phrases: dict[str, Tensor] = {}
+        self._sight: Sight | None = None
+        if self._device.type == "cpu":
+            self._sight = Sight(self._network, threads or torch.get_num_threads())
 
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
         """One drawing for each prompt; see ModelBackend.
@@ -83,16 +87,58 @@ class EmbeddedModel:
         if not len(prompts):
             return drawn
         with torch.inference_mode():
-            features = self._encode(images)
-            for indices in _groups(prompts):
-                self._decode(features, image_of, prompts, indices, drawn)
+            if self._sight is not None:
+                self._look(self._sight, images, image_of, prompts, drawn)
+            else:
+                features = self._encode(images)
+                for indices in _groups(prompts):
+                    self._decode(features, image_of, prompts, indices, drawn)
         return drawn
 
     def close(self) -> None:
-        """Frees the phrase cache and, on a GPU, its memory."""
+        """Frees the phrase cache, ends the threads and, on a GPU, frees its memory."""
         self._phrases.clear()
+        if self._sight is not None:
+            self._sight.close()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _look(
+        self, sight: Sight, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt], drawn: Pixels
+    ) -> None:
+        """Fills the drawings on the CPU: each frame, or each part of a single frame's prompts, on a thread."""
+        of_frame: dict[int, list[int]] = {}
+        for index, frame in enumerate(image_of):
+            of_frame.setdefault(frame, []).append(index)
+        asked = {index: _phrases_of(prompt) for index, prompt in enumerate(prompts)}
+        self._vectors(["", *(phrase for phrases in asked.values() for phrase in phrases)])
+        parts = -(-sight.threads // len(of_frame))
+
+        def encoded(frame: int) -> Features:
+            with torch.inference_mode():
+                return sight.encode(images[frame])
+
+        def decoded(features: Features, indices: list[int]) -> None:
+            with torch.inference_mode():
+                width = max(1, *(len(asked[index]) for index in indices))
+                vectors = torch.stack(
+                    [self._vectors((*asked[i], *[""] * (width - len(asked[i])))) for i in indices]
+                )
+                keep = torch.tensor([[place < len(asked[i]) for place in range(width)] for i in indices])
+                words = [_task_of(prompts[index]) for index in indices]
+                heads = ["masks" if word in ("semantic", "refer") else word for word in words]
+                maps = sight.decode(features, [TASKS.index(word) for word in words], heads, vectors, keep)
+                for index, word, each in zip(indices, words, maps, strict=True):
+                    painting.paint(word, each, prompts[index], drawn[index])
+
+        if parts == 1:
+            list(sight.pool.map(lambda frame: decoded(encoded(frame), of_frame[frame]), of_frame))
+            return
+        features = dict(zip(of_frame, sight.pool.map(encoded, of_frame), strict=True))
+        shares = [
+            (features[f], own[k::parts]) for f, own in of_frame.items() for k in range(parts) if own[k::parts]
+        ]
+        list(sight.pool.map(lambda share: decoded(*share), shares))
 
     def _encode(self, images: Pixels) -> Features:
         height, width = images.shape[1:3]
@@ -112,7 +158,7 @@ class EmbeddedModel:
         indices: list[int],
         drawn: Pixels,
     ) -> None:
-        """Fills the drawings of prompts of one shape."""
+        """Fills the drawings of prompts of one shape, on a GPU."""
         asked = [_phrases_of(prompts[index]) for index in indices]
         width = max(1, *(len(each) for each in asked))
         vectors = torch.stack([self._vectors((*each, *[""] * (width - len(each)))) for each in asked])
@@ -128,11 +174,8 @@ class EmbeddedModel:
             own = None if logits is None else logits[row, : len(asked[row]) + 1]
             if own is not None and prompts[index].task is Task.REFER:
                 own = drawing.sure(own)
-            if self._device.type == "cpu":
-                _paint(fields, own, row, prompts[index], drawn[index])
-            else:
-                picture = _draw(fields, own, row, prompts[index])
-                drawn[index] = picture[:height, :across].cpu().numpy()
+            picture = _draw(fields, own, row, prompts[index])
+            drawn[index] = picture[:height, :across].cpu().numpy()
 
     def _vectors(self, phrases: Sequence[str]) -> Tensor:
         """Phrase vectors (P, width), each computed once."""
@@ -157,22 +200,6 @@ def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt) -> Te
     if task == "instances":
         return drawing.instances(logits, fields.centre[row], fields.offset[row], prompt)
     return drawing.masks(logits, prompt)
-
-
-def _paint(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt, out: Pixels) -> None:
-    """Fills the drawing `out` of one prompt from fields on the CPU."""
-    task = _task_of(prompt)
-    if task == "depth":
-        painting.depth(fields.log_depth[row].numpy(), fields.sky[row].numpy(), prompt, out)
-    elif task == "normals":
-        painting.normals(fields.normals[row].numpy(), fields.sky[row].numpy(), out)
-    elif task == "instances":
-        assert logits is not None
-        odds = (logits[1] - logits[0]).numpy()
-        painting.instances(odds, fields.centre[row].numpy(), fields.offset[row].numpy(), prompt, out)
-    else:
-        assert logits is not None
-        painting.masks(logits.numpy(), prompt, out)
 
 
 def _task_of(prompt: Prompt) -> str:

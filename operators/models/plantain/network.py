@@ -35,6 +35,9 @@ EMBED = 32
 OFFSET_UNIT_PX = 32.0
 """Full-resolution pixels per unit of the offset field."""
 
+CENTRE_BIAS = -3.0
+"""Added to the centre field's logit: few pixels are an object's centre."""
+
 LOG_DEPTH_CENTRE = math.log(12.0)
 """The depth field is the logarithm of metres, less this."""
 
@@ -190,15 +193,19 @@ class Encoder(nn.Module):
         """Features of pictures (B, 3, H, W), values 0 to 1, sides multiples of STRIDE."""
         halved = F.pixel_unshuffle(pictures * 2 - 1, 2)
         where = places(halved.shape[2], halved.shape[3], halved).expand(len(halved), -1, -1, -1)
-        fine = self.stem(torch.cat([halved, where], 1).contiguous(memory_format=torch.channels_last))
+        return self.levels(torch.cat([halved, where], 1).contiguous(memory_format=torch.channels_last))
+
+    def levels(self, halved: Tensor) -> Features:
+        """Features of pictures (B, 16, H/2, W/2): each pixel's four, values -1 to 1, and `places`."""
+        fine = self.stem(halved)
         at4 = self.stage4(fine)
         at8 = self.stage8(at4)
         at16 = self.stage16(at8)
         at32 = self._attended(self.stage32(at16))
         up32 = self.across32(at32)
-        up16 = self.mix16(self.across16(at16) + _twice(up32))
-        up8 = self.mix8(self.across8(at8) + _twice(up16))
-        dense = self.mix4(self.across4(at4) + _twice(self.narrow8(up8)))
+        up16 = self.mix16(_sum(self.across16, at16, _twice(up32)))
+        up8 = self.mix8(_sum(self.across8, at8, _twice(up16)))
+        dense = self.mix4(_sum(self.across4, at4, _twice(self.narrow8(up8))))
         tokens = torch.cat([self._tokens(up16, 0), self._tokens(up32, 1)], 1)
         return Features(fine, dense, self.token_norm(tokens))
 
@@ -217,6 +224,14 @@ class Encoder(nn.Module):
         where = places(x.shape[2], x.shape[3], x).flatten(1).T
         result: Tensor = x.flatten(2).transpose(1, 2) + self.token_place(where) + self.token_level[level]
         return result
+
+
+def _sum(layer: nn.Conv2d, x: Tensor, added: Tensor) -> Tensor:
+    """The layer's convolution of `x`, plus `added`."""
+    if fused.applies_to(x, layer):
+        return fused.conv(x, layer, added=added, is_clipped=False)
+    result: Tensor = layer(x) + added
+    return result
 
 
 def _twice(x: Tensor) -> Tensor:
@@ -264,28 +279,39 @@ class Decoder(nn.Module):
             phrases: (N, K, width) phrase vectors.
             keep: (N, K) bool, False for padding.
         """
-        queries = self._queries(features.tokens, task, phrases, keep)
-        task_vector, named = queries[:, 0], queries[:, 1:]
-        pooled = (named[:, 1:] * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1)
-        lean, film1, film2 = self.film(torch.cat([task_vector, pooled], 1)).split(self.splits, dim=1)
-        x = features.dense
-        slope = torch.einsum("nck,khw->nchw", lean.view(len(lean), -1, 4), places(x.shape[2], x.shape[3], x))
-        x = x + slope.contiguous(memory_format=torch.channels_last)
+        film, queries = self.read(features.tokens, task, phrases, keep)
+        lean, film1, film2 = torch.split(film, list(self.splits), dim=1)
+        x = self.tilted(features.dense, lean)
         inner = F.relu(_modulated(self.conv1(x), film1))
         x = F.relu(x + _modulated(self.conv2(inner), film2))
         x = F.relu(_twice(self.narrow(x)) + features.fine)
-        x = fused.conv(x, self.conv3) if fused.applies_to(x, self.conv3) else F.relu(self.conv3(x))
-        out = self.out(x)
-        pixels, log_depth, sky, normals, centre, offset = out.split((EMBED, 1, 1, 3, 1, 2), dim=1)
+        x = F.relu(self.conv3(x))
+        pixels, log_depth, sky, normals, centre, offset = self.out(x).split((EMBED, 1, 1, 3, 1, 2), dim=1)
         return Fields(
             pixels,
-            self.to_query(named),
+            queries,
             log_depth[:, 0].float() + LOG_DEPTH_CENTRE,
             sky[:, 0].float(),
             normals.float(),
-            centre[:, 0].float() - 3.0,
+            centre[:, 0].float() + CENTRE_BIAS,
             offset.float(),
         )
+
+    def read(self, tokens: Tensor, task: Tensor, phrases: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """How N prompts steer the convolutions, (N, sum(splits)), and their queries as in Fields; see `forward`."""
+        seen = self._queries(tokens, task, phrases, keep)
+        task_vector, named = seen[:, 0], seen[:, 1:]
+        pooled = (named[:, 1:] * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1)
+        return self.film(torch.cat([task_vector, pooled], 1)), self.to_query(named)
+
+    @staticmethod
+    def tilted(dense: Tensor, lean: Tensor) -> Tensor:
+        """`dense` (N, C, h, w) plus the plane over the canvas that `lean` (N, 4 C) says for each channel."""
+        count, channels, height, width = dense.shape
+        flat = dense.permute(0, 2, 3, 1).reshape(count, -1, channels)
+        where = places(height, width, dense).flatten(1).T.expand(count, -1, -1)
+        sloped = torch.baddbmm(flat, where.to(lean.dtype), lean.view(count, channels, 4).transpose(1, 2))
+        return sloped.view(count, height, width, channels).permute(0, 3, 1, 2)
 
     def _queries(self, tokens: Tensor, task: Tensor, phrases: Tensor, keep: Tensor) -> Tensor:
         """Vectors (N, 2 + K, width) of the task, the background and the phrases after they saw the frame."""

@@ -21,27 +21,53 @@ Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 
-def masks(logits: Floats, prompt: Prompt, out: Pixels) -> None:
-    """Fills `out` (H, W, 3), or as much of it as there is, as `drawing.masks` does; logits (K + 1, h, w)."""
-    table = np.array((prompt.background, *prompt.palette), np.uint8)
-    _masks(np.ascontiguousarray(logits.transpose(1, 2, 0)), table, out)
+def paint(task: str, maps: Floats, prompt: Prompt, out: Pixels) -> None:
+    """Fills `out` (H, W, 3), or as much of it as there is, with the answer to a prompt.
+
+    Args:
+        task: One of `network.TASKS`.
+        maps: (h, w, C) at half resolution, as `Sight.decode` gives them.
+        prompt: Names colours, curve and map.
+        out: The drawing.
+    """
+    match task:
+        case "depth":
+            depth(maps, prompt, out)
+        case "normals":
+            normals(maps, out)
+        case "instances":
+            instances(maps, prompt, out)
+        case "refer" if (maps[..., 1] - maps[..., 0]).max() < drawing.REGION_LOGIT:
+            out[:] = prompt.background
+        case _:
+            masks(maps, prompt, out)
 
 
-def depth(log_depth: Floats, sky: Floats, prompt: Prompt, out: Pixels) -> None:
-    """Fills `out` as `drawing.depth` does."""
+def masks(scores: Floats, prompt: Prompt, out: Pixels) -> None:
+    """Fills `out` as `drawing.masks` does; scores (h, w, K + 1)."""
+    _masks(scores, np.array((prompt.background, *prompt.palette), np.uint8), out)
+
+
+def depth(maps: Floats, prompt: Prompt, out: Pixels) -> None:
+    """Fills `out` as `drawing.depth` does; maps (h, w, 2): log depth, sky."""
     table = drawing.depth_table(prompt.curve, prompt.colormap)
-    _depth(
-        log_depth, sky, table, drawing.LOG_NEAR, drawing.LOG_STEPS / (drawing.LOG_FAR - drawing.LOG_NEAR), out
-    )
+    _depth(maps, table, drawing.LOG_NEAR, drawing.LOG_STEPS / (drawing.LOG_FAR - drawing.LOG_NEAR), out)
 
 
-def normals(vectors: Floats, sky: Floats, out: Pixels) -> None:
-    """Fills `out` as `drawing.normals` does; vectors (3, h, w)."""
-    _normals(np.ascontiguousarray(vectors.transpose(1, 2, 0)), sky, NO_DIRECTION[0], out)
+def normals(maps: Floats, out: Pixels) -> None:
+    """Fills `out` as `drawing.normals` does; maps (h, w, 4): sky, vector."""
+    _normals(maps, NO_DIRECTION[0], out)
 
 
-def instances(odds: Floats, centre: Floats, offset: Floats, prompt: Prompt, out: Pixels) -> None:
-    """Fills `out` as `drawing.instances` does; odds (h, w): logits of the class less the background's."""
+def instances(maps: Floats, prompt: Prompt, out: Pixels) -> None:
+    """Fills `out` as `drawing.instances` does.
+
+    Args:
+        maps: (h, w, 4): logit of the class less the background's, of a centre, offset (dx, dy).
+        prompt: Names the background.
+        out: The drawing.
+    """
+    odds, centre = np.ascontiguousarray(maps[..., 0]), np.ascontiguousarray(maps[..., 1])
     found = _peaks(odds, centre, drawing.CENTRE_LOGIT)
     order = np.argsort(-centre[found[:, 1], found[:, 0]], kind="stable")[: drawing.MAX_OBJECTS]
     centres = found[order].astype(np.float32) * 2
@@ -52,7 +78,7 @@ def instances(odds: Floats, centre: Floats, offset: Floats, prompt: Prompt, out:
             return
         centres = np.array([[columns.mean() * 2, rows.mean() * 2]], np.float32)
     table = np.array(drawing.palette_at(centres.tolist(), prompt.background), np.uint8)
-    owner = _owners(odds, offset, centres, OFFSET_UNIT_PX)
+    owner = _owners(odds, maps, centres, OFFSET_UNIT_PX)
     table[~_is_sure(odds, owner, len(centres), drawing.MIN_CELLS, drawing.MIN_SCORE)] = prompt.background
     _instances(odds, owner, np.array(prompt.background, np.uint8), table, out)
 
@@ -95,24 +121,24 @@ def _masks(logits: Floats, table: Pixels, out: Pixels) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _mixed(field: Floats, y0: int, y1: int, x0: int, x1: int) -> float:
-    upper = np.float32(0.75) * field[y0, x0] + np.float32(0.25) * field[y0, x1]
-    lower = np.float32(0.75) * field[y1, x0] + np.float32(0.25) * field[y1, x1]
+def _mixed(field: Floats, k: int, y0: int, y1: int, x0: int, x1: int) -> float:
+    upper = np.float32(0.75) * field[y0, x0, k] + np.float32(0.25) * field[y0, x1, k]
+    lower = np.float32(0.75) * field[y1, x0, k] + np.float32(0.25) * field[y1, x1, k]
     mixed: float = np.float32(0.75) * upper + np.float32(0.25) * lower
     return mixed
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _depth(log_depth: Floats, sky: Floats, table: Pixels, start: float, scale: float, out: Pixels) -> None:
-    height, width = log_depth.shape
+def _depth(maps: Floats, table: Pixels, start: float, scale: float, out: Pixels) -> None:
+    height, width, _ = maps.shape
     last = len(table) - 2
     for y in range(out.shape[0]):
         y0, y1 = _around(y, height)
         for x in range(out.shape[1]):
             x0, x1 = _around(x, width)
             index = last + 1
-            if _mixed(sky, y0, y1, x0, x1) <= 0:
-                step = (_mixed(log_depth, y0, y1, x0, x1) - start) * scale
+            if _mixed(maps, 1, y0, y1, x0, x1) <= 0:
+                step = (_mixed(maps, 0, y0, y1, x0, x1) - start) * scale
                 index = min(max(int(step + 0.5), 0), last)
             out[y, x, 0] = table[index, 0]
             out[y, x, 1] = table[index, 1]
@@ -120,18 +146,18 @@ def _depth(log_depth: Floats, sky: Floats, table: Pixels, start: float, scale: f
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _normals(vectors: Floats, sky: Floats, nothing: int, out: Pixels) -> None:
-    height, width, _ = vectors.shape
+def _normals(maps: Floats, nothing: int, out: Pixels) -> None:
+    height, width, _ = maps.shape
     for y in range(out.shape[0]):
         y0, y1 = _around(y, height)
         for x in range(out.shape[1]):
             x0, x1 = _around(x, width)
-            if _mixed(sky, y0, y1, x0, x1) > 0:
+            if _mixed(maps, 0, y0, y1, x0, x1) > 0:
                 out[y, x, 0] = out[y, x, 1] = out[y, x, 2] = nothing
                 continue
-            a = _mixed(vectors[:, :, 0], y0, y1, x0, x1)
-            b = _mixed(vectors[:, :, 1], y0, y1, x0, x1)
-            c = _mixed(vectors[:, :, 2], y0, y1, x0, x1)
+            a = _mixed(maps, 1, y0, y1, x0, x1)
+            b = _mixed(maps, 2, y0, y1, x0, x1)
+            c = _mixed(maps, 3, y0, y1, x0, x1)
             scale = np.float32(127.5) / max(np.sqrt(a * a + b * b + c * c), np.float32(1e-6))
             out[y, x, 0] = np.uint8(np.float32(128.0) - a * scale)
             out[y, x, 1] = np.uint8(np.float32(128.0) + b * scale)
@@ -166,7 +192,7 @@ def _peaks(odds: Floats, centre: Floats, threshold: float) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _owners(odds: Floats, offset: Floats, centres: Floats, unit: float) -> NDArray[np.int32]:
+def _owners(odds: Floats, maps: Floats, centres: Floats, unit: float) -> NDArray[np.int32]:
     """Index (h, w) of the centre that each cell in or beside the region points to, -1 elsewhere."""
     height, width = odds.shape
     owner = np.full((height, width), -1, np.int32)
@@ -178,8 +204,8 @@ def _owners(odds: Floats, offset: Floats, centres: Floats, unit: float) -> NDArr
                     is_near |= odds[v, u] > 0
             if not is_near:
                 continue
-            aim_x = np.float32(2 * x) + offset[0, y, x] * unit
-            aim_y = np.float32(2 * y) + offset[1, y, x] * unit
+            aim_x = np.float32(2 * x) + maps[y, x, 2] * unit
+            aim_y = np.float32(2 * y) + maps[y, x, 3] * unit
             smallest = np.float32(np.inf)
             for k in range(len(centres)):
                 gap = (aim_x - centres[k, 0]) ** 2 + (aim_y - centres[k, 1]) ** 2
@@ -204,6 +230,14 @@ def _is_sure(
     return (cells >= min_cells) & (scores >= min_score * np.maximum(cells, 1))
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _odds_at(odds: Floats, y0: int, y1: int, x0: int, x1: int) -> float:
+    upper = np.float32(0.75) * odds[y0, x0] + np.float32(0.25) * odds[y0, x1]
+    lower = np.float32(0.75) * odds[y1, x0] + np.float32(0.25) * odds[y1, x1]
+    mixed: float = np.float32(0.75) * upper + np.float32(0.25) * lower
+    return mixed
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def _instances(
     odds: Floats, owner: NDArray[np.int32], background: Pixels, table: Pixels, out: Pixels
@@ -214,7 +248,7 @@ def _instances(
         for x in range(out.shape[1]):
             x0, x1 = _around(x, width)
             k = owner[y0, x0]
-            if k < 0 or _mixed(odds, y0, y1, x0, x1) <= 0:
+            if k < 0 or _odds_at(odds, y0, y1, x0, x1) <= 0:
                 out[y, x, 0], out[y, x, 1], out[y, x, 2] = background[0], background[1], background[2]
             else:
                 out[y, x, 0], out[y, x, 1], out[y, x, 2] = table[k, 0], table[k, 1], table[k, 2]

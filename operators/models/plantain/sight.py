@@ -1,0 +1,196 @@
+"""Encoding and decoding on the CPU, one frame at a time and each frame on a thread of its own.
+
+The maps of one frame and its prompts stay in a core's cache, where those of a whole batch would travel through
+memory between all operators; and threads that each have a frame never wait for one another, where the threads
+of an operator meet at its end. Measured in docs/model.md.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
+
+from operators.models.plantain import fused
+from operators.models.plantain.network import (
+    CENTRE_BIAS,
+    EMBED,
+    LOG_DEPTH_CENTRE,
+    STRIDE,
+    Features,
+    Network,
+    places,
+)
+
+Maps = NDArray[np.float32]
+
+HEADS = {"depth": (EMBED, EMBED + 2), "normals": (EMBED + 1, EMBED + 5), "instances": (EMBED + 5, EMBED + 8)}
+"""Rows of the decoder's last layer that a task reads besides those of pixels."""
+
+
+class Sight:
+    """A network that looks at frames, for inference on the CPU.
+
+    Args:
+        network: Folded, in the precision to compute in.
+        threads: How many frames at a time.
+    """
+
+    def __init__(self, network: Network, threads: int) -> None:
+        self._network = network
+        self.pool = ThreadPoolExecutor(threads, "sight", initializer=torch.set_num_threads, initargs=(1,))
+        self.threads = threads
+        weight = network.decoder.out.weight[:, :, 0, 0].detach().float()
+        bias = network.decoder.out.bias
+        assert bias is not None
+        bias = bias.detach().float().clone()
+        bias[EMBED] += LOG_DEPTH_CENTRE
+        bias[EMBED + 5] += CENTRE_BIAS
+        self._weight, self._bias = weight, bias
+        self._dtype = network.decoder.out.weight.dtype
+        self._levels = torch.linspace(-1, 1, 256).to(self._dtype)
+        self._grounds: dict[tuple[int, int], Tensor] = {}
+        self._lock = threading.Lock()
+
+    def encode(self, image: NDArray[np.uint8]) -> Features:
+        """Features of a picture (H, W, 3) uint8, padded with black to multiples of STRIDE."""
+        height, width = image.shape[:2]
+        halved = self._ground((-(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE)).clone()
+        _unshuffle(image, _bits(self._levels), _bits(halved))
+        features: Features = self._network.encoder.levels(halved[None].permute(0, 3, 1, 2))
+        return features
+
+    def decode(
+        self, features: Features, tasks: Sequence[int], heads: Sequence[str], phrases: Tensor, keep: Tensor
+    ) -> list[Maps]:
+        """The maps that each prompt's drawing is made from, at half resolution.
+
+        Args:
+            features: Of one frame.
+            tasks: Index into TASKS of each of N prompts.
+            heads: What is read for each: "masks" or a key of HEADS.
+            phrases: (N, K, width) phrase vectors.
+            keep: (N, K) bool, False for padding.
+
+        Returns:
+            Arrays (H/2, W/2, C) float32. C is for "masks" K + 1 scores, the background's first; for "depth" log
+            depth and sky; for "normals" sky and the vector; for "instances" the odds of the class, centre and
+            offset (dx, dy).
+        """
+        films, queries = self._network.decoder.read(features.tokens, torch.tensor(tasks), phrases, keep)
+        kept = keep.sum(1).tolist()
+        found = []
+        for row, head in enumerate(heads):
+            x = self._field(features, films[row : row + 1])
+            weight, bias = self._read_by(head, queries[row, : 1 + kept[row]].float())
+            flat = x[0].permute(1, 2, 0).reshape(-1, x.shape[1])
+            maps = torch.addmm(bias, flat.float(), weight.T)
+            found.append(maps.view(*x.shape[2:], -1).numpy())
+        return found
+
+    def _field(self, features: Features, film: Tensor) -> Tensor:
+        """What the decoder's last layer reads, (1, fine, H/2, W/2), for one prompt; as in `Decoder.forward`.
+
+        How a prompt scales and shifts a convolution's result is worked into its weights.
+        """
+        decoder = self._network.decoder
+        lean, film1, film2 = torch.split(film, list(decoder.splits), dim=1)
+        x = decoder.tilted(features.dense, lean)
+        inner = fused.steered(x, decoder.conv1, film1)
+        x = fused.steered(inner, decoder.conv2, film2, added=x)
+        coarse = fused.plain(x, decoder.narrow)
+        if coarse.dtype == torch.bfloat16:
+            joined = torch.empty_like(features.fine)
+            _join(_pixels(coarse), _pixels(features.fine), _pixels(joined))
+        else:
+            joined = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+            joined.add_(features.fine).relu_()
+        return fused.plain(joined, decoder.conv3, is_clipped=True)
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self.pool.shutdown()
+
+    def _read_by(self, head: str, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (C, fine) and bias (C,) that give a prompt's maps: pixels are never compared one by one."""
+        if head in ("masks", "instances"):
+            scaled = queries[:, :EMBED] * EMBED**-0.5
+            weight = scaled @ self._weight[:EMBED]
+            bias = scaled @ self._bias[:EMBED] + queries[:, EMBED]
+            if head == "masks":
+                return weight, bias
+            first, last = HEADS[head]
+            return (
+                torch.cat([weight[1:2] - weight[:1], self._weight[first:last]]),
+                torch.cat([bias[1:2] - bias[:1], self._bias[first:last]]),
+            )
+        first, last = HEADS[head]
+        return self._weight[first:last], self._bias[first:last]
+
+    def _ground(self, size_hw: tuple[int, int]) -> Tensor:
+        """(H/2, W/2, 16) the encoder's input for a black picture."""
+        with self._lock:
+            if size_hw not in self._grounds:
+                height, width = size_hw[0] // 2, size_hw[1] // 2
+                ground = torch.full((height, width, 16), -1.0, dtype=self._dtype)
+                ground[..., 12:] = places(height, width, ground).permute(1, 2, 0)
+                self._grounds = {**self._grounds, size_hw: ground}
+            return self._grounds[size_hw]
+
+
+def _bits(x: Tensor) -> NDArray[Any]:
+    """The tensor's memory as NumPy sees it: bfloat16 as plain 16 bits."""
+    seen: NDArray[Any] = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+    return seen
+
+
+def _pixels(x: Tensor) -> NDArray[Any]:
+    """(H, W, C) memory of a map (1, C, H, W) whose channels lie side by side."""
+    return _bits(x[0].permute(1, 2, 0))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _value(bits: int) -> float:
+    """The number that 16 bits of bfloat16 mean."""
+    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)  # type: ignore[return-value]  # numba inlines it
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _join(coarse: NDArray[Any], fine: NDArray[Any], out: NDArray[Any]) -> None:
+    """ReLU of `coarse` (h, w, C) doubled bilinearly plus `fine` (2 h, 2 w, C), all bfloat16 as bits."""
+    height, width, channels = coarse.shape
+    row = np.empty((width, channels), np.float32)
+    for y in range(2 * height):
+        near = y >> 1
+        far = min(max(near + 1 if y & 1 else near - 1, 0), height - 1)
+        for x in range(width):
+            for c in range(channels):
+                upper, lower = _value(coarse[near, x, c]), _value(coarse[far, x, c])
+                row[x, c] = np.float32(0.75) * upper + np.float32(0.25) * lower
+        for x in range(2 * width):
+            beside = x >> 1
+            other = min(max(beside + 1 if x & 1 else beside - 1, 0), width - 1)
+            for c in range(channels):
+                mixed = np.float32(0.75) * row[beside, c] + np.float32(0.25) * row[other, c]
+                above = max(np.float32(mixed + _value(fine[y, x, c])), np.float32(0))
+                bits = np.float32(above).view(np.uint32)
+                # Rounded to the nearest, and to the even one between two.
+                up = np.uint32(0x7FFF) + np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
+                out[y, x, c] = np.uint16(np.uint32(bits + up) >> np.uint32(16))
+
+
+@njit(cache=True, nogil=True)
+def _unshuffle(image: NDArray[np.uint8], levels: NDArray[Any], out: NDArray[Any]) -> None:
+    """Writes each pixel's level to where pixel_unshuffle puts it."""
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            for c in range(3):
+                out[y >> 1, x >> 1, 4 * c + 2 * (y & 1) + (x & 1)] = levels[image[y, x, c]]
