@@ -6,9 +6,13 @@ import gc
 import json
 import logging
 import socket
+import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 
 import jsonschema
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
@@ -85,3 +89,86 @@ def forgotten_sockets_are_closed() -> Iterator[None]:
 def _sockets() -> list[socket.socket]:
     # By `type`: asking a dead weak reference for its class raises.
     return [thing for thing in gc.get_objects() if issubclass(type(thing), socket.socket)]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An answer that a consumer has been given.
+
+    Attributes:
+        at_s: When, on the monotonic clock.
+        late_s: Time since its frame was captured, seconds; None where that is unknown.
+        stream_id, epoch, frame_index, prompt: What it is about.
+        value_of: Digest of what it says.
+    """
+
+    at_s: float
+    late_s: float | None
+    stream_id: str
+    epoch: int
+    frame_index: int
+    prompt: str
+    value_of: int
+
+
+class Follower:
+    """Reads the topic PREFIX.predictions of one partition, as it grows, in a thread.
+
+    Args:
+        bootstrap: Where.
+        prefix: Of the topic, which is there.
+    """
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": uuid.uuid4().hex,
+                "isolation.level": "read_committed",
+                "reconnect.backoff.max.ms": 500,
+                "fetch.wait.max.ms": 5,
+                "log_level": 0,
+            }
+        )
+        self._consumer.assign([TopicPartition(f"{prefix}.predictions", 0, OFFSET_BEGINNING)])
+        self.arrivals: list[Arrival] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follower")
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            record = self._consumer.poll(0.1)
+            if record is None or record.error() is not None:
+                continue
+            now_s, now_ns = time.monotonic(), time.time_ns()
+            value = json.loads(record.value())
+            late_s = None
+            if value["captured_at"] is not None:
+                late_s = now_ns / 1e9 - datetime.fromisoformat(value["captured_at"]).timestamp()
+            self.arrivals.append(
+                Arrival(
+                    now_s,
+                    late_s,
+                    value["stream_id"],
+                    value["epoch"],
+                    value["frame_index"],
+                    value["prompt"],
+                    hash((value["pts"], value["captured_at"])),
+                )
+            )
+
+    def wait(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Waits for something to be so; whether it is."""
+        deadline_s = time.monotonic() + seconds
+        while not is_so():
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        self._thread.join(30)
+        self._consumer.close()

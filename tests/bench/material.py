@@ -33,9 +33,8 @@ def make_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 192
     if path.exists():
         return path
     if num_frames > LOOP_FRAMES:
-        return _repeat(
-            make_clip(path.with_name(f"loop-{LOOP_FRAMES}.mp4"), LOOP_FRAMES, size_hw), path, num_frames
-        )
+        loop = make_clip(path.with_name(f"loop-{LOOP_FRAMES}.mp4"), LOOP_FRAMES, size_hw)
+        return repeat(loop, path, num_frames // LOOP_FRAMES)
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     height, width = size_hw
@@ -57,19 +56,19 @@ def make_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 192
     return path
 
 
-def _repeat(loop: Path, path: Path, num_frames: int) -> Path:
-    """The packets of a clip again and again, as a clip of `num_frames` frames (a multiple of the loop's)."""
+def repeat(loop: Path, path: Path, turns: int) -> Path:
+    """The packets of a clip again and again, as one clip, without encoding them anew."""
     aside = path.with_suffix(".part.mp4")
     with av.open(str(loop)) as source, av.open(str(aside), "w", format="mp4") as container:
         video = source.streams.video[0]
         copy = container.add_stream_from_template(video)
         packets = [packet for packet in source.demux(video) if packet.size]
         frame = packets[0].duration
-        for turn in range(num_frames // LOOP_FRAMES):
+        for turn in range(turns):
             for packet in packets:
                 again = av.Packet(bytes(packet))
-                again.pts = packet.pts + turn * LOOP_FRAMES * frame
-                again.dts = packet.dts + turn * LOOP_FRAMES * frame
+                again.pts = packet.pts + turn * len(packets) * frame
+                again.dts = packet.dts + turn * len(packets) * frame
                 again.duration, again.time_base = frame, packet.time_base
                 again.is_keyframe, again.stream = packet.is_keyframe, copy
                 container.mux(again)
