@@ -249,7 +249,14 @@ def start_ray(address: str | None) -> None:
     if address is not None:
         ray.init(address=address, **common)
         return
-    ray.init(include_dashboard=False, object_store_memory=512 << 20, configure_logging=False, **common)
+    # "local": never somebody else's Ray that happens to run on this machine.
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        object_store_memory=512 << 20,
+        configure_logging=False,
+        **common,
+    )
 
 
 def _first_line(error: BaseException) -> str:
