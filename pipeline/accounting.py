@@ -54,7 +54,7 @@ class Account(Book):
     """
 
     prompts: dict[str, Book] = field(default_factory=dict)
-    _before: dict[str, Book] = field(default_factory=dict, repr=False)
+    _before: dict[str, Book] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def at(cls, durable: Durable) -> Account:
