@@ -69,11 +69,19 @@ class RtspServer:
         clip: An mp4 with H.264.
         port: Where; a free one if left out. A port that was just used can be used again.
         credentials: `user:password` that clients must give; None for an open door.
+        certificate: A PEM with its key: the server then speaks TLS, at `rtsps://`.
     """
 
-    def __init__(self, clip: Path, port: int | None = None, credentials: str | None = None) -> None:
+    def __init__(
+        self,
+        clip: Path,
+        port: int | None = None,
+        credentials: str | None = None,
+        certificate: Path | None = None,
+    ) -> None:
         self._clip = clip
         self._credentials = credentials
+        self._certificate = certificate
         self.port = port or free_port()
         self._process: subprocess.Popen[str]
         self.start()
@@ -81,9 +89,8 @@ class RtspServer:
     def start(self) -> None:
         """Starts the process, again if it was killed, and waits until it listens."""
         arguments = [_PYTHON, __file__, str(self.port), str(self._clip)]
-        self._process = subprocess.Popen(
-            arguments + ([self._credentials] if self._credentials else []), stdout=subprocess.PIPE, text=True
-        )
+        arguments += [self._credentials or "", str(self._certificate or "")]
+        self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], _START_S)
         if not ready or self._process.stdout.readline() != "ready\n":
@@ -93,7 +100,8 @@ class RtspServer:
     def url(self, path: str = "cam", credentials: str | None = None) -> str:
         """The address of a path, with the server's credentials or others."""
         own = credentials or self._credentials
-        return f"rtsp://{own + '@' if own else ''}127.0.0.1:{self.port}/{path}"
+        scheme = "rtsps" if self._certificate else "rtsp"
+        return f"{scheme}://{own + '@' if own else ''}127.0.0.1:{self.port}/{path}"
 
     def freeze(self) -> None:
         """Stops it where it stands; its sockets stay open."""
@@ -119,13 +127,33 @@ class RtspServer:
         self.kill()
 
 
-def _serve(port: str, clip: str, credentials: str | None) -> None:
+def make_certificate(path: Path) -> Path:
+    """A PEM with a new key and a certificate that nobody vouches for."""
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "30",
+        "-subj",
+        "/CN=localhost",
+    ]
+    key = path.with_suffix(".key")
+    subprocess.run([*command, "-keyout", str(key), "-out", str(path)], check=True, capture_output=True)
+    path.write_text(path.read_text() + key.read_text())
+    return path
+
+
+def _serve(port: str, clip: str, credentials: str, certificate: str) -> None:
     """Serves until killed."""
     import gi
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstRtspServer", "1.0")
-    from gi.repository import GLib, Gst, GstRtspServer
+    from gi.repository import Gio, GLib, Gst, GstRtspServer
 
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
@@ -135,15 +163,21 @@ def _serve(port: str, clip: str, credentials: str | None) -> None:
     factory.set_launch(
         f'( filesrc location="{clip}" ! qtdemux ! rtph264pay name=pay0 pt=96 config-interval=-1 )'
     )
-    if credentials:
-        user, password = credentials.split(":")
+    if credentials or certificate:
+        user, _, password = credentials.partition(":")
+        role = user or "anybody"
         auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
         permissions = GstRtspServer.RTSPPermissions()
-        token.set_string("media.factory.role", user)
-        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        token.set_string("media.factory.role", role)
+        if credentials:
+            auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        else:
+            auth.set_default_token(token)
+        if certificate:
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
         server.set_auth(auth)
         for what in ("access", "construct"):
-            permissions.add_permission_for_role(user, f"media.factory.{what}", True)
+            permissions.add_permission_for_role(role, f"media.factory.{what}", True)
         factory.set_permissions(permissions)
     server.get_mount_points().add_factory("/cam", factory)
     server.attach(None)
@@ -153,4 +187,4 @@ def _serve(port: str, clip: str, credentials: str | None) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)
+    _serve(*sys.argv[1:])

@@ -17,7 +17,7 @@ from operators.sources.base import Sampling, StreamSpec, View
 from operators.sources.live import LiveSource
 from operators.types import Position
 from tests.assets import clips
-from tests.rtsp_server import RtspServer, free_port, why_missing
+from tests.rtsp_server import RtspServer, free_port, make_certificate, why_missing
 from tests.watching import Watch, follow
 
 pytestmark = [pytest.mark.rtsp, pytest.mark.timeout(180)]
@@ -164,6 +164,31 @@ def test_a_wrong_path_and_a_wrong_password_are_told_apart_and_no_secret_is_told(
         out, err = capfd.readouterr()
         for text in (*told, out, err, caplog.text):
             assert SECRET not in text
+
+
+def test_a_camera_that_speaks_tls(clip: Path, tmp_path: Path) -> None:
+    with (
+        RtspServer(
+            clip, credentials=f"guard:{SECRET}", certificate=make_certificate(tmp_path / "camera.pem")
+        ) as server,
+        closing(camera(server.url())) as source,
+        closing(camera(server.url(credentials="guard:wrong"), "stranger")) as stranger,
+    ):
+        assert server.url().startswith("rtsps://")
+        watches = [Watch(source), Watch(stranger)]
+        follow(
+            watches,
+            lambda: len(watches[0].frames) >= 50 and "unauthorised" in watches[1].states,
+            "fifty frames over TLS",
+        )
+        assert watches[0].states == ["connecting", "live"]
+        assert [frame.header.frame_index for frame in watches[0].frames] == list(
+            range(len(watches[0].frames))
+        )
+        server.kill()
+        follow(watches, lambda: "refused" in watches[0].states, "refused")
+        server.start()
+        follow(watches, lambda: watches[0].num_in(1) >= 10, "live again")
 
 
 def test_three_cameras_do_not_notice_that_the_fourth_is_killed(clip: Path) -> None:
