@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-FIGURES = ("codecs", "pipeline", "memory", "model", "kafka")
+FIGURES = ("codecs", "pipeline", "memory", "model", "kafka", "cameras")
 
 
 def main() -> None:

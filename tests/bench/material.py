@@ -28,7 +28,9 @@ def report(
     sys.stdout.flush()
 
 
-def make_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 1920)) -> Path:
+def make_clip(
+    path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 1920), *, b_frames: int = 2
+) -> Path:
     """A moving, textured H.264 clip at about 6 Mb/s, a keyframe every two seconds; made once."""
     if path.exists():
         return path
@@ -44,7 +46,7 @@ def make_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 192
     aside = path.with_suffix(".part.mp4")
     with av.open(str(aside), "w", format="mp4") as container:
         stream = container.add_stream(
-            "libx264", rate=25, options={"preset": "superfast", "g": "50", "bf": "2"}
+            "libx264", rate=25, options={"preset": "superfast", "g": "50", "bf": str(b_frames)}
         )
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 6_000_000
         for k in range(num_frames):
