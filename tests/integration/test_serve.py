@@ -1,0 +1,279 @@
+"""`plantain serve` as a process, with and without Ray: streams and queries through the death of anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from deploy.client import Client, ServiceError
+from tests.assets.clips import make
+from tests.serving import client, eventually, jpeg
+
+START_S = 200.0
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("clips") / "good.mp4", 100, size=(160, 96))
+
+
+def write_config(folder: Path, clip: Path, executor: str, **model: object) -> Path:
+    camera = {"url": str(clip), "fps": 5, "options": {"realtime": "yes", "loop": "yes"}}
+    settings = {
+        "streams": [{"id": "fixed", **camera}],
+        "prompts": ["instances:car", "depth"],
+        "model": {"name": "fake", "canvas": {"width": 160, "height": 96}, **model},
+        "output": {"out": str(folder / "out"), "rasters": False, "segment_frames": 16},
+        "executor": executor,
+        "serve": {"port": 0},
+    }
+    path = folder / "serve.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@contextmanager
+def serving(*arguments: str | Path, is_killed: bool = False) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The command, until it is ready; its address and its process, which must end cleanly unless the test kills it."""
+    command = [sys.executable, "-m", "deploy.cli", "serve", *map(str, arguments)]
+    environment = {**os.environ, "RAY_DEDUP_LOGS": "0"}
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    lines: list[str] = []
+    assert process.stdout is not None
+    assert process.stderr is not None
+    readers = [
+        threading.Thread(target=lambda pipe=pipe: lines.extend(iter(pipe.readline, "")))
+        for pipe in (process.stdout, process.stderr)
+    ]
+    for reader in readers:
+        reader.start()
+    children: list[psutil.Process] = []
+    try:
+        deadline_s = time.monotonic() + START_S
+        while not (ready := re.search(r"ready on (http://\S+)", "".join(lines))):
+            assert process.poll() is None, "".join(lines)
+            assert time.monotonic() < deadline_s, "".join(lines)
+            time.sleep(0.05)
+        yield ready[1], process
+        if is_killed:
+            return
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 0, "".join(lines)
+        _, left = psutil.wait_procs(children, 60)
+        assert not left, f"processes are left behind: {left}"
+    finally:
+        if process.poll() is None:
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.wait()
+        for child in children:
+            if child.is_running():
+                child.kill()
+        for reader in readers:
+            reader.join(30)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def watched(base: str, stream_id: str, more_than: int) -> None:
+    """Waits until a stream has given more results than so many."""
+
+    def is_so() -> bool:
+        with client(base) as http:
+            response = http.get(f"/v1/streams/{stream_id}")
+            return response.status_code == 200 and response.json()["results"] > more_than
+
+    eventually(is_so, f"watching {stream_id}")
+
+
+def test_in_one_process_streams_added_by_request_are_there_after_a_kill(tmp_path, clip) -> None:
+    config = write_config(tmp_path, clip, "threads")
+    with serving("--config", config, is_killed=True) as (base, process), Client(base) as plantain:
+        plantain.add_stream(
+            "street", "synthetic://street?seed=3&width=160&height=96&frames=9999", ["depth"], fps=2
+        )
+        plantain.change_stream("fixed", prompts=["depth"])
+        watched(base, "fixed", 3)
+        (answer,) = plantain.predict(["instances:car"], image=jpeg()).frames[0].answers
+        assert answer.num_objects
+        process.kill()
+        process.wait()
+    with Client(base, patience_s=1) as gone, pytest.raises(ServiceError, match="cannot be reached"):
+        gone.streams()
+    with serving("--config", config) as (base, _), Client(base) as plantain:
+        streams = {stream.id: stream for stream in plantain.streams()}
+        assert set(streams) == {"fixed", "street"}
+        assert streams["fixed"].prompts == ["depth"]
+        watched(base, "fixed", 3)
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory, clip) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("ray")
+    with serving("--config", write_config(folder, clip, "ray", options={"cost_ms": 20.0})) as (base, _):
+        yield base, folder
+
+
+def processes_called(word: str) -> list[psutil.Process]:
+    """Processes below this one whose title holds a word, as Ray's actors have it."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if word in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.ray
+def test_on_ray_everything_is_answered_as_in_one_process(on_ray) -> None:
+    base, _ = on_ray
+    with Client(base) as plantain, client(base) as http:
+        watched(base, "fixed", 3)
+        objects, depth = plantain.predict(["instances:car", "depth"], image=jpeg()).frames[0].answers
+        assert objects.num_objects
+        assert all(found.distance_m is not None for found in objects.objects)
+        assert depth.depth_median_m
+        newest = plantain.query("fixed", ["instances:car"])
+        assert newest.frames[0].stream_id == "fixed"
+        assert plantain.draw("depth", "image/png", image=jpeg())[:4] == b"\x89PNG"
+        added = plantain.add_stream(
+            "more", "synthetic://street?seed=3&width=160&height=96", ["depth"], key="k"
+        )
+        assert (
+            plantain.add_stream(
+                "more", "synthetic://street?seed=3&width=160&height=96", ["depth"], key="k"
+            ).id
+            == added.id
+        )
+        assert plantain.change_stream("more", paused=True).paused
+        assert plantain.remove_stream("more").id == "more"
+        with pytest.raises(ServiceError) as refused:
+            plantain.stream("more")
+        assert refused.value.status == 404
+        assert {"added", "live", "removed"} <= {event.kind for event in plantain.events()}
+        assert 'stream="fixed"' in http.get("/metrics").text
+        assert http.get("/").status_code == 200
+        with http.stream("GET", "/v1/streams/fixed/live") as response:
+            told = b""
+            for chunk in response.iter_bytes():
+                told += chunk
+                if told.count(b"\xff\xd8\xff") >= 2:
+                    break
+
+
+@pytest.mark.ray
+def test_on_ray_a_watch_tells_of_a_match(on_ray) -> None:
+    base, _ = on_ray
+    with Client(base) as plantain:
+        watched(base, "fixed", 3)
+        assert next(plantain.watch("fixed", ["instances:car"], every_s=0.2)).is_there
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+def test_on_ray_the_death_of_the_engine_costs_no_stream_and_no_query_hangs(on_ray) -> None:
+    base, _ = on_ray
+    with Client(base) as plantain:
+        watched(base, "fixed", 3)
+        plantain.add_stream(
+            "street", "synthetic://street?seed=3&width=160&height=96&frames=9999", ["depth"], fps=1
+        )
+        (engine,) = processes_called("EngineActor")
+        codes: list[int] = []
+        waits_s: list[float] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            with client(base) as http:
+                while not stop.is_set():
+                    begun = time.monotonic()
+                    response = http.post(
+                        "/v1/predict", files={"image": ("a", jpeg())}, data={"task": "depth"}
+                    )
+                    codes.append(response.status_code)
+                    waits_s.append(time.monotonic() - begun)
+                    if response.status_code == 503:
+                        assert "Retry-After" in response.headers
+                        time.sleep(0.2)
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: codes.count(200) >= 5, "answering")
+        engine.kill()
+        eventually(lambda: 503 in codes, "saying so")
+        before = len(codes)
+        eventually(lambda: codes[before:].count(200) >= 5, "answering again")
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert set(codes) <= {200, 503}
+        assert max(waits_s) < 45
+        eventually(lambda: {stream.id for stream in plantain.streams()} == {"fixed", "street"}, "all streams")
+        watched(base, "fixed", 3)
+        plantain.remove_stream("street")
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+def test_on_ray_the_death_of_an_http_replica_is_survived(on_ray) -> None:
+    base, _ = on_ray
+    with Client(base) as plantain:
+        watched(base, "fixed", 1)
+        results = plantain.stream("fixed").results
+        (replica,) = processes_called("ServeReplica:plantain:http")
+        replica.kill()
+
+        def is_back() -> bool:
+            try:
+                return bool(plantain.predict(["depth"], image=jpeg()).frames)
+            except ServiceError:
+                return False
+
+        eventually(is_back, "answering again")
+        assert plantain.stream("fixed").results > results, "the engine went on meanwhile"
+
+
+def refused(*arguments: str | Path) -> str:
+    """What the command says when it does not start."""
+    command = [sys.executable, "-m", "deploy.cli", "serve", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 2, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("executor", ["threads", "ray"])
+def test_without_a_token_it_does_not_start_for_other_machines(tmp_path, clip, executor: str) -> None:
+    config = write_config(tmp_path, clip, executor)
+    assert "serve.token" in refused("--config", config, "--host", "0.0.0.0")
+
+
+@pytest.mark.parametrize("executor", ["threads", "ray"])
+def test_a_port_that_is_taken_is_named(tmp_path, clip, executor: str) -> None:
+    config = write_config(tmp_path, clip, executor)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert port in refused("--config", config, "--port", port)
