@@ -69,6 +69,22 @@ class EmbeddedModel:
         if self._device.type == "cpu":
             self._sight = Sight(self._network, threads or torch.get_num_threads())
 
+    @property
+    def sight(self) -> Sight:
+        """What encodes and decodes on the CPU.
+
+        Raises:
+            ModelUnavailableError: If the model runs on a GPU.
+        """
+        if self._sight is None:
+            raise ModelUnavailableError("the model runs on a GPU, where batches are computed as a whole")
+        return self._sight
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self._dtype
+
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
         """One drawing for each prompt; see ModelBackend.
 

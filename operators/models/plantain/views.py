@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from operators.decode.compression import compressed
+
 Placement = tuple[int, int, int, int, NDArray[np.intp]]
 """Top, left, height and width of a picture on the canvas, and the source columns that it shows."""
 
@@ -113,7 +115,12 @@ def disturbed(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
         sigma = rng.uniform(1, 14)
         noise = rng.integers(-128, 128, out.shape, dtype=np.int8).astype(np.float32) * np.float32(sigma / 74)
         out = np.clip(out + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.35:
+    kind = rng.random()
+    if kind < 0.35 and not (out.shape[0] % 2 or out.shape[1] % 2):
+        # A camera that sways a little: the picture is predicted from the same one some pixels aside.
+        before = np.roll(out, rng.integers(-3, 4, 2).tolist(), axis=(0, 1))
+        out = compressed([before, out], int(rng.integers(20, 40)))
+    elif kind < 0.5:
         buffer = io.BytesIO()
         Image.fromarray(out).save(buffer, "JPEG", quality=int(rng.integers(20, 90)))
         out = np.asarray(Image.open(buffer))
