@@ -176,6 +176,7 @@ def advance(state: State, stream: Stream) -> None:
         del state.streams[stream.stream_id]
         state.next_generation = max(state.next_generation, stream.generation + 1)
         state.departed.append(stream)
+        state.meter.left(stream.stream_id)
 
 
 def begin(state: State) -> None:

@@ -149,6 +149,13 @@ class Meter:
         """A copy of a stage is to be made anew."""
         self._deaths[stage] += 1
 
+    def left(self, stream_id: str) -> None:
+        """A stream was taken away."""
+        marks = self._marks.pop(stream_id, None)
+        if marks is not None and marks.label == OTHERS:
+            self._gone.base += marks.base + marks.high
+            self._gone.latency = self._gone.latency.plus(marks.latency)
+
     def samples(self, engine: Engine, now: float) -> list[Sample]:
         """Everything that can be said now.
 
@@ -165,10 +172,7 @@ class Meter:
             _add_state(sheet, marks, stream, now)
             phases[stream.phase] += 1
         for stream_id in self._marks.keys() - engine.streams.keys():
-            marks = self._marks.pop(stream_id)
-            if marks.label == OTHERS:
-                self._gone.base += marks.base + marks.high
-                self._gone.latency = self._gone.latency.plus(marks.latency)
+            self.left(stream_id)
         if self._gone.base:
             _add(sheet, self._gone)
         for phase in Phase:

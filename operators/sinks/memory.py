@@ -38,6 +38,10 @@ class MemorySink:
     def finish(self, stream_id: str) -> None:
         """Nothing is left to do."""
 
+    def forget(self, stream_id: str) -> None:
+        """Lets go of uncommitted results."""
+        self.begin(stream_id, is_resumed=True)
+
     def close(self) -> None:
         """Committed results stay readable."""
         self._staged.clear()

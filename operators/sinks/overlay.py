@@ -85,9 +85,7 @@ class OverlaySink:
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Forgets the piece being written; if the stream starts anew, its earlier pieces and video go too."""
         with _storing(self._videos):
-            self._drop(stream_id)
-            self._layouts.pop(stream_id, None)
-            self._tiles.pop(stream_id, None)
+            self.forget(stream_id)
             folder = self._pieces_of(stream_id)
             for left in folder.glob("*.writing"):
                 left.unlink()
@@ -140,6 +138,12 @@ class OverlaySink:
             self._layouts.pop(stream_id, None)
             self._tiles.pop(stream_id, None)
             self._finished.add(stream_id)
+
+    def forget(self, stream_id: str) -> None:
+        """Drops the piece being written; finished ones stay."""
+        self._drop(stream_id)
+        self._layouts.pop(stream_id, None)
+        self._tiles.pop(stream_id, None)
 
     def close(self) -> None:
         """Drops the piece that was not committed, and the pieces of finished videos."""

@@ -77,8 +77,7 @@ class ParquetSink:
     @_storing
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Forgets uncommitted rows; if the stream starts anew, its earlier parts go too."""
-        for segment in [segment for segment in self._open if segment.stream_id == stream_id]:
-            self._let_go(segment)
+        self.forget(stream_id)
         self._folder.begin(stream_id, is_resumed=is_resumed)
 
     @_storing
@@ -102,6 +101,11 @@ class ParquetSink:
 
     def finish(self, stream_id: str) -> None:
         """Every segment is in its place already."""
+
+    def forget(self, stream_id: str) -> None:
+        """Lets go of uncommitted rows."""
+        for segment in [segment for segment in self._open if segment.stream_id == stream_id]:
+            self._let_go(segment)
 
     def close(self) -> None:
         """Lets go of uncommitted segments."""

@@ -184,3 +184,20 @@ def test_sinks_are_made_by_name_or_by_dotted_path(tmp_path):
 def test_a_sink_that_cannot_be_made_is_explained(name, options, said):
     with pytest.raises(UsageError, match=said):
         make_sink(name, options)
+
+
+def test_a_stream_that_is_forgotten_keeps_what_was_committed_and_the_others_go_on(kept):
+    sink = kept.sink()
+    for stream_id in ("clip", "other"):
+        sink.begin(stream_id, is_resumed=False)
+    write(sink, 0, SIZE)
+    write(sink, SIZE, SIZE + 2, commit=False)
+    write(sink, 0, SIZE + 1, "other", commit=False)
+    sink.forget("clip")
+    sink.forget("nobody")
+    sink.commit(Segment("other", 0, 0))
+    sink.begin("clip", is_resumed=True)
+    write(sink, SIZE, SIZE + 3)
+    sink.finish("clip")
+    sink.close()
+    assert kept.times("clip") == times(SIZE + 3)
