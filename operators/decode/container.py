@@ -104,6 +104,7 @@ def _choose(container: InputContainer, name: str, index: int | None) -> VideoStr
             there = ", ".join(str(video.index) for video in videos)
             raise SourceError(f"'{name}' has no video stream {index}; its video streams are {there}")
         chosen = matching[0]
-    if not chosen.codec_context.is_decoder:
+    # A damaged header may name a codec that FFmpeg has never heard of; there is then no context at all.
+    if chosen.codec_context is None or not chosen.codec_context.is_decoder:
         raise NoVideoError(f"'{name}' is coded in a way that this build cannot decode; convert it to H.264")
     return chosen

@@ -220,7 +220,7 @@ def _best(container: InputContainer) -> VideoStream:
     if not isinstance(best, VideoStream):
         kinds = sorted({stream.type for stream in container.streams})
         raise NoVideoError(f"only {' and '.join(kinds)}" if kinds else "no streams")
-    if not best.codec_context.is_decoder:
+    if best.codec_context is None or not best.codec_context.is_decoder:
         raise NoVideoError("video coded in a way that this build cannot decode")
     for other in container.streams:
         if other.index != best.index:
