@@ -45,15 +45,10 @@ TASKS = (
     "depth", "normals", "instances:car", "semantic:car,person,road", "refer:the red car", "depth[curve=street]",
     "semantic[background=#10aa05]:car=#ff0000,road=#00ff00", "prompt[codec=depth]:words", "generate:a street",
 )  # fmt: skip
-ACCEPTS = ("application/json", "*/*", "*/*", "*/*", "image/png", "image/jpeg", "application/x-npy", "multipart/mixed", "x/y;q=a")
-    "application/json",
-    "image/png",
-    "image/jpeg",
-    "application/x-npy",
-    "multipart/mixed",
-    "*/*",
+ACCEPTS = (
+    "application/json", "*/*", "*/*", "*/*", "image/png", "image/jpeg", "application/x-npy", "multipart/mixed",
     "x/y;q=a",
-)
+)  # fmt: skip
 EXPECTED = {200, 400, 401, 403, 404, 405, 406, 408, 411, 413, 415, 421, 422}
 
 
