@@ -14,7 +14,7 @@ import structlog
 from operators.errors import SinkBackpressureError, SinkError
 from operators.sinks.base import Segment
 from operators.sinks.brokers import RETRY_AFTER_S, Brokers, abandon, errors
-from operators.sinks.deliveries import MAX_UNACKNOWLEDGED_BYTES, send
+from operators.sinks.deliveries import MAX_UNACKNOWLEDGED_BYTES
 from operators.sinks.messages import Message
 
 # How long a full outbox is waited for before the writer is told to come back.
@@ -126,7 +126,7 @@ class AtLeastOnce:
             while waiting:
                 self._connect()
                 try:
-                    future = send(self._producer, self._topic, waiting[0].message)
+                    future = self._brokers.send(self._producer, self._topic, waiting[0].message)
                     future.get(timeout=self._brokers.timeout_s + 10)
                     waiting.popleft()
                 except errors.KafkaError as error:
@@ -162,7 +162,7 @@ class AtLeastOnce:
             if is_taken and item.future is None:
                 try:
                     with self._brokers.explained():
-                        item.future = send(self._producer, self._topic, item.message)
+                        item.future = self._brokers.send(self._producer, self._topic, item.message)
                 except SinkBackpressureError:
                     is_taken, self._is_behind = False, True
 

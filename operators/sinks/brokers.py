@@ -19,7 +19,13 @@ try:
 except ImportError as error:
     raise ImportError("it needs kafka-python: pip install 'plantain[kafka]'") from error
 
+import structlog
+
 from operators.errors import SinkBackpressureError, SinkError, redact
+from operators.sinks.messages import Record
+
+# What Kafka takes for a record whose time is not known.
+NO_TIME = -1
 
 # A call that could not be made now may be made again after this; the call itself has waited already.
 RETRY_AFTER_S = 1.0
@@ -67,6 +73,8 @@ _REFUSED: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ),
 )
 
+log = structlog.get_logger()
+
 
 class Brokers:
     """Makes clients of one cluster; holds no connection itself.
@@ -92,6 +100,7 @@ class Brokers:
     ) -> None:
         self.bootstrap = bootstrap
         self.timeout_s = timeout_s
+        self._is_timed = True
         self._password = str(security.get("password") or "")
         self._client = {
             "bootstrap_servers": [server.strip() for server in bootstrap.split(",")],
@@ -143,6 +152,16 @@ class Brokers:
                     abandon(made)
                     raise
             return made
+
+    def send(self, producer: Any, topic: str, record: Record) -> Any:
+        """Gives a record to a producer; returns the future of its delivery."""
+        return producer.send(
+            topic,
+            record.value,
+            key=record.key,
+            headers=list(record.headers),
+            timestamp_ms=record.timestamp_ms if self._is_timed else NO_TIME,
+        )
 
     def note_of(self, group: str, topic: str) -> str | None:
         """The text that the last committed transaction left in a consumer group, None if there was none.
@@ -210,11 +229,23 @@ class Brokers:
             ) from None
 
     def error_of(self, error: Exception) -> SinkError:
-        """What an error of the client means."""
+        """What an error of the client means.
+
+        Brokers that refuse the time of a record (one that is an hour ahead of their own) are sent none from then on.
+        """
         where = f"Kafka at {redact(self.bootstrap)}"
+        if self._is_timed and _may_be_about_time(error):
+            self._is_timed = False
+            sentence = (
+                f"{where} refuses the time of a message: it is sent without; check this machine's clock"
+            )
+            log.warning("sent without time", error=f"{sentence} ({self._sentence(error)})")
+            return SinkBackpressureError(sentence, 0.0)
         for kinds, advice in _REFUSED:
             if isinstance(error, kinds):
                 return SinkError(f"{where}: {advice} ({self._sentence(error)})")
+        if _may_be_about_time(error):
+            return SinkError(f"{where}: the brokers refuse the message ({self._sentence(error)})")
         return SinkBackpressureError(
             f"{where} cannot take results now: {self._sentence(error)}", RETRY_AFTER_S
         )
@@ -224,6 +255,15 @@ class Brokers:
         if name not in text:
             text = f"{name}: {text}"
         return text.replace(self._password, "***") if self._password else text
+
+
+def _may_be_about_time(error: Exception) -> bool:
+    """Of a batch with such a record, 3.0.12 gives the others a plain error, and if there are several, these another."""
+    if isinstance(error, errors.InvalidRecordError):
+        return "imestamp" in str(error)
+    return isinstance(error, errors.InvalidTimestampError) or (
+        type(error) is errors.KafkaError and "invalid records" in str(error)
+    )
 
 
 class _Attempts(logging.Handler):

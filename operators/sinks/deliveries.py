@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from operators.sinks.base import Segment
-from operators.sinks.messages import Message, Record
+from operators.sinks.messages import Message
 
 # Bytes that may wait for acknowledgement, whatever their number.
 MAX_UNACKNOWLEDGED_BYTES = 64 << 20
@@ -34,14 +34,3 @@ class Delivery(Protocol):
     def close(self) -> None:
         """Drops what was not committed."""
         ...
-
-
-def send(producer: Any, topic: str, record: Record) -> Any:
-    """Gives a record to a producer; returns the future of its delivery."""
-    return producer.send(
-        topic,
-        record.value,
-        key=record.key,
-        headers=list(record.headers),
-        timestamp_ms=record.timestamp_ms,
-    )

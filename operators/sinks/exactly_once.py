@@ -18,7 +18,7 @@ import structlog
 from operators.errors import SinkBackpressureError
 from operators.sinks.base import Segment
 from operators.sinks.brokers import RETRY_AFTER_S, Brokers, abandon, errors, structs
-from operators.sinks.deliveries import MAX_UNACKNOWLEDGED_BYTES, send
+from operators.sinks.deliveries import MAX_UNACKNOWLEDGED_BYTES
 from operators.sinks.messages import Message
 from operators.sinks.store import Store, storage_error
 
@@ -194,7 +194,7 @@ class ExactlyOnce:
                 continue
             if last is None:
                 producer.begin_transaction()
-            futures.append(send(producer, self._topic, message))
+            futures.append(self._brokers.send(producer, self._topic, message))
             size += message.size
             last = message
             if len(futures) >= self._max_unacknowledged or size >= MAX_UNACKNOWLEDGED_BYTES:

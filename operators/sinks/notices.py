@@ -11,7 +11,6 @@ import structlog
 
 from operators.errors import SinkBackpressureError, SinkError
 from operators.sinks.brokers import Brokers, abandon
-from operators.sinks.deliveries import send
 from operators.sinks.messages import Record
 
 # Notices that wait for brokers that are away; beyond, the oldest are lost, and counted.
@@ -43,6 +42,7 @@ class Notices:
         self._thread: threading.Thread | None = None
         self._close_at_s: float | None = None
         self._num_lost = 0
+        self._producer: Any = None
 
     def put(self, record: Record) -> None:
         """Takes a record, and returns at once."""
@@ -62,7 +62,10 @@ class Notices:
             thread, self._close_at_s = self._thread, time.monotonic() + CLOSE_S
             self._changed.notify_all()
         if thread is not None:
-            thread.join(CLOSE_S + 1.0)
+            thread.join(CLOSE_S)
+            if thread.is_alive() and self._producer is not None:
+                abandon(self._producer)  # which ends what it is in the midst of
+                thread.join(CLOSE_S)
         with self._changed:
             lost = self._num_lost + len(self._waiting)
             self._num_lost = 0
@@ -71,18 +74,15 @@ class Notices:
             log.warning("lost", topic=self._topic, messages=lost)
 
     def _run(self) -> None:
-        producer: Any = None
         is_told = False
         while batch := self._next():
             try:
-                if producer is None:
-                    producer = self._brokers.producer()
-                self._send(producer, batch)
+                if self._producer is None:
+                    self._producer = self._brokers.producer()
+                self._send(self._producer, batch)
                 is_told = False
             except SinkError as error:
-                if producer is not None:
-                    abandon(producer)
-                    producer = None
+                self._let_go()
                 if not is_told:
                     log.warning("not sent", topic=self._topic, error=str(error))
                     is_told = True
@@ -90,8 +90,12 @@ class Notices:
                     self._pause(error.retry_after_s)
                 else:  # the brokers refuse it; they may take the next one
                     self._done(batch[0], is_lost=True)
-        if producer is not None:
-            abandon(producer)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._producer is not None:
+            abandon(self._producer)
+            self._producer = None
 
     def _next(self) -> list[Record]:
         """What is to be sent next; nothing when there is no more, or no more time."""
@@ -109,7 +113,7 @@ class Notices:
             SinkError: If it is refused.
         """
         with self._brokers.explained():
-            futures = [send(producer, self._topic, record) for record in batch]
+            futures = [self._brokers.send(producer, self._topic, record) for record in batch]
             for record, future in zip(batch, futures, strict=True):
                 future.get(timeout=self._brokers.timeout_s)
                 self._done(record)

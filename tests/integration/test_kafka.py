@@ -165,6 +165,25 @@ def test_the_time_of_a_record_is_the_capture_time(sinks: Sinks, broker: Broker, 
     assert {record.timestamp()[1] for record in records(broker.bootstrap, prefix)} == {1_790_000_000_123}
 
 
+@pytest.mark.parametrize("transactional", [False, True])
+def test_a_machine_whose_clock_is_far_ahead_sends_its_messages_without_time(
+    sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch, transactional: bool
+) -> None:
+    now_ns = time.time_ns
+    sink = sinks(transactional=transactional)
+    sink.begin("clip", is_resumed=False)
+    store(sink, 0, range(2))
+    monkeypatch.setattr("operators.sinks.messages.time.time_ns", lambda: now_ns() + 86_400 * 10**9)
+    patiently(lambda: sink.write(segment(1), results(range(2, 4))))
+    patiently(lambda: sink.commit(segment(1)))
+    sink.tell(HealthEvent("clip", 0, "live", "stream 'clip': live", time.time_ns()))
+    sink.close()
+    found = records(broker.bootstrap, prefix)
+    assert ids(found) == identities(range(4))
+    assert [record.timestamp()[1] > 0 for record in found] == [True] * 4 + [False] * 4
+    assert len(records(broker.bootstrap, prefix, "health")) == 1
+
+
 def test_a_segment_is_seen_as_a_whole_or_not_at_all(
     sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

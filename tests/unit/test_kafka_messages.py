@@ -177,6 +177,7 @@ def test_an_object_that_fits_nowhere_is_not_lost_in_silence() -> None:
         (errors.KafkaTimeoutError("hunter2"), False, "cannot take results now"),
         (errors.NotLeaderForPartitionError("t"), False, "cannot take results now"),
         (errors.UnknownProducerIdError("t"), False, "cannot take results now"),
+        (errors.InvalidTimestampError("t"), False, "check this machine's clock"),
     ],
 )
 def test_errors_say_what_to_do_and_no_secret(error: Exception, is_final: bool, advice: str) -> None:
