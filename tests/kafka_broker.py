@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic, PartitionMetadata
+from confluent_kafka.admin import AdminClient, NewTopic, TopicMetadata
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 CACHE = Path(os.environ.get("PLANTAIN_CACHE", "~/.cache/plantain")).expanduser()
@@ -275,34 +275,30 @@ class Cluster:
         """Creates a topic of one partition that every node holds."""
         _make_topic(self.bootstrap, NewTopic(name, 1, NUM_NODES, config=config))
 
-    def leader_of(self, topic: str) -> Broker:
-        """Who takes what is written to the only partition of a topic."""
-        return self.nodes[self._partition(topic).leader]
-
     def wait_until_whole(self, topic: str) -> None:
         """Returns when every node holds all of a topic, and of what goes with transactions."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
-            lacking = [
-                name
-                for name in (topic, "__consumer_offsets", "__transaction_state")
-                if len(self._partition(name).isrs) < NUM_NODES
-            ]
-            if not lacking:
+            topics = self._topics()
+            names = {topic} | ({"__consumer_offsets", "__transaction_state"} & topics.keys())
+            if all(len(topics[name].partitions[0].isrs) == NUM_NODES for name in names):
                 return
-            assert time.monotonic() < deadline, f"{', '.join(lacking)} are not whole"
+            assert time.monotonic() < deadline, f"{', '.join(names)} are not whole"
             time.sleep(0.2)
 
-    def _partition(self, topic: str) -> PartitionMetadata:
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "socket.timeout.ms": 5000, **QUIETLY})
+    def leader_of(self, topic: str) -> Broker:
+        """Who takes what is written to the only partition of a topic."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
-            with contextlib.suppress(KafkaException):
-                found = admin.list_topics(topic, timeout=5).topics[topic].partitions.get(0)
-                if found is not None and found.leader in self.nodes:
-                    return found
+            leader = self._topics()[topic].partitions[0].leader
+            if leader in self.nodes:
+                return self.nodes[leader]
             assert time.monotonic() < deadline, f"{topic} has no leader"
             time.sleep(0.1)
+
+    def _topics(self) -> dict[str, TopicMetadata]:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIETLY})
+        return dict(admin.list_topics(timeout=START_TIMEOUT_S).topics)
 
     def close(self) -> None:
         """Ends all, and removes their data."""
