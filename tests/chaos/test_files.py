@@ -311,11 +311,13 @@ def finish(world: World, job: Victim) -> None:
 def test_whatever_happens_every_frame_is_stored_once_and_sent_once(world: World) -> None:
     undisturbed(world)
     choice = faults(world)
-    while world.record.trials.total() < TRIALS:
-        job = world.new_job()
-        for _ in range(MAX_FAULTS):
-            if not disturb(world, job, choice):
-                break
-        finish(world, job)
-    world.record.tell(seed=SEED, jobs=world.num_jobs - 1)
+    try:
+        while world.record.trials.total() < TRIALS:
+            job = world.new_job()
+            for _ in range(MAX_FAULTS):
+                if not disturb(world, job, choice):
+                    break
+            finish(world, job)
+    finally:
+        world.record.tell(seed=SEED, jobs=world.num_jobs - 1)
     assert world.record.losses == world.record.duplicates == 0
