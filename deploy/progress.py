@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from types import TracebackType
 from typing import TextIO
 
@@ -83,6 +83,7 @@ class Display:
     def update(self, engine: Engine) -> None:
         """Shows where the engine is."""
         streams = list(engine.streams.values())
+        self._forget(engine.streams.keys())
         for stream in streams:
             rate = self._rate(stream)
             if self._progress is not None:
@@ -93,6 +94,15 @@ class Display:
             for stream in streams:
                 if stream.phase not in ENDED and stream.phase is not Phase.WAITING:
                     self._print(f"{stream.stream_id}: {_counts(stream)}{_speed(stream, self._rate(stream))}")
+
+    def _forget(self, known: Set[str]) -> None:
+        """Streams that were removed are shown no more."""
+        for stream_id in self._history.keys() - known:
+            del self._history[stream_id]
+            self._announced.pop(stream_id, None)
+            bar = self._bars.pop(stream_id, None)
+            if bar is not None and self._progress is not None:
+                self._progress.remove_task(bar)  # type: ignore[arg-type]  # as below
 
     def _announce(self, stream: Stream) -> None:
         """One line when a stream ends, wherever we write to."""
@@ -170,6 +180,15 @@ def summary(stream: Stream) -> dict[str, object]:
         "failed": dict(account.failed),
         "dropped": dict(account.dropped),
         "damaged_packets": stream.num_damaged,
+        "prompts": {
+            prompt: {
+                "decoded": book.decoded,
+                "results": book.results,
+                "failed": dict(book.failed),
+                "dropped": dict(book.dropped),
+            }
+            for prompt, book in account.prompts.items()
+        },
     }
 
 

@@ -48,10 +48,27 @@ class Checkpoints:
                 "choose another --out, or --no-resume to replace them"
             )
         if not resume:
-            for old in self._store.names(f"{FOLDER}/streams"):
-                self._store.delete(old)
+            for folder in ("streams", "added"):
+                for old in self._store.names(f"{FOLDER}/{folder}"):
+                    self._store.delete(old)
         run["streams"] = {**known.get("streams", {}), **run["streams"]}
         self._store.put(RUN, json.dumps(run, indent=1, sort_keys=True).encode())
+
+    def admit(self, stream_id: str, made_of: list[Any]) -> None:
+        """Notes what decides the rows of a stream that is added to a run which is under way.
+
+        Raises:
+            UsageError: If the folder holds results of a stream of this name that was made of something else.
+        """
+        name = f"{FOLDER}/added/{stream_id}.json"
+        wanted = json.loads(json.dumps(made_of))
+        stored = self._store.get(name)
+        known = self._known().get("streams", {}).get(stream_id) if stored is None else json.loads(stored)
+        if known not in (None, wanted) and self.load(stream_id) is not None:
+            raise UsageError(
+                f"the output folder holds results of a stream '{stream_id}' with other settings: choose another id"
+            )
+        self._store.put(name, json.dumps(wanted).encode())
 
     def streams(self) -> list[str]:
         """Names of the streams of the run that was begun here before."""

@@ -10,33 +10,29 @@ So the engine stays pure, and nothing that another thread does can come in the m
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import queue
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
-import structlog
-
-from operators.errors import PlantainError, UsageError, WorkerDiedError
+from operators.errors import PlantainError, UsageError
 from operators.plan import request_of
 from operators.prompts import Prompt
 from operators.sinks.looks import Look, Picture
-from operators.types import Frame, Header, HealthEvent, Result
+from operators.types import Frame, HealthEvent, Result
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, StreamConfig
 from pipeline.engine import Engine
 from pipeline.executor import Executor
 from pipeline.lifecycle import UnknownStreamError
-from pipeline.queries import MARK, Answer
+from pipeline.queries import MARK
 from pipeline.status import StreamStatus, status_of
 from pipeline.stream import ENDED, Phase
-from pipeline.video import start_of
+from pipeline.switchboard import Asked, Switchboard
+from pipeline.video import made_of, start_of
 
 __all__ = ["Control", "Picture", "StreamStatus", "UnknownStreamError"]
 
@@ -50,25 +46,6 @@ START_TIMEOUT_S = 300.0
 MAX_STREAMS = 1000
 
 T = TypeVar("T")
-
-log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A command that is under way: `look` gives its answer once there is one."""
-
-    look: Callable[[], Any | None]
-    future: Future[Any]
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A query on its way: whose frames it is about, as its answers shall name them."""
-
-    future: Future[Any]
-    headers: tuple[Header, ...] = ()
-    stream_id: str = ""
 
 
 class Control:
@@ -88,23 +65,11 @@ class Control:
         self._config = config
         self.is_lasting = is_lasting
         self._max_streams = max_streams
-        self._checkpoints: Checkpoints | None = None
-        self._inbox: queue.SimpleQueue[tuple[Callable[[Engine], Any], Future[Any]]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._wake: Callable[[], None] | None = None
-        self._is_over = False
         self._is_stopped = threading.Event()
-        self._is_ready = threading.Event()
         self._numbers = itertools.count(1)
-        # What follows is touched by the engine's loop only.
-        self._executor: Executor | None = None
-        self._clock: Callable[[], float] = time.monotonic
-        self._configs: dict[str, StreamConfig] = {}
-        self._waiting: list[_Waiting] = []
-        self._asked: dict[str, _Asked] = {}
-        self._looks: dict[str, dict[int, tuple[Look, Callable[[Picture], None]]]] = {}
-        self._listeners: dict[int, Callable[[HealthEvent], None]] = {}
+        self._configs: dict[str, StreamConfig] = {}  # touched by the engine's loop only
         self._configs.update({str(stream.id): stream for stream in config.named()})
+        self._board = Switchboard(lambda stream_id: self._configs.pop(stream_id, None))
 
     # -- streams -------------------------------------------------------------------------------------------
 
@@ -112,17 +77,21 @@ class Control:
         """Adds a stream, which goes on where an earlier one of its name is durable; a camera begins a new epoch.
 
         Raises:
-            UsageError: If its name is taken, nothing is asked of it, or there are too many.
+            UsageError: If its name is taken, nothing is asked of it, there are too many, or the output folder holds
+                results of a file of this name that was asked something else.
         """
         named = self._config.named_one(stream)
-        start = start_of(self._config, named, self._checkpoints)
+        self._board.is_ready.wait(START_TIMEOUT_S)  # only then it is known what is durable
+        start = start_of(self._config, named, self._board.checkpoints)
 
         def work(engine: Engine) -> StreamStatus:
             if len(engine.streams) >= self._max_streams:
                 raise UsageError(f"there are {self._max_streams} streams already, the most that are allowed")
+            if self._board.checkpoints is not None and not start.is_live:
+                self._board.checkpoints.admit(start.spec.stream_id, made_of(self._config, named))
             added = engine.add(start)
             self._configs[added.stream_id] = named
-            return status_of(added, self._clock())
+            return status_of(added, self._board.clock())
 
         return self._call(work, timeout_s)
 
@@ -142,7 +111,7 @@ class Control:
             changed = self._configs[stream_id].changed(changes)
             stream = engine.change(start_of(self._config, changed, None))
             self._configs[stream_id] = changed
-            return status_of(stream, self._clock())
+            return status_of(stream, self._board.clock())
 
         return self._call(work)
 
@@ -161,7 +130,7 @@ class Control:
                 is_there = (
                     stream.phase is Phase.PAUSED or stream.phase in ENDED or stream.then is not Phase.PAUSED
                 )
-                return status_of(stream, self._clock()) if is_there else None
+                return status_of(stream, self._board.clock()) if is_there else None
 
             return look
 
@@ -174,7 +143,7 @@ class Control:
             UnknownStreamError: If there is no such stream.
             UsageError: If it is done.
         """
-        return self._call(lambda engine: status_of(engine.resume(stream_id), self._clock()))
+        return self._call(lambda engine: status_of(engine.resume(stream_id), self._board.clock()))
 
     def remove(self, stream_id: str, *, drain: bool = True) -> StreamStatus:
         """Ends a stream and forgets it; what is stored stays.
@@ -192,12 +161,12 @@ class Control:
 
         def work(engine: Engine) -> Callable[[], StreamStatus | None]:
             stream = engine.remove(stream_id, drain=drain)
-            self._looks.pop(stream_id, None)
+            self._board.looks.pop(stream_id, None)
 
             def look() -> StreamStatus | None:
                 if engine.streams.get(stream_id) is stream:
                     return None
-                return status_of(stream, self._clock())
+                return status_of(stream, self._board.clock())
 
             return look
 
@@ -207,7 +176,7 @@ class Control:
         """Every stream, all at one moment."""
 
         def work(engine: Engine) -> list[StreamStatus]:
-            now = self._clock()
+            now = self._board.clock()
             return [status_of(stream, now) for stream in engine.streams.values() if not stream.is_leaving]
 
         return self._call(work)
@@ -218,7 +187,7 @@ class Control:
         Raises:
             UnknownStreamError: If there is none of this name.
         """
-        return self._call(lambda engine: status_of(engine.find(stream_id), self._clock()))
+        return self._call(lambda engine: status_of(engine.find(stream_id), self._board.clock()))
 
     def config_of(self, stream_id: str) -> StreamConfig:
         """A stream's settings.
@@ -255,13 +224,13 @@ class Control:
             header = replace(request.header, stream_id=query_id, epoch=0, frame_index=place)
             requests.append(replace(request, header=header))
 
-        def work(engine: Engine, asked: _Asked) -> None:
-            assert self._executor is not None
-            handles = self._executor.put(requests)
-            engine.ask(query_id, [request.header for request in requests], handles, self._clock())
-            self._asked[query_id] = asked
+        def work(engine: Engine, asked: Asked) -> None:
+            assert self._board.executor is not None
+            handles = self._board.executor.put(requests)
+            engine.ask(query_id, [request.header for request in requests], handles, self._board.clock())
+            self._board.asked[query_id] = asked
 
-        return self._ask(query_id, work, _Asked(Future(), tuple(frame.header for frame in frames)))
+        return self._board.ask(query_id, work, Asked(Future(), tuple(frame.header for frame in frames)))
 
     def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Future[Result]:
         """Asks the newest frame of a stream, which is looked at as one of the stream all the same.
@@ -274,11 +243,11 @@ class Control:
             raise UsageError("a query needs at least one prompt")
         query_id = f"{MARK}{next(self._numbers)}"
 
-        def work(engine: Engine, asked: _Asked) -> None:
-            engine.ask_stream(query_id, stream_id, tuple(prompts), self._clock())
-            self._asked[query_id] = asked
+        def work(engine: Engine, asked: Asked) -> None:
+            engine.ask_stream(query_id, stream_id, tuple(prompts), self._board.clock())
+            self._board.asked[query_id] = asked
 
-        return self._ask(query_id, work, _Asked(Future(), stream_id=stream_id))
+        return self._board.ask(query_id, work, Asked(Future(), stream_id=stream_id))
 
     # -- looking on ----------------------------------------------------------------------------------------
 
@@ -292,10 +261,10 @@ class Control:
             Call it to stop listening.
         """
         number = next(self._numbers)
-        self._call(lambda _: self._listeners.update({number: on_event}))
+        self._call(lambda _: self._board.listeners.update({number: on_event}))
 
         def end() -> None:
-            self._post(lambda _: self._listeners.pop(number, None))
+            self._board.post(lambda _: self._board.listeners.pop(number, None))
 
         return end
 
@@ -335,15 +304,15 @@ class Control:
             stream = engine.find(stream_id)
             if prompt and prompt not in stream.prompts:
                 raise UsageError(f"stream '{stream_id}' is not asked '{prompt}'")
-            self._looks.setdefault(stream_id, {})[number] = (look, on_picture)
-            self._watch(engine, stream_id)
+            self._board.looks.setdefault(stream_id, {})[number] = (look, on_picture)
+            self._board.watch(engine, stream_id)
 
         def end_in_loop(engine: Engine) -> None:
-            if self._looks.get(stream_id, {}).pop(number, None) is not None:
-                self._watch(engine, stream_id)
+            if self._board.looks.get(stream_id, {}).pop(number, None) is not None:
+                self._board.watch(engine, stream_id)
 
         def end() -> None:
-            self._post(end_in_loop)
+            self._board.post(end_in_loop)
 
         self._call(begin)
         return end
@@ -371,12 +340,12 @@ class Control:
     def stop(self) -> None:
         """Lets the run drain and end; returns at once."""
         self._is_stopped.set()
-        self._awake()
+        self._board.awake()
 
     @property
     def is_ready(self) -> bool:
         """Whether the run has begun: every worker, and the model, is there."""
-        return self._is_ready.is_set() and not self._is_over
+        return self._board.is_ready.is_set() and not self._board.is_over
 
     @property
     def is_stopped(self) -> bool:
@@ -388,81 +357,30 @@ class Control:
         """Whether the run goes on, even if there is nothing to do just now."""
         return self.is_lasting and not self.is_stopped
 
-    # -- in the engine's loop ------------------------------------------------------------------------------
+    # -- for the runner ------------------------------------------------------------------------------------
 
     def attach(self, executor: Executor, checkpoints: Checkpoints | None, clock: Callable[[], float]) -> None:
         """The run begins."""
-        self._executor, self._checkpoints, self._clock = executor, checkpoints, clock
-        with self._lock:
-            self._wake = executor.wake
-        self._is_ready.set()
+        self._board.attach(executor, checkpoints, clock)
 
     def serve(self, engine: Engine) -> None:
         """Does what was asked for since the last turn, and passes on what has come of it."""
-        while True:
-            try:
-                work, future = self._inbox.get_nowait()
-            except queue.Empty:
-                break
-            self._do(engine, work, future)
-        while engine.answers:
-            self._answer(engine.answers.popleft())
-        while engine.pictures:
-            self._show(engine.pictures.popleft())
-        for waiting in list(self._waiting):
-            if (answer := waiting.look()) is not None:
-                self._waiting.remove(waiting)
-                _resolve(waiting.future, answer)
-        while engine.departed:
-            gone = engine.departed.popleft().stream_id
-            if gone not in engine.streams:
-                self._configs.pop(gone, None)
+        self._board.serve(engine)
 
     def tell(self, event: HealthEvent) -> None:
         """Passes an event on to those who listen."""
-        for listener in list(self._listeners.values()):
-            _call_safely(listener, event)
+        self._board.tell(event)
 
     def detach(self) -> None:
         """The run has ended: whoever still waits is told so."""
-        with self._lock:
-            self._is_over, self._wake = True, None
-        self._is_ready.set()
-        while True:
-            try:
-                _, future = self._inbox.get_nowait()
-            except queue.Empty:
-                break
-            _reject(future, _over())
-        for waiting in self._waiting:
-            _reject(waiting.future, _over())
-        for asked in list(self._asked.values()):
-            _reject(asked.future, _over())
-        self._waiting.clear()
-        self._asked.clear()
+        self._board.detach()
 
     # -- how it is done ------------------------------------------------------------------------------------
 
-    def _post(self, work: Callable[[Engine], Any]) -> Future[Any]:
-        """Has the loop do something at its next turn."""
-        future: Future[Any] = Future()
-        with self._lock:
-            if self._is_over:
-                future.set_exception(_over())
-                return future
-            self._inbox.put((work, future))
-        self._awake()
-        return future
-
-    def _awake(self) -> None:
-        with self._lock:
-            if self._wake is not None:
-                self._wake()
-
     def _call(self, work: Callable[[Engine], T], timeout_s: float = TIMEOUT_S) -> T:
         """Has the loop do something and waits for what comes of it."""
-        future: Future[T] = self._post(work)
-        self._is_ready.wait(START_TIMEOUT_S)
+        future: Future[T] = self._board.post(work)
+        self._board.is_ready.wait(START_TIMEOUT_S)
         return _result_of(future, timeout_s)
 
     def _call_and_wait(
@@ -473,84 +391,13 @@ class Control:
     ) -> T:
         """Has the loop begin something and look after it until something has come of it."""
         try:
-            future: Future[T] = self._post(work)
-            self._is_ready.wait(START_TIMEOUT_S)
+            future: Future[T] = self._board.post(work)
+            self._board.is_ready.wait(START_TIMEOUT_S)
             return _result_of(future, timeout_s)
         except _NoAnswerError:
             if or_else is None:
                 raise
             return or_else()
-
-    def _do(self, engine: Engine, work: Callable[[Engine], Any], future: Future[Any]) -> None:
-        try:
-            answer = work(engine)
-        except PlantainError as error:
-            _reject(future, error)
-            return
-        except Exception as error:
-            log.exception("command")
-            _reject(future, PlantainError(f"{type(error).__name__}: {error}"))
-            return
-        if callable(answer):
-            self._waiting.append(_Waiting(answer, future))
-        else:
-            _resolve(future, answer)
-
-    def _ask(self, query_id: str, work: Callable[[Engine, _Asked], None], asked: _Asked) -> Future[Any]:
-        """Posts a query; its future is cancelled through the engine."""
-        posted = self._post(lambda engine: work(engine, asked))
-
-        def on_posted(done: Future[Any]) -> None:
-            if not done.cancelled() and (error := done.exception()) is not None:
-                _reject(asked.future, error)
-
-        def on_done(done: Future[Any]) -> None:
-            if done.cancelled():
-                self._post(lambda engine: self._cancel(engine, query_id))
-
-        posted.add_done_callback(on_posted)
-        asked.future.add_done_callback(on_done)
-        return asked.future
-
-    def _cancel(self, engine: Engine, query_id: str) -> None:
-        self._asked.pop(query_id, None)
-        engine.cancel(query_id)
-
-    def _answer(self, answer: Answer) -> None:
-        """Fetches the results of a query and gives them to whoever asked."""
-        asked = self._asked.pop(answer.query_id, None)
-        if asked is None or asked.future.cancelled():
-            return
-        if answer.error is not None:
-            _reject(asked.future, answer.error)
-            return
-        assert self._executor is not None
-        try:
-            results: list[Result] = self._executor.get(answer.handles)
-        except WorkerDiedError as error:
-            _reject(asked.future, error)
-            return
-        if asked.stream_id:
-            (result,) = results
-            _resolve(asked.future, replace(result, header=replace(result.header, stream_id=asked.stream_id)))
-            return
-        named = [
-            replace(result, header=replace(result.header, **_identity(header)))
-            for result, header in zip(results, asked.headers, strict=True)
-        ]
-        _resolve(asked.future, named)
-
-    def _show(self, picture: Picture) -> None:
-        for look, on_picture in list(self._looks.get(picture.stream_id, {}).values()):
-            if (look.prompt, look.long_side, look.fps) == (picture.prompt, picture.long_side, picture.fps):
-                _call_safely(on_picture, picture)
-
-    def _watch(self, engine: Engine, stream_id: str) -> None:
-        """Tells the engine what is looked at now."""
-        looks = dict.fromkeys(look for look, _ in self._looks.get(stream_id, {}).values())
-        if not looks:
-            self._looks.pop(stream_id, None)
-        engine.watch(stream_id, list(looks))
 
 
 class _NoAnswerError(PlantainError):
@@ -565,26 +412,3 @@ def _result_of(future: Future[T], timeout_s: float) -> T:
         raise _NoAnswerError(
             f"the pipeline has not answered within {timeout_s:g} s; it may be busy"
         ) from error
-
-
-def _identity(header: Header) -> dict[str, Any]:
-    return {"stream_id": header.stream_id, "epoch": header.epoch, "frame_index": header.frame_index}
-
-
-def _resolve(future: Future[Any], answer: Any) -> None:
-    if future.set_running_or_notify_cancel():
-        future.set_result(answer)
-
-
-def _reject(future: Future[Any], error: BaseException) -> None:
-    if future.set_running_or_notify_cancel():
-        future.set_exception(error)
-
-
-def _call_safely(listener: Callable[[T], None], value: T) -> None:
-    with contextlib.suppress(Exception):  # whoever listens must not be able to end the run
-        listener(value)
-
-
-def _over() -> PlantainError:
-    return PlantainError("the run has ended")

@@ -136,17 +136,20 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
         "track": config.track,
         "prompts": [str(prompt) for prompt in config.prompts],
         **({"cadences": str(config.cadences)} if config.cadences else {}),
-        "streams": {
-            spec.stream_id: [
-                redact(spec.url),
-                [str(prompt) for prompt in prompts],
-                str(spec.sampling),
-                _digest(spec.options),
-                *([str(stream.cadences)] if stream.cadences else []),
-            ]
-            for stream, (spec, prompts) in zip(config.named(), config.specs(), strict=True)
-        },
+        "streams": {str(stream.id): made_of(config, stream) for stream in config.named()},
     }
+
+
+def made_of(config: PipelineConfig, stream: StreamConfig) -> list[Any]:
+    """What decides the rows of one stream."""
+    spec = stream.spec()
+    return [
+        redact(spec.url),
+        [str(prompt) for prompt in stream.prompts or config.prompts],
+        str(spec.sampling),
+        _digest(spec.options),
+        *([str(stream.cadences)] if stream.cadences else []),
+    ]
 
 
 def run_id_of(config: PipelineConfig) -> str:

@@ -80,3 +80,16 @@ def test_starting_over_forgets_the_checkpoints_but_knows_the_earlier_streams(sto
     checkpoints.begin({**RUN, "streams": {"other": ["other.mp4"]}}, resume=False)
     assert checkpoints.load("clip") is None
     assert checkpoints.streams() == ["other"]
+
+
+def test_a_file_that_is_added_again_must_be_asked_the_same(tmp_path):
+    checkpoints = Checkpoints(Store(str(tmp_path)))
+    checkpoints.begin({"streams": {}}, resume=True)
+    checkpoints.admit("film", ["a.mp4", ["depth"]])
+    checkpoints.admit("film", ["a.mp4", ["normals"]])  # nothing of it is stored yet
+    checkpoints.save(Durable("film", 0, Position(10, 400, 10)))
+    checkpoints.admit("film", ["a.mp4", ["normals"]])
+    with pytest.raises(UsageError, match="results of a stream 'film' with other settings"):
+        checkpoints.admit("film", ["a.mp4", ["depth"]])
+    checkpoints.begin({"streams": {}}, resume=False)
+    checkpoints.admit("film", ["a.mp4", ["depth"]])
