@@ -148,6 +148,7 @@ def held() -> tuple[int, int, int, int]:
 
 
 @pytest.mark.timeout(7200)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # it says so of damaged EXIF data, and goes on without
 def test_damaged_questions_are_the_clients_mistake(tmp_path) -> None:
     files = seeds(tmp_path)
     chance = Random(SEED)

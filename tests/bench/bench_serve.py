@@ -1,0 +1,261 @@
+"""The service: how much a query costs beyond the model's own pass, alone, beside streams, and with 32 clients.
+
+The embedded model, pictures of 768x448, one task, masks at the model's resolution; `plantain serve` with and without
+Ray. The machine's load is printed beside each figure: they are only worth something on a quiet one.
+PLANTAIN_BENCH_QUERIES sets how many queries each figure is from (300), PLANTAIN_BENCH_GROWTH how many for growth (2000;
+20000 is the long form).
+"""
+
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import yaml
+
+from deploy.client import Client
+from operators.models import load_model, model_hw_of
+from operators.prompts import Prompt
+from operators.scenes import Scene
+from tests.bench.material import make_clip, report
+from tests.serving import image
+
+CACHE = Path(tempfile.gettempdir()) / "plantain-bench"
+TASK = "instances:car"
+NUM_QUERIES = int(os.environ.get("PLANTAIN_BENCH_QUERIES", "300"))
+NUM_GROWTH = int(os.environ.get("PLANTAIN_BENCH_GROWTH", "2000"))
+NUM_CLIENTS = 32
+NUM_CAMERAS = 4
+IDLE_S = 10.0
+SETTLE_S = 5.0
+START_S = 300.0
+
+
+def main() -> None:
+    """Prints the figures."""
+    picture = Scene(5, split="heldout", size_hw=(448, 768)).render(0.0).image
+    file = image("JPEG", np.asarray(picture), quality=90)
+    for executor in ("threads", "ray"):
+        _alone(executor, file, np.asarray(picture))
+        _beside_streams(executor, file)
+
+
+def _alone(executor: str, file: bytes, picture: np.ndarray) -> None:
+    """On an idle engine."""
+    bare_s = _bare_pass_s(picture)
+    with _service(executor, []) as (base, process, ready_s):
+        _say("serve_ready_s", ready_s, 15, executor)
+        with Client(base) as plantain:
+            times_s = _ask(plantain, file, 20)
+            time.sleep(SETTLE_S)
+            _say("serve_idle_cpu_percent", _idle_percent(process), 5, executor)
+            times_s = _ask(plantain, file, NUM_QUERIES)
+            p50, p99 = _percentiles(times_s)
+            _say("serve_bare_pass_ms", bare_s * 1e3, None, executor)
+            _say("serve_query_p50_passes", p50 / bare_s, 1.5, executor, ms=round(p50 * 1e3, 1))
+            _say("serve_query_p99_passes", p99 / bare_s, 3.0, executor, ms=round(p99 * 1e3, 1))
+        _crowd(executor, base, file)
+        _growth(executor, base, process, file)
+
+
+def _crowd(executor: str, base: str, file: bytes) -> None:
+    """Many clients at a time."""
+    each = max(2, NUM_QUERIES // NUM_CLIENTS)
+    items, calls = _batches(base)
+    times_s, errors, wall_s = _together(base, file, NUM_CLIENTS, each)
+    more_items, more_calls = _batches(base)
+    p50, p99 = _percentiles(times_s)
+    _say("serve_crowd_errors", errors, 0, executor, clients=NUM_CLIENTS, queries=len(times_s))
+    _say("serve_crowd_queries_per_s", len(times_s) / wall_s, None, executor)
+    _say("serve_crowd_p50_ms", p50 * 1e3, None, executor, p99_ms=round(p99 * 1e3, 1))
+    mean = (more_items - items) / max(1, more_calls - calls)
+    _say("serve_crowd_batch_items", mean, 6, executor, at_most=False)
+
+
+def _growth(executor: str, base: str, process: psutil.Process, file: bytes) -> None:
+    """Memory before and after many queries."""
+    _together(base, file, 8, NUM_GROWTH // 32)
+    before = _memory(process)
+    _together(base, file, 8, NUM_GROWTH // 8)
+    _say("serve_growth_mb", (_memory(process) - before) / 1e6, 20, executor, queries=NUM_GROWTH)
+
+
+def _beside_streams(executor: str, file: bytes) -> None:
+    """While cameras keep the pool saturated."""
+    clip = make_clip(CACHE / "camera-720.mp4", 300, (720, 1280), b_frames=0)
+    camera = {"url": str(clip), "options": {"realtime": "yes", "loop": "yes"}}
+    streams = [{"id": f"cam{k}", **camera} for k in range(NUM_CAMERAS)]
+    with _service(executor, streams) as (base, _, _), Client(base) as plantain:
+        time.sleep(4 * SETTLE_S)
+        alone = _stream_rate(plantain, lambda: time.sleep(IDLE_S))
+        times_s: list[float] = []
+        items, calls = _batches(base)
+        beside = _stream_rate(
+            plantain, lambda: times_s.extend(_ask(plantain, file, max(20, NUM_QUERIES // 5)))
+        )
+        more_items, more_calls = _batches(base)
+        batch_ms = _batch_ms(plantain, (more_items - items) / max(1, more_calls - calls), file)
+        p50, p99 = _percentiles(times_s)
+        rate = len(times_s) / sum(times_s)
+        _say("serve_saturated_p50_ms", p50 * 1e3, None, executor)
+        _say("serve_saturated_p99_ms", p99 * 1e3, 3 * batch_ms, executor, batch_ms=round(batch_ms, 1))
+        _say("serve_saturated_streams_share", beside / alone, 1 - rate / alone - 0.05, executor, at_most=False,
+             streams_per_s=round(alone, 2), queries_per_s=round(rate, 2))  # fmt: skip
+
+
+def _bare_pass_s(picture: np.ndarray) -> float:
+    """The model on one picture and one prompt, in this process: median, seconds."""
+    from PIL import Image
+
+    height, width = model_hw_of("embedded")
+    pixels = np.asarray(Image.fromarray(picture).resize((width, height)))[None]
+    model = load_model("embedded")
+    prompt = Prompt.parse(TASK)
+    times_s = []
+    for _ in range(40):
+        begun = time.perf_counter()
+        model.render(pixels, [0], [prompt])
+        times_s.append(time.perf_counter() - begun)
+    model.close()
+    return statistics.median(times_s[10:])
+
+
+@contextmanager
+def _service(executor: str, streams: list[dict[str, object]]) -> Iterator[tuple[str, psutil.Process, float]]:
+    """A running service: its address, its process, and how long it took to be ready."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = {
+            "streams": streams,
+            "prompts": [TASK],
+            "output": {"out": str(folder / "out"), "rasters": False},
+            "executor": executor,
+            "serve": {"port": 0, "max_requests": 2 * NUM_CLIENTS},
+        }
+        (folder / "serve.yaml").write_text(yaml.safe_dump(settings))
+        command = [sys.executable, "-m", "deploy.cli", "serve", "--config", str(folder / "serve.yaml")]
+        begun = time.monotonic()
+        with (folder / "said").open("w") as said:
+            process = subprocess.Popen(command, stdout=said, stderr=said)
+        try:
+            while not (ready := re.search(r"ready on (http://\S+)", (folder / "said").read_text())):
+                if process.poll() is not None or time.monotonic() - begun > START_S:
+                    raise RuntimeError((folder / "said").read_text()[-2000:])
+                time.sleep(0.02)
+            yield ready[1], psutil.Process(process.pid), time.monotonic() - begun
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(120)
+
+
+def _ask(plantain: Client, file: bytes, count: int) -> list[float]:
+    """Queries one after the other: how long each took, seconds."""
+    times_s = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        plantain.predict([TASK], image=file, resolution="model")
+        times_s.append(time.perf_counter() - begun)
+    return times_s
+
+
+def _together(base: str, file: bytes, clients: int, each: int) -> tuple[list[float], int, float]:
+    """Queries of several clients at a time: times, errors, and how long it took altogether."""
+    times_s: list[float] = []
+    errors = 0
+
+    def work() -> None:
+        nonlocal errors
+        with Client(base, patience_s=0) as plantain:
+            try:
+                times_s.extend(_ask(plantain, file, each))
+            except Exception:  # noqa: BLE001 - whatever it was counts
+                errors += 1
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    begun = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times_s, errors, time.monotonic() - begun
+
+
+def _batches(base: str) -> tuple[float, float]:
+    """Frames that the model was given so far, and in how many batches."""
+    import httpx
+
+    text = httpx.get(f"{base}/metrics", trust_env=False, timeout=30).text
+
+    def value(name: str) -> float:
+        found = re.search(rf'^plantain_batch_items_{name}{{stage="infer"}} (\S+)$', text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    return value("sum"), value("count")
+
+
+def _stream_rate(plantain: Client, work: Callable[[], None]) -> float:
+    """Results of all streams per second while something is done."""
+    before, begun = sum(stream.results for stream in plantain.streams()), time.monotonic()
+    work()
+    return (sum(stream.results for stream in plantain.streams()) - before) / (time.monotonic() - begun)
+
+
+def _batch_ms(plantain: Client, items: float, file: bytes) -> float:
+    """A batch's time, from a query's share of the model's time in it."""
+    shares = [
+        plantain.predict([TASK], image=file, resolution="model").frames[0].answers[0].model_ms
+        for _ in range(10)
+    ]
+    return statistics.median(shares) * max(1.0, items)
+
+
+def _idle_percent(process: psutil.Process) -> float:
+    """CPU of the whole tree while nothing is asked, percent of a core."""
+
+    def used_s() -> float:
+        total = 0.0
+        for one in (process, *process.children(recursive=True)):
+            try:
+                times = one.cpu_times()
+                total += times.user + times.system
+            except psutil.Error:
+                continue
+        return total
+
+    before = used_s()
+    time.sleep(IDLE_S)
+    return (used_s() - before) / IDLE_S * 100
+
+
+def _memory(process: psutil.Process) -> float:
+    """Private memory of the whole tree, bytes."""
+    total = 0
+    for one in (process, *process.children(recursive=True)):
+        try:
+            total += one.memory_full_info().uss
+        except psutil.Error:
+            continue
+    return total
+
+
+def _percentiles(times_s: list[float]) -> tuple[float, float]:
+    """Median and 99th percentile."""
+    return statistics.median(times_s), sorted(times_s)[min(len(times_s) - 1, round(0.99 * len(times_s)))]
+
+
+def _say(
+    figure: str, value: float, target: float | None, executor: str, *, at_most: bool = True, **more: object
+) -> None:
+    report(
+        figure, value, target, at_most=at_most, executor=executor, load=round(os.getloadavg()[0], 1), **more
+    )
