@@ -56,6 +56,10 @@ def run(
     model: Annotated[
         str | None, typer.Option(help="One of 'plantain models', or my_pkg.my_module:MyBackend.")
     ] = None,
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of the model, such as weights=FILE; repeat for several."),
+    ] = None,
     executor: Annotated[ExecutorName | None, typer.Option(help="Where workers live.")] = None,
     address: Annotated[
         str | None, typer.Option(help="Of a running Ray cluster; implies --executor ray.")
@@ -96,6 +100,12 @@ def run(
         settings["prompts"] = list(task)
     _set(settings, "output", "out", output)
     _set(settings, "model", "name", model)
+    for written in model_option or ():
+        name, equals, value = written.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--model-option '{written}': write NAME=VALUE, such as weights=FILE")
+        _set(settings, "model", "options", (settings.get("model") or {}).get("options", {}))
+        _set(settings["model"], "options", name, _value(value))
     if executor is not None or address is not None:
         settings["executor"] = str(executor or ExecutorName.RAY)
     _set(settings, "ray", "address", address)
@@ -221,6 +231,14 @@ def _run_and_exit(
             soft_wrap=True,
         )
     raise typer.Exit(outcome.exit_code)
+
+
+def _value(written: str) -> Any:
+    """A number, true, false or null as JSON writes them; anything else as it stands."""
+    try:
+        return json.loads(written)
+    except ValueError:
+        return written
 
 
 def _set(settings: Any, section: Any, key: str, value: Any) -> None:

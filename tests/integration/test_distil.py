@@ -16,6 +16,7 @@ from operators.models import load_model, truth
 from operators.models.plantain import lessons
 from operators.prompts import Prompt
 from operators.scenes import Scene, stamp
+from operators.sinks.reading import read_frames
 from operators.sources.clip import write_clip
 from operators.types import Masks
 from pipeline.config import check
@@ -101,9 +102,17 @@ def test_train_from_answers_writes_weights_that_a_run_loads(annotated: Path, tmp
     assert result.exit_code == 0, result.output
     assert "10 annotated frames to learn from, 1 held back" in result.stderr
     assert "agreement with the teacher" in result.stderr
-    student = load_model("embedded", {"weights": str(tmp_path / "weights.safetensors")})
-    assert student.fingerprint != load_model("embedded").fingerprint
-    student.close()
+    option = f"weights={tmp_path / 'weights.safetensors'}"
+    result = CliRunner().invoke(
+        app,
+        ["run", str(annotated / "pole.mp4"), "--task", "depth", "--max-frames", "2", "--executor", "inline",
+         "--model-option", option, "--out", str(tmp_path / "run")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (used,) = set(read_frames(tmp_path / "run", ["model_fingerprint"])["model_fingerprint"])
+    packaged = load_model("embedded")
+    packaged.close()
+    assert used != packaged.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -111,8 +120,14 @@ def test_train_from_answers_writes_weights_that_a_run_loads(annotated: Path, tmp
     [
         (("--clips", "somewhere"), "give --from as well"),
         (("--init", "none.safetensors"), "--init none.safetensors is no file"),
+        (("--from", "nowhere"), "nowhere holds no results"),
     ],
 )
 def test_mistakes_are_named(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["train", "--out", str(tmp_path), *words])
     assert said in str(result.exception)
+
+
+def test_an_option_of_the_model_has_a_name_and_a_value() -> None:
+    result = CliRunner().invoke(app, ["run", "a.mp4", "--task", "depth", "--model-option", "weights"])
+    assert "write NAME=VALUE" in str(result.exception)
