@@ -35,6 +35,7 @@ from pipeline.engine import Engine
 from pipeline.executor import ThreadExecutor
 from pipeline.video import view_of
 from tests.assets.clips import make, numbered
+from tests.recording import RecordingModel
 from tests.serving import eventually
 
 DEPTH, CARS = Prompt.parse("depth"), Prompt.parse("instances:car")
@@ -314,3 +315,23 @@ def test_figures_are_those_of_the_engine(tmp_path, clip) -> None:
     with hosting(config(tmp_path)) as host:
         do(host.add(camera(clip, "north"), paused=False, key=None))
         eventually(lambda: 'stream="north"' in do(host.figures()), "in the figures")
+
+
+def test_a_question_enters_the_same_batches_as_the_frames_of_cameras(tmp_path, clip) -> None:
+    made = config(tmp_path)
+    model = made.model.model_copy(
+        update={"name": "tests.recording:RecordingModel", "options": {"cost_ms": 30.0}}
+    )
+    made = made.model_copy(update={"model": model})
+
+    async def ask(host: EngineHost) -> None:
+        for name in ("north", "south", "east"):
+            await host.add(camera(clip, name), paused=False, key=None)
+        deadline_s = time.monotonic() + 60
+        while not any("depth" in batch and str(CARS) in batch for batch in RecordingModel.batches):
+            assert time.monotonic() < deadline_s, RecordingModel.batches[-20:]
+            await asyncio.gather(*(host.ask([question(made)], [CARS]) for _ in range(2)))
+
+    RecordingModel.batches.clear()
+    with hosting(made) as host:
+        do(ask(host))
