@@ -114,7 +114,7 @@ class RayExecutor:
             self._owns_ray = True
         for stage in graph.stages:
             self._stages[stage.name] = stage
-            for index in range(stage.workers):
+            for index in range(stage.at_first):
                 self._make(stage.name, index)
         making = [actor.make.remote() for actor in self._actors.values()]
         try:
@@ -192,6 +192,15 @@ class RayExecutor:
         with contextlib.suppress(RayError):
             ray.kill(self._actors[stage, worker])
         self._make(stage, worker)
+
+    def add(self, stage: str, worker: int) -> None:
+        """Makes a further actor; it makes its operator with its first call."""
+        self._make(stage, worker)
+
+    def remove(self, stage: str, worker: int) -> None:
+        """Lets an actor close its operator; it ends with its last reference."""
+        with contextlib.suppress(RayError):
+            self._actors.pop((stage, worker)).close.remote()
 
     def close(self) -> None:
         """Closes the operators and removes the actors; ends Ray if it was started here."""

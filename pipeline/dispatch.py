@@ -9,7 +9,7 @@ from pipeline.batching import Item
 from pipeline.deaths import MAX_ATTEMPTS
 from pipeline.graph import Kind, Stage
 from pipeline.lifecycle import advance, begin, ease, end_peeks
-from pipeline.state import State
+from pipeline.state import Scaling, State
 from pipeline.stream import Phase, Stream
 from pipeline.worker import Call, Verb
 
@@ -25,7 +25,7 @@ def dispatch(state: State, now: float) -> list[Call]:
     ease(state, now)
     end_peeks(state, now)
     can_come = any(stream.phase is Phase.READING for stream in state.streams.values())
-    calls: list[Call] = []
+    calls: list[Call] = _scale(state, now)
     for stage in reversed(state.later):
         if stage.kind is Kind.PARALLEL:
             calls.extend(_dispatch_swaps(state, stage))
@@ -41,7 +41,8 @@ def deadline(state: State) -> float | None:
     """When `dispatch` should be called even if nothing completes, in the engine's clock."""
     deadlines: list[float | None] = []
     for stage in state.later:
-        free = [lane for lane in state.lanes[stage.name] if len(lane.tickets) < stage.calls_in_flight]
+        lanes = state.lanes[stage.name][: state.active.get(stage.name)]
+        free = [lane for lane in lanes if len(lane.tickets) < stage.calls_in_flight]
         if stage.kind is Kind.PARALLEL and free:
             deadlines.append(state.batchers[stage.name].deadline())
         elif stage.kind is Kind.STREAM:
@@ -59,6 +60,32 @@ def deadline(state: State) -> float | None:
     waiting = (state.queries.get(query_id) for query_id in state.peeks)
     deadlines.extend(min(each.next_look_s, each.deadline_s) for each in waiting if each is not None)
     return min((known for known in deadlines if known is not None), default=None)
+
+
+def _scale(state: State, now: float) -> list[Call]:
+    """Copies of the model come and go: one comes into use when it has said hello, one goes when it has finished."""
+    stage, scaler = state.model, state.scaler
+    if stage is None or scaler is None:
+        return []
+    lanes = state.lanes[stage.name]
+    for worker in sorted(state.going):
+        if not lanes[worker].tickets:
+            state.going.remove(worker)
+            state.scalings.append(Scaling(stage.name, worker, is_added=False))
+    if state.coming or state.going or state.swap is not None:
+        return []
+    copies = state.active[stage.name]
+    idle = sum(not lane.tickets for lane in lanes[:copies])
+    oldest = state.batchers[stage.name].oldest()
+    wanted = scaler.step(now, copies, idle, 0.0 if oldest is None else now - oldest)
+    if wanted > copies:
+        state.coming = True
+        state.scalings.append(Scaling(stage.name, copies, is_added=True))
+        return [state.send(Call(0, stage.name, copies, "hello"), [])]
+    if wanted < copies:
+        state.active[stage.name] = wanted
+        state.going.add(wanted)
+    return []
 
 
 def _dispatch_swaps(state: State, stage: Stage) -> list[Call]:
@@ -80,7 +107,7 @@ def _dispatch_swaps(state: State, stage: Stage) -> list[Call]:
 def _dispatch_parallel(state: State, stage: Stage, now: float, *, drain: bool) -> list[Call]:
     """Batches for the copies with the fewest calls."""
     batcher = state.batchers[stage.name]
-    lanes = state.lanes[stage.name]
+    lanes = state.lanes[stage.name][: state.active[stage.name]]
     calls: list[Call] = []
     while len(batcher):
         worker = min(range(len(lanes)), key=lambda k: len(lanes[k].tickets))

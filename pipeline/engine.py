@@ -30,7 +30,7 @@ from pipeline.graph import Graph
 from pipeline.meter import Meter
 from pipeline.queries import PATIENCE_S, Answer, Query
 from pipeline.routing import take
-from pipeline.state import Completion, Load, State, Swap
+from pipeline.state import Completion, Load, Scaling, State, Swap
 from pipeline.stream import ENDED, Phase, Stream
 from pipeline.worker import Call
 
@@ -62,7 +62,7 @@ class Engine:
         """Whether every stream has ended, every query is answered, and no call is out."""
         state = self._state
         return (
-            not state.calls
+            all(call.verb == "hello" for call, _ in state.calls.values())
             and not state.queries
             and all(stream.phase in ENDED and not stream.is_leaving for stream in state.streams.values())
             and not state.has_orders
@@ -108,6 +108,11 @@ class Engine:
         """Workers that must be started anew before `dispatch`, as (stage, worker)."""
         restarts, self._state.restarts = self._state.restarts, []
         return restarts
+
+    def scalings(self) -> list[Scaling]:
+        """Copies of the model to be made or let go, after `dispatch` and before its calls are submitted."""
+        scalings, self._state.scalings = self._state.scalings, []
+        return scalings
 
     def dispatch(self, now: float) -> list[Call]:
         """Calls that can be made now, each for a worker that will do them in this order."""
@@ -248,4 +253,4 @@ class Engine:
             raise UsageError("the model is being swapped already")
         if state.model is None:
             raise UsageError("this pipeline has no model that could be swapped")
-        state.swap = Swap(dict(options), list(range(state.model.workers)))
+        state.swap = Swap(dict(options), list(range(state.active[state.model.name])))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from operators.errors import PlantainError
 from pipeline.graph import Graph, Stage
 from pipeline.state import Completion
 from pipeline.worker import Call, StageWorker
@@ -55,6 +56,14 @@ class Executor(Protocol):
         """Makes a worker anew after it died."""
         ...
 
+    def add(self, stage: str, worker: int) -> None:
+        """Begins to make a further worker; if that fails, its first call is answered as by a dead one."""
+        ...
+
+    def remove(self, stage: str, worker: int) -> None:
+        """Lets go of a worker that has nothing to do."""
+        ...
+
     def close(self) -> None:
         """Closes the workers and gives back all that they hold."""
         ...
@@ -67,19 +76,26 @@ class InlineExecutor:
     """
 
     def __init__(self) -> None:
+        self._graph = Graph(())
+        self._error = ""
         self._workers: dict[tuple[str, int], StageWorker] = {}
         self._done: deque[Completion] = deque()
         self._woken = threading.Event()
 
     def start(self, graph: Graph) -> None:
         """Makes the workers."""
+        self._graph = graph
         for stage in graph.stages:
-            for index in range(stage.workers):
+            for index in range(stage.at_first):
                 self._workers[stage.name, index] = StageWorker(stage)
 
     def submit(self, call: Call) -> None:
         """Does the call."""
-        reply, payloads = self._workers[call.stage, call.worker].run(call, call.handles)
+        worker = self._workers.get((call.stage, call.worker))
+        if worker is None:
+            self._done.append(Completion(call.ticket, None, error=self._error))
+            return
+        reply, payloads = worker.run(call, call.handles)
         for payload in payloads:
             freeze(payload)
         self._done.append(Completion(call.ticket, reply, payloads))
@@ -109,6 +125,18 @@ class InlineExecutor:
         """Workers in this thread cannot die alone."""
         raise AssertionError(f"worker {worker} of {stage} cannot have died")
 
+    def add(self, stage: str, worker: int) -> None:
+        """Makes it at once."""
+        try:
+            self._workers[stage, worker] = StageWorker(self._graph.stage(stage))
+        except PlantainError as error:
+            self._error = str(error)
+
+    def remove(self, stage: str, worker: int) -> None:
+        """Closes it."""
+        if (gone := self._workers.pop((stage, worker), None)) is not None:
+            gone.close()
+
     def close(self) -> None:
         """Closes the workers."""
         for worker in self._workers.values():
@@ -134,7 +162,7 @@ class ThreadExecutor:
         """Starts the threads and waits until each has made its operator."""
         self._graph = graph
         for stage in graph.stages:
-            for index in range(stage.workers):
+            for index in range(stage.at_first):
                 self._start_thread(stage, index)
         errors = [self._ready.get() for _ in self._threads]
         for error in errors:
@@ -172,9 +200,17 @@ class ThreadExecutor:
 
     def restart(self, stage: str, worker: int) -> None:
         """Lets what is left of a dead worker end, and starts another thread."""
-        self._inboxes[stage, worker].put(None)
-        self._threads[stage, worker].join()
-        self._start_thread(next(known for known in self._graph.stages if known.name == stage), worker)
+        self.remove(stage, worker)
+        self._start_thread(self._graph.stage(stage), worker)
+
+    def add(self, stage: str, worker: int) -> None:
+        """Starts a further thread."""
+        self._start_thread(self._graph.stage(stage), worker)
+
+    def remove(self, stage: str, worker: int) -> None:
+        """Lets a thread end, and waits for it."""
+        self._inboxes.pop((stage, worker)).put(None)
+        self._threads.pop((stage, worker)).join()
 
     def close(self) -> None:
         """Lets each worker finish its calls, and joins the threads."""
@@ -190,6 +226,7 @@ class ThreadExecutor:
             worker = StageWorker(stage)
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that called start
             self._ready.put(error)
+            self._answer_dead(inbox.get(), inbox, f"it could not be made ({type(error).__name__}: {error})")
             return
         self._ready.put(None)
         while (call := inbox.get()) is not None:

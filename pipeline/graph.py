@@ -48,7 +48,8 @@ class Stage:
         kind: How its copies may be given work.
         make: Makes the operator; called inside the worker, so that heavy imports and weights stay there.
         batch: When its waiting items become a call.
-        workers: Copies.
+        workers: Copies; of the model perhaps at most.
+        least: Copies that are always there, where the others come and go with the load; None for all.
         cpus, gpus: What one copy needs.
         calls_in_flight: Calls given to one copy ahead, so that it never waits for the engine.
         observe: Makes what is told of every call of a copy (`pipeline.worker.Observer`), in the worker.
@@ -59,10 +60,16 @@ class Stage:
     make: Callable[[], Any]
     batch: Batch = Batch()
     workers: int = 1
+    least: int | None = None
     cpus: float = 1.0
     gpus: float = 0.0
     calls_in_flight: int = 2
     observe: Callable[[], Any] | None = None
+
+    @property
+    def at_first(self) -> int:
+        """Copies that a run begins with."""
+        return self.workers if self.least is None else self.least
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,10 @@ class Graph:
     max_frames_in_flight: int = 256
     overload: Overload = field(default_factory=Overload)
 
+    def stage(self, name: str) -> Stage:
+        """A stage by its name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
     def validate(self) -> None:
         """Checks what the engine relies on.
 
@@ -102,6 +113,12 @@ class Graph:
             for stage in self.stages
             if min(stage.workers, stage.batch.max_items, stage.calls_in_flight) < 1
         )
+        mistakes.extend(
+            f"stage {stage.name}: only copies of a parallel stage can come and go, from 1 to {stage.workers}"
+            for stage in self.stages
+            if stage.least is not None
+            and not (stage.kind is Kind.PARALLEL and 1 <= stage.least <= stage.workers)
+        )
         if self.read_frames > self.max_frames_in_flight:
             mistakes.append("read_frames must not exceed max_frames_in_flight")
         if mistakes:
@@ -111,9 +128,10 @@ class Graph:
         """The stages as text, a line each."""
         lines = []
         for stage in self.stages:
-            resources = f"{stage.workers} x {stage.cpus:g} CPU" + (
-                f" + {stage.gpus:g} GPU" if stage.gpus else ""
+            copies = (
+                f"{stage.workers}" if stage.at_first == stage.workers else f"{stage.least}-{stage.workers}"
             )
+            resources = f"{copies} x {stage.cpus:g} CPU" + (f" + {stage.gpus:g} GPU" if stage.gpus else "")
             batch = f"up to {stage.batch.max_items} items, {stage.batch.max_wait_s * 1e3:g} ms"
             if stage.kind is Kind.SOURCE:
                 batch = f"{self.read_frames} frames a call"

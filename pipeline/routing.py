@@ -15,7 +15,7 @@ from pipeline.deaths import bury, lose
 from pipeline.graph import Kind
 from pipeline.lifecycle import fail
 from pipeline.queries import AGAIN_S, Answer
-from pipeline.state import Cause, Completion, State
+from pipeline.state import Cause, Completion, Scaling, State
 from pipeline.stream import Stream
 from pipeline.worker import Call, Reply, StreamError
 
@@ -27,6 +27,9 @@ def take(state: State, completion: Completion, now: float) -> None:
     """Deals with the answer to a call whose turn it is."""
     call, items = state.calls.pop(completion.ticket)
     state.lanes[call.stage][call.worker].tickets.remove(completion.ticket)
+    if call.verb == "hello":
+        _take_hello(state, call, completion, now)
+        return
     if completion.reply is None:
         if completion.cause is Cause.PAYLOAD:
             lose(state, call, items)
@@ -55,6 +58,21 @@ def take(state: State, completion: Completion, now: float) -> None:
                 stream.num_calls -= 1
                 for note in reply.notes:
                     _take_note(state, note)
+
+
+def _take_hello(state: State, call: Call, completion: Completion, now: float) -> None:
+    """A further copy of the model is there, or could not be made."""
+    state.coming = False
+    if completion.reply is None:
+        state.scalings.append(Scaling(call.stage, call.worker, is_added=False, error=completion.error))
+        if state.scaler is not None:
+            state.scaler.failed(now)
+        return
+    state.active[call.stage] = call.worker + 1
+    if state.model_options is not None:
+        state.outdated.add(call.worker)
+    if state.scaler is not None:
+        state.scaler.made(now)
 
 
 def _take_items(

@@ -20,6 +20,7 @@ from pipeline.control import Control
 from pipeline.engine import Engine
 from pipeline.executor import Executor
 from pipeline.graph import Graph
+from pipeline.state import Scaling
 from pipeline.stream import Phase, Stream
 
 log = structlog.get_logger()
@@ -118,7 +119,7 @@ def run(
                 while engine.durables:
                     _save(engine.durables.popleft(), checkpoints, engine)
                 while engine.events:
-                    _tell(engine.events.popleft(), control)
+                    _tell(engine.events.popleft(), engine, control)
                 if on_progress is not None and clock() - reported >= PROGRESS_EVERY_S:
                     reported = clock()
                     on_progress(engine)
@@ -139,7 +140,10 @@ def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> Non
     for stage, worker in engine.restarts():
         log.warning("worker died", stage=stage, worker=worker)
         executor.restart(stage, worker)
-    for call in engine.dispatch(clock()):
+    calls = engine.dispatch(clock())
+    for scaling in engine.scalings():
+        _scale(scaling, executor)
+    for call in calls:
         executor.submit(call)
     deadline = engine.deadline()
     wait_s = MAX_WAIT_S if deadline is None else min(MAX_WAIT_S, max(0.001, deadline - clock()))
@@ -147,10 +151,28 @@ def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> Non
         engine.complete(completion, clock())
 
 
-def _tell(event: HealthEvent, control: Control | None) -> None:
+def _scale(scaling: Scaling, executor: Executor) -> None:
+    """Makes a further copy of the model, or lets one go."""
+    if scaling.is_added:
+        log.info("copy added", stage=scaling.stage, worker=scaling.worker)
+        executor.add(scaling.stage, scaling.worker)
+        return
+    if scaling.error:
+        log.warning("copy failed", stage=scaling.stage, worker=scaling.worker, error=scaling.error)
+    else:
+        log.info("copy removed", stage=scaling.stage, worker=scaling.worker)
+    executor.remove(scaling.stage, scaling.worker)
+
+
+def _tell(event: HealthEvent, engine: Engine, control: Control | None) -> None:
     """One log line for each change of a stream's health, and word to those who listen."""
-    say = log.info if event.state in QUIET else log.warning
-    say(event.state, stream=event.stream_id, epoch=event.epoch, what=event.sentence)
+    stream = engine.streams.get(event.stream_id)
+    is_told = (
+        event.state == "failed" and stream is not None and not stream.is_live
+    )  # progress tells how files end
+    if not is_told:
+        say = log.info if event.state in QUIET else log.warning
+        say(event.state, stream=event.stream_id, epoch=event.epoch, what=event.sentence)
     if control is not None:
         control.tell(event)
 

@@ -14,6 +14,7 @@ from pipeline.batching import Batcher, Item
 from pipeline.graph import Graph, Kind, Stage
 from pipeline.meter import Meter
 from pipeline.queries import Answer, Query
+from pipeline.scaling import Scaler
 from pipeline.stream import IDLE, Stream
 from pipeline.worker import Call, Reply, Verb
 
@@ -50,6 +51,22 @@ class Completion:
     handles: Sequence[Any] = ()
     error: str = ""
     cause: Cause = Cause.WORKER
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """A copy of a stage that is to be made, or is not needed any more.
+
+    Attributes:
+        stage, worker: Which.
+        is_added: It is to be made.
+        error: Why it could not be made, where that is why it goes.
+    """
+
+    stage: str
+    worker: int
+    is_added: bool
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -124,6 +141,10 @@ class State:
         streams, queries: By name.
         peeks: Queries that wait for a frame of a stream.
         restarts: Workers that must be made anew, as (stage, worker).
+        active: How many copies of each parallel stage are given work: the first ones of its lanes.
+        scaler: Decides how many copies of the model there are; None where that is fixed.
+        coming, going: Whether a further copy is being made; those that finish what they have.
+        scalings: What is to be done about it, for the runner.
         model_options: Of the model that is in use; None for those that it was made with.
         swap: Others that are being loaded.
         outdated: Copies of the model that have to load `model_options`.
@@ -151,6 +172,13 @@ class State:
         self.queries: dict[str, Query] = {}
         self.peeks: deque[str] = deque()
         self.restarts: list[tuple[str, int]] = []
+        self.active = {stage.name: stage.at_first for stage in self.later if stage.kind is Kind.PARALLEL}
+        model = self.model
+        is_fixed = model is None or model.at_first == model.workers
+        self.scaler = None if model is None or is_fixed else Scaler(model.at_first, model.workers)
+        self.coming = False
+        self.going: set[int] = set()
+        self.scalings: list[Scaling] = []
         self.model_options: Mapping[str, Any] | None = None
         self.swap: Swap | None = None
         self.outdated: set[int] = set()
@@ -281,5 +309,7 @@ class State:
             if (batcher := self.batchers.get(name)) is not None:
                 oldest, count = batcher.oldest(), len(batcher)
             age_s = 0.0 if oldest is None else now - oldest
-            loads[name] = Load(len(lanes), sum(len(lane.tickets) for lane in lanes), count, age_s)
+            loads[name] = Load(
+                self.active.get(name, len(lanes)), sum(len(lane.tickets) for lane in lanes), count, age_s
+            )
         return loads

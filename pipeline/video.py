@@ -83,7 +83,8 @@ def build_graph(
                 batch=Batch(
                     config.batch.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3
                 ),
-                workers=model.replicas,
+                workers=model.replicas.max,
+                least=model.replicas.min,
                 cpus=model.cpus or cores,
                 gpus=model.gpus,
             ),

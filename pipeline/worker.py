@@ -18,6 +18,7 @@ from pipeline.graph import Kind, Stage
 log = structlog.get_logger()
 
 Verb = Literal[
+    "hello",
     "open",
     "change",
     "ease",
@@ -34,6 +35,7 @@ Verb = Literal[
 ]
 """What a worker can be told.
 
+hello: Nothing is to be done but to be there.
 open, finish, close: A stream begins where its Start says, ends, is forgotten.
 change, ease, watch: Something else is asked of its next frames; less, under overload; pictures of it are wanted.
 read, poll: Frames of one stream; of several cameras, as soon as one of them has some.
@@ -186,6 +188,8 @@ class StageWorker:
         match call.verb:
             case "open":
                 note = operator.open(call.argument)
+            case "hello":
+                note = None
             case "change":
                 note = operator.change(call.argument)
             case "ease":
