@@ -36,6 +36,7 @@ from pipeline.metrics import (
     QUEUE,
     QUEUE_AGE,
     RECONNECTS,
+    RUNG,
     STREAMS,
     WORKERS,
     Distribution,
@@ -271,6 +272,8 @@ def _add_state(sheet: _Sheet, marks: _Marks, stream: Stream, now: float) -> None
     if durable.is_complete or num_taken - marks.num_before <= durable.position.delivered:
         marks.durable_s = now
     sheet.top(COMMIT_AGE, now - marks.durable_s, marks.label)
+    if stream.is_live:
+        sheet.top(RUNG, stream.rung, marks.label)
     if stream.is_live and stream.phase is Phase.READING:
         marks.decoded_s = now if marks.decoded_s is None else marks.decoded_s
         sheet.top(FRAME_AGE, now - marks.decoded_s, marks.label)

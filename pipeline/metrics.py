@@ -81,6 +81,9 @@ RECONNECTS = Metric(
     "How often a live stream came back after it was lost.",
     ("stream",),
 )
+RUNG = Metric(
+    "plantain_stream_rung", _G, "How much a stream has given up under overload; 0 is nothing.", ("stream",)
+)
 STREAMS = Metric("plantain_streams", _G, "Streams by phase.", ("phase",))
 COMMIT_AGE = Metric(
     "plantain_sink_commit_age_seconds",
@@ -124,7 +127,7 @@ BUILD = Metric(
 )
 
 METRICS: tuple[Metric, ...] = (
-    DECODED, ANSWERED, DROPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, PHASE, RECONNECTS, STREAMS, COMMIT_AGE,
+    DECODED, ANSWERED, DROPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, PHASE, RECONNECTS, RUNG, STREAMS, COMMIT_AGE,
     ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, DRAWINGS, DRAWING_TIME,
     GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
 )  # fmt: skip
