@@ -153,6 +153,7 @@ def fail(state: State, stream: Stream, error: str, *, keep: bool) -> None:
         return
     stream.let_go("stream ended", is_failure=True)
     stream.phase = Phase.FAILED
+    _say_failed(state, stream)
     _close(state, stream)
 
 
@@ -259,6 +260,7 @@ def _finish(state: State, stream: Stream) -> None:
         then = None  # it came to its end all the same
     if stream.error:
         stream.phase = Phase.FAILED
+        _say_failed(state, stream)
     elif then is Phase.WAITING:
         _begin_again(stream)
     elif then is not None:
@@ -267,6 +269,11 @@ def _finish(state: State, stream: Stream) -> None:
         stream.phase = Phase.DONE
     if stream.phase in (Phase.FAILED, Phase.INTERRUPTED) and stream.is_leaving:
         _close(state, stream)
+
+
+def _say_failed(state: State, stream: Stream) -> None:
+    if stream.health != "failed":  # a camera has said so itself
+        say(state, stream, "failed", stream.error, state.wall_ns())
 
 
 def _begin_again(stream: Stream) -> None:
