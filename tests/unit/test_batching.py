@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,3 +88,62 @@ def test_every_item_comes_out_once_within_the_limits(items, max_items, max_cost)
         seen.extend(indexes(batch))
     assert sorted(seen) == list(range(len(items)))
     assert len(batcher) == 0
+
+
+def query(index: int, *, key: str = "64x48", cost: int = 1, queued_at: float = 0.0) -> Item:
+    made = Item(Header(f"?{index}", 0, index, key, cost), None, 0, 0, queued_at)
+    made.is_query = True
+    return made
+
+
+def frame(index: int, *, key: str = "64x48", cost: int = 1, queued_at: float = 0.0) -> Item:
+    return Item(Header("cam", 0, index, key, cost), None, 0, index, queued_at)
+
+
+def test_a_query_joins_the_next_batch_and_waits_for_no_company():
+    batcher = Batcher(Batch(max_items=4, max_wait_s=1.0))
+    batcher.put(frame(0))
+    assert batcher.pop(0.1) == []
+    batcher.put(query(0, queued_at=0.1))
+    assert batcher.deadline() == 0.1
+    assert [item.is_query for item in batcher.pop(0.1)] == [True, False]
+    assert len(batcher) == 0
+
+
+@pytest.mark.parametrize("max_items", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("query_cost", [1, 5, 40])
+def test_queries_without_end_leave_streams_half_of_the_places_and_of_the_drawings(max_items, query_cost):
+    batcher = Batcher(Batch(max_items=max_items, max_cost=10, max_wait_s=0.0))
+    waiting: Counter[bool] = Counter()
+    places: Counter[bool] = Counter()
+    for number in range(40):
+        for is_query, make in ((True, query), (False, frame)):
+            for _ in range(10 - waiting[is_query]):
+                batcher.put(make(number, cost=query_cost if is_query else 1))
+            waiting[is_query] = 10
+        batch = Counter(each.is_query for each in batcher.pop(0.0))
+        waiting -= batch
+        places += batch
+    assert places[True] > 0
+    assert places[False] >= places[True]
+
+
+def test_queries_of_another_canvas_take_turns_with_streams():
+    batcher = Batcher(Batch(max_items=2, max_wait_s=0.0))
+    for index in range(8):
+        batcher.put(query(index, key="96x96"))
+        batcher.put(frame(index))
+    kinds = [batcher.pop(0.0)[0].is_query for _ in range(8)]
+    assert kinds == [True, False] * 4
+
+
+def test_what_nobody_waits_for_any_more_is_taken_out():
+    batcher = Batcher(Batch(max_items=4))
+    batcher.put(query(1))
+    batcher.put(query(2, key="96x96"))
+    batcher.put(frame(0))
+    batcher.discard("?1")
+    batcher.discard("?2")
+    assert len(batcher) == 1
+    assert [item.is_query for item in batcher.pop(0.0, drain=True)] == [False]
+    assert batcher.deadline() is None
