@@ -377,6 +377,17 @@ def test_what_compose_runs_runs(tmp_path: Path) -> None:
     assert stream.account.dropped["not sampled"] > 0
 
 
+def test_what_the_service_begins_with_runs(tmp_path: Path) -> None:
+    """The example's stream, cut short, with a model without weights."""
+    written = read(DEPLOY / "configs" / "service.yaml")
+    (street,) = written["streams"]
+    street["url"] = re.sub(r"frames=\d+", "frames=6", street["url"])
+    written["output"]["out"] = str(tmp_path / "out")
+    outcome = run_job(check(written | {"model": {"name": "fake"}}))
+    assert outcome.exit_code == 0
+    assert outcome.streams[0].account.results > 0
+
+
 def test_the_dockerfile_has_no_mistake_that_hadolint_knows() -> None:
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
     done = subprocess.run(
