@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -215,7 +216,8 @@ def _run_and_exit(
             display.update(engine)
             publish(engine)
 
-        outcome = run_job(config, resume=resume, on_progress=on_progress, control=control, socket=socket)
+        with redirect_stdout(sys.stderr):  # where Ray, too, tells what it sees: stdout is for the result
+            outcome = run_job(config, resume=resume, on_progress=on_progress, control=control, socket=socket)
     if as_json:
         report = {
             "out": redact(config.output.out),
