@@ -6,7 +6,7 @@ ifneq ($(shell id -u),0)
 SUDO := sudo
 endif
 
-.PHONY: help demo test check format bench chaos clean
+.PHONY: help demo test check format bench chaos soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,8 +31,12 @@ format: $(VENV)/.dev  ## format and fix what can be fixed
 bench: $(VENV)/.dev  ## one JSON line for each figure
 	$(BIN)/python -m tests.bench
 
-chaos: $(VENV)/.dev  ## the long form of the tests that kill things
-	PLANTAIN_CHAOS_TRIALS=200 $(BIN)/python -m pytest -q -m chaos
+chaos: $(VENV)/.dev  ## the long form of the tests that kill, freeze and fill things, with their reports (an hour)
+	PLANTAIN_CHAOS_TRIALS=200 PLANTAIN_CHAOS_LIVE_TRIALS=50 PLANTAIN_CHAOS_RAY_TRIALS=20 \
+	PLANTAIN_CHAOS_RECOVERY_S=10 $(BIN)/python -m pytest -q -s -m chaos
+
+soak: $(VENV)/.dev  ## cameras for half an hour: memory, threads and files
+	PLANTAIN_SOAK_MINUTES=30 $(BIN)/python -m pytest -q -s -m soak
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
