@@ -6,6 +6,8 @@ import { drawKey } from "./key.js";
 const STATS_MS = 2000;
 const FPS = 5;
 const ALL = "";
+// Frames that nobody wanted to be looked at are not lost.
+const NOT_ASKED_FOR = "not sampled";
 
 const WORDS = {
   live: ["live", "good"], connecting: ["connecting", "warn"], stalled: ["stalled", "warn"], silent: ["silent", "bad"],
@@ -197,7 +199,8 @@ class Tile {
     this.find(".pause").setAttribute("aria-label", `${item.paused ? "resume" : "pause"} ${item.id}`);
     this.find(".fps").textContent = item.fps.toFixed(1);
     this.find(".latency").textContent = item.latency_ms === null ? "–" : `${Math.round(item.latency_ms)} ms`;
-    const dropped = Object.values(item.dropped).reduce((sum, count) => sum + count, 0);
+    const lost = Object.entries(item.dropped).filter(([why]) => why !== NOT_ASKED_FOR);
+    const dropped = lost.reduce((sum, [, count]) => sum + count, 0);
     this.find(".dropped").textContent = dropped;
     this.find(".dropped").title = Object.entries(item.dropped).map(([why, count]) => `${why}: ${count}`).join(", ");
     this.find(".reconnects").textContent = item.reconnects;
