@@ -456,6 +456,44 @@ def test_nothing_is_lost_while_the_broker_is_away(
     assert ids(records(broker.bootstrap, f"{prefix}x")) == identities(range(12))
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("phase", ["send_offsets_to_transaction", "commit_transaction"])
+def test_the_only_broker_is_killed_in_the_midst_of_a_transaction(
+    sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    if not broker.is_ours:
+        pytest.skip("the broker that was named is not ours to kill")
+    sink = sinks(transactional=True, timeout_s=30)
+    sink.begin("clip", is_resumed=False)
+    store(sink, 0, range(4))
+    sink.write(segment(1), results(range(4, 8)))
+    producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
+    work = getattr(producer, phase)
+    killers: list[threading.Thread] = []
+
+    def strike() -> None:
+        time.sleep(0.003)
+        broker.kill()
+        broker.start()
+
+    def struck(*arguments: Any) -> None:
+        if not killers:
+            killers.append(threading.Thread(target=strike, name="strike"))
+            killers[0].start()
+        work(*arguments)
+
+    monkeypatch.setattr(producer, phase, struck)
+    patiently(lambda: sink.commit(segment(1)))
+    killers[0].join()
+    again = sinks(transactional=True, timeout_s=30)  # the next run finds how far the stream is committed
+    again.begin("clip", is_resumed=True)
+    patiently(lambda: again.write(segment(1), results(range(4, 8))))
+    patiently(lambda: again.commit(segment(1)))
+    patiently(lambda: again.write(segment(2), results(range(8, 12))))
+    patiently(lambda: again.commit(segment(2)))
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
+
+
 def test_a_run_sends_what_it_stores(broker: Broker, prefix: str, tmp_path: Path) -> None:
     kafka = {"bootstrap": broker.bootstrap, "topic_prefix": prefix, "transactional": True, "rasters": "refer"}
     config = check(
