@@ -33,6 +33,7 @@ from pipeline.metrics import (
     LATENCY,
     PARTS,
     PHASE,
+    QUERY_LATENCY,
     QUEUE,
     QUEUE_AGE,
     RECONNECTS,
@@ -120,6 +121,7 @@ class Meter:
         self._deaths: Counter[str] = Counter()
         self._drawings = 0
         self._drawing_time = Distribution.of(DRAWING_TIME)
+        self._queries = Distribution.of(QUERY_LATENCY)
 
     def sent(self, call: Call) -> None:
         """A call goes to its worker."""
@@ -145,6 +147,10 @@ class Meter:
         self._marks_of(stream).latency.observe(LATENCY, item.header.age_s + now - item.read_at)
         if item.failed_in is None:
             self._answers.update(map(_task_of, item.header.prompts))
+
+    def query(self, latency_s: float) -> None:
+        """A frame of a query is answered."""
+        self._queries.observe(QUERY_LATENCY, latency_s)
 
     def died(self, stage: str) -> None:
         """A copy of a stage is to be made anew."""
@@ -199,6 +205,7 @@ class Meter:
             sheet.add(BATCH, batches, stage)
         sheet.add(DRAWINGS, self._drawings)
         sheet.add(DRAWING_TIME, self._drawing_time)
+        sheet.add(QUERY_LATENCY, self._queries)
 
     def _marks_of(self, stream: Stream) -> _Marks:
         marks = self._marks.get(stream.stream_id)

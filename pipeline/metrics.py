@@ -119,6 +119,13 @@ DRAWING_TIME = Metric(
     (),
     _DRAWINGS_S,
 )
+QUERY_LATENCY = Metric(
+    "plantain_query_latency_seconds",
+    _H,
+    "From a query's frame waiting for the model until it is answered.",
+    (),
+    _LATENCIES_S,
+)
 GPU_BUSY = Metric("plantain_gpu_utilisation_ratio", _G, "Share of time that the GPU was busy.", ("gpu",))
 GPU_USED = Metric("plantain_gpu_memory_used_bytes", _G, "GPU memory in use.", ("gpu",))
 GPU_MEMORY = Metric("plantain_gpu_memory_bytes", _G, "GPU memory that there is.", ("gpu",))
@@ -128,7 +135,7 @@ BUILD = Metric(
 
 METRICS: tuple[Metric, ...] = (
     DECODED, ANSWERED, DROPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, PHASE, RECONNECTS, RUNG, STREAMS, COMMIT_AGE,
-    ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, DRAWINGS, DRAWING_TIME,
+    ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, DRAWINGS, DRAWING_TIME, QUERY_LATENCY,
     GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
 )  # fmt: skip
 

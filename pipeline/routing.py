@@ -94,6 +94,7 @@ def _take_items(
                 item.handle, item.queued_at, item.attempts = made[key], now, 0
                 state.queue(state.stages[call.stage], item)
             else:  # behind it, items belong to a stream
+                state.meter.query(now - item.queued_at)
                 _answer(state, item, made[key])
             continue
         stream = state.streams[item.header.stream_id]

@@ -39,6 +39,7 @@ from pipeline.metrics import (
     LATENCY,
     METRICS,
     PARTS,
+    QUERY_LATENCY,
     RECONNECTS,
     STREAMS,
     Distribution,
@@ -48,7 +49,7 @@ from pipeline.metrics import (
 )
 from pipeline.stream import Stream
 from tests.assets import clips
-from tests.simulation import OrderedSink, Plan, World, graph_of, starts_of
+from tests.simulation import OrderedSink, Plan, World, frame, graph_of, starts_of
 
 Figures = dict[tuple[str, tuple[str, ...]], float]
 
@@ -313,3 +314,14 @@ def test_gpus_are_told_of_as_far_as_their_driver_says() -> None:
         ("plantain_gpu_memory_used_bytes", ("1",)): 1 << 30,
         ("plantain_gpu_memory_bytes", ("1",)): 4 << 30,
     }
+
+
+def test_every_frame_of_a_query_has_a_latency_and_no_stream_of_its_own() -> None:
+    lived = world({"a": Plan(6)})
+    frames = [frame("?1", 0), frame("?1", 1)]
+    lived.engine.ask("?1", [each.header for each in frames], frames, lived.now)
+    lived.asked.add("?1")
+    lived.run()
+    samples = lived.engine.meter.samples(lived.engine, lived.now)
+    assert of(samples, QUERY_LATENCY) == 2
+    assert {sample.labels[0] for sample in samples if sample.metric is DECODED} == {"a"}
