@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -224,11 +225,14 @@ def _run_and_exit(
             "wall_s": round(outcome.wall_s, 3),
             "streams": [summary(stream) for stream in outcome.streams],
         }
+        if outcome.num_removed:
+            report["removed"] = {"streams": outcome.num_removed} | asdict(outcome.removed)
         sys.stdout.write(json.dumps(report) + "\n")
     else:
-        frames = sum(stream.account.results for stream in outcome.streams)
+        frames = outcome.removed.results + sum(stream.account.results for stream in outcome.streams)
+        count = outcome.num_removed + len(outcome.streams)
         out.print(
-            f"{frames} frames of {len(outcome.streams)} streams answered in {outcome.wall_s:.1f} s; "
+            f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s; "
             f"results in {redact(config.output.out)}",
             soft_wrap=True,
         )

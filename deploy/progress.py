@@ -164,6 +164,8 @@ def describe_end(stream: Stream) -> str:
             return f"{stream.stream_id}: done, {_counts(stream)}{damage}"
         case Phase.FAILED:
             return f"{stream.stream_id}: failed after {_counts(stream)}: {stream.error}{damage}"
+        case _ if stream.is_leaving:
+            return f"{stream.stream_id}: removed after {_counts(stream)}"
         case _:
             return f"{stream.stream_id}: interrupted after {_counts(stream)}; run the same command again to go on"
 

@@ -37,6 +37,13 @@ class Book:
         """Decoded, and neither answered nor lost yet."""
         return self.decoded - self.results - self.failed.total() - self.dropped.total()
 
+    def add(self, other: Book) -> None:
+        """Adds the figures of another book."""
+        self.decoded += other.decoded
+        self.results += other.results
+        self.failed += other.failed
+        self.dropped += other.dropped
+
     def take(self, failed_in: str | None) -> None:
         """Notes what became of a frame in the last stage."""
         if failed_in is None:

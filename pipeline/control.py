@@ -14,7 +14,6 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -31,7 +30,7 @@ from pipeline.lifecycle import UnknownStreamError
 from pipeline.queries import MARK
 from pipeline.status import StreamStatus, status_of
 from pipeline.stream import ENDED, Phase
-from pipeline.switchboard import Asked, Switchboard
+from pipeline.switchboard import Asked, NoAnswerError, Switchboard, result_of
 from pipeline.video import made_of, start_of
 
 __all__ = ["Control", "Picture", "StreamStatus", "UnknownStreamError"]
@@ -69,7 +68,7 @@ class Control:
         self._numbers = itertools.count(1)
         self._configs: dict[str, StreamConfig] = {}  # touched by the engine's loop only
         self._configs.update({str(stream.id): stream for stream in config.named()})
-        self._board = Switchboard(lambda stream_id: self._configs.pop(stream_id, None))
+        self._board = Switchboard()
 
     # -- streams -------------------------------------------------------------------------------------------
 
@@ -146,11 +145,7 @@ class Control:
         return self._call(lambda engine: status_of(engine.resume(stream_id), self._board.clock()))
 
     def remove(self, stream_id: str, *, drain: bool = True) -> StreamStatus:
-        """Ends a stream and forgets it; what is stored stays.
-
-        Args:
-            stream_id: The stream.
-            drain: Whether what is in flight is finished and stored; if not, it is dropped.
+        """Ends a stream and forgets it; what is stored stays. Without `drain`, what is in flight is dropped.
 
         Returns:
             Its last status.
@@ -371,6 +366,11 @@ class Control:
         """Passes an event on to those who listen."""
         self._board.tell(event)
 
+    def forget(self, stream_id: str, engine: Engine) -> None:
+        """A stream is gone, unless there is another of its name by now."""
+        if stream_id not in engine.streams:
+            self._configs.pop(stream_id, None)
+
     def detach(self) -> None:
         """The run has ended: whoever still waits is told so."""
         self._board.detach()
@@ -381,7 +381,7 @@ class Control:
         """Has the loop do something and waits for what comes of it."""
         future: Future[T] = self._board.post(work)
         self._board.is_ready.wait(START_TIMEOUT_S)
-        return _result_of(future, timeout_s)
+        return result_of(future, timeout_s)
 
     def _call_and_wait(
         self,
@@ -393,22 +393,8 @@ class Control:
         try:
             future: Future[T] = self._board.post(work)
             self._board.is_ready.wait(START_TIMEOUT_S)
-            return _result_of(future, timeout_s)
-        except _NoAnswerError:
+            return result_of(future, timeout_s)
+        except NoAnswerError:
             if or_else is None:
                 raise
             return or_else()
-
-
-class _NoAnswerError(PlantainError):
-    """The loop took too long."""
-
-
-def _result_of(future: Future[T], timeout_s: float) -> T:
-    try:
-        return future.result(timeout_s)
-    except FutureTimeoutError as error:
-        future.cancel()
-        raise _NoAnswerError(
-            f"the pipeline has not answered within {timeout_s:g} s; it may be busy"
-        ) from error

@@ -143,7 +143,9 @@ class Meter:
         self._marks_of(stream).decoded_s = now
 
     def result(self, stream: Stream, item: Item, now: float) -> None:
-        """The sinks took what became of a frame."""
+        """The sinks took what became of a frame; one of which nothing was asked says nothing of how late answers are."""
+        if not item.header.cost:
+            return
         self._marks_of(stream).latency.observe(LATENCY, item.header.age_s + now - item.read_at)
         if item.failed_in is None:
             self._answers.update(map(_task_of, item.header.prompts))

@@ -46,6 +46,7 @@ class Strain:
         calm_s: How long it has been calm.
         patience: Times `recover_s` that it must be calm.
         has_recovered: The last step was one back.
+        has_results: One ever came; before, the model is warming up, and giving something up would help nobody.
     """
 
     since_s: float | None = None
@@ -56,9 +57,11 @@ class Strain:
     calm_s: float = 0.0
     patience: int = 1
     has_recovered: bool = False
+    has_results: bool = False
 
     def result(self, read_at: float, age_s: float) -> None:
         """A result came; one of a frame from before the last step says nothing about it."""
+        self.has_results = True
         if read_at >= self.stepped_s:
             self.oldest_s = max(self.oldest_s, age_s)
 
@@ -75,7 +78,7 @@ class Strain:
         if now < self.since_s + overload.window_s:
             return rung
         lost = self.num_lost > MAX_LOST_SHARE * (self.num_read + self.num_lost)
-        is_strained = self.oldest_s > overload.max_age_s or lost
+        is_strained = self.has_results and (self.oldest_s > overload.max_age_s or lost)
         window_s, self.since_s = now - self.since_s, now
         self.oldest_s, self.num_read, self.num_lost = 0.0, 0, 0
         if is_strained:

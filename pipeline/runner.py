@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from operators.errors import SinkError
 from operators.sources.base import Start
 from operators.types import Durable, HealthEvent, HealthState
+from pipeline.accounting import Book
 from pipeline.checkpoint import Checkpoints
 from pipeline.control import Control
 from pipeline.engine import Engine
@@ -55,12 +56,16 @@ class Outcome:
         is_interrupted: It was told to stop.
         wall_s: Time from the first call to the last, seconds.
         busy_s: Time that each stage's operators have worked, seconds.
+        num_removed: Streams that were taken away while it ran.
+        removed: Where their frames went, all together.
     """
 
     streams: tuple[Stream, ...]
     is_interrupted: bool
     wall_s: float
     busy_s: dict[str, float]
+    num_removed: int = 0
+    removed: Book = field(default_factory=Book)
 
     @property
     def failed(self) -> tuple[Stream, ...]:
@@ -102,6 +107,7 @@ def run(
         PlantainError: If a worker cannot be made.
     """
     engine = Engine(graph, starts)
+    num_removed, removed = 0, Book()
     stop = threading.Event()
     try:
         executor.start(graph)
@@ -116,6 +122,12 @@ def run(
                 if control is not None:
                     control.serve(engine)
                 _turn(engine, executor, clock)
+                while engine.departed:
+                    stream = engine.departed.popleft()
+                    num_removed += 1
+                    removed.add(stream.account)
+                    if control is not None:
+                        control.forget(stream.stream_id, engine)
                 while engine.durables:
                     _save(engine.durables.popleft(), checkpoints, engine)
                 while engine.events:
@@ -132,7 +144,8 @@ def run(
         executor.close()
     if on_progress is not None:
         on_progress(engine)
-    return Outcome(tuple(engine.streams.values()), stop.is_set(), wall_s, engine.busy_s)
+    streams = tuple(engine.streams.values())
+    return Outcome(streams, stop.is_set(), wall_s, engine.busy_s, num_removed, removed)
 
 
 def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -46,9 +47,6 @@ class Asked:
 class Switchboard:
     """One run's; `post` and `awake` may be called from any thread, the rest by the engine's loop only.
 
-    Args:
-        on_gone: Called with the name of each stream that was removed.
-
     Attributes:
         executor, checkpoints, clock: Of the run, once it has begun.
         is_ready: Set when the run has begun, or is over.
@@ -58,12 +56,11 @@ class Switchboard:
         listeners: Who hears of events.
     """
 
-    def __init__(self, on_gone: Callable[[str], object]) -> None:
+    def __init__(self) -> None:
         self._inbox: queue.SimpleQueue[tuple[Callable[[Engine], Any], Future[Any]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._wake: Callable[[], None] | None = None
         self._waiting: list[_Waiting] = []
-        self._on_gone = on_gone
         self.executor: Executor | None = None
         self.checkpoints: Checkpoints | None = None
         self.clock: Callable[[], float] = time.monotonic
@@ -96,10 +93,6 @@ class Switchboard:
             if (answer := waiting.look()) is not None:
                 self._waiting.remove(waiting)
                 _resolve(waiting.future, answer)
-        while engine.departed:
-            gone = engine.departed.popleft().stream_id
-            if gone not in engine.streams:
-                self._on_gone(gone)
 
     def tell(self, event: HealthEvent) -> None:
         """Passes an event on to those who listen."""
@@ -211,6 +204,26 @@ class Switchboard:
         if not looks:
             self.looks.pop(stream_id, None)
         engine.watch(stream_id, list(looks))
+
+
+class NoAnswerError(PlantainError):
+    """The loop took too long."""
+
+
+def result_of(future: Future[T], timeout_s: float) -> T:
+    """What a command came to.
+
+    Raises:
+        NoAnswerError: If that takes too long.
+        PlantainError: If it was refused.
+    """
+    try:
+        return future.result(timeout_s)
+    except FutureTimeoutError as error:
+        future.cancel()
+        raise NoAnswerError(
+            f"the pipeline has not answered within {timeout_s:g} s; it may be busy"
+        ) from error
 
 
 def _identity(header: Header) -> dict[str, Any]:

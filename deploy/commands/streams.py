@@ -158,20 +158,18 @@ def _show(found: list[dict[str, Any]], *, as_json: bool) -> None:
             "-" if latency is None else f"{latency:.0f} ms",
             str(status["decoded"]),
             str(status["results"]),
-            _counts(status["dropped"]),
-            _counts(status["failed"]),
+            str(sum(status["dropped"].values())),
+            str(sum(status["failed"].values())),
             ", ".join(status["prompts"]),
         )
     console = Console(highlight=False, markup=False)
     console.print(table)
     for status in found:
+        reasons = [f"{count} {why}" for why, count in sorted((status["dropped"] | status["failed"]).items())]
+        if reasons:
+            console.print(f"{status['stream_id']}: let go or failed: {', '.join(reasons)}", soft_wrap=True)
         if status["error"]:
             console.print(f"{status['stream_id']}: {status['error']}", soft_wrap=True)
 
 
 _FIGURES = frozenset(("fps", "latency", "decoded", "results", "dropped", "failed"))
-
-
-def _counts(reasons: dict[str, int]) -> str:
-    total = sum(reasons.values())
-    return str(total) if not total else f"{total} ({', '.join(sorted(reasons))})"

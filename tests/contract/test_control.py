@@ -133,6 +133,8 @@ def test_streams_come_pause_change_and_go_and_the_others_never_feel_it(executor,
         again = control.add(camera(clip, "guest"))
         assert again.results == 0
         results(control, "guest", 3)
+    assert running.outcome.num_removed == 1
+    assert (running.outcome.removed.decoded, running.outcome.removed.results) == (gone.decoded, gone.results)
     rows = [row for row in rows_in(tmp_path)["frames"] if row["stream_id"] == "guest"]
     epochs = {
         row["epoch"]: {other["prompt"] for other in rows if other["epoch"] == row["epoch"]} for row in rows

@@ -51,3 +51,11 @@ def test_recovery_takes_calm_and_after_a_relapse_twice_as_long():
         rung = climb(strain, rung, now, ages)
         history.append(rung)
     assert history == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]
+
+
+def test_before_the_first_result_the_model_is_only_warming_up():
+    strain = Strain()
+    strain.step(LADDER, 0, 0.0)
+    assert climb(strain, 0, 2.0, [], lost=50) == 0
+    assert climb(strain, 0, 4.0, [0.1] * 9) == 0
+    assert climb(strain, 0, 6.0, [0.1], lost=50) == 1
