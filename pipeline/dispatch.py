@@ -13,6 +13,8 @@ from pipeline.state import Scaling, State
 from pipeline.stream import Phase, Stream
 from pipeline.worker import Call, Verb
 
+# A camera's reader rests so long between two looks: frames that come meanwhile travel together.
+POLL_PAUSE_S = 0.02
 # A reader waits so long for a frame of any of its cameras before it says that there is none.
 POLL_WAIT_S = 0.05
 
@@ -193,6 +195,7 @@ def _dispatch_reads(state: State, now: float) -> list[Call]:
     entered = sum(stream.num_items + stream.num_asked for stream in state.streams.values())
     share = max(size, limit // len(reading))
     polls: dict[int, list[tuple[str, int, int]]] = {}
+    full: set[int] = set()
     has_files: set[int] = set()
     for stream in sorted(reading, key=lambda stream: stream.num_items + stream.num_asked):
         worker = stream.workers[source.name]
@@ -201,6 +204,7 @@ def _dispatch_reads(state: State, now: float) -> list[Call]:
             if lane.is_polled or now < lane.next_poll_s:
                 continue
             count = min(size, limit - entered, share - stream.num_items)
+            full.add(worker)
             if count > 0:
                 entered += count
                 polls.setdefault(worker, []).append(_asked(stream, count))
@@ -215,6 +219,8 @@ def _dispatch_reads(state: State, now: float) -> list[Call]:
             wanted = (_asked(stream, size),)
             read = Call(0, source.name, worker, "read", stream.stream_id, stream.generation, argument=wanted)
             calls.append(state.send(read, []))
+    for worker in full - polls.keys():  # room comes with a completion; it is not waited for by looking
+        state.lanes[source.name][worker].next_poll_s = now + POLL_PAUSE_S
     for worker, asked in polls.items():
         state.lanes[source.name][worker].is_polled = True
         wait_s = 0.0 if worker in has_files else POLL_WAIT_S

@@ -12,15 +12,13 @@ from operators.sources.base import ReadState, StreamInfo
 from operators.types import Durable, Header
 from pipeline.batching import Item
 from pipeline.deaths import bury, lose
+from pipeline.dispatch import POLL_PAUSE_S
 from pipeline.graph import Kind
 from pipeline.lifecycle import fail
 from pipeline.queries import AGAIN_S, Answer
 from pipeline.state import Cause, Completion, Scaling, State
 from pipeline.stream import Stream
 from pipeline.worker import Call, Reply, StreamError
-
-# A camera's reader rests so long between two looks: frames that come meanwhile travel together.
-POLL_PAUSE_S = 0.02
 
 
 def take(state: State, completion: Completion, now: float) -> None:

@@ -232,3 +232,21 @@ def test_a_worker_that_dies_when_everything_is_stored_sends_nobody_back(stage):
     assert stream.phase is Phase.DONE
     assert stream.account.decoded == stream.account.results == 7
     assert sink.frames_of("a") == Plan(7).expected()
+
+
+def test_a_camera_whose_frames_may_not_enter_is_not_looked_at_again_and_again():
+    plans = {"cam": Plan(90, is_live=True)}
+    world, _ = world_of(plans, readers=1, models=1, calls_in_flight=1, read_frames=4, max_frames_in_flight=8)
+    for _ in range(60):  # the model gives no answer
+        for call in world.engine.dispatch(world.now):
+            world.inboxes[call.stage, call.worker].append(call)
+        for key, inbox in world.inboxes.items():
+            while inbox and key[0] != "infer":
+                world.work(key)
+        while world.answers:
+            world.deliver()
+        world.now += 0.03
+    assert world.engine.frames_in_flight == 8
+    world.engine.dispatch(world.now)
+    deadline = world.engine.deadline()
+    assert deadline is None or deadline > world.now
