@@ -143,7 +143,7 @@ class Meter:
         self._marks_of(stream).decoded_s = now
 
     def result(self, stream: Stream, item: Item, now: float) -> None:
-        """The sinks took what became of a frame; one of which nothing was asked says nothing of how late answers are."""
+        """The sinks took what became of a frame; where nothing was asked, nothing is late."""
         if not item.header.cost:
             return
         self._marks_of(stream).latency.observe(LATENCY, item.header.age_s + now - item.read_at)
