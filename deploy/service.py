@@ -52,6 +52,8 @@ GRACE_S = 10.0
 # A health check of an actor that is just starting must not hold up the answer "not ready".
 ASK_READY_S = 2.0
 DRAIN_TIMEOUT_S = 60.0
+# Small machines are busy at times; and an idle service need not look at itself ten times a second.
+RAY_SERVE = {"RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1.0", "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3"}
 CALLS = frozenset(
     (
         "why_not_ready", "figures", "streams", "stream", "add", "change", "remove", "ask", "ask_stream", "notes",

@@ -1,0 +1,87 @@
+"""The parts of the Ray service that need no Ray: what it is built from, how a configuration is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy import service
+from deploy.gateway import Gateway
+from deploy.host import EngineHost
+from deploy.job import run_job
+from deploy.service import CALLS, EngineActor, RayGateway, build
+from operators.errors import UsageError
+from pipeline.config import PipelineConfig, StreamConfig, check
+from pipeline.control import Control
+from pipeline.engine import Engine
+from pipeline.executor import ThreadExecutor
+
+TOKEN = "correct horse battery staple"
+
+
+def run_threads(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
+    return run_job(config, control=control, executor=ThreadExecutor(), on_progress=show)
+
+
+def write(tmp_path: Path, **serve: object) -> dict[str, str]:
+    path = tmp_path / "serve.yaml"
+    settings = {"model": {"name": "fake"}, "output": {"out": str(tmp_path / "out")}, "serve": serve}
+    path.write_text(yaml.safe_dump(settings))
+    return {"config": str(path)}
+
+
+def test_on_a_cluster_it_is_not_built_without_a_token(tmp_path) -> None:
+    with pytest.raises(UsageError, match=r"serve\.token"):
+        build(write(tmp_path))
+    assert build(write(tmp_path, token=TOKEN, replicas=3))
+
+
+@pytest.mark.parametrize("args", [{}, {"config": "a", "more": "b"}, {"conf": "a"}])
+def test_it_is_built_from_one_argument(args: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="config"):
+        build(args)
+
+
+def test_everything_that_the_application_asks_passes_through_the_actor() -> None:
+    asked = {name for name in vars(Gateway) if not name.startswith("_")}
+    assert asked <= CALLS
+    for name in asked:
+        assert callable(getattr(RayGateway, name))
+        assert callable(getattr(EngineHost, name))
+
+
+def test_another_configuration_takes_over_and_the_streams_go_on(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(service, "run_on_ray", run_threads)
+    settings = {
+        "streams": [], "model": {"name": "fake", "canvas": {"width": 64, "height": 48}},
+        "output": {"out": str(tmp_path)},
+    }  # fmt: skip
+    first = check(settings, may_be_idle=True)
+    second = check({**settings, "batch": {"max_wait_ms": 1}}, may_be_idle=True)
+    street = StreamConfig(
+        id="street", url="synthetic://street?width=64&height=48&frames=9999", prompts=("depth",), fps=1
+    )
+
+    async def until_ready(actor: EngineActor) -> None:
+        while await actor.call("why_not_ready"):  # noqa: ASYNC110 - the engine's thread knows no event of ours
+            await asyncio.sleep(0.05)
+
+    async def work() -> None:
+        actor = EngineActor(first)
+        await until_ready(actor)
+        await actor.call("add", street, paused=True, key=None)
+        await actor.configure(first)
+        assert not await actor.call("why_not_ready"), "the same configuration changes nothing"
+        await actor.configure(second)
+        await until_ready(actor)
+        (watched,) = await actor.call("streams")
+        assert watched.config == street
+        with pytest.raises(UsageError, match="cannot"):
+            await actor.call("__class__")
+        await actor.call("close")
+
+    asyncio.run(asyncio.wait_for(work(), 120))
