@@ -109,6 +109,12 @@ def test_the_fingerprint_follows_the_weights(weights_path, tmp_path, model):
     assert EmbeddedModel(weights_path).fingerprint == model.fingerprint
 
 
+def test_whoever_may_read_the_folder_may_read_the_weights(weights_path):
+    plain = weights_path.with_name("plain.txt")
+    plain.write_text("as any other file")
+    assert weights_path.stat().st_mode == plain.stat().st_mode
+
+
 def test_folded_normalisation_changes_nothing(weights_path):
     plain, _ = weights.load(weights_path)
     folded, _ = weights.load(weights_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -26,7 +26,10 @@ def save(path: Path, network: Network, vocabulary: Vocabulary, notes: dict[str, 
         for name, each in network.state_dict().items()
     }
     waiting = path.with_suffix(".tmp")
-    save_file(tensors, waiting, {"format": FORMAT, "words": json.dumps(vocabulary.words), **notes})
+    # Not save_file: it gives the file to its owner alone, and services run as somebody else.
+    waiting.write_bytes(
+        serialised(tensors, {"format": FORMAT, "words": json.dumps(vocabulary.words), **notes})
+    )
     waiting.replace(path)
 
 
