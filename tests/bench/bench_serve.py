@@ -46,13 +46,13 @@ def main() -> None:
     picture = Scene(5, split="heldout", size_hw=(448, 768)).render(0.0).image
     file = image("JPEG", np.asarray(picture), quality=90)
     for executor in ("threads", "ray"):
-        _alone(executor, file, np.asarray(picture))
-        _beside_streams(executor, file)
+        bare_s = _bare_pass_s(np.asarray(picture))
+        _alone(executor, file, bare_s)
+        _beside_streams(executor, file, bare_s)
 
 
-def _alone(executor: str, file: bytes, picture: np.ndarray) -> None:
+def _alone(executor: str, file: bytes, bare_s: float) -> None:
     """On an idle engine."""
-    bare_s = _bare_pass_s(picture)
     with _service(executor, []) as (base, process, ready_s):
         _say("serve_ready_s", ready_s, 15, executor)
         with Client(base) as plantain:
@@ -90,7 +90,7 @@ def _growth(executor: str, base: str, process: psutil.Process, file: bytes) -> N
     _say("serve_growth_mb", (_memory(process) - before) / 1e6, 20, executor, queries=NUM_GROWTH)
 
 
-def _beside_streams(executor: str, file: bytes) -> None:
+def _beside_streams(executor: str, file: bytes, bare_s: float) -> None:
     """While cameras keep the pool saturated."""
     clip = make_clip(CACHE / "camera-720.mp4", 300, (720, 1280), b_frames=0)
     camera = {"url": str(clip), "options": {"realtime": "yes", "loop": "yes"}}
@@ -108,7 +108,8 @@ def _beside_streams(executor: str, file: bytes) -> None:
         p50, p99 = _percentiles(times_s)
         rate = len(times_s) / sum(times_s)
         _say("serve_saturated_p50_ms", p50 * 1e3, None, executor)
-        _say("serve_saturated_p99_ms", p99 * 1e3, 3 * batch_ms, executor, batch_ms=round(batch_ms, 1))
+        limit_ms = 2 * batch_ms + bare_s * 1e3
+        _say("serve_saturated_p99_ms", p99 * 1e3, limit_ms, executor, batch_ms=round(batch_ms, 1))
         _say("serve_saturated_streams_share", beside / alone, 1 - rate / alone - 0.05, executor, at_most=False,
              streams_per_s=round(alone, 2), queries_per_s=round(rate, 2))  # fmt: skip
 
