@@ -71,8 +71,9 @@ class EngineHost:
         self._measure = Analyse()  # queries end behind the model, and their masks want distances, too
         self._stopping = threading.Event()
         self._control = Control(config)
-        self._is_ready = False
+        self._is_ready = self._was_ready = False
         self._trouble = STARTING
+        self._refusal = ""
         self._thread = threading.Thread(target=self._keep_running, name="plantain-engine", daemon=True)
         self._thread.start()
 
@@ -91,6 +92,10 @@ class EngineHost:
         """For Prometheus, in its text format."""
         return (await asyncio.to_thread(self._figures.text)).decode()
 
+    async def refusal(self) -> str:
+        """Why it never can begin: a mistake in the configuration or the output folder; empty if there is none."""
+        return self._refusal
+
     async def close(self) -> None:
         """Drains the pipeline and waits for it."""
         await asyncio.to_thread(self.stop)
@@ -108,7 +113,7 @@ class EngineHost:
         while not self._stopping.is_set():
             begun_s = time.monotonic()
             self._run_once()
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._refusal:
                 break
             if time.monotonic() - begun_s > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
@@ -129,6 +134,8 @@ class EngineHost:
             self._trouble = "the engine has stopped"
         except Exception as error:  # noqa: BLE001 - whatever it was, the service goes on and says so
             self._trouble = f"the engine failed and is started again: {redact(str(error))}"
+            if isinstance(error, UsageError) and not self._was_ready:  # time does not heal it
+                self._trouble = self._refusal = redact(str(error))
             log.error("engine failed", error=redact(f"{type(error).__name__}: {error}"))
         self._is_ready = False
         control.detach()
@@ -141,7 +148,7 @@ class EngineHost:
             control.listen(self._heard)
             for stream_id in sorted(self._wanted.paused):
                 control.pause(stream_id)
-            self._is_ready = True
+            self._is_ready = self._was_ready = True
         except PlantainError as error:
             self._trouble = redact(str(error))
 

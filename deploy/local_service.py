@@ -94,7 +94,8 @@ def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:
         on_ready: Told the address once queries are answered.
 
     Raises:
-        UsageError: If nobody can listen there, or other machines could reach it without a token.
+        UsageError: If nobody can listen there, other machines could reach it without a token, or the configuration or
+            the output folder does not let it begin.
         PlantainError: If the output folder cannot be used.
     """
     try:
@@ -114,6 +115,8 @@ def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:
 
             def tell() -> None:
                 while not stopped.wait(0.05):
+                    if asyncio.run(host.refusal()):
+                        server.end()
                     if server.started and host.is_ready:
                         on_ready(f"http://{config.serve.host}:{listener.getsockname()[1]}")
                         return
@@ -123,6 +126,8 @@ def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:
             server.run([listener])
             stopped.set()
             teller.join()
+            if refusal := asyncio.run(host.refusal()):
+                raise UsageError(refusal)
         finally:
             stopped.set()
             host.stop()

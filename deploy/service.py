@@ -52,12 +52,19 @@ GRACE_S = 10.0
 # A health check of an actor that is just starting must not hold up the answer "not ready".
 ASK_READY_S = 2.0
 DRAIN_TIMEOUT_S = 60.0
-# Small machines are busy at times; and an idle service need not look at itself ten times a second.
-RAY_SERVE = {"RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1.0", "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3"}
+# On small machines that are busy, starting a process may take long; Serve would kill what it takes for dead. And an idle
+# service need not look at itself ten times a second.
+RAY_SERVE = {
+    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1.0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
+}
+
 CALLS = frozenset(
     (
         "why_not_ready", "figures", "streams", "stream", "add", "change", "remove", "ask", "ask_stream", "notes",
-        "shots", "close",
+        "shots", "refusal", "close",
     )
 )  # fmt: skip
 
@@ -293,9 +300,8 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    os.environ.setdefault(
-        "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S", "1.0"
-    )  # small machines are busy at times
+    for name, value in RAY_SERVE.items():
+        os.environ.setdefault(name, value)
     start_ray(config.ray.address)
     actor = None
     try:
@@ -315,6 +321,10 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
         if not stop.is_set():
             on_ready(f"http://{config.serve.host}:{config.serve.port}")
         stop.wait()
+    except RayError as error:
+        raise EngineDownError(
+            f"Ray Serve cannot be started: {str(error).strip().splitlines()[-1]}"
+        ) from error
     finally:
         _end(actor)
 
@@ -322,7 +332,14 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
 def _wait_until_ready(actor: Any, stop: threading.Event) -> None:
     told = ""
     while not stop.is_set():
-        why = ray.get(actor.call.remote("why_not_ready"))
+        try:
+            why, refusal = ray.get([actor.call.remote("why_not_ready"), actor.call.remote("refusal")])
+        except RayActorError as error:
+            raise EngineDownError(
+                f"the engine cannot be made: {str(error).strip().splitlines()[-1]}"
+            ) from error
+        if refusal:
+            raise UsageError(refusal)
         if not why:
             return
         if why not in (told, STARTING):

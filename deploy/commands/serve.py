@@ -12,6 +12,7 @@ import typer
 from deploy.commands.options import ExecutorName
 from operators.errors import UsageError
 from pipeline.config import PipelineConfig, check, plain
+from pipeline.video import build_graph
 
 
 def serve(
@@ -47,6 +48,7 @@ def serve(
         if known and isinstance(settings.setdefault(section, {}), dict):
             settings[section] |= known
     checked = check(settings, str(config or "command line"), may_be_idle=True)
+    build_graph(checked, is_managed=True)  # its mistakes are named before anything is started
     _serve(checked)
 
 

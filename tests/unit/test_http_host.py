@@ -335,3 +335,15 @@ def test_a_question_enters_the_same_batches_as_the_frames_of_cameras(tmp_path, c
     RecordingModel.batches.clear()
     with hosting(made) as host:
         do(ask(host))
+
+
+def test_a_mistake_that_time_does_not_heal_is_no_fault_to_start_again_from(tmp_path) -> None:
+    made = config(tmp_path)
+    made = made.model_copy(update={"model": made.model.model_copy(update={"options": {"fail_on": "x"}})})
+    host = EngineHost(made, run_threads)
+    try:
+        refusal = eventually(lambda: do(host.refusal()), "refused")
+        assert "fail_on" in refusal
+        assert do(host.why_not_ready()) == refusal
+    finally:
+        host.stop()
