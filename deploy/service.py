@@ -52,8 +52,8 @@ GRACE_S = 10.0
 # A health check of an actor that is just starting must not hold up the answer "not ready".
 ASK_READY_S = 2.0
 DRAIN_TIMEOUT_S = 60.0
-# On small machines that are busy, starting a process may take long; Serve would kill what it takes for dead. And an idle
-# service need not look at itself ten times a second.
+# On small machines that are busy, starting a process may take long; Serve would kill what it takes for dead. And an
+# idle service need not look at itself ten times a second.
 RAY_SERVE = {
     "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1.0",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
