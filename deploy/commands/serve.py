@@ -12,7 +12,6 @@ import typer
 from deploy.commands.options import ExecutorName
 from operators.errors import UsageError
 from pipeline.config import PipelineConfig, check, plain
-from pipeline.video import build_graph
 
 
 def serve(
@@ -47,6 +46,8 @@ def serve(
         known = {name: value for name, value in values.items() if value is not None}
         if known and isinstance(settings.setdefault(section, {}), dict):
             settings[section] |= known
+    from pipeline.video import build_graph
+
     checked = check(settings, str(config or "command line"), may_be_idle=True)
     build_graph(checked, is_managed=True)  # its mistakes are named before anything is started
     _serve(checked)
