@@ -30,9 +30,9 @@ WARM_UP = 0.4  # of the time, and longer until each camera has stored so many se
 WARM_UP_SEGMENTS = 2
 PATIENCE_MINUTES = 8.0
 LOOK_EVERY_S = 1.0
-# An allocator's single steps are of some megabytes, so that a few minutes cannot tell a slope of 1 from none; a leak of
-# what is kept for each frame is much steeper.
-MAX_SLOPE_MB_PER_MIN = 1.0 if MINUTES >= 10 else 5.0
+# Memory grows for about ten minutes by what torch and FFmpeg keep for later (measured: 8 MB/min in the third minute, 0.01
+# from the twelfth on), so that a few minutes only show leaks of whole pictures, which are far steeper.
+MAX_SLOPE_MB_PER_MIN = 1.0 if MINUTES >= 20 else 20.0
 
 
 @pytest.fixture
