@@ -30,8 +30,8 @@ WARM_UP = 0.4  # of the time, and longer until each camera has stored so many se
 WARM_UP_SEGMENTS = 2
 PATIENCE_MINUTES = 8.0
 LOOK_EVERY_S = 1.0
-# Memory grows for about ten minutes by what torch and FFmpeg keep for later (measured: 8 MB/min in the third minute, 0.01
-# from the twelfth on), so that a few minutes only show leaks of whole pictures, which are far steeper.
+# Memory grows for about ten minutes by what torch and FFmpeg keep for later (measured: 8 MB/min in the third minute,
+# 0.01 from the twelfth on), so that a few minutes only show leaks of whole pictures, which are far steeper.
 MAX_SLOPE_MB_PER_MIN = 1.0 if MINUTES >= 20 else 20.0
 
 
