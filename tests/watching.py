@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from operators.types import HealthEvent
 from operators.sources.live import LiveSource, wait_for_frames
-from operators.types import Frame
+from operators.types import Frame, HealthEvent
 
 # For a machine that is busy with other things; nothing waits so long when all is well.
 PATIENCE_S = 60.0

@@ -17,9 +17,8 @@ from operators.errors import NoVideoError, SourceError, SourceNotFoundError, Usa
 from operators.sources import open_source, source_for
 from operators.sources.base import Sampling, StreamSpec, View
 from operators.sources.connection import Picture
-from operators.types import HealthEvent
 from operators.sources.live import LiveSource, wait_for_frames
-from operators.types import Frame, Position
+from operators.types import Frame, HealthEvent, Position
 from tests.assets import clips
 
 VIEW = View((36, 64), "stretch")
