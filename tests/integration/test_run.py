@@ -153,9 +153,12 @@ def test_a_disk_that_fills_up_is_said_so_and_with_more_room_the_run_goes_on(clip
     process = plantain.start()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
-    (line,) = errors.splitlines()
-    assert line.startswith("clip: failed after ")
-    assert f"no space is left for results in {plantain.out}: free some and run the same command again" in line
+    (line,) = map(json.loads, errors.splitlines())
+    assert line["what"].startswith("clip: failed after ")
+    assert (
+        f"no space is left for results in {plantain.out}: free some and run the same command again"
+        in line["what"]
+    )
     assert_whole(rows_in(plantain.out), 5, {"clip": FRAMES})
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
