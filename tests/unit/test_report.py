@@ -218,7 +218,7 @@ def test_the_page_stands_on_its_own(run: Path) -> None:
     assert "&lt;b&gt;red&lt;/b&gt;" in text
     assert "<b>red</b>" not in text
     assert "no memory for &lt;frame&gt; &amp; more" in text
-    for said in ("0.510", "12.3\u00b0", "1.75", "instances:car", "schema version 1", "#3", "no longer there"):
+    for said in ("0.510", "12.3\u00b0", "1.75", "instances:car", "Schema version 2", "#3", "no longer there"):
         assert said in text
 
 
