@@ -129,18 +129,19 @@ class EngineHost:
             return
         watcher = threading.Thread(target=self._begin, args=(control,), name="plantain-begin", daemon=True)
         watcher.start()
+        trouble, refusal = "the engine has stopped", ""
         try:
             self._run(config, control, self._figures.update)
-            self._trouble = "the engine has stopped"
         except Exception as error:  # noqa: BLE001 - whatever it was, the service goes on and says so
-            self._trouble = f"the engine failed and is started again: {redact(str(error))}"
+            trouble = f"the engine failed and is started again: {redact(str(error))}"
             if isinstance(error, UsageError) and not self._was_ready:  # time does not heal it
-                self._trouble = self._refusal = redact(str(error))
+                trouble = refusal = redact(str(error))
             log.error("engine failed", error=redact(f"{type(error).__name__}: {error}"))
-        self._is_ready = False
         control.detach()
         self._views.forget()
-        watcher.join()
+        watcher.join()  # it may have a word of its own, which says less
+        self._is_ready = False
+        self._trouble, self._refusal = trouble, refusal or self._refusal
 
     def _begin(self, control: Control) -> None:
         """As soon as the engine turns: listens to it, and pauses what is to be paused."""
