@@ -27,14 +27,14 @@ NUM_COLOURS = 56
 MAX_OBJECTS = 56
 """Objects of one class in one picture; further ones join the nearest."""
 
-CENTRE_LOGIT = -1.2
-"""Logit of the heat (0.23) that makes a local maximum an object's centre. This and the next two were chosen on
-70 training scenes with the weights of run 1: training_log.md."""
+CENTRE_LOGIT = -1.6
+"""Logit of the heat (0.17) that makes a local maximum an object's centre. This and the next two were chosen on
+60 training scenes with the weights of run 2: training_log.md."""
 
-MIN_CELLS = 15
+MIN_CELLS = 22
 """Half-resolution cells of an object that is drawn."""
 
-MIN_SCORE = 0.75
+MIN_SCORE = 0.82
 """Mean likelihood of an object's cells from which it is drawn."""
 
 REGION_LOGIT = 1.5
