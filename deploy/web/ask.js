@@ -92,9 +92,14 @@ export class Ask {
     button.disabled = false;
   }
 
+  aimed() {
+    if (!this.camera) throw new Error("the cameras are not known yet; try again in a moment");
+    return `/v1/streams/${this.camera.id}/query`;
+  }
+
   askCamera() {
     const body = { tasks: this.tasks, drawn: true };
-    return call("POST", `/v1/streams/${this.camera.id}/query`, { body });
+    return call("POST", this.aimed(), { body });
   }
 
   askPicture() {
@@ -114,7 +119,7 @@ export class Ask {
     at("ask-error").hidden = true;
     const body = { tasks: this.tasks.filter((task) => !task.startsWith("depth")), drawn: true, watch: true };
     try {
-      const path = `/v1/streams/${this.camera.id}/query`;
+      const path = this.aimed();
       const response = await call("POST", path, { body, signal: stop.signal });
       for await (const [name, frame] of eventsOf(response)) {
         if (name === "problem") continue;

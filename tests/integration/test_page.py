@@ -68,7 +68,7 @@ def page() -> Iterator[Page]:
         assert page.complaints == []
 
 
-SHOWN = "[...document.querySelectorAll('.tile .veil')].every((veil) => veil.hidden)"
+SHOWN = "((veils) => veils.length && veils.every((veil) => veil.hidden))([...document.querySelectorAll('.tile .veil')])"
 
 
 def test_the_wall_shows_every_camera_over_one_line_and_asks_no_other_site(service, page) -> None:
