@@ -110,12 +110,12 @@ def run(
     num_removed, removed = 0, Book()
     stop = threading.Event()
     try:
-        executor.start(graph)
-        if control is not None:
-            control.attach(executor, checkpoints, clock)
-        begin = clock()
-        reported = begin
         with _draining(stop):
+            executor.start(graph)
+            if control is not None:
+                control.attach(executor, checkpoints, clock)
+            begin = clock()
+            reported = begin
             while not engine.is_done or (control is not None and control.holds_run and not stop.is_set()):
                 if stop.is_set() or (control is not None and control.is_stopped):
                     engine.drain()
