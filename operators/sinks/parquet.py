@@ -20,17 +20,18 @@ from functools import wraps
 from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from operators.sinks.base import Segment
-from operators.sinks.rows import SCHEMAS, folder_of, rows_of, table_of
+from operators.sinks.rows import SCHEMAS, Row, folder_of, rows_of, table_of
 from operators.sinks.store import open_filesystem, storage_error, sync_folder
 from operators.types import Result
 
 # A row group is written out when it has grown to this, so that memory does not depend on the segment's length.
 ROW_GROUP_BYTES = 8 << 20
+# What a row takes beside its texts and dense map while it waits.
+ROW_BYTES = 2048
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class ParquetSink:
             parts = {name: _Part(name, self._folder.stage(segment, name), self._metadata) for name in SCHEMAS}
             self._open[segment] = parts
         for name, rows in rows_of(results, self._run_id, rasters=self._rasters).items():
-            parts[name].add(table_of(name, rows, self._metadata))
+            parts[name].add(rows)
 
     @_storing
     def commit(self, segment: Segment) -> None:
@@ -128,15 +129,21 @@ class _Part:
 
     def __init__(self, name: str, target: Path | io.BytesIO, metadata: dict[str, str]) -> None:
         self.target = target
+        self._name = name
         sink = str(target) if isinstance(target, Path) else target
         schema = table_of(name, [], metadata).schema
         self._writer = pq.ParquetWriter(sink, schema, compression="zstd")
-        self._waiting: list[pa.Table] = []
+        self._metadata = metadata
+        self._waiting: list[Row] = []
         self._bytes = 0
 
-    def add(self, table: pa.Table) -> None:
-        self._waiting.append(table)
-        self._bytes += table.nbytes
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keeps rows for the next group: cameras bring a row at a time, and a table costs as much for one as for 50."""
+        self._waiting.extend(rows)
+        self._bytes += sum(
+            ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, bytes | str))
+            for row in rows
+        )
         if self._bytes >= ROW_GROUP_BYTES:
             self._write_group()
 
@@ -152,7 +159,7 @@ class _Part:
         self._writer.is_open = False  # or it would try again when it is collected
 
     def _write_group(self) -> None:
-        self._writer.write_table(pa.concat_tables(self._waiting))
+        self._writer.write_table(table_of(self._name, self._waiting, self._metadata))
         self._waiting = []
         self._bytes = 0
 

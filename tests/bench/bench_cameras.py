@@ -59,7 +59,6 @@ def _cameras() -> None:
             "output": {
                 "out": str(folder / "out"),
                 "sinks": ["kafka"],
-                "segment_frames": 64,
                 "kafka": {"bootstrap": broker.bootstrap, "topic_prefix": prefix},
             },
         }
@@ -104,7 +103,7 @@ def _simulated() -> None:
             ],
             "prompts": ["depth"],
             "model": {"name": "fake", "canvas": {"width": 64, "height": 36}},
-            "output": {"out": str(folder / "out"), "segment_frames": 64, "rasters": False},
+            "output": {"out": str(folder / "out"), "rasters": False},
         }
         with _running(folder, settings) as job:
             time.sleep(WARM_UP_S)
