@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import get_args
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from operators.errors import UsageError
 from operators.sources.base import Sampling
-from pipeline import config
-from pipeline.config import check, load
+from pipeline.config import PipelineConfig, check, load
 from pipeline.video import run_id_of, run_of, start_of, view_of
 
 GOOD = {"streams": [{"url": "a.mp4"}], "prompts": ["depth"]}
@@ -146,11 +148,18 @@ def test_secrets_are_not_part_of_what_is_stored_about_a_run():
     assert "s3cret" not in str(run_of(check(data)))
 
 
+def sections(section: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield section
+    for field in section.model_fields.values():
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from sections(inner)
+
+
 def test_every_setting_says_what_it_is():
-    sections = [
-        each for each in vars(config).values() if isinstance(each, type) and issubclass(each, BaseModel)
-    ]
-    for section in sections:
+    found = {*sections(PipelineConfig)}
+    assert {"StreamConfig", "CadenceConfig", "KafkaSecurityConfig"} < {each.__name__ for each in found}
+    for section in found:
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name}"
 

@@ -1,0 +1,57 @@
+"""How the engine reads, batches and gives way under load, and where its workers live."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.config.section import Section
+
+
+class ReadConfig(Section):
+    """Decoding."""
+
+    workers: int | None = Field(
+        default=None, ge=1, description="Readers; one per CPU core, at most one per stream."
+    )
+    chunk_frames: int = Field(default=8, ge=1, description="Frames that a reader delivers at a time.")
+    max_frames_in_flight: int = Field(
+        default=256, ge=8, description="Frames between decoder and sink; bounds memory."
+    )
+
+
+class BatchConfig(Section):
+    """When waiting frames become a batch."""
+
+    max_items: int = Field(default=8, ge=1, description="Frames in a batch.")
+    max_drawings: int = Field(default=64, ge=1, description="Drawings (frames x prompts) in a batch.")
+    max_wait_ms: float = Field(
+        default=50.0, ge=0, description="A frame waits no longer than this for company."
+    )
+
+
+class OverloadConfig(Section):
+    """What live streams give up when frames come faster than they are answered, and when they get it back."""
+
+    ladder: tuple[Literal["frames", "size", "tasks"], ...] = Field(
+        default=("frames", "size", "tasks"),
+        description="In this order: half the frames, half the width and height, half the prompts (the last ones go).",
+    )
+    max_age_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="Overload is when a result is older than this, or a tenth of the frames is lost.",
+    )
+    window_s: float = Field(default=3.0, gt=0, description="Looked at so often; one step a time.")
+    recover_s: float = Field(
+        default=15.0, gt=0, description="Calm for so long, a stream takes one step back."
+    )
+
+
+class RayConfig(Section):
+    """The cluster."""
+
+    address: str | None = Field(
+        default=None, description="Of a running cluster; a local Ray is started if left out."
+    )

@@ -1,0 +1,61 @@
+"""Reading a configuration, from a YAML file or from plain data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from operators.errors import UsageError
+from pipeline.config.pipeline import PipelineConfig
+from pipeline.config.section import mistakes_of
+
+
+def load(path: Path) -> PipelineConfig:
+    """The configuration in a YAML file.
+
+    Raises:
+        UsageError: With every mistake, one a line, each with its path in the file.
+    """
+    return check(plain(path), str(path))
+
+
+def plain(path: Path) -> dict[str, Any]:
+    """What a YAML file says, not yet checked.
+
+    Raises:
+        UsageError: If it is no YAML mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} must hold a mapping with at least 'streams' and 'prompts'")
+    return data
+
+
+def check(
+    data: dict[str, Any], origin: str = "configuration", *, may_be_idle: bool = False
+) -> PipelineConfig:
+    """The configuration in plain data.
+
+    Args:
+        data: As YAML gives it.
+        origin: Where it is from, for the message.
+        may_be_idle: Whether it may be without streams, as a service that gets them later may.
+
+    Raises:
+        UsageError: With every mistake, one a line, each with its path.
+    """
+    try:
+        return PipelineConfig.model_validate(data, context={"may_be_idle": may_be_idle})
+    except ValidationError as error:
+        lines = mistakes_of(error, PipelineConfig)
+        raise UsageError(f"{origin} has {len(lines)} mistake(s):\n" + "\n".join(lines)) from error

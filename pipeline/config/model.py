@@ -1,0 +1,58 @@
+"""The generalist: which backend answers, in how many copies, and what it sees."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from pipeline.config.section import Section
+
+
+class CanvasConfig(Section):
+    """The picture that the model sees."""
+
+    width: int = Field(ge=16, le=4096, description="Pixels.")
+    height: int = Field(ge=16, le=4096, description="Pixels.")
+    fit: Literal["letterbox", "stretch"] = Field(
+        default="letterbox", description="Keep the aspect ratio, or fill."
+    )
+
+
+class ReplicasConfig(Section):
+    """How many copies of the weights there are; between the bounds by how long frames wait for them."""
+
+    min: int = Field(default=1, ge=1, description="Copies that are always there.")
+    max: int = Field(default=1, ge=1, description="Copies that there may be.")
+
+    @model_validator(mode="after")
+    def _check(self) -> ReplicasConfig:
+        if self.max < self.min:
+            raise ValueError(f"max is {self.max}, and must not be below min, which is {self.min}")
+        return self
+
+
+def _replicas(written: object) -> object:
+    """A number is short for as many, always."""
+    if isinstance(written, bool) or not isinstance(written, int):
+        return written
+    if written < 1:
+        raise ValueError(f"{written} is too few: at least 1")
+    return {"min": written, "max": written}
+
+
+class ModelConfig(Section):
+    """The generalist."""
+
+    name: str = Field(default="embedded", description="One of `plantain models`, or module:Class.")
+    options: dict[str, Any] = Field(default={}, description="Passed to the backend.")
+    replicas: Annotated[ReplicasConfig, BeforeValidator(_replicas)] = Field(
+        default=ReplicasConfig(), description="Copies of the weights: a number, or min and max."
+    )
+    cpus: float | None = Field(
+        default=None, gt=0, description="CPU cores that one copy may use; all if left out."
+    )
+    gpus: float = Field(default=0.0, ge=0, description="GPUs that one copy needs.")
+    canvas: CanvasConfig | None = Field(
+        default=None, description="What the model sees; its own favourite if left out."
+    )

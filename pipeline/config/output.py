@@ -1,0 +1,33 @@
+"""Where results go."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from pipeline.config.kafka import KafkaConfig
+from pipeline.config.section import Section
+
+
+class OutputConfig(Section):
+    """Where results go."""
+
+    out: str = Field(
+        default="out", description="Folder or object-store URL (s3://, gs://, abfs://) of the Parquet tables."
+    )
+    sinks: tuple[str, ...] = Field(
+        default=("parquet",), description="parquet, kafka, memory, overlay, or module:Class."
+    )
+    segment_frames: int = Field(default=512, ge=1, description="Frames that become visible together.")
+    rasters: bool = Field(default=True, description="Store the dense maps.")
+    workers: int = Field(default=1, ge=1, description="Writers; a stream belongs to one.")
+    kafka: KafkaConfig = Field(default=KafkaConfig(), description="The sink `kafka`.")
+
+    @model_validator(mode="after")
+    def _check(self) -> OutputConfig:
+        if (
+            "kafka" in self.sinks
+            and self.kafka.rasters == "refer"
+            and not ("parquet" in self.sinks and self.rasters)
+        ):
+            raise ValueError("kafka.rasters 'refer' needs the sink parquet, with rasters")
+        return self

@@ -1,0 +1,114 @@
+"""The whole file: every section, what must go together, and the streams with their names."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from operators.errors import UsageError, redact
+from operators.prompts import Prompt
+from operators.sources import expand
+from operators.sources.base import StreamSpec
+from pipeline.config.engine import BatchConfig, OverloadConfig, RayConfig, ReadConfig
+from pipeline.config.model import ModelConfig
+from pipeline.config.output import OutputConfig
+from pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
+from pipeline.config.section import Section
+from pipeline.config.serve import ServeConfig
+from pipeline.config.stream import StreamConfig
+
+
+class PipelineConfig(Section):
+    """Everything that a run is made of."""
+
+    streams: tuple[StreamConfig, ...] = Field(description="What is watched.")
+    prompts: tuple[PromptField, ...] = Field(default=(), description="What is asked of every stream.")
+    cadences: dict[str, CadenceConfig] = Field(
+        default={},
+        description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`.",
+    )
+    model: ModelConfig = Field(default=ModelConfig(), description="Who answers.")
+    batch: BatchConfig = Field(default=BatchConfig(), description="When waiting frames become a batch.")
+    read: ReadConfig = Field(default=ReadConfig(), description="Decoding.")
+    output: OutputConfig = Field(default=OutputConfig(), description="Where results go.")
+    track: bool = Field(default=True, description="Give instances an identity over time.")
+    executor: Literal["inline", "threads", "ray"] = Field(
+        default="threads", description="Where workers live."
+    )
+    ray: RayConfig = Field(default=RayConfig(), description="The cluster.")
+    serve: ServeConfig = Field(default=ServeConfig(), description="The service.")
+    overload: OverloadConfig = Field(
+        default=OverloadConfig(), description="What live streams give up under overload."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        return split_cadences(data)
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> PipelineConfig:
+        mistakes = []
+        if not self.streams and not (info.context or {}).get("may_be_idle"):
+            mistakes.append("streams: name at least one")
+        for k, stream in enumerate(self.streams):
+            prompts = stream.prompts or self.prompts
+            if not prompts:
+                mistakes.append(
+                    f"streams.{k}: nothing is asked of {stream.url}; add prompts there or at the top"
+                )
+            unasked = sorted({*stream.cadences} - {str(prompt) for prompt in prompts})
+            if unasked:
+                mistakes.append(f"streams.{k}.cadences: {unasked[0]} is not asked of {stream.url}")
+            if len({str(prompt) for prompt in prompts}) != len(prompts):
+                mistakes.append(f"streams.{k}: the same prompt is asked twice of {stream.url}")
+        names = [stream.id for stream in self.streams if stream.id is not None]
+        mistakes.extend(
+            f"streams: two streams are called {name}" for name in sorted({*names}) if names.count(name) > 1
+        )
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    def named(self) -> list[StreamConfig]:
+        """The streams, with folders and globs expanded, each with one URL and a name.
+
+        Raises:
+            UsageError: If a folder holds no video, or two streams come to the same name.
+        """
+        found: list[StreamConfig] = []
+        expanded = expand([stream.url for stream in self.streams if stream.id is None and not stream.source])
+        names = {spec.url: spec.stream_id for spec in expanded}
+        for stream in self.streams:
+            if stream.id is not None or stream.source:
+                urls = {stream.url: stream.id or f"stream{len(found)}"}
+            else:
+                urls = {spec.url: names[spec.url] for spec in expand([stream.url])}
+            found += [stream.model_copy(update={"id": name, "url": url}) for url, name in urls.items()]
+        taken = [str(stream.id) for stream in found]
+        twice = sorted({name for name in taken if taken.count(name) > 1})
+        if twice:
+            raise UsageError(f"two streams are called {', '.join(twice)}: give them an id")
+        return found
+
+    def specs(self) -> list[tuple[StreamSpec, tuple[Prompt, ...]]]:
+        """The streams as their sources take them, and what is asked of each.
+
+        Raises:
+            UsageError: See `named`.
+        """
+        return [(stream.spec(), stream.prompts or self.prompts) for stream in self.named()]
+
+    def named_one(self, stream: StreamConfig) -> StreamConfig:
+        """A further stream, with a name.
+
+        Raises:
+            UsageError: If it stands for several, or nothing is asked of it.
+        """
+        found = self.model_copy(update={"streams": (stream,)}).named()
+        if len(found) != 1:
+            raise UsageError(f"{redact(stream.url)} stands for {len(found)} streams; add them one by one")
+        if not (stream.prompts or self.prompts):
+            raise UsageError(f"nothing is asked of {redact(stream.url)}; name at least one prompt")
+        return found[0]

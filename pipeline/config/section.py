@@ -1,0 +1,38 @@
+"""A section of the file, and what is wrong with one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Section(BaseModel):
+    """Settings that belong together; an unknown one is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def mistakes_of(error: ValidationError, section: type[Section]) -> list[str]:
+    """What is wrong with a section, one line for each mistake, with its path."""
+    lines = []
+    for mistake in error.errors():
+        where = ".".join(str(part) for part in mistake["loc"]) or "(top)"
+        message = mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] == "extra_forbidden":
+            message = f"unknown setting; known here: {', '.join(_known(mistake['loc'][:-1], section))}"
+        elif mistake["type"] == "missing":
+            message = "is required"
+        lines.append(f"{where}: {message}")
+    return lines
+
+
+def _known(where: tuple[int | str, ...], section: Any) -> list[str]:
+    """Names of the settings at a place in a section."""
+    for part in where:
+        if part not in getattr(section, "model_fields", {}):  # a place in a list, or a key of a mapping
+            continue
+        annotation = section.model_fields[part].annotation
+        inner = [a for a in getattr(annotation, "__args__", (annotation,)) if isinstance(a, type)]
+        section = next((a for a in inner if issubclass(a, BaseModel)), section)
+    return sorted(section.model_fields)

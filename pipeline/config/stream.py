@@ -1,0 +1,94 @@
+"""One camera or file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from operators.errors import UsageError
+from operators.sources.base import Sampling, StreamSpec
+from pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
+from pipeline.config.section import Section, mistakes_of
+
+# Stream names become folder names `stream_id=NAME`; one that starts with a letter is never read as a number or a date.
+STREAM_ID = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")
+
+
+def _stream_id(name: str) -> str:
+    if not STREAM_ID.match(name):
+        raise ValueError(f"'{name}' must start with a letter and hold only letters, digits, '.', '_' and '-'")
+    return name
+
+
+StreamId = Annotated[str, AfterValidator(_stream_id)]
+
+
+class StreamConfig(Section):
+    """One camera or file."""
+
+    url: str = Field(
+        min_length=1, description="Path, rtsp://..., synthetic://... or what `source` understands."
+    )
+    id: StreamId | None = Field(
+        default=None, description="Its name in every row; from the file's name if left out."
+    )
+    source: str = Field(
+        default="", description="Name of the source or module:Class; chosen by the url if left out."
+    )
+    prompts: tuple[PromptField, ...] = Field(
+        default=(), description="What is asked of it, instead of the common prompts."
+    )
+    cadences: dict[str, CadenceConfig] = Field(
+        default={},
+        description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`.",
+    )
+    fps: float | None = Field(
+        default=None, gt=0, description="Look at no more than this many frames per second."
+    )
+    every: int = Field(default=1, ge=1, description="Look at every n-th frame.")
+    max_frames: int | None = Field(default=None, ge=1, description="Stop after this many frames.")
+    options: dict[str, str] = Field(default={}, description="Passed to the source.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        return split_cadences(data)
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames are looked at."""
+        return Sampling(self.fps, self.every, self.max_frames)
+
+    def spec(self) -> StreamSpec:
+        """As its source takes it; it must have a name by now."""
+        assert self.id is not None
+        return StreamSpec(self.id, self.url, self.source, self.sampling, dict(self.options))
+
+    def changed(self, changes: Mapping[str, Any]) -> StreamConfig:
+        """The same stream with other settings.
+
+        Raises:
+            UsageError: If one is unknown or makes no sense.
+        """
+        settings = {name: getattr(self, name) for name in type(self).model_fields}
+        if "prompts" in changes:
+            settings["cadences"] = {}
+        try:
+            return StreamConfig.model_validate({**settings, **changes})
+        except ValidationError as error:
+            raise UsageError("; ".join(mistakes_of(error, StreamConfig))) from error
+
+
+def stream_of(data: object) -> StreamConfig:
+    """A stream in plain data.
+
+    Raises:
+        UsageError: With every mistake.
+    """
+    try:
+        return StreamConfig.model_validate(data)
+    except ValidationError as error:
+        raise UsageError("; ".join(mistakes_of(error, StreamConfig))) from error
