@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +14,8 @@ from typing import Any
 
 import httpx
 from websockets.sync.client import connect
+
+from tests import debian
 
 PACKAGES = ("chromium", "fonts-dejavu-core")
 PATIENCE_S = 60.0
@@ -26,23 +27,8 @@ _FLAGS = (
 
 
 def why_missing() -> str | None:
-    """None where Chromium can be started, after installing it if need be and allowed; the reason where not."""
-    if shutil.which("chromium"):
-        return None
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return f"Chromium is not installed; run: apt-get install {' '.join(PACKAGES)}"
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-    for command in (["apt-get", "update", "-qq"], install):
-        try:
-            done = subprocess.run(
-                command, env=environment, check=False, capture_output=True, text=True, timeout=280
-            )
-        except subprocess.TimeoutExpired:
-            return f"Chromium could not be installed: {' '.join(command[:2])} took more than 280 s"
-        if done.returncode != 0 and command is install:
-            return f"Chromium could not be installed: {done.stderr.strip()[-300:]}"
-    return None if shutil.which("chromium") else "Chromium was installed and is not there"
+    """None where Chromium can be started; the reason where not."""
+    return debian.why_missing(PACKAGES, lambda: shutil.which("chromium") is not None)
 
 
 class Page:

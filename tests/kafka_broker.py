@@ -23,6 +23,9 @@ from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic, TopicMetadata
+from filelock import FileLock
+
+from tests import debian
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 CACHE = Path(os.environ.get("PLANTAIN_CACHE", "~/.cache/plantain")).expanduser()
@@ -325,18 +328,10 @@ def _make_topic(bootstrap: str, topic: NewTopic) -> None:
 
 def _need_tools() -> None:
     """Java and Maven, from Debian's packages where they are missing."""
-    missing = [
-        package
-        for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven"))
-        if not shutil.which(tool)
-    ]
-    if not missing:
-        return
-    if not shutil.which("apt-get") or (os.geteuid() != 0 and not shutil.which("sudo")):
-        raise BrokerUnavailableError(f"install {' and '.join(missing)}")
-    root = () if os.geteuid() == 0 else ("sudo", "-n")
-    _run(*root, "apt-get", "update", "-q")
-    _run(*root, "apt-get", "install", "-y", "-q", "--no-install-recommends", *missing)
+    for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")):
+        why = debian.why_missing((package,), lambda tool=tool: shutil.which(tool) is not None)  # type: ignore[misc]
+        if why is not None:
+            raise BrokerUnavailableError(why)
 
 
 def _jars() -> Path:
@@ -345,14 +340,12 @@ def _jars() -> Path:
     if jars.is_dir():
         return jars
     CACHE.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=CACHE))
-    try:
-        options = ("-DincludeScope=runtime", f"-DoutputDirectory={aside}")
-        _run("mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", *options)
-        with contextlib.suppress(OSError):  # another process was quicker
-            aside.rename(jars)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with FileLock(CACHE / "lock"), tempfile.TemporaryDirectory(dir=CACHE) as aside:
+        if not jars.is_dir():
+            whole = Path(aside) / "jars"
+            options = ("-DincludeScope=runtime", f"-DoutputDirectory={whole}")
+            _run("mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", *options)
+            whole.rename(jars)
     return jars
 
 

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import quote
 from urllib.request import urlopen
 
+from tests import debian
 from tests.rtsp_server import free_port
 
 _START_S = 60.0
 
 
-@cache
 def why_missing() -> str | None:
-    """None where Prometheus is there, after installing it if need be and allowed; the reason where not."""
-    if shutil.which("promtool") and shutil.which("prometheus"):
-        return None
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return "Prometheus is not installed; run: apt-get install prometheus"
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "prometheus"],
-    ):
-        try:
-            subprocess.run(command, env=environment, check=False, capture_output=True, timeout=240)
-        except subprocess.TimeoutExpired:
-            return f"Prometheus could not be installed: {' '.join(command[:2])} took more than 240 s"
-    return None if shutil.which("promtool") else "Prometheus could not be installed"
+    """None where Prometheus can be started; the reason where not."""
+    tools = ("promtool", "prometheus")
+    return debian.why_missing(("prometheus",), lambda: all(shutil.which(tool) for tool in tools))
 
 
 def promtool(*arguments: str | Path) -> str:

@@ -7,9 +7,7 @@ this file is the server; imported, it starts and stops one.
 
 from __future__ import annotations
 
-import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,23 +26,10 @@ _START_S = 30.0
 
 
 def why_missing() -> str | None:
-    """None where a server can be started, after installing it if need be and allowed; the reason where not."""
-    if _works():
-        return None
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return f"the RTSP server is not installed; run: apt-get install {' '.join(PACKAGES)}"
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-    for command in (["apt-get", "update", "-qq"], install):
-        try:
-            done = subprocess.run(
-                command, env=environment, check=False, capture_output=True, text=True, timeout=240
-            )
-        except subprocess.TimeoutExpired:
-            return f"the RTSP server could not be installed: {' '.join(command[:2])} took more than 240 s"
-        if done.returncode != 0 and command is install:
-            return f"the RTSP server could not be installed: {done.stderr.strip()[-300:]}"
-    return None if _works() else "the RTSP server was installed and does not start"
+    """None where a server can be started; the reason where not."""
+    from tests import debian  # not at the top: as a program this file runs on another Python
+
+    return debian.why_missing(PACKAGES, _works)
 
 
 def _works() -> bool:
