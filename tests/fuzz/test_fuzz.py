@@ -153,7 +153,8 @@ def held() -> tuple[int, int, int, int]:
     # Starlette leaves an upload that is cut off to the garbage collector; that nothing is kept is counted below.
     "ignore:Exception ignored in. <function SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning"
 )
-def test_damaged_questions_are_the_clients_mistake(tmp_path) -> None:
+def test_damaged_questions_are_the_clients_mistake(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     files = seeds(tmp_path)
     chance = Random(SEED)
     transport = httpx.ASGITransport(create_app(CONFIG, StepGateway(CONFIG)), raise_app_exceptions=True)

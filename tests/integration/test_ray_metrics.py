@@ -30,7 +30,7 @@ def exported() -> Iterator[str]:
     """The address of a local Ray's agent, for Prometheus."""
     port = free_port()
     ray.init(
-        include_dashboard=True, dashboard_port=free_port(), _metrics_export_port=port, num_cpus=2,
+        address="local", include_dashboard=True, dashboard_port=free_port(), _metrics_export_port=port, num_cpus=2,
         object_store_memory=256 << 20, log_to_driver=False, logging_level="ERROR", configure_logging=False,
     )  # fmt: skip
     yield f"http://127.0.0.1:{port}/metrics"
