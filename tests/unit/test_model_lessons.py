@@ -13,7 +13,7 @@ from operators.models.plantain.network import Guide, Network
 from operators.models.plantain.questions import IGNORE
 from operators.models.plantain.samples import TAUGHT, collate
 from operators.models.plantain.text import NUM_UNKNOWN, Vocabulary
-from operators.models.plantain.train import TrainOptions, loss_parts, train
+from operators.models.plantain.train import TrainOptions, train
 from operators.prompts import Prompt
 from operators.scenes import CLASSES, Scene, SceneFrame
 from operators.types import DepthMap, Masks
@@ -123,7 +123,7 @@ def test_what_was_not_asked_has_no_loss(frame):
         assert bool(losses.known(batch, kind).any()) == (kind == "normals")
     torch.manual_seed(0)
     network = Network(1 + NUM_UNKNOWN + 4)
-    parts = loss_parts(network, batch, losses.class_weights(), Guide(len(CLASSES)))
+    parts = losses.terms(network, batch, losses.class_weights(), Guide(len(CLASSES)))
     told = {name for name, value in parts.items() if float(value.detach()) > 0}
     assert told == {"normals"}
 

@@ -1,4 +1,4 @@
-"""What each task's fields are held to."""
+"""What each task's fields are held to: every term of the sum that training lowers, and its weight."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from operators.models.plantain.network import OFFSET_UNIT_PX, Fields
+from operators.models.plantain.network import OFFSET_UNIT_PX, TASKS, Features, Fields, Guide, Network
 from operators.models.plantain.questions import IGNORE
 from operators.models.plantain.samples import TAUGHT, TrainingBatch
 from operators.scenes import CLASSES
+
+WEIGHTS = {
+    "semantic": 1.5,
+    "things": 0.6,
+    "centre": 0.25,
+    "offset": 1.0,
+    "region": 0.6,
+    "depth": 2.5,
+    "sky": 0.5,
+    "normals": 1.5,
+    "guide": 1.0,
+}
+"""Of each term in the sum that training lowers."""
 
 _PERCENT = {
     "road": 30.0, "lane marking": 0.74, "crossing": 1.1, "pavement": 13.4, "terrain": 5.1, "building": 23.3,
@@ -27,6 +40,69 @@ def class_weights() -> Tensor:
         if name in _PERCENT:
             weights[index] = min(8.0, max(0.5, (3.0 / _PERCENT[name]) ** 0.5))
     return weights
+
+
+def terms(
+    network: Network, batch: TrainingBatch, class_weights: Tensor, guide_head: Guide
+) -> dict[str, Tensor]:
+    """Every term of WEIGHTS, unweighted.
+
+    Args:
+        network: Draws the fields.
+        batch: Pictures, questions and what is to be drawn.
+        class_weights: (256,) see `class_weights`.
+        guide_head: The training-only head.
+    """
+    with torch.autocast(batch.images.device.type, torch.bfloat16):
+        features = network.encoder(batch.images.float() / 255)
+        asked, (things, referred, for_depth, for_normals) = _heads(network, batch, features)
+        guided = guide_head(features)
+    with torch.autocast(batch.images.device.type, enabled=False):
+        focal, offset = centres(
+            things.centre,
+            things.offset,
+            batch.centre,
+            batch.offset,
+            batch.things,
+            known(batch, "instances"),
+        )
+        level, far = depth(for_depth, batch)
+        return {
+            "semantic": semantic(asked, batch, class_weights),
+            "things": region(things, batch.things, known(batch, "instances")),
+            "centre": focal,
+            "offset": offset,
+            "region": region(referred, batch.region, known(batch, "refer")),
+            "depth": level,
+            "sky": far + depth(for_normals, batch)[1],
+            "normals": normals(for_normals, batch),
+            "guide": guide(guided, batch, class_weights),
+        }
+
+
+def _heads(network: Network, batch: TrainingBatch, features: Features) -> tuple[Fields, tuple[Fields, ...]]:
+    """Fields of the semantic question, and of instances, refer, depth and normals, for each sample."""
+    phrases = network.phrases(batch.ids)
+    count = len(batch.images)
+    semantic = network.decoder(
+        features,
+        torch.zeros(count, dtype=torch.int64, device=phrases.device),
+        phrases[batch.semantic_phrases],
+        batch.semantic_keep,
+    )
+    num_single = len(TASKS) - 1
+    single = torch.zeros(num_single, count, dtype=torch.int64, device=phrases.device)
+    single[:2] = batch.single_phrases.T
+    keep = torch.zeros(num_single, count, dtype=torch.bool, device=phrases.device)
+    keep[:2] = True
+    fields = network.decoder(
+        features.repeated(num_single),
+        torch.arange(1, len(TASKS), device=phrases.device).repeat_interleave(count),
+        phrases[single.flatten()][:, None],
+        keep.view(-1, 1),
+    )
+    by_task = [getattr(fields, name).unflatten(0, (num_single, count)).unbind(0) for name in Fields.__slots__]
+    return semantic, tuple(Fields(*each) for each in zip(*by_task, strict=True))
 
 
 def semantic(fields: Fields, batch: TrainingBatch, weights: Tensor) -> Tensor:

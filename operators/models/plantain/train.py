@@ -1,7 +1,7 @@
 """Training: rendered scenes in, weights out, within a budget of time.
 
-rendering processes --shards/*.npz--+--> Stream (worker process) --TrainingBatch--> Trainer --> last.pt, log
-answers of others --lessons/*.npz---+
+rendering process --shards/*.npz---+--> Stream (worker process) --TrainingBatch--> Trainer --> last.pt, weights
+answers of others --lessons/*.npz--+
 """
 
 from __future__ import annotations
@@ -15,30 +15,18 @@ from pathlib import Path
 
 import structlog
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 from torch.utils.data import DataLoader
 
 from operators.models.plantain import losses, questions, shards, weights
 from operators.models.plantain.memory import keep_freed_memory
-from operators.models.plantain.network import TASKS, Features, Fields, Guide, Network
+from operators.models.plantain.network import Guide, Network
 from operators.models.plantain.samples import TrainingBatch
 from operators.models.plantain.stream import Stream
 from operators.models.plantain.text import Vocabulary
 from operators.scenes import CLASSES
 
 log = structlog.get_logger(__name__)
-
-LOSS_WEIGHTS = {
-    "semantic": 1.5,
-    "things": 0.6,
-    "centre": 0.25,
-    "offset": 1.0,
-    "region": 0.6,
-    "depth": 2.5,
-    "sky": 0.5,
-    "normals": 1.5,
-    "guide": 1.0,
-}
 
 FOLLOW_STEPS = 5
 """Steps between updates of the running average; one costs as much as the optimiser's step."""
@@ -57,13 +45,9 @@ class TrainOptions:
     """What a run is told.
 
     Attributes:
-        folder: Checkpoints and the log of losses.
-        shards: Rendered training scenes, None to do without; `heldout_shards`: rendered scenes of the other
-            split, for validation.
-        lessons: Frames that a teacher annotated; None for none.
-        lesson_share: Of the samples; the others are rendered scenes, so that nothing else is forgotten.
-        init: Weights to begin with. Their normalisation stays as it is, because the few cameras of a lesson
-            say little about all others.
+        folder: Checkpoints, the exported weights and, where processes meet, a file for that.
+        shards: Rendered training scenes, None to do without.
+        heldout_shards: Rendered scenes of the other split, for validation; None for no validation.
         minutes: Budget; the learning rate falls to zero at its end.
         steps: End after so many, where that comes first; None for no such end.
         canvases: (share of the budget, size) pairs: each size is used until that share is spent. Small ones
@@ -74,13 +58,16 @@ class TrainOptions:
         processes: How many train side by side on equal weights, their gradients averaged at every step.
             Several with one thread each keep going where other programs use the same cores; the threads of
             one process wait for one another at each of some thousand operators per step instead (measured
-            2026-11-21 on two busy
-            cores: 4 to 20 s a step with two threads, 0.8 s with one).
+            2026-11-21 on two busy cores: 4 to 20 s a step with two threads, 0.8 s with one).
         threads: Of each process.
         loaders: Processes that prepare batches for each training process; 0 to do it in between.
-        render: Also start rendering processes, which keep adding scenes.
-        assets: Meshes for the rendering processes.
+        render: Also start a rendering process, which keeps adding scenes.
+        assets: Meshes for the rendering process.
         words: Further phrases whose words enter the vocabulary.
+        lessons: Frames that a teacher annotated; None for none.
+        lesson_share: Of the samples; the others are rendered scenes, so that nothing else is forgotten.
+        init: Weights to begin with. Their normalisation stays as it is, because the few cameras of a lesson
+            say little about all others.
     """
 
     folder: Path
@@ -150,62 +137,6 @@ def _run(options: TrainOptions, rank: int, meeting: Path) -> Path:
             distributed.destroy_process_group()
 
 
-def heads(network: Network, batch: TrainingBatch, features: Features) -> tuple[Fields, tuple[Fields, ...]]:
-    """Fields of the semantic question, and of instances, refer, depth and normals, for each sample."""
-    phrases = network.phrases(batch.ids)
-    count = len(batch.images)
-    semantic = network.decoder(
-        features,
-        torch.zeros(count, dtype=torch.int64, device=phrases.device),
-        phrases[batch.semantic_phrases],
-        batch.semantic_keep,
-    )
-    num_single = len(TASKS) - 1
-    single = torch.zeros(num_single, count, dtype=torch.int64, device=phrases.device)
-    single[:2] = batch.single_phrases.T
-    keep = torch.zeros(num_single, count, dtype=torch.bool, device=phrases.device)
-    keep[:2] = True
-    fields = network.decoder(
-        features.repeated(num_single),
-        torch.arange(1, len(TASKS), device=phrases.device).repeat_interleave(count),
-        phrases[single.flatten()][:, None],
-        keep.view(-1, 1),
-    )
-    by_task = [getattr(fields, name).unflatten(0, (num_single, count)).unbind(0) for name in Fields.__slots__]
-    return semantic, tuple(Fields(*each) for each in zip(*by_task, strict=True))
-
-
-def loss_parts(
-    network: Network, batch: TrainingBatch, class_weights: Tensor, guide: Guide
-) -> dict[str, Tensor]:
-    """Every term of LOSS_WEIGHTS, unweighted."""
-    with torch.autocast(batch.images.device.type, torch.bfloat16):
-        features = network.encoder(batch.images.float() / 255)
-        asked, (things, referred, depth, normals) = heads(network, batch, features)
-        guided = guide(features)
-    with torch.autocast(batch.images.device.type, enabled=False):
-        focal, offset = losses.centres(
-            things.centre,
-            things.offset,
-            batch.centre,
-            batch.offset,
-            batch.things,
-            losses.known(batch, "instances"),
-        )
-        level, far = losses.depth(depth, batch)
-        return {
-            "semantic": losses.semantic(asked, batch, class_weights),
-            "things": losses.region(things, batch.things, losses.known(batch, "instances")),
-            "centre": focal,
-            "offset": offset,
-            "region": losses.region(referred, batch.region, losses.known(batch, "refer")),
-            "depth": level,
-            "sky": far + losses.depth(normals, batch)[1],
-            "normals": losses.normals(normals, batch),
-            "guide": losses.guide(guided, batch, class_weights),
-        }
-
-
 class Trainer:
     """One run: network, its running average, optimiser, and where it stands."""
 
@@ -247,7 +178,7 @@ class Trainer:
         self.first_step = self.step
         self.class_weights = losses.class_weights()
         # The guide of given weights was not kept, and a new one would pull at features that are in order.
-        self.loss_weights = LOSS_WEIGHTS if options.init is None else LOSS_WEIGHTS | {"guide": 0.0}
+        self.loss_weights = losses.WEIGHTS if options.init is None else losses.WEIGHTS | {"guide": 0.0}
 
     def run(self) -> None:
         """Steps until the budget is spent; checkpoints every three minutes, validates every ten."""
@@ -297,7 +228,7 @@ class Trainer:
         self.average.eval()
         with torch.inference_mode():
             for _ in range(num_batches):
-                for name, value in loss_parts(
+                for name, value in losses.terms(
                     self.average, next(stream), self.class_weights, self.guide
                 ).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / num_batches
@@ -337,7 +268,7 @@ class Trainer:
             for module in self.network.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.eval()
-        parts = loss_parts(self.network, batch, self.class_weights, self.guide)
+        parts = losses.terms(self.network, batch, self.class_weights, self.guide)
         total = torch.stack([self.loss_weights[name] * value for name, value in parts.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
