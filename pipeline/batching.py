@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from operators.types import Header
@@ -140,6 +141,12 @@ class Batcher:
     def deadline(self) -> float | None:
         """When the next batch must go whether it is full or not, in the engine's clock; None if nothing waits."""
         return min((self._deadline(queue) for queue in self._queues.values()), default=None)
+
+    def waiting(self) -> Iterator[Item]:
+        """Every item that waits."""
+        for queue in self._queues.values():
+            yield from queue.queries
+            yield from queue.items
 
     def oldest(self) -> float | None:
         """Since when the item that has waited longest waits, in the engine's clock; None if nothing waits."""

@@ -17,6 +17,9 @@ from pipeline.worker import Call, Verb
 POLL_PAUSE_S = 0.02
 # A reader waits so long for a frame of any of its cameras before it says that there is none.
 POLL_WAIT_S = 0.05
+# A camera is not read while a frame of it has waited this long for a worker: the next ones wait in the camera's
+# ring, where its policy drops what grows old, and what comes out of the flow is new.
+MAX_LIVE_WAIT_S = 0.25
 
 
 def dispatch(state: State, now: float) -> list[Call]:
@@ -195,6 +198,7 @@ def _dispatch_reads(state: State, now: float) -> list[Call]:
     entered = sum(stream.num_items + stream.num_asked for stream in state.streams.values())
     share = max(size, limit // len(reading))
     polls: dict[int, list[tuple[str, int, int]]] = {}
+    late = _late(state, now) if any(stream.is_live for stream in reading) else set()
     full: set[int] = set()
     has_files: set[int] = set()
     for stream in sorted(reading, key=lambda stream: stream.num_items + stream.num_asked):
@@ -205,7 +209,7 @@ def _dispatch_reads(state: State, now: float) -> list[Call]:
                 continue
             count = min(size, limit - entered, share - stream.num_items)
             full.add(worker)
-            if count > 0:
+            if count > 0 and stream.stream_id not in late:
                 entered += count
                 polls.setdefault(worker, []).append(_asked(stream, count))
             continue
@@ -227,6 +231,16 @@ def _dispatch_reads(state: State, now: float) -> list[Call]:
         poll = Call(0, source.name, worker, "poll", waits_ms=(wait_s * 1e3,), argument=tuple(asked))
         calls.append(state.send(poll, []))
     return calls
+
+
+def _late(state: State, now: float) -> set[str]:
+    """Streams that have a frame which waits too long in front of a stage: more of them would wait as long."""
+    late: set[str] = set()
+    for stage in state.later:
+        for item in state.waiting(stage):
+            if not item.is_query and now - item.queued_at > MAX_LIVE_WAIT_S:
+                late.add(item.header.stream_id)
+    return late
 
 
 def _asked(stream: Stream, count: int) -> tuple[str, int, int]:

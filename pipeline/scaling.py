@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Frames wait longer than this, for this long: another copy.
-UP_AGE_S = 1.0
+# Frames wait longer than this, for this long: another copy. It is less than cameras' frames wait where copies are too
+# few (`dispatch.MAX_LIVE_WAIT_S`).
+UP_AGE_S = 0.2
 UP_AFTER_S = 3.0
 # At least one copy had nothing to do, and no frame waited so long, for this long: one copy less.
 DOWN_AFTER_S = 60.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -299,17 +299,19 @@ class State:
         counts = self.num_bound(stage)
         return counts.index(min(counts))
 
+    def waiting(self, stage: Stage) -> Iterator[Item]:
+        """Every item that waits in front of a stage."""
+        if (batcher := self.batchers.get(stage.name)) is not None:
+            yield from batcher.waiting()
+        for lane in self.lanes[stage.name]:
+            yield from (entry for entry in lane.queue if isinstance(entry, Item))
+
     def loads(self, now: float) -> dict[str, Load]:
         """What each stage has to do."""
         loads = {}
         for name, lanes in self.lanes.items():
-            waiting = [entry for lane in lanes for entry in lane.queue if isinstance(entry, Item)]
-            oldest = min((item.queued_at for item in waiting), default=None)
-            count = len(waiting)
-            if (batcher := self.batchers.get(name)) is not None:
-                oldest, count = batcher.oldest(), len(batcher)
-            age_s = 0.0 if oldest is None else now - oldest
-            loads[name] = Load(
-                self.active.get(name, len(lanes)), sum(len(lane.tickets) for lane in lanes), count, age_s
-            )
+            since = [item.queued_at for item in self.waiting(self.stages[name])]
+            calls = sum(len(lane.tickets) for lane in lanes)
+            age_s = now - min(since) if since else 0.0
+            loads[name] = Load(self.active.get(name, len(lanes)), calls, len(since), age_s)
         return loads

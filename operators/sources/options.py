@@ -22,6 +22,7 @@ _YES = {
 }
 
 HLS_TIMEOUT_S = 20.0  # two segments of the longest usual length
+STALENESS_S = 1.0  # what a viewer still calls live
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class LiveOptions:
     Attributes:
         policy: What happens when frames come faster than they are read (see `Ring`).
         ring: How many frames may wait for their reader.
-        max_staleness_s: Frames that have waited longer are dropped, seconds; None for any age.
+        max_staleness_s: Frames that have waited longer are dropped, seconds; a second unless said otherwise, but none
+            with `block`.
         keyframes_only: Decode only keyframes, at a tenth of the cost; the others are not counted as decoded.
         deinterlace: Make one picture of two fields where a camera interlaces.
         timeout_s: A connection on which nothing comes for so long is given up, seconds; 20 for HLS, unless said
@@ -87,6 +89,8 @@ class LiveOptions:
         }
         if kind_of(spec.url) == "hls":
             given = {"timeout_s": HLS_TIMEOUT_S, **given}
+        if given.get("policy") != "block":
+            given = {"max_staleness_s": STALENESS_S, **given}
         return cls(**given)
 
 

@@ -18,6 +18,7 @@ from operators.sources import open_source, source_for
 from operators.sources.base import Sampling, StreamSpec, View
 from operators.sources.connection import Picture
 from operators.sources.live import LiveSource, wait_for_frames
+from operators.sources.options import STALENESS_S, LiveOptions
 from operators.types import Frame, HealthEvent, Position
 from tests.assets import clips
 
@@ -133,7 +134,8 @@ def live(
     **options: str,
 ) -> Iterator[LiveSource]:
     """A source on a scripted camera, after the whole script was played."""
-    spec = StreamSpec(name, URL, sampling=sampling or Sampling(), options={"ring": "1000", **options})
+    patient = {"ring": "1000", "max_staleness_s": "1000000"}
+    spec = StreamSpec(name, URL, sampling=sampling or Sampling(), options=patient | options)
     source = LiveSource(spec, view, position or Position(), opener=camera, clock=clock or ManualClock())
     try:
         if finish:
@@ -248,6 +250,14 @@ def test_stale_frames_are_dropped_when_they_are_asked_for() -> None:
     with live(ScriptedCamera(ScriptedConnection(steps)), clock, max_staleness_s="1.9") as source:
         assert indices(source.read(9)) == [3, 4]
         assert source.dropped == {"stale": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, STALENESS_S), ({"max_staleness_s": "0.2"}, 0.2), ({"policy": "block"}, None)],
+)
+def test_what_is_old_is_let_go_unless_said_otherwise(options: dict[str, str], expected: float | None) -> None:
+    assert LiveOptions.of(StreamSpec("gate", URL, options=options)).max_staleness_s == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""Frames of cameras that would only wait are left where their policy can let them go."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.dispatch import MAX_LIVE_WAIT_S
+from tests.simulation import OrderedSink, Plan, World, graph_of, starts_of
+
+TURN_S = 0.05
+
+
+def world_of(plans: dict[str, Plan]) -> World:
+    graph = graph_of(
+        plans, OrderedSink(plans), models=1, calls_in_flight=1, max_items=2, max_frames_in_flight=200
+    )
+    return World(graph, starts_of(plans))
+
+
+def turns(world: World, seconds: float, *, busy: set[str]) -> None:
+    """Time passes; stages that are `busy` with their first call do not come to an end of it."""
+    end_s = world.now + seconds
+    while world.now < end_s:
+        for call in world.engine.dispatch(world.now):
+            world.calls.append(call)
+            world.inboxes[call.stage, call.worker].append(call)
+        for key, inbox in world.inboxes.items():
+            while inbox and key[0] not in busy:
+                world.work(key)
+        while world.answers:
+            world.deliver()
+        world.check()
+        world.now += TURN_S
+
+
+@pytest.mark.parametrize("busy", ["infer", "write"])
+def test_a_camera_is_not_read_while_its_frames_wait(busy: str) -> None:
+    world = world_of({"cam": Plan(10_000, is_live=True)})
+    stream = world.engine.find("cam")
+    turns(world, MAX_LIVE_WAIT_S + 4 * TURN_S, busy={busy})
+    waiting = stream.num_items
+    assert 0 < waiting < 100
+    turns(world, 5.0, busy={busy})
+    assert stream.num_items == waiting, "more of them would have waited as long"
+    turns(world, 1.0, busy=set())
+    assert stream.account.decoded > waiting, "and it is read again when they are through"
+
+
+def test_files_are_read_ahead_and_do_not_hold_cameras_back() -> None:
+    world = world_of({"file": Plan(10_000), "cam": Plan(10_000, is_live=True)})
+    turns(world, 3.0, busy={"infer"})
+    file, camera = world.engine.find("file"), world.engine.find("cam")
+    assert file.num_items > 90 > camera.num_items > 0
+    turns(world, 1.0, busy=set())
+    before = camera.account.decoded
+    turns(world, 1.0, busy=set())
+    assert camera.account.decoded > before
+
+
+def test_a_long_pass_of_the_model_does_not_hold_a_camera_back() -> None:
+    """What a worker is at does not wait: a slow backend with many calls at once is kept busy."""
+    world = world_of({"cam": Plan(10_000, is_live=True)})
+    stream = world.engine.find("cam")
+    turns(world, 0.01, busy={"infer"})
+    turns(world, 10 * MAX_LIVE_WAIT_S, busy={"infer"})
+    (inbox,) = (inbox for key, inbox in world.inboxes.items() if key[0] == "infer")
+    assert len(inbox) == 1
+    assert stream.num_items > len(inbox[0].headers), "the next batch is ready when this one is done"
