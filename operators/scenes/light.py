@@ -1,4 +1,4 @@
-"""Sun, sky, fog and darkness of a scene, and the map of the sun's shadows."""
+"""Sun, sky, fog and darkness of a scene."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.scenes import shading
-from operators.scenes.raster import rasterise_from_light
-
 WEATHERS = ("sunny", "hazy", "overcast", "dusk", "night", "rain", "fog")
-MAP_SIZE = 640
+
+# Columns of the light's vector.
+SUN, SUN_COLOUR, ZENITH, HORIZON, BOUNCE, FOG_DENSITY, FOG_COLOUR, WET = 0, 3, 6, 9, 12, 15, 16, 19
+SHADOW_TEXEL, SHADOW_SOFT, SHADOW_AMBIENT, CLOUDS, SKY_SEED, FAR_M, NUM_LIGHT = 20, 21, 22, 23, 24, 25, 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Light:
 def choose_light(rng: np.random.Generator) -> Light:
     """A random time of day and weather."""
     weather = str(rng.choice(WEATHERS, p=[0.3, 0.14, 0.22, 0.1, 0.13, 0.07, 0.04]))
-    v = np.zeros(shading.NUM_LIGHT)
+    v = np.zeros(NUM_LIGHT)
     elevation = np.deg2rad(
         {"dusk": rng.uniform(3, 14), "sunny": rng.uniform(18, 70)}.get(weather, rng.uniform(25, 65))
     )
@@ -52,84 +52,37 @@ def choose_light(rng: np.random.Generator) -> Light:
     if weather == "sunny" and rng.uniform() < 0.4:
         zenith, horizon = (0.1, 0.24, 0.6), (0.42, 0.6, 0.85)  # a deep blue sky in dry air
     tint = rng.normal(1.0, 0.07, 3)
-    v[shading.ZENITH : shading.ZENITH + 3] = np.asarray(zenith) * tint * rng.uniform(0.7, 1.2)
-    v[shading.HORIZON : shading.HORIZON + 3] = np.asarray(horizon) * tint * rng.uniform(0.8, 1.1)
-    v[shading.SUN_COLOUR : shading.SUN_COLOUR + 3] = (
-        np.asarray(sun) * rng.normal(1, 0.06, 3) * rng.uniform(0.75, 1.15)
-    )
-    sky = (v[shading.ZENITH : shading.ZENITH + 3] + v[shading.HORIZON : shading.HORIZON + 3]) / 2
-    sun_now = v[shading.SUN_COLOUR : shading.SUN_COLOUR + 3]
-    v[shading.BOUNCE : shading.BOUNCE + 3] = (sky + sun_now * np.sin(elevation)) * rng.uniform(0.14, 0.26)
+    v[ZENITH : ZENITH + 3] = np.asarray(zenith) * tint * rng.uniform(0.7, 1.2)
+    v[HORIZON : HORIZON + 3] = np.asarray(horizon) * tint * rng.uniform(0.8, 1.1)
+    v[SUN_COLOUR : SUN_COLOUR + 3] = np.asarray(sun) * rng.normal(1, 0.06, 3) * rng.uniform(0.75, 1.15)
+    sky = (v[ZENITH : ZENITH + 3] + v[HORIZON : HORIZON + 3]) / 2
+    sun_now = v[SUN_COLOUR : SUN_COLOUR + 3]
+    v[BOUNCE : BOUNCE + 3] = (sky + sun_now * np.sin(elevation)) * rng.uniform(0.14, 0.26)
     thick = {
         "fog": rng.uniform(0.008, 0.032),
         "rain": rng.uniform(0.002, 0.008),
         "hazy": rng.uniform(0.001, 0.004),
     }
-    v[shading.FOG_DENSITY] = thick.get(weather, rng.uniform(0.0, 0.0015))
-    v[shading.FOG_COLOUR : shading.FOG_COLOUR + 3] = v[shading.HORIZON : shading.HORIZON + 3] * rng.uniform(
-        0.85, 1.0
-    )
+    v[FOG_DENSITY] = thick.get(weather, rng.uniform(0.0, 0.0015))
+    v[FOG_COLOUR : FOG_COLOUR + 3] = v[HORIZON : HORIZON + 3] * rng.uniform(0.85, 1.0)
     is_wet = weather == "rain" or rng.uniform() < 0.12
-    v[shading.WET] = rng.uniform(0.4, 1.0) if is_wet else 0.0
+    v[WET] = rng.uniform(0.4, 1.0) if is_wet else 0.0
     ambient_only = weather in ("overcast", "night", "rain", "fog")
-    v[shading.SHADOW_AMBIENT] = float(ambient_only)
+    v[SHADOW_AMBIENT] = float(ambient_only)
     if ambient_only:
         v[:3] = np.array([rng.normal(0, 0.15), rng.normal(0, 0.15), 1.0])
         v[:3] /= np.linalg.norm(v[:3])
-    v[shading.SHADOW_SOFT] = 7.0 if ambient_only else rng.uniform(0.6, 2.5)
-    v[shading.CLOUDS] = {
+    v[SHADOW_SOFT] = 7.0 if ambient_only else rng.uniform(0.6, 2.5)
+    v[CLOUDS] = {
         "sunny": rng.uniform(0, 0.7),
         "hazy": rng.uniform(0, 0.6),
         "overcast": rng.uniform(0.4, 1),
     }.get(weather, rng.uniform(0, 0.8) if weather == "dusk" else 0.0)
-    v[shading.SKY_SEED] = rng.integers(1 << 16)
-    v[shading.FAR_M] = 350.0
+    v[SKY_SEED] = rng.integers(1 << 16)
+    v[FAR_M] = 350.0
     return Light(
         weather,
         v,
         weather == "night" or (weather == "dusk" and rng.uniform() < 0.5),
         rng.uniform(0.3, 1) if weather == "rain" else 0.0,
     )
-
-
-@dataclass(slots=True)
-class ShadowMap:
-    """Heights towards the light around the place that the camera sees; what stands still is drawn once.
-
-    Attributes:
-        centre: (3,) the middle, metres.
-        axes: (3, 3) right, down and towards the light.
-        texel_m: Size of a texel.
-        still: (S, S) heights of what stands still.
-    """
-
-    centre: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    texel_m: float
-    still: NDArray[np.float32]
-
-    @classmethod
-    def of(
-        cls,
-        points: NDArray[np.float32],
-        eye: NDArray[np.float64],
-        forward: NDArray[np.float64],
-        sun: NDArray[np.float64],
-    ) -> ShadowMap:
-        """A map of standing triangles for a camera at `eye`, finer for low cameras."""
-        level = np.array([forward[0], forward[1], 0.0])
-        level /= np.linalg.norm(level) + 1e-9
-        reach = float(np.clip(eye[2] * 9.0, 28.0, 60.0))
-        centre = np.array([eye[0], eye[1], 0.0]) + level * reach * 0.8
-        side = np.cross(sun, (0.0, 0.0, 1.0) if abs(sun[2]) < 0.99 else (0.0, 1.0, 0.0))
-        side /= np.linalg.norm(side)
-        axes = np.stack([side, np.cross(sun, side), sun])
-        made = cls(centre, axes, 2.0 * reach / MAP_SIZE, np.full((MAP_SIZE, MAP_SIZE), -1e9, np.float32))
-        rasterise_from_light(points, centre, axes, made.texel_m, made.still)
-        return made
-
-    def with_moving(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(S, S) the map with moving triangles added."""
-        heights = self.still.copy()
-        rasterise_from_light(points, self.centre, self.axes, self.texel_m, heights)
-        return heights

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from operators.scenes import catalogue, shading
+from operators.scenes import catalogue
 from operators.scenes.camera import Camera
-from operators.scenes.light import Light
+from operators.scenes.light import (
+    BOUNCE,
+    FOG_DENSITY,
+    HORIZON,
+    SHADOW_AMBIENT,
+    SHADOW_SOFT,
+    SUN_COLOUR,
+    WET,
+    ZENITH,
+    Light,
+)
 from operators.scenes.materials import Kind
 from operators.scenes.mesh import Mesh, box, join, quad, tube
 from operators.scenes.world import Facts, World
@@ -57,11 +67,11 @@ def _light_up(world: World, light: Light) -> None:
     rng, v = world.rng, light.vector
     warm = np.array([1.0, rng.uniform(0.82, 1.0), rng.uniform(0.62, 1.05)]) * rng.uniform(0.5, 0.9)
     v[:3] = 0.0, 0.0, 1.0
-    v[shading.SUN_COLOUR : shading.SUN_COLOUR + 3] = 0.0
-    v[shading.ZENITH : shading.ZENITH + 3] = v[shading.HORIZON : shading.HORIZON + 3] = warm
-    v[shading.BOUNCE : shading.BOUNCE + 3] = warm * rng.uniform(0.5, 0.8)
-    v[shading.WET] = v[shading.FOG_DENSITY] = 0.0
-    v[shading.SHADOW_AMBIENT], v[shading.SHADOW_SOFT] = 1.0, 7.0
+    v[SUN_COLOUR : SUN_COLOUR + 3] = 0.0
+    v[ZENITH : ZENITH + 3] = v[HORIZON : HORIZON + 3] = warm
+    v[BOUNCE : BOUNCE + 3] = warm * rng.uniform(0.5, 0.8)
+    v[WET] = v[FOG_DENSITY] = 0.0
+    v[SHADOW_AMBIENT], v[SHADOW_SOFT] = 1.0, 7.0
 
 
 def _texture(world: World) -> float:

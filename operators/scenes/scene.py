@@ -13,10 +13,11 @@ from operators.scenes import layout
 from operators.scenes.assets import open_shelf
 from operators.scenes.camera import Sensor
 from operators.scenes.frame import SceneFrame, SceneObject
-from operators.scenes.light import ShadowMap, choose_light
+from operators.scenes.light import SHADOW_TEXEL, choose_light
 from operators.scenes.materials import Materials
 from operators.scenes.raster import may_show, rasterise
-from operators.scenes.shading import SHADOW_TEXEL, shade_frame
+from operators.scenes.shading import shade_frame
+from operators.scenes.shadows import ShadowMap
 from operators.scenes.world import Geometry, World
 
 MIN_AREA_PX = 4

@@ -11,139 +11,24 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from operators.scenes.textures import cell_hash, fade, noise, step, surface_colour
-
-SKY_CLASS = 8
-
-# Columns of the light's vector.
-SUN, SUN_COLOUR, ZENITH, HORIZON, BOUNCE, FOG_DENSITY, FOG_COLOUR, WET = 0, 3, 6, 9, 12, 15, 16, 19
-SHADOW_TEXEL, SHADOW_SOFT, SHADOW_AMBIENT, CLOUDS, SKY_SEED, FAR_M, NUM_LIGHT = 20, 21, 22, 23, 24, 25, 28
-
-# Six points spread evenly over the unit disc, turned by another angle at each pixel.
-_TAPS = tuple(
-    (math.sqrt((k + 0.5) / 6.0) * math.cos(2.4 * k), math.sqrt((k + 0.5) / 6.0) * math.sin(2.4 * k))
-    for k in range(6)
+from operators.scenes.decals import marked_road
+from operators.scenes.light import (
+    BOUNCE,
+    FAR_M,
+    FOG_COLOUR,
+    FOG_DENSITY,
+    HORIZON,
+    SHADOW_AMBIENT,
+    SHADOW_SOFT,
+    SHADOW_TEXEL,
+    SUN,
+    SUN_COLOUR,
+    WET,
+    ZENITH,
 )
-_TURNS = np.stack([np.cos(np.arange(16) * np.pi / 8), np.sin(np.arange(16) * np.pi / 8)], axis=1)
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def sky_colour(
-    light: NDArray[np.float64], x: float, y: float, z: float, with_clouds: bool
-) -> tuple[float, float, float]:
-    """Radiance of the sky in a direction."""
-    t = math.sqrt(max(0.0, min(1.0, z)))
-    r = light[HORIZON] + (light[ZENITH] - light[HORIZON]) * t
-    g = light[HORIZON + 1] + (light[ZENITH + 1] - light[HORIZON + 1]) * t
-    b = light[HORIZON + 2] + (light[ZENITH + 2] - light[HORIZON + 2]) * t
-    toward = max(0.0, x * light[SUN] + y * light[SUN + 1] + z * light[SUN + 2])
-    if light[SHADOW_AMBIENT] < 0.5:
-        glow = 0.25 * toward**8 + 2.5 * toward**400
-        r += light[SUN_COLOUR] * glow * 0.3
-        g += light[SUN_COLOUR + 1] * glow * 0.3
-        b += light[SUN_COLOUR + 2] * glow * 0.3
-    if with_clouds and light[CLOUDS] > 0.0 and z > 0.0:
-        s = 1.3 / (z + 0.14)
-        seed = int(light[SKY_SEED])
-        n = 0.55 * noise(x * s, y * s, seed) + 0.3 * noise(x * s * 2.3, y * s * 2.3, seed + 1)
-        n += 0.2 * noise(x * s * 5.1, y * s * 5.1, seed + 2)
-        cover = min(1.0, max(0.0, (n - 0.7 + 1.4 * light[CLOUDS]) * 2.0)) * min(1.0, z * 6.0)
-        lum = (0.62 + 0.38 * (0.5 - 0.5 * n)) * (
-            light[HORIZON] + light[HORIZON + 1] + light[HORIZON + 2]
-        ) / 3 + 0.22 * light[SUN_COLOUR] * (0.4 + 0.6 * toward)
-        r, g, b = r + (lum - r) * cover * 0.8, g + (lum - g) * cover * 0.8, b + (lum * 1.02 - b) * cover * 0.8
-    return r, g, b
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def sun_share(
-    height_map: NDArray[np.float32],
-    centre: NDArray[np.float64],
-    axes: NDArray[np.float64],
-    texel: float,
-    soft: float,
-    is_ambient: bool,
-    p: tuple[float, float, float],
-    n: tuple[float, float, float],
-    turn: int,
-) -> float:
-    """How much of the light reaches a point, 0..1, from five taps of the shadow map around it."""
-    size = height_map.shape[0]
-    if is_ambient:
-        # Light from above: step out of walls, stay close to level ground, so that it is dark under cars.
-        out = texel * soft * 1.1
-        x, y = p[0] + n[0] * out - centre[0], p[1] + n[1] * out - centre[1]
-        z, slack = p[2] - centre[2], 0.12 + 0.5 * (1.0 - n[2])
-    else:
-        cosine = min(1.0, max(0.12, n[0] * axes[2, 0] + n[1] * axes[2, 1] + n[2] * axes[2, 2]))
-        out = 0.7 * texel
-        x, y, z = p[0] + n[0] * out - centre[0], p[1] + n[1] * out - centre[1], p[2] + n[2] * out - centre[2]
-        slack = 0.01 + min(1.2, texel * (0.6 + soft) * math.sqrt(1.0 - cosine * cosine) / cosine)
-    su = size * 0.5 + (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) / texel
-    sv = size * 0.5 + (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z) / texel
-    h = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z + slack
-    if su < 1 or sv < 1 or su >= size - 1 or sv >= size - 1:
-        return 1.0
-    lit = 0.0
-    cos, sin = soft * _TURNS[turn, 0], soft * _TURNS[turn, 1]
-    for k in range(6):
-        tx, ty = _TAPS[k]
-        column = min(size - 1, max(0, int(su + tx * cos - ty * sin)))
-        row = min(size - 1, max(0, int(sv + tx * sin + ty * cos)))
-        over = height_map[row, column] - h
-        lit += 1.0 if over < 0.0 else 0.0
-    return lit / 6.0
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _decals(
-    decals: NDArray[np.float32], x: float, y: float, fx: float, fy: float, r: float, g: float, b: float
-) -> tuple[float, float, float, int]:
-    """Road colour with its markings, and the class there (1 road, 2 lane marking, 3 crossing).
-
-    Columns of `decals`: x, y, cos, sin, half length, half width, class, dash period, dash share, r, g, b.
-    """
-    label = 1
-    for d in range(decals.shape[0]):
-        dx, dy = x - decals[d, 0], y - decals[d, 1]
-        cos, sin = decals[d, 2], decals[d, 3]
-        v = dy * cos - dx * sin
-        av = abs(v) - decals[d, 5]
-        if av > 0.5:
-            continue
-        u = dx * cos + dy * sin
-        au = abs(u) - decals[d, 4]
-        if au > 0.5:
-            continue
-        wu = abs(fx * cos) + abs(fy * sin) + 1e-4
-        wv = abs(fx * sin) + abs(fy * cos) + 1e-4
-        cover = (1.0 - step(0.0, av, wv)) * (1.0 - step(0.0, au, wu))
-        if cover <= 0.0:
-            continue
-        if cover > 0.5 and decals[d, 6] == 3.0:
-            label = 3
-        period = decals[d, 7]
-        if period > 0.0:
-            c = (u + decals[d, 4]) / period
-            c = (
-                abs(c - math.floor(c) - 0.5 * decals[d, 8])
-                if c - math.floor(c) < 0.5 + 0.5 * decals[d, 8]
-                else abs(c - math.floor(c) - 1.0 - 0.5 * decals[d, 8])
-            )
-            dash = 1.0 - step(0.5 * decals[d, 8], c, wu / period)
-            if wu > period:
-                dash = decals[d, 8]
-            cover *= dash
-        if cover > 0.5 and decals[d, 6] == 2.0:
-            label = 2
-        worn = 0.88 + 0.25 * noise(x * 3.1, y * 3.1, 5) * fade(max(wu, wv), 0.4)
-        cover *= min(1.0, worn)
-        r, g, b = (
-            r + (decals[d, 9] - r) * cover,
-            g + (decals[d, 10] - g) * cover,
-            b + (decals[d, 11] - b) * cover,
-        )
-    return r, g, b, label
+from operators.scenes.shadows import sun_share
+from operators.scenes.sky import SKY_CLASS, sky_colour
+from operators.scenes.textures import cell_hash, noise, surface_colour
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -237,7 +122,7 @@ def _shade(
         # change of the ground position from pixel to pixel, for marking edges
         fx = abs(view[0, 0]) * across + abs(rx) / ray * across / slant
         fy = abs(view[0, 1]) * across + abs(ry) / ray * across / slant
-        r, g, b, label = _decals(decals, px, py, fx, fy, r, g, b)
+        r, g, b, label = marked_road(decals, px, py, fx, fy, r, g, b)
     wet = light[WET]
     if wet > 0.0 and nz > 0.9 and label < 6:
         pool = 0.7 * noise(px * 0.35, py * 0.35, 77) + 0.25 * noise(px * 1.7, py * 1.7, 78)
