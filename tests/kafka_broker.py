@@ -26,6 +26,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, TopicMetadata
 from filelock import FileLock
 
 from tests import debian
+from tests.certificate import make_certificate
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 CACHE = Path(os.environ.get("PLANTAIN_CACHE", "~/.cache/plantain")).expanduser()
@@ -65,10 +66,8 @@ sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.sasl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{user}="{password}";
 listener.name.sasl.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
-ssl.keystore.location={folder}/broker.p12
-ssl.keystore.type=PKCS12
-ssl.keystore.password={password}
-ssl.key.password={password}
+ssl.keystore.location={folder}/broker.pem
+ssl.keystore.type=PEM
 """
 
 LOGGING = """
@@ -146,7 +145,7 @@ class Broker:
                 login="org.apache.kafka.common.security",
             )
         )
-        _make_certificate(folder)
+        make_certificate(folder / "broker.pem")
         credentials = [
             option
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -347,13 +346,6 @@ def _jars() -> Path:
             _run("mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", *options)
             whole.rename(jars)
     return jars
-
-
-def _make_certificate(folder: Path) -> None:
-    store = ("-keystore", f"{folder}/broker.p12", "-storepass", PASSWORD, "-alias", "broker")
-    names = ("-dname", "CN=localhost", "-ext", "SAN=IP:127.0.0.1,DNS:localhost", "-ext", "BC=ca:true")
-    _run("keytool", "-genkeypair", *store, "-storetype", "PKCS12", "-keyalg", "EC", "-validity", "30", *names)
-    _run("keytool", "-exportcert", "-rfc", *store, "-file", f"{folder}/broker.pem")
 
 
 def _run(*command: str) -> None:

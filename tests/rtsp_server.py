@@ -112,26 +112,6 @@ class RtspServer:
         self.kill()
 
 
-def make_certificate(path: Path) -> Path:
-    """A PEM with a new key and a certificate that nobody vouches for."""
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "30",
-        "-subj",
-        "/CN=localhost",
-    ]
-    key = path.with_suffix(".key")
-    subprocess.run([*command, "-keyout", str(key), "-out", str(path)], check=True, capture_output=True)
-    path.write_text(path.read_text() + key.read_text())
-    return path
-
-
 def _serve(port: str, clip: str, credentials: str, certificate: str) -> None:
     """Serves until killed."""
     import gi

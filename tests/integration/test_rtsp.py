@@ -17,7 +17,8 @@ from operators.sources.base import Sampling, StreamSpec, View
 from operators.sources.live import LiveSource
 from operators.types import Position
 from tests.assets import clips
-from tests.rtsp_server import RtspServer, free_port, make_certificate, why_missing
+from tests.certificate import make_certificate
+from tests.rtsp_server import RtspServer, free_port, why_missing
 from tests.watching import Watch, follow
 
 pytestmark = [pytest.mark.rtsp, pytest.mark.timeout(180)]
