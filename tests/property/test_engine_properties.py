@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.stream import Phase
-from tests.simulation import OrderedSink, Plan, World, graph_of, starts_of
+from tests.numbers import OrderedSink, Plan, graph_of, starts_of
+from tests.simulation import World
 
 # A stream may die this often in a row before it is given up (engine.MAX_REWINDS).
 FEW_DEATHS = 3

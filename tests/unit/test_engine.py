@@ -10,7 +10,8 @@ from pipeline.deaths import MAX_ATTEMPTS, MAX_REWINDS
 from pipeline.engine import Engine
 from pipeline.state import Completion
 from pipeline.stream import Phase
-from tests.simulation import SEGMENT, OrderedSink, Plan, World, graph_of, starts_of
+from tests.numbers import SEGMENT, OrderedSink, Plan, graph_of, starts_of
+from tests.simulation import World
 
 
 def world_of(plans: dict[str, Plan], *, seed: int = 1, deaths: int = 0, **shape) -> tuple[World, OrderedSink]:

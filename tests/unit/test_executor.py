@@ -17,7 +17,7 @@ from pipeline.graph import Graph, Kind, Stage
 from pipeline.runner import run
 from pipeline.stream import Phase
 from pipeline.worker import Call
-from tests.simulation import NumberModel, OrderedSink, Plan, graph_of, starts_of
+from tests.numbers import NumberModel, OrderedSink, Plan, graph_of, starts_of
 
 
 @dataclass(frozen=True)

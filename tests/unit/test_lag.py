@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.dispatch import MAX_LIVE_WAIT_S
-from tests.simulation import OrderedSink, Plan, World, graph_of, starts_of
+from tests.numbers import OrderedSink, Plan, graph_of, starts_of
+from tests.simulation import World
 
 TURN_S = 0.05
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pipeline.deaths import MACHINE_LOST
 from pipeline.state import Cause, Completion
 from pipeline.stream import Phase
-from tests.simulation import OrderedSink, Plan, World, graph_of, starts_of
+from tests.numbers import OrderedSink, Plan, graph_of, starts_of
+from tests.simulation import World
 
 
 @dataclass

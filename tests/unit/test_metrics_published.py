@@ -49,7 +49,8 @@ from pipeline.metrics import (
 )
 from pipeline.stream import Phase, Stream
 from tests.assets import clips
-from tests.simulation import OrderedSink, Plan, World, frame, graph_of, starts_of
+from tests.numbers import OrderedSink, Plan, frame, graph_of, starts_of
+from tests.simulation import World
 
 Figures = dict[tuple[str, tuple[str, ...]], float]
 

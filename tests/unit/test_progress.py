@@ -9,7 +9,8 @@ import pytest
 import deploy.progress as progress
 from deploy.progress import MAX_BARS, Display, describe_end, summary
 from pipeline.stream import Phase
-from tests.simulation import OrderedSink, Plan, World, graph_of, starts_of
+from tests.numbers import OrderedSink, Plan, graph_of, starts_of
+from tests.simulation import World
 
 
 class Terminal(io.StringIO):

@@ -14,7 +14,7 @@ from pipeline.executor import InlineExecutor, ThreadExecutor
 from pipeline.graph import Graph
 from pipeline.runner import run
 from pipeline.stream import Phase
-from tests.simulation import SEGMENT, OrderedSink, Plan, graph_of, starts_of
+from tests.numbers import SEGMENT, OrderedSink, Plan, graph_of, starts_of
 
 PLANS = {"a": Plan(23, infer_fails=frozenset({3})), "b": Plan(11)}
 

@@ -23,9 +23,10 @@ from pipeline.scaling import DOWN_AFTER_S, RETRY_S, SETTLE_S, UP_AFTER_S, UP_AGE
 from pipeline.stream import Phase
 from pipeline.video import build_graph, starts_of
 from tests.assets import clips
+from tests.numbers import OrderedSink, Plan, graph_of
+from tests.numbers import starts_of as simulated
 from tests.scarce import OnlyOnce
-from tests.simulation import OrderedSink, Plan, World, graph_of
-from tests.simulation import starts_of as simulated
+from tests.simulation import World
 from tests.stored import rows_in
 
 moments = st.lists(

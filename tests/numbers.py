@@ -1,0 +1,295 @@
+"""A pipeline whose frames are numbers: what happens to each of them is planned.
+
+The operators behind the engine are real where they keep state (Track, Write, MemorySink).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from operators.geometry import Letterbox
+from operators.prompts import Prompt
+from operators.sinks.memory import MemorySink
+from operators.sources.base import ReadState, Start, StreamInfo, StreamSpec
+from operators.track import Track
+from operators.types import (
+    Durable,
+    Failure,
+    FrameInfo,
+    Header,
+    HealthEvent,
+    Image,
+    Position,
+    Prediction,
+    Result,
+    Timing,
+)
+from operators.write import Write
+from pipeline.graph import Batch, Chain, Graph, Kind, Stage
+
+DEPTH = Prompt.parse("depth")
+SEGMENT = 5
+"""Frames in a segment."""
+
+
+class WorkerKilled(BaseException):
+    """Stands for the death of a process, so nothing may catch it."""
+
+
+@dataclass
+class Plan:
+    """What happens to the frames of one stream.
+
+    Attributes:
+        num_frames: Its length.
+        infer_fails, analyse_fails: Frames that raise there.
+        poison: Frames that kill the worker that infers them.
+        deadly: Those of `poison` that kill it even when they are only announced as failed.
+        breaks_at: Frame before which the source raises; None to reach the end.
+        is_live: A camera: after a restart it goes on in a new epoch, from frame 0.
+    """
+
+    num_frames: int
+    infer_fails: frozenset[int] = frozenset()
+    analyse_fails: frozenset[int] = frozenset()
+    poison: frozenset[int] = frozenset()
+    deadly: frozenset[int] = frozenset()
+    breaks_at: int | None = None
+    is_live: bool = False
+
+    def expected(self) -> list[tuple[int, str | None]]:
+        """Each frame that must be stored, and the stage where it failed."""
+        count = self.num_frames if self.breaks_at is None else self.breaks_at
+        return [(index, self._failed_in(index)) for index in range(count)]
+
+    def _failed_in(self, index: int) -> str | None:
+        if index in self.analyse_fails:
+            return "analyse"
+        return "infer" if index in self.infer_fails or index in self.poison else None
+
+
+QUERIED = Plan(0)
+"""What happens to frames of queries: they are answered."""
+
+
+class NumberSource:
+    """Frames of the plans, as empty results."""
+
+    def __init__(self, plans: dict[str, Plan]) -> None:
+        self._plans = plans
+        self._next: dict[str, int] = {}
+        self._starts: dict[str, Start] = {}
+
+    def open(self, start: Start) -> StreamInfo:
+        stream_id, plan = start.spec.stream_id, self._plans[start.spec.stream_id]
+        self._next[stream_id] = start.durable.position.frame_index
+        self._starts[stream_id] = start
+        return StreamInfo(stream_id, 4, 4, 25.0, plan.num_frames, plan.is_live)
+
+    def change(self, start: Start) -> None:
+        before = self._starts[start.spec.stream_id]
+        self._starts[start.spec.stream_id] = replace(before, prompts=start.prompts)
+
+    def wait(self, stream_ids: Sequence[str], timeout_s: float) -> None:
+        """Numbers are always there."""
+
+    def peek(self, stream_id: str, query_id: str, prompts: tuple[Prompt, ...]) -> list[Result]:
+        if not self._next.get(stream_id):
+            return []
+        newest = frame(stream_id, self._next[stream_id] - 1)
+        return [replace(newest, header=replace(newest.header, stream_id=query_id))]
+
+    def watch(self, stream_id: str, looks: Any) -> None:
+        """There are no pixels."""
+
+    def __call__(self, stream_id: str, max_frames: int) -> list[Result]:
+        plan, first = self._plans[stream_id], self._next[stream_id]
+        if plan.breaks_at is not None and first >= plan.breaks_at:
+            raise OSError("the tape is torn")
+        last = min(first + max_frames, plan.num_frames if plan.breaks_at is None else plan.breaks_at)
+        self._next[stream_id] = last
+        start = self._starts[stream_id]
+        asked = tuple(map(str, start.prompts))
+        return [frame(stream_id, index, start.durable.epoch, asked) for index in range(first, last)]
+
+    def state(self, stream_id: str) -> ReadState:
+        at, plan = self._next[stream_id], self._plans[stream_id]
+        has_ended = plan.breaks_at is None and at == plan.num_frames
+        return ReadState(stream_id, has_ended, Position(at, at, at), 0)
+
+    def close(self, stream_id: str | None = None) -> None:
+        if stream_id is not None:
+            self._next.pop(stream_id, None)
+            self._starts.pop(stream_id, None)
+
+
+class NumberModel:
+    """Answers, raises or dies as planned."""
+
+    def __init__(self, plans: dict[str, Plan]) -> None:
+        self._plans = plans
+
+    def __call__(self, items: Sequence[Result], waits_ms: Sequence[float] = ()) -> list[Result]:
+        for item in items:
+            plan = self._plans.get(item.header.stream_id, QUERIED)
+            if item.header.frame_index in plan.poison:
+                raise WorkerKilled
+            if item.header.frame_index in plan.infer_fails:
+                raise ValueError(f"cannot see {item.header.frame_index}")
+        return [_answered(item, Image(np.zeros((1, 1, 3), np.uint8))) for item in items]
+
+    def fail(self, item: Result, failure: Failure) -> Result:
+        if item.header.frame_index in self._plans.get(item.header.stream_id, QUERIED).deadly:
+            raise WorkerKilled
+        return _answered(item, failure)
+
+    def close(self) -> None:
+        pass
+
+
+def _answered(item: Result, value: Image | Failure) -> Result:
+    asked = map(Prompt.parse, item.header.prompts)
+    return Result(
+        item.header, item.info, tuple(Prediction(prompt, value, "numbers", "1", Timing()) for prompt in asked)
+    )
+
+
+class Picky:
+    """Behind the tracker: checks the order, and raises as planned."""
+
+    def __init__(self, plans: dict[str, Plan]) -> None:
+        self._plans = plans
+
+    def __call__(self, items: Sequence[Result]) -> list[Result]:
+        for item in items:
+            if item.header.frame_index in self._plans[item.header.stream_id].analyse_fails:
+                raise ValueError(f"cannot follow {item.header.frame_index}")
+        return list(items)
+
+
+class OrderedSink(MemorySink):
+    """A disk that outlives workers, and refuses frames out of order.
+
+    Args:
+        plans: Of the streams; those of cameras may have gaps.
+    """
+
+    def __init__(self, plans: dict[str, Plan] | None = None) -> None:
+        super().__init__("simulation")
+        self._gappy = {stream_id for stream_id, plan in (plans or {}).items() if plan.is_live}
+        self._last: dict[str, int] = {}
+        self.begun: set[str] = set()
+        self.told: list[HealthEvent] = []
+
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        super().begin(stream_id, is_resumed=is_resumed)
+        self.begun.add(stream_id)
+        self._last.pop(stream_id, None)
+
+    def write(self, segment: Any, results: Sequence[Result]) -> None:
+        assert segment.stream_id in self.begun, "written before it was begun, or after it was forgotten"
+        for result in results:
+            before = self._last.get(segment.stream_id, result.header.frame_index - 1)
+            is_next = result.header.frame_index == before + 1
+            is_later = segment.stream_id in self._gappy and result.header.frame_index > before
+            assert is_next or is_later, f"{result.header} came after {before}"
+            self._last[segment.stream_id] = result.header.frame_index
+        super().write(segment, results)
+
+    def tell(self, event: HealthEvent) -> None:
+        self.told.append(event)
+
+    def forget(self, stream_id: str) -> None:
+        for segment in [segment for segment in self._staged if segment.stream_id == stream_id]:
+            del self._staged[segment]
+        self.begun.discard(stream_id)
+        self._last.pop(stream_id, None)
+
+    def close(self) -> None:
+        """The disk stays."""
+
+    def frames_of(self, stream_id: str) -> list[tuple[int, str | None]]:
+        """Index and stage of failure of each stored frame."""
+        return [
+            (result.header.frame_index, result.failed_in)
+            for result in self.results
+            if result.header.stream_id == stream_id
+        ]
+
+
+def frame(stream_id: str, index: int, epoch: int = 0, prompts: tuple[str, ...] = (str(DEPTH),)) -> Result:
+    """A frame without pixels."""
+    info = FrameInfo(index, Fraction(1, 25), None, "file", Letterbox.fit((4, 4), (4, 4)))
+    return Result(Header(stream_id, epoch, index, "4x4", 1 + index % 3, prompts), info, ())
+
+
+def graph_of(
+    plans: dict[str, Plan],
+    sink: MemorySink,
+    *,
+    readers: int = 2,
+    models: int = 2,
+    trackers: int = 1,
+    writers: int = 1,
+    max_items: int = 4,
+    read_frames: int = 3,
+    max_frames_in_flight: int = 24,
+    calls_in_flight: int = 2,
+) -> Graph:
+    """The four stages of the product with operators of this module."""
+    flow = Batch(max_items, max_cost=2 * max_items, max_wait_s=0.05)
+    return Graph(
+        (
+            Stage(
+                "read",
+                Kind.SOURCE,
+                lambda: NumberSource(plans),
+                workers=readers,
+                calls_in_flight=calls_in_flight,
+            ),
+            Stage(
+                "infer",
+                Kind.PARALLEL,
+                lambda: NumberModel(plans),
+                flow,
+                workers=models,
+                calls_in_flight=calls_in_flight,
+            ),
+            Stage(
+                "analyse",
+                Kind.STREAM,
+                lambda: Chain(Track(SEGMENT), Picky(plans)),
+                flow,
+                workers=trackers,
+                calls_in_flight=calls_in_flight,
+            ),
+            Stage(
+                "write",
+                Kind.STREAM,
+                lambda: Write([sink], SEGMENT),
+                flow,
+                workers=writers,
+                calls_in_flight=calls_in_flight,
+            ),
+        ),
+        read_frames=read_frames,
+        max_frames_in_flight=max_frames_in_flight,
+    )
+
+
+def starts_of(plans: dict[str, Plan], checkpoints: dict[str, Durable] | None = None) -> list[Start]:
+    """The streams, each where it is durable."""
+    starts = []
+    for stream_id, plan in plans.items():
+        spec = StreamSpec(stream_id, f"numbers://{stream_id}")
+        start = Start.fresh(spec, (DEPTH,), is_live=plan.is_live)
+        durable = (checkpoints or {}).get(stream_id)
+        if durable is not None and plan.is_live:
+            durable = Durable(stream_id, durable.epoch + 1, Position())
+        starts.append(start if durable is None else replace(start, durable=durable))
+    return starts
