@@ -8,7 +8,7 @@ from operators.types import Failure
 from pipeline.batching import Item
 from pipeline.deaths import MAX_ATTEMPTS
 from pipeline.graph import Kind, Stage
-from pipeline.lifecycle import advance, begin, ease, end_peeks
+from pipeline.lifecycle import advance, begin, ease, end_peeks, retry
 from pipeline.state import Scaling, State
 from pipeline.stream import Phase, Stream
 from pipeline.worker import Call, Verb
@@ -26,6 +26,7 @@ def dispatch(state: State, now: float) -> list[Call]:
     """Calls that can be made now, each for a worker that will do them in this order."""
     for stream in list(state.streams.values()):
         advance(state, stream)
+    retry(state, now)
     begin(state)
     ease(state, now)
     end_peeks(state, now)
@@ -62,6 +63,7 @@ def deadline(state: State) -> float | None:
         if stream.phase is Phase.READING and stream.is_live and stream.is_open
     }
     deadlines.extend(readers[k].next_poll_s for k in polled if not readers[k].is_polled)
+    deadlines.extend(stream.retry_s for stream in state.streams.values() if stream.phase is Phase.RETRYING)
     waiting = (state.queries.get(query_id) for query_id in state.peeks)
     deadlines.extend(min(each.next_look_s, each.deadline_s) for each in waiting if each is not None)
     return min((known for known in deadlines if known is not None), default=None)

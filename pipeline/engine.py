@@ -166,7 +166,8 @@ class Engine:
         if stream is None:
             return
         lifecycle.fail(self._state, stream, error, keep=False)
-        stream.phase, stream.error = Phase.FAILED, stream.error or error
+        if stream.phase is not Phase.RETRYING:
+            stream.phase, stream.error = Phase.FAILED, stream.error or error
 
     def find(self, stream_id: str) -> Stream:
         """A stream by its name.

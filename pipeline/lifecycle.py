@@ -10,7 +10,10 @@ from operators.sources.base import Start
 from operators.types import HealthEvent, HealthState
 from pipeline.queries import Answer
 from pipeline.state import State
-from pipeline.stream import ENDED, IDLE, Phase, Stream
+from pipeline.stream import ENDED, IDLE, RESTING, Phase, Stream
+
+# A camera whose results could not be stored is begun again after pauses that double up to the last, seconds.
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 5.0
 
 
 class UnknownStreamError(UsageError):
@@ -59,8 +62,8 @@ def pause(state: State, stream_id: str, at_ns: int) -> Stream:
     stream = find(state, stream_id)
     if stream.phase in ENDED:
         raise UsageError(f"stream '{stream_id}' has ended ({stream.phase}); it cannot be paused")
-    if stream.phase is Phase.WAITING:
-        stream.phase = Phase.PAUSED
+    if stream.phase in (Phase.WAITING, Phase.RETRYING):
+        stream.phase, stream.error = Phase.PAUSED, ""
     elif stream.phase is not Phase.PAUSED:
         _stop(stream, Phase.PAUSED)
     say(state, stream, "paused", "paused", at_ns)
@@ -76,7 +79,7 @@ def resume(state: State, stream_id: str, at_ns: int) -> Stream:
     stream = find(state, stream_id)
     if stream.phase in (Phase.DONE, Phase.INTERRUPTED):
         raise UsageError(f"stream '{stream_id}' has ended ({stream.phase}); remove it and add it again")
-    if stream.phase in (Phase.PAUSED, Phase.FAILED):
+    if stream.phase in (Phase.PAUSED, Phase.RETRYING, Phase.FAILED):
         _begin_again(stream)
     elif stream.then is Phase.PAUSED:
         stream.then = Phase.WAITING
@@ -122,7 +125,7 @@ def remove(state: State, stream_id: str, at_ns: int, *, drain: bool = True) -> S
     """
     stream = find(state, stream_id)
     stream.is_leaving = True
-    if stream.phase in (Phase.WAITING, Phase.PAUSED):
+    if stream.phase in (Phase.WAITING, Phase.PAUSED, Phase.RETRYING):
         stream.phase = Phase.INTERRUPTED
     elif stream.phase not in ENDED and drain:
         _stop(stream, Phase.INTERRUPTED)
@@ -139,20 +142,28 @@ def drain(state: State) -> None:
     for stream in state.streams.values():
         if stream.phase in (Phase.WAITING, Phase.PAUSED):
             stream.phase = Phase.INTERRUPTED
+        elif stream.phase is Phase.RETRYING:
+            stream.phase = Phase.FAILED
         elif stream.phase not in ENDED:
             _stop(stream, Phase.INTERRUPTED)
 
 
 def fail(state: State, stream: Stream, error: str, *, keep: bool) -> None:
-    """Ends a stream for a reason; with `keep` what is in flight is still finished and stored."""
-    if stream.phase in ENDED:
+    """Ends a stream for a reason; with `keep` what is in flight is still finished and stored.
+
+    A camera that cannot store its results any more (a full disk, a broker that refuses) loses what is not durable,
+    and is begun again soon, for ever: what fills a disk at night is often gone in the morning.
+    """
+    if stream.phase in ENDED | {Phase.RETRYING}:
         return
     stream.error = stream.error or error
     if keep:
         stream.phase = Phase.DRAINING if stream.phase is Phase.READING else stream.phase
         return
     stream.let_go("stream ended", is_failure=True)
-    stream.phase = Phase.FAILED
+    is_wanted = stream.then is None and not stream.is_leaving
+    stream.phase = Phase.RETRYING if stream.is_live and stream.has_worked and is_wanted else Phase.FAILED
+    stream.retry_s = None
     _say_failed(state, stream)
     _close(state, stream)
 
@@ -207,6 +218,19 @@ def begin(state: State) -> None:
         state.open(stream)
 
 
+def retry(state: State, now: float) -> None:
+    """Begins cameras again that could not store their results, when their pause is over."""
+    for stream in state.streams.values():
+        if stream.phase is not Phase.RETRYING:
+            continue
+        if stream.retry_s is None:
+            stream.retry_s = now + min(LAST_RETRY_S, FIRST_RETRY_S * 2**stream.num_retries)
+            stream.num_retries += 1
+        elif now >= stream.retry_s:
+            _begin_again(stream)
+            say(state, stream, "resumed", "tries again to store its results", state.wall_ns())
+
+
 def ease(state: State, now: float) -> None:
     """Lets live streams take a step on the overload ladder, where it is time to."""
     overload = state.graph.overload
@@ -234,12 +258,12 @@ def end_peeks(state: State, now: float) -> None:
         if query is None:
             continue
         stream = state.streams.get(query.stream_id)
-        if stream is not None and stream.phase not in ENDED | {Phase.PAUSED} and now < query.deadline_s:
+        if stream is not None and stream.phase not in RESTING and now < query.deadline_s:
             state.peeks.append(query.query_id)
             continue
         del state.queries[query.query_id]
         why = "it is gone" if stream is None else f"it is {stream.phase}"
-        if stream is not None and stream.phase not in ENDED | {Phase.PAUSED}:
+        if stream is not None and stream.phase not in RESTING:
             why = f"it has not had a frame yet ({stream.health or stream.phase})"
         state.answers.append(Answer(query.query_id, error=SourceError(f"stream '{query.stream_id}': {why}")))
 

@@ -20,7 +20,7 @@ class Phase(StrEnum):
     """Where a stream is in its life.
 
     WAITING for a reader, READING, DRAINING what is in flight, FINISHING in the sinks; then PAUSED until it is resumed,
-    or one of the last three.
+    RETRYING soon where a camera's results could not be stored, or one of the last three.
     """
 
     WAITING = "waiting"
@@ -28,14 +28,17 @@ class Phase(StrEnum):
     DRAINING = "draining"
     FINISHING = "finishing"
     PAUSED = "paused"
+    RETRYING = "retrying"
     DONE = "done"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
 
 ENDED = frozenset({Phase.DONE, Phase.FAILED, Phase.INTERRUPTED})
+# It is not at work, and will not be soon.
+RESTING = ENDED | {Phase.PAUSED, Phase.RETRYING}
 # No worker has anything to do for it.
-IDLE = ENDED | {Phase.WAITING, Phase.PAUSED}
+IDLE = RESTING | {Phase.WAITING}
 
 
 @dataclass(slots=True)
@@ -61,6 +64,9 @@ class Stream:
         then: What follows once it is drained, if it was told to stop before its end: INTERRUPTED, PAUSED, or WAITING
             to begin anew.
         is_leaving: It is to be forgotten once it has ended.
+        has_worked: A result of it has come to its end; what breaks then may have been in order and may be again.
+        num_retries: Times that it was begun again since something new became durable.
+        retry_s: When it is to be begun again, in the engine's clock; None until that is decided.
         dropped: What its source has let go since it was opened, by reason.
         num_reads, num_calls, num_items: Reads and other calls about it that are out, and frames in flight.
         num_asked: Frames that the reads which are out may bring.
@@ -93,6 +99,9 @@ class Stream:
     has_ended: bool = False
     then: Phase | None = None
     is_leaving: bool = False
+    has_worked: bool = False
+    num_retries: int = 0
+    retry_s: float | None = None
     dropped: Counter[str] = field(default_factory=Counter)
     num_reads: int = 0
     num_calls: int = 0
@@ -161,7 +170,7 @@ class Stream:
         if _progress(durable) < _progress(known):
             return False
         if durable != known:
-            self.rewinds = 0
+            self.rewinds = self.num_retries = 0
         self.start = replace(self.start, durable=durable)
         return True
 

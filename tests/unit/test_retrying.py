@@ -1,0 +1,123 @@
+"""Cameras whose results could not be stored are begun again by themselves; files and hopeless beginnings are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from operators.errors import SinkError
+from operators.types import Result
+from pipeline.lifecycle import LAST_RETRY_S
+from pipeline.stream import Phase
+from tests.numbers import OrderedSink, Plan, graph_of, starts_of
+from tests.simulation import World
+
+FULL = "no space is left for results"
+
+
+class Disk(OrderedSink):
+    """Becomes full and is freed."""
+
+    is_full = False
+
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        self._need_space()
+        super().begin(stream_id, is_resumed=is_resumed)
+
+    def write(self, segment: Any, results: Sequence[Result]) -> None:
+        self._need_space()
+        super().write(segment, results)
+
+    def _need_space(self) -> None:
+        if self.is_full:
+            raise SinkError(FULL)
+
+
+def world_of(*, is_live: bool = True) -> tuple[World, Disk]:
+    plans = {"cam": Plan(100_000, is_live=is_live)}
+    disk = Disk(plans)
+    return World(graph_of(plans, disk), starts_of(plans)), disk
+
+
+def steps(world: World, seconds: float) -> None:
+    end_s = world.now + seconds
+    while world.now < end_s and not world.engine.is_done:
+        world.step()
+
+
+def test_a_camera_goes_on_when_there_is_space_again() -> None:
+    world, disk = world_of()
+    stream = world.engine.find("cam")
+    steps(world, 1.0)
+    before = stream.account.results
+    assert before
+    disk.is_full = True
+    steps(world, 20.0)
+    assert stream.phase in (Phase.RETRYING, Phase.READING)
+    assert stream.account.results <= before + world.graph.max_frames_in_flight
+    assert sum(event.state == "failed" for event in disk.told) < 20, "with growing pauses"
+    epoch, stored = stream.epoch, len(disk.results)
+    disk.is_full = False
+    steps(world, LAST_RETRY_S + 1.0)
+    assert stream.phase is Phase.READING
+    assert stream.epoch > epoch
+    assert not stream.error
+    assert len(disk.results) > stored
+
+
+def test_a_first_pause_is_short_again_once_something_was_stored() -> None:
+    world, disk = world_of()
+    stream = world.engine.find("cam")
+    for _ in range(3):
+        steps(world, 3.0)
+        assert stream.phase is Phase.READING
+        disk.is_full = True
+        steps(world, 0.5)
+        assert stream.phase is Phase.RETRYING
+        disk.is_full = False
+        steps(world, 1.5)
+        assert stream.phase is Phase.READING
+
+
+def test_what_never_worked_fails_at_once() -> None:
+    world, disk = world_of()
+    disk.is_full = True
+    world.run()
+    stream = world.engine.find("cam")
+    assert (stream.phase, stream.error) == (Phase.FAILED, FULL)
+
+
+def test_a_file_fails_and_can_be_run_again() -> None:
+    world, disk = world_of(is_live=False)
+    steps(world, 1.0)
+    disk.is_full = True
+    world.run()
+    stream = world.engine.find("cam")
+    assert (stream.phase, stream.error) == (Phase.FAILED, FULL)
+
+
+@pytest.mark.parametrize(
+    ("what", "phase"),
+    [("drain", Phase.FAILED), ("pause", Phase.PAUSED), ("resume", Phase.READING), ("remove", None)],
+)
+def test_somebody_may_decide_before_the_pause_is_over(what: str, phase: Phase | None) -> None:
+    world, disk = world_of()
+    engine = world.engine
+    steps(world, 1.0)
+    disk.is_full = True
+    while engine.find("cam").phase is not Phase.RETRYING:
+        world.step()
+    disk.is_full = False
+    if what == "drain":
+        engine.drain()
+    else:
+        getattr(engine, what)("cam")
+    steps(world, 0.4)
+    if phase is None:
+        assert not engine.streams
+        return
+    stream = engine.streams["cam"]
+    assert stream.phase is phase
+    assert stream.error == (FULL if phase is Phase.FAILED else "")
