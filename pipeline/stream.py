@@ -149,7 +149,7 @@ class Stream:
             self.size = state.size
         news = Counter(dict(state.dropped)) - self.dropped
         self.dropped += news
-        self.strain.num_lost += news["overtaken"] + news["stale"]
+        self.strain.num_lost += news["overtaken"] + news["stale"] + news["late"]
         self.account.drop_unseen(news, self.prompts)
 
     def take_event(self, event: HealthEvent) -> None:

@@ -79,7 +79,7 @@ class Cam(LiveSource):
 class _Lens:
     """The connection of a Cam."""
 
-    codec, is_endless, start_realtime_ns, num_damaged = "rawvideo", True, None, 0
+    codec, is_endless, start_realtime_ns, num_damaged, num_skipped = "rawvideo", True, None, 0, 0
     time_base = Fraction(1, 1000)
 
     def __init__(self, fps: float, stop: threading.Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Protocol
 
 import av
@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from operators.decode.deinterlace import Deinterlacer
 from operators.errors import NoVideoError
 from operators.sources.address import ACCESS, Kind
+from operators.sources.catching_up import CatchingUp
 from operators.sources.options import LiveOptions
 from operators.sources.pace import Pace
 
@@ -84,6 +85,11 @@ class Connection(Protocol):
         """Packets that could not be decoded so far."""
         ...
 
+    @property
+    def num_skipped(self) -> int:
+        """Packets that were passed over so far, to catch up."""
+        ...
+
     def pictures(self) -> Iterator[Picture | None]:
         """Its pictures in display order until it is lost; None for a sign of life without a picture.
 
@@ -117,6 +123,7 @@ class AvConnection:
 
     def __init__(self, url: str, kind: Kind, options: LiveOptions, pace: Pace) -> None:
         self._num_damaged = 0
+        self.num_skipped = 0
         self._deinterlacer: Deinterlacer | None = None
         self._deinterlace = options.deinterlace
         access = ACCESS[kind]
@@ -142,6 +149,8 @@ class AvConnection:
             # An RTSP server names the length of what it happens to play; on the web only a recording has one.
             self.is_endless = kind not in ("hls", "http") or self._container.duration is None
             self._pace = pace if kind == "hls" or not self.is_endless else None
+            # What comes by the segment comes late; what is paced, too.
+            self._catching_up = None if self._pace or options.policy == "block" else CatchingUp()
         except BaseException:
             self._container.close()
             raise
@@ -162,6 +171,10 @@ class AvConnection:
         for packet in self._container.demux(self._video):
             if packet.size == 0:
                 continue
+            if self._is_passed_over(packet):
+                self.num_skipped += 1
+                yield None
+                continue
             started = perf_counter()
             pictures = self._decoded(packet)
             decode_s = (perf_counter() - started) / max(1, len(pictures))
@@ -175,6 +188,12 @@ class AvConnection:
     def close(self) -> None:
         """Gives back the socket."""
         self._container.close()
+
+    def _is_passed_over(self, packet: Packet[VideoStream]) -> bool:
+        if self._catching_up is None or packet.pts is None:
+            return False
+        time_s = float(packet.pts * self.time_base)
+        return self._catching_up.skips(time_s, monotonic(), is_keyframe=packet.is_keyframe)
 
     def _decoded(self, packet: Packet[VideoStream]) -> list[Picture]:
         try:

@@ -303,7 +303,7 @@ class LiveSource:
         opened_s = self._clock.monotonic_s()
         converter = PictureConverter(self._view.model_hw, self._view.fit, self._view.picture_long_side)
         self._timeline.begin()
-        has_joined = False
+        has_joined, num_skipped = False, 0
         pictures = connection.pictures()
         while not self._stop.is_set():
             silent_since_s = self._silent_since_s = self._clock.monotonic_s()
@@ -318,6 +318,10 @@ class LiveSource:
             self._num_damaged = damaged_before + connection.num_damaged
             if now_s - opened_s >= STEADY_S:
                 self._pauses.reset()
+            if (news := connection.num_skipped - num_skipped) > 0:
+                num_skipped += news
+                self._next_index += news
+                self._ring.drop("late", news)
             if picture is None:
                 continue
             has_joined = has_joined or picture.is_keyframe or now_s - opened_s >= JOIN_LIMIT_S

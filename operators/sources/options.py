@@ -54,7 +54,7 @@ class LiveOptions:
 
     policy: Policy = "drop_oldest"
     ring: int = 8
-    max_staleness_s: float | None = None
+    max_staleness_s: float | None = STALENESS_S
     keyframes_only: bool = False
     deinterlace: bool = True
     timeout_s: float = 5.0
@@ -89,8 +89,8 @@ class LiveOptions:
         }
         if kind_of(spec.url) == "hls":
             given = {"timeout_s": HLS_TIMEOUT_S, **given}
-        if given.get("policy") != "block":
-            given = {"max_staleness_s": STALENESS_S, **given}
+        if given.get("policy") == "block":
+            given = {"max_staleness_s": None, **given}
         return cls(**given)
 
 

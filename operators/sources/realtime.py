@@ -29,6 +29,7 @@ class RealtimeFile:
 
     is_endless = False
     start_realtime_ns: int | None = None
+    num_skipped = 0
 
     def __init__(self, url: str, loop: bool, deinterlace: bool, pace: Pace) -> None:
         self._loop = loop

@@ -13,10 +13,11 @@ from operators.types import Frame
 Policy = Literal["latest", "drop_oldest", "block"]
 POLICIES: tuple[Policy, ...] = ("latest", "drop_oldest", "block")
 
-Reason = Literal["before keyframe", "not sampled", "damaged", "overtaken", "stale", "stopped"]
-"""Why a decoded frame was not delivered.
+Reason = Literal["before keyframe", "late", "not sampled", "damaged", "overtaken", "stale", "stopped"]
+"""Why a frame was not delivered.
 
 before keyframe: A join in the middle of a group of pictures; the frame shows grey or old pixels.
+late: Its packet was passed over, to catch up with the camera (`CatchingUp`).
 not sampled: `fps` or `every` of the stream's sampling passed it over.
 damaged: It could not be converted to RGB.
 overtaken: A newer frame needed its place (`latest`, `drop_oldest`).
@@ -86,11 +87,11 @@ class Ring:
             self._waiting.append((arrived_s, frame))
             self._wake()
 
-    def drop(self, reason: Reason) -> None:
-        """Counts a decoded frame that is not put in."""
+    def drop(self, reason: Reason, count: int = 1) -> None:
+        """Counts frames that are not put in: decoded ones, or with `late` such as would have been."""
         with self._changed:
-            self._decoded += 1
-            self._dropped[reason] += 1
+            self._decoded += count
+            self._dropped[reason] += count
 
     def take(self, max_frames: int) -> list[Frame]:
         """The oldest frames that are fresh enough, at most `max_frames`; returns at once."""
