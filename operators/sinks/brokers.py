@@ -163,28 +163,16 @@ class Brokers:
             timestamp_ms=record.timestamp_ms if self._is_timed else NO_TIME,
         )
 
-    def note_of(self, group: str, topic: str) -> str | None:
-        """The text that the last committed transaction left in a consumer group, None if there was none.
+    def admin(self) -> Any:
+        """A connected client that asks about transactions and groups.
 
         Raises:
-            SinkBackpressureError: If the brokers cannot be reached now.
-            SinkError: If they refuse.
+            KafkaError: If the brokers cannot be reached now, or refuse.
         """
-        with self.explained():
-            consumer = kafka.KafkaConsumer(
-                **self._client,
-                group_id=group,
-                enable_auto_commit=False,
-                isolation_level="read_committed",  # waits for transactions that are just being completed
-                metrics_enabled=False,
+        with self._noticing() as network:
+            return _Admin(
+                **self._client, request_timeout_ms=self._producer["request_timeout_ms"], kafka_client=network
             )
-            try:
-                found = consumer.committed(
-                    kafka.TopicPartition(topic, 0), metadata=True, timeout_ms=int(self.timeout_s * 1000)
-                )
-            finally:
-                consumer.close(autocommit=False)
-        return None if found is None or found.offset < 0 else str(found.metadata)
 
     @contextlib.contextmanager
     def _noticing(self) -> Iterator[Callable[..., Any]]:
@@ -225,7 +213,7 @@ class Brokers:
             raise self.error_of(error) from None  # the original may quote the login
         except (OSError, ValueError) as error:  # certificates that cannot be read, an impossible option
             raise SinkError(
-                f"no client of Kafka at {self.bootstrap} can be made: {self._sentence(error)}"
+                f"no client of Kafka at {self.bootstrap} can be made: {self.sentence(error)}"
             ) from None
 
     def error_of(self, error: Exception) -> SinkError:
@@ -239,22 +227,34 @@ class Brokers:
             sentence = (
                 f"{where} refuses the time of a message: it is sent without; check this machine's clock"
             )
-            log.warning("sent without time", error=f"{sentence} ({self._sentence(error)})")
+            log.warning("sent without time", error=f"{sentence} ({self.sentence(error)})")
             return SinkBackpressureError(sentence, 0.0)
         for kinds, advice in _REFUSED:
             if isinstance(error, kinds):
-                return SinkError(f"{where}: {advice} ({self._sentence(error)})")
+                return SinkError(f"{where}: {advice} ({self.sentence(error)})")
         if _may_be_about_time(error):
-            return SinkError(f"{where}: the brokers refuse the message ({self._sentence(error)})")
+            return SinkError(f"{where}: the brokers refuse the message ({self.sentence(error)})")
         return SinkBackpressureError(
-            f"{where} cannot take results now: {self._sentence(error)}", RETRY_AFTER_S
+            f"{where} cannot take results now: {self.sentence(error)}", RETRY_AFTER_S
         )
 
-    def _sentence(self, error: Exception) -> str:
+    def sentence(self, error: Exception) -> str:
+        """What an error of the client says, without secrets."""
         text, name = redact(str(error)), type(error).__name__
+        if isinstance(error, errors.KafkaTimeoutError) and error.args in ((), (None,)):
+            text = "they did not answer in time"
         if name not in text:
             text = f"{name}: {text}"
         return text.replace(self._password, "***") if self._password else text
+
+
+class _Admin(kafka.KafkaAdminClient):  # type: ignore[misc]  # the client has no types
+    """Refuses offsets that an open transaction is about to change, as consumers of committed messages do."""
+
+    def _list_group_offsets_requests(self, group_specs: Any) -> Iterator[Any]:
+        for group, request in super()._list_group_offsets_requests(group_specs):
+            request.require_stable = True
+            yield group, request
 
 
 def _may_be_about_time(error: Exception) -> bool:

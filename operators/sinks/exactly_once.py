@@ -18,6 +18,7 @@ import structlog
 from operators.errors import SinkBackpressureError
 from operators.sinks.base import Segment
 from operators.sinks.brokers import RETRY_AFTER_S, Brokers, abandon, errors, structs
+from operators.sinks.coordinator import Coordinator, Outcome, settle
 from operators.sinks.deliveries import MAX_UNACKNOWLEDGED_BYTES
 from operators.sinks.messages import Message
 from operators.sinks.store import Store, storage_error
@@ -60,11 +61,16 @@ class _Mark:
 
 @dataclass(slots=True)
 class _Stream:
-    """A stream's open segment, and its producer."""
+    """A stream's open segment, and its producer.
+
+    Attributes:
+        outcome: Of the transaction before the producer's first, until nothing of that can hang any more.
+    """
 
     spool: _Spool
     attempt: str | None = None
     producer: Any = None
+    outcome: Outcome | None = None
     mark: _Mark | None = None
     num_fenced: int = 0
     num_skipped: int = 0
@@ -75,7 +81,8 @@ class ExactlyOnce:
 
     The transaction is as short as the sending, however slow the model is, and a transaction that was broken off is made
     again as a whole. How far the stream is committed is stored with it, as the offset of a consumer group: after a
-    kill at any moment, what is committed is not sent again.
+    kill at any moment, what is committed is not sent again. A commit is taken for done when that can be read: what
+    the brokers have accepted may still hang (`settle`).
 
     Args:
         brokers: Where to.
@@ -95,6 +102,7 @@ class ExactlyOnce:
         self._store = store
         self._max_unacknowledged = max_unacknowledged
         self._standstill_s = min(STANDSTILL_S, brokers.timeout_s)
+        self._coordinator = Coordinator(brokers, self._standstill_s)
         self._streams: dict[str, _Stream] = {}
 
     def begin(self, stream_id: str) -> None:
@@ -148,6 +156,7 @@ class ExactlyOnce:
         """Open segments are gone."""
         for stream_id in list(self._streams):
             self._drop(stream_id)
+        self._coordinator.close()
 
     def _drop(self, stream_id: str) -> None:
         stream = self._streams.pop(stream_id, None)
@@ -170,15 +179,39 @@ class ExactlyOnce:
         """A producer that has fenced its predecessors, and then what they had committed."""
         if stream.producer is not None:
             return
-        producer = self._brokers.producer(self._name(stream_id))
+        name = self._name(stream_id)
+        with self._brokers.explained():
+            outcome = self._coordinator.outcome_of(name)
+        if outcome != "unknown" or stream.outcome is None:
+            stream.outcome = outcome
+        producer = self._brokers.producer(name)
         try:
             with self._brokers.explained():
-                producer.partitions_for(self._topic)
-            stream.mark = _Mark.read(self._brokers.note_of(self._group(stream_id, stream), self._topic))
+                stream.mark = self._take_over(stream_id, stream, producer)
         except BaseException:
             abandon(producer)
             raise
-        stream.producer = producer
+        stream.producer, stream.outcome = producer, None
+
+    def _take_over(self, stream_id: str, stream: _Stream, producer: Any) -> _Mark | None:
+        """How far the stream is committed, after what may hang of the last transaction was ended as that ended."""
+        partitions, group = producer.partitions_for(self._topic), self._group(stream_id, stream)
+        if stream.outcome is None:
+            return _Mark.read(self._coordinator.note_of(group, self._topic))
+        is_pending = self._coordinator.is_pending(group, self._topic)
+        commits = not is_pending if stream.outcome == "unknown" else stream.outcome == "commit"
+        self._within(lambda: settle(producer, self._topic, partitions, group, commits=commits))
+        mark = _Mark.read(self._coordinator.note_of(group, self._topic))
+        if is_pending:
+            log.warning(
+                "healed a hanging transaction",
+                stream=stream_id,
+                topic=self._topic,
+                was=stream.outcome,
+                ended_by="commit" if commits else "abort",
+                committed_to=None if mark is None else mark.position,
+            )
+        return mark
 
     def _name(self, stream_id: str) -> str:
         return f"{self._topic}.{self._run_id}.{stream_id}"
@@ -212,6 +245,8 @@ class ExactlyOnce:
         group = structs.ConsumerGroupMetadata(self._group(stream_id, stream), -1, "", None)
         self._within(lambda: producer.send_offsets_to_transaction(offsets, group))
         self._within(producer.commit_transaction)
+        if self._coordinator.note_of(group.group_id, self._topic) != mark.written():
+            raise errors.KafkaError("what was committed does not count")
         stream.mark = mark
 
     def _await(self, futures: Sequence[Any]) -> None:

@@ -20,12 +20,14 @@ from typing import Any, get_args
 import numpy as np
 import psutil
 import pytest
+import structlog
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from deploy.job import run_job
 from operators.errors import SinkBackpressureError, SinkError
 from operators.retry import retry
 from operators.sinks.base import Segment
-from operators.sinks.brokers import errors
+from operators.sinks.brokers import abandon, errors, structs
 from operators.sinks.kafka import KafkaSink
 from operators.sinks.reading import read_frames
 from operators.types import HealthEvent, HealthState, Result
@@ -465,6 +467,139 @@ def test_nothing_is_lost_while_the_broker_is_away(
     )  # repeats are allowed, first arrivals are in order
     assert once == identities(range(12))
     assert ids(records(broker.bootstrap, f"{prefix}x")) == identities(range(12))
+
+
+@contextlib.contextmanager
+def transactions_unchecked(broker: Broker) -> Iterator[None]:
+    """Brokers take what is written in the name of a transaction without asking whether that is under way."""
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+
+    name = "transaction.partition.verification.enable"
+
+    def verify(value: str) -> None:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        node = ConfigResource(ConfigResource.Type.BROKER, "1", incremental_configs=[entry])
+        admin.incremental_alter_configs([node])[node].result(60)
+        deadline = time.monotonic() + 60
+        while admin.describe_configs([node])[node].result(60)[name].value != value:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    verify("false")
+    try:
+        yield
+    finally:
+        verify("true")
+
+
+def lose_markers(producer: Any, topic: str, lost: str, outcome: str) -> None:
+    """Lets a producer's next transaction hang in some places, by never telling the brokers of them.
+
+    Args:
+        producer: Of a sink.
+        topic: Where it sends.
+        lost: Which markers will be missing: of the `messages`, of the `note`, or of `both`.
+        outcome: Of the transaction, as the brokers know it; the sink hears nothing of it.
+    """
+    from kafka.producer.transaction_manager import TransactionalRequestResult, TxnOffsetCommitHandler
+
+    manager, commit, abort = (
+        producer._transaction_manager,
+        producer.commit_transaction,
+        producer.abort_transaction,
+    )
+    if lost != "note":
+        manager._partitions_in_transaction.update(
+            structs.TopicPartition(topic, number) for number in range(4)
+        )
+
+    def send_offsets(offsets: Any, group: Any) -> None:
+        with manager._lock:
+            handler = TxnOffsetCommitHandler(manager, group, offsets, TransactionalRequestResult())
+            manager._pending_txn_offset_commits.update(offsets)
+            manager._enqueue_request(handler)
+        producer._sender.wakeup()
+        assert handler.result.wait(60_000)
+
+    def end() -> None:
+        if outcome != "unknown":
+            producer.send(f"{topic}.elsewhere", b"").get(60)
+            (commit if outcome == "commit" else abort)()
+        raise errors.KafkaTimeoutError("no answer")
+
+    if lost != "messages":
+        producer.send_offsets_to_transaction = send_offsets
+    producer.commit_transaction = end
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lost"),
+    [
+        *((outcome, lost) for outcome in ("commit", "abort") for lost in ("messages", "note", "both")),
+        ("unknown", "both"),
+    ],
+)
+def test_a_transaction_that_hangs_in_the_brokers_is_ended_as_it_was_decided(
+    sinks: Sinks, broker: Broker, prefix: str, outcome: str, lost: str
+) -> None:
+    if not broker.is_ours:
+        pytest.skip("the broker that was named is not ours to set up")
+    topic = f"{prefix}.predictions"
+    sink = sinks(transactional=True)
+    sink.begin("clip", is_resumed=False)
+    store(sink, 0, range(4))
+    sink.write(segment(1), results(range(4, 8)))
+    with transactions_unchecked(broker):
+        lose_markers(sink._delivery._streams["clip"].producer, topic, lost, outcome)  # type: ignore[attr-defined]
+        with pytest.raises(SinkBackpressureError, match="no answer"):
+            sink.commit(segment(1))
+    is_seen = outcome == "commit" and lost == "note"
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(8 if is_seen else 4))
+    sink.close()
+    if outcome == "unknown":  # a process that takes over is killed at once
+        abandon(sink._delivery._brokers.producer(f"{topic}.run.clip"))  # type: ignore[attr-defined]
+    again = sinks(transactional=True)
+    again.begin("clip", is_resumed=True)
+    with structlog.testing.capture_logs() as logs:
+        patiently(lambda: again.write(segment(1), results(range(4, 8))))
+    healed = [entry for entry in logs if entry["event"] == "healed a hanging transaction"]
+    assert [entry["was"] for entry in healed] == ([] if lost == "messages" else [outcome])
+    committed = identities(range(8 if outcome == "commit" else 4))
+    assert ids(records(broker.bootstrap, prefix)) == committed  # before anything new is sent
+    patiently(lambda: again.commit(segment(1)))
+    patiently(lambda: again.write(segment(2), results(range(8, 12))))
+    patiently(lambda: again.commit(segment(2)))
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
+    num_sent = len(records(broker.bootstrap, prefix, isolation="read_uncommitted"))
+    assert num_sent == 2 * (12 if outcome == "commit" else 16)
+
+
+def test_a_transaction_of_somebody_else_that_hangs_is_named_until_it_ends(
+    sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operators.sinks.coordinator.PATIENCE_S", 0.5)
+    topic = f"{prefix}.predictions"
+    sink = sinks(transactional=True)
+    sink.begin("clip", is_resumed=False)
+    store(sink, 0, range(4))
+    attempt = (sinks.folder / ".plantain" / "streams" / "clip.kafka").read_text()
+    other = sink._delivery._brokers.producer(f"{prefix}.other")  # type: ignore[attr-defined]
+    try:
+        other.begin_transaction()
+        offsets = {structs.TopicPartition(topic, 0): structs.OffsetAndMetadata(9, "", -1)}
+        other.send_offsets_to_transaction(
+            offsets, structs.ConsumerGroupMetadata(f"{topic}.run.clip.{attempt}", -1, "", None)
+        )
+        again = sinks(transactional=True)
+        again.begin("clip", is_resumed=True)
+        with pytest.raises(SinkBackpressureError, match=r"how far the stream is committed .* does not end"):
+            again.write(segment(1), results(range(4, 8)))
+        other.abort_transaction()
+        patiently(lambda: again.write(segment(1), results(range(4, 8))))
+        patiently(lambda: again.commit(segment(1)))
+    finally:
+        abandon(other)
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
 
 
 @pytest.mark.timeout(600)

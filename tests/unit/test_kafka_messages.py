@@ -175,6 +175,8 @@ def test_an_object_that_fits_nowhere_is_not_lost_in_silence() -> None:
         (errors.MessageSizeTooLargeError("t"), True, "max_message_bytes"),
         (errors.ProducerFencedError("t"), True, "stop one of them"),
         (errors.KafkaTimeoutError("hunter2"), False, "cannot take results now"),
+        (errors.KafkaTimeoutError(None), False, "they did not answer in time"),
+        (errors.KafkaTimeoutError(), False, "they did not answer in time"),
         (errors.NotLeaderForPartitionError("t"), False, "cannot take results now"),
         (errors.UnknownProducerIdError("t"), False, "cannot take results now"),
         (errors.InvalidTimestampError("t"), False, "check this machine's clock"),
