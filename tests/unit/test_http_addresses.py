@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -12,16 +11,9 @@ from deploy.schemas import StreamIn
 from deploy.security_urls import check_stream
 from operators.sources.base import StreamSpec
 from pipeline.config import ServeConfig
-from tests import doors
 from tests.doors import config
 from tests.gateways import StepGateway
 from tests.serving import client, served
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[httpx.Client]:
-    with doors.guarded() as http:
-        yield http
 
 
 def add(http: httpx.Client, url: str, **options: object) -> httpx.Response:

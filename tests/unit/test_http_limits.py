@@ -13,27 +13,14 @@ import pytest
 
 from deploy import security
 from deploy.security import Slots
-from tests import doors
 from tests.doors import BEARER, TOKEN, config
 from tests.gateways import StepGateway
 from tests.serving import client, jpeg, served
 
 
 @pytest.fixture(scope="module")
-def locked() -> Iterator[str]:
-    with doors.locked() as base:
-        yield base
-
-
-@pytest.fixture(scope="module")
 def http(locked) -> Iterator[httpx.Client]:
     with client(locked) as http:
-        yield http
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[httpx.Client]:
-    with doors.guarded() as http:
         yield http
 
 
