@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-FIGURES = ("codecs", "pipeline", "memory", "model", "kafka", "cameras", "serve")
+FIGURES = ("codecs", "pipeline", "parts", "memory", "model", "kafka", "cameras", "serve")
 
 
 def main() -> None:
