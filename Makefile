@@ -14,8 +14,8 @@ help:  ## this list
 demo: $(VENV)/.runtime  ## render a street, run five tasks on it, write tables, video and report to demo/
 	$(BIN)/plantain demo --out demo
 
-test: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest -q
+test: $(VENV)/.dev  ## all tests; while some wait for cameras, brokers and Ray, others compute
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev  ## format, lint, types, import rule, tests
 	$(BIN)/ruff format --check .

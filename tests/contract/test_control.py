@@ -52,7 +52,7 @@ class Running:
             "streams": [],
             "prompts": ["depth"],
             "model": {"name": "tests.plugins:PickyModel"},
-            "read": {"workers": 2, "chunk_frames": 4, "max_frames_in_flight": 64},
+            "read": {"workers": 1, "chunk_frames": 4, "max_frames_in_flight": 64},
             "batch": {"max_items": 8, "max_wait_ms": 20},
             "output": {"out": str(out), "segment_frames": 10},
             **settings,

@@ -25,7 +25,7 @@ from tests.kafka_client import forgotten_sockets_are_closed, ids, records
 from tests.results import result
 
 # How long all brokers are away: 60 for the long form.
-AWAY_S = float(os.environ.get("PLANTAIN_KAFKA_AWAY_S", "10"))
+AWAY_S = float(os.environ.get("PLANTAIN_KAFKA_AWAY_S", "6"))
 
 pytestmark = [
     pytest.mark.kafka,
@@ -119,7 +119,7 @@ def cameras(folder: Path, cluster: Cluster, prefix: str) -> PipelineConfig:
     stream = {
         "id": "cam",
         "url": str(clip),
-        "max_frames": 25 * (20 + round(AWAY_S)),
+        "max_frames": 25 * (12 + round(AWAY_S)),
         "options": {"realtime": "yes", "loop": "yes", "ring": "25"},
     }
     return config_of(
@@ -205,7 +205,7 @@ def test_brokers_that_are_not_there_yet_are_waited_for(cluster: Cluster, prefix:
     config = files(tmp_path, cluster, prefix)
     for node in cluster.nodes.values():
         node.kill()
-    thread = threading.Thread(target=away, args=(cluster, 8.0), name="start")
+    thread = threading.Thread(target=away, args=(cluster, 6.0), name="start")
     thread.start()
     try:
         outcome = run_job(config)
@@ -222,7 +222,7 @@ def test_a_topic_that_is_missing_is_waited_for(cluster: Cluster, tmp_path: Path)
     config = files(tmp_path, cluster, prefix)
 
     def make() -> None:
-        time.sleep(8.0)
+        time.sleep(4.0)
         cluster.make_topic(f"{prefix}.predictions")
 
     thread = threading.Thread(target=make, name="make")

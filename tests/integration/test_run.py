@@ -99,7 +99,7 @@ def test_a_signal_drains_and_the_next_run_goes_on(plantain, number):
 
 
 def test_a_second_sigint_ends_the_process_at_once(clip, tmp_path):
-    plantain = Plantain(clip, tmp_path, cost_ms=3000)
+    plantain = Plantain(clip, tmp_path, cost_ms=30_000)
     process = plantain.start()
     while not (plantain.out / "frames" / "stream=clip").exists():
         time.sleep(0.05)
@@ -110,7 +110,7 @@ def test_a_second_sigint_ends_the_process_at_once(clip, tmp_path):
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 10.0
     assert process.returncode == -signal.SIGINT
 
 
