@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from pipeline.config.stream import STREAM_ID
+
 Resolution = Literal["source", "model"]
 Tasks = Annotated[
     list[str], Field(min_length=1, description="What to ask, such as `depth` or `refer:the red car`.")
 ]
-StreamName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")]
+StreamName = Annotated[str, StringConstraints(pattern=STREAM_ID.pattern)]
 
 
 class _In(BaseModel):

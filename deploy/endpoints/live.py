@@ -9,13 +9,13 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from deploy.endpoints.service import Service, TheService, service_of, slot_of
 from deploy.gateway import Shot, Want
 from deploy.problems import EngineDownError
-from deploy.schemas import WallIn, WantIn, read
+from deploy.schemas import StreamName, WallIn, WantIn, read
 from operators.errors import PlantainError
 
 router = APIRouter(tags=["live"])
@@ -33,7 +33,7 @@ MAX_ON_THE_WAY = 2
 async def live(
     request: Request,
     service: TheService,
-    stream_id: Annotated[str, Path(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")],
+    stream_id: StreamName,
     prompt: Annotated[str, Query(max_length=2000)] = "",
     fps: Annotated[float, Query(gt=0, le=30)] = 5.0,
     width: Annotated[int, Query(ge=64, le=1920)] = 640,

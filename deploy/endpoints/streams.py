@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from deploy import answers
@@ -18,7 +18,7 @@ from deploy.endpoints.predict import FORMS, check_form, respond
 from deploy.endpoints.service import Service, TheService, slot_of
 from deploy.gateway import Want, Watched
 from deploy.problems import EngineDownError, HttpError, of_error
-from deploy.schemas import QueryIn, Stream, StreamIn, StreamPage, StreamPatch
+from deploy.schemas import QueryIn, Stream, StreamIn, StreamName, StreamPage, StreamPatch
 from deploy.security_urls import check_stream
 from deploy.sse import event, stream_of
 from operators.errors import PlantainError, redact
@@ -33,7 +33,6 @@ PAUSED = "paused"
 # How long a question with a picture waits for one, where nobody was looking before.
 LOOK_S = 1.0
 
-StreamId = Annotated[str, Path(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")]
 Key = Annotated[
     str | None,
     Header(
@@ -76,14 +75,14 @@ async def add_stream(
 
 
 @router.get("/v1/streams/{stream_id}")
-async def get_stream(stream_id: StreamId, service: TheService) -> Stream:
+async def get_stream(stream_id: StreamName, service: TheService) -> Stream:
     """How a stream is doing."""
     return shown(await service.gateway.stream(stream_id))
 
 
 @router.patch("/v1/streams/{stream_id}")
 async def change_stream(
-    stream_id: StreamId, patch: StreamPatch, request: Request, service: TheService
+    stream_id: StreamName, patch: StreamPatch, request: Request, service: TheService
 ) -> Stream:
     """Change what is asked of a stream, pause or resume it; the others notice nothing."""
     changes: dict[str, Any] = patch.model_dump(exclude_unset=True, exclude={"paused"})
@@ -98,14 +97,14 @@ async def change_stream(
 
 
 @router.delete("/v1/streams/{stream_id}")
-async def remove_stream(stream_id: StreamId, request: Request, service: TheService) -> Stream:
+async def remove_stream(stream_id: StreamName, request: Request, service: TheService) -> Stream:
     """Stop watching a stream, for ever; its results stay. Gives its last status."""
     return shown(await service.patiently(request, service.gateway.remove(stream_id)))
 
 
 @router.post("/v1/streams/{stream_id}/query", responses=FORMS)
 async def query_stream(
-    stream_id: StreamId, query: QueryIn, request: Request, service: TheService
+    stream_id: StreamName, query: QueryIn, request: Request, service: TheService
 ) -> Response:
     """Ask the newest frame of a stream; with `watch`, be told when the answer is not empty (server-sent events)."""
     started = time.perf_counter()
