@@ -429,7 +429,7 @@ def errors_future() -> Any:
     return FutureRecordMetadata(FutureProduceResult(None), 0, 0, None, 0, 0, 0)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_while_the_broker_is_away(
     sinks: Sinks, broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
