@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class World:
     broker: Broker | None
     chance: random.Random
     record: Record
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])  # the broker may know others
     num_jobs: int = 0
     has_drained: bool = False
     start_s: float = 1.0
@@ -87,7 +89,7 @@ class World:
 
     @property
     def prefix(self) -> str:
-        return f"chaos{self.num_jobs}"
+        return f"chaos{self.num_jobs}-{self.name}"
 
     @property
     def has_much_to_do(self) -> bool:
