@@ -15,7 +15,8 @@ from PIL import Image
 
 from deploy.app import create_app
 from deploy.gateway import Gateway
-from deploy.local_service import server_of
+from deploy.host import EngineHost
+from deploy.local_service import run_here, server_of
 from pipeline.config import PipelineConfig
 from tests.assets.clips import numbered
 
@@ -41,6 +42,18 @@ def served(config: PipelineConfig, gateway: Gateway) -> Iterator[str]:
         server.end()
         thread.join(PATIENCE_S)
         listener.close()
+
+
+@contextmanager
+def served_with_engine(config: PipelineConfig) -> Iterator[str]:
+    """The application with its engine beside it, once that is ready; its base address."""
+    host = EngineHost(config, run_here)
+    try:
+        with served(config, host) as base:
+            eventually(lambda: host.is_ready, "ready")
+            yield base
+    finally:
+        host.stop()
 
 
 def client(base: str, **options: object) -> httpx.Client:

@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 
 from deploy.app import create_app
-from deploy.host import EngineHost
-from deploy.local_service import run_here
 from pipeline.config import PipelineConfig, check, load
 from tests.assets.clips import make
 from tests.gateways import StepGateway
-from tests.serving import client, eventually, jpeg, served
+from tests.serving import client, eventually, jpeg, served, served_with_engine
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
@@ -47,13 +45,8 @@ def base(folder) -> Iterator[str]:
         },
         may_be_idle=True,
     )
-    host = EngineHost(config, run_here)
-    try:
-        with served(config, host) as base:
-            eventually(lambda: host.is_ready, "ready")
-            yield base
-    finally:
-        host.stop()
+    with served_with_engine(config) as base:
+        yield base
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.host import EngineHost
-from deploy.local_service import run_here
 from pipeline.config import PipelineConfig, check
 from tests.assets.clips import make
 from tests.chromium import Page, why_missing
-from tests.serving import client, eventually, jpeg, served
+from tests.serving import client, jpeg, served_with_engine
 
 TOKEN = "correct horse battery staple"
 
@@ -48,17 +46,8 @@ def config_of(out: Path, clip: Path, num_cameras: int, **serve: object) -> Pipel
 @pytest.fixture
 def service(tmp_path, clip) -> Iterator[str]:
     """Two cameras."""
-    yield from serving(config_of(tmp_path, clip, 2))
-
-
-def serving(config: PipelineConfig) -> Iterator[str]:
-    host = EngineHost(config, run_here)
-    try:
-        with served(config, host) as base:
-            eventually(lambda: host.is_ready, "ready")
-            yield base
-    finally:
-        host.stop()
+    with served_with_engine(config_of(tmp_path, clip, 2)) as base:
+        yield base
 
 
 @pytest.fixture
@@ -227,45 +216,40 @@ def test_nothing_is_cut_off_at_any_width(service, page, width: int) -> None:
     page.open(service)
     page.until("document.querySelectorAll('.tile').length === 2")
     assert page.run("document.documentElement.scrollWidth") <= width
-    for path in ("/docs",):
-        page.open(service + path)
-        page.until("document.querySelectorAll('.docs .panel').length > 10")
-        assert page.run("document.documentElement.scrollWidth") <= width
+    page.open(service + "/docs")
+    page.until("document.querySelectorAll('.docs .panel').length > 10")
+    assert page.run("document.documentElement.scrollWidth") <= width
 
 
-def test_it_says_when_the_service_is_gone_and_comes_back(tmp_path, clip) -> None:
-    config = config_of(tmp_path, clip, 1)
+def test_it_says_when_the_service_is_gone(tmp_path, clip) -> None:
     with Page() as page:
-        service = serving(config)
-        page.open(next(service))
-        page.until(SHOWN)
-        service.close()
+        with served_with_engine(config_of(tmp_path, clip, 1)) as base:
+            page.open(base)
+            page.until(SHOWN)
         page.until("document.querySelector('.status.bad')")
         assert "reached" in page.run("document.querySelector('.status').textContent")
 
 
 def test_a_service_with_a_token_asks_for_it(tmp_path, clip) -> None:
-    for base in serving(config_of(tmp_path, clip, 1, token=TOKEN)):
-        with Page() as page:
-            page.open(base)
-            page.until("document.getElementById('login-dialog').open")
-            for token in ("wrong", TOKEN):
-                page.run(f"document.getElementById('login-token').value = {json.dumps(token)}")
-                page.run("document.querySelector('#login-form .primary').click()")
-                if token == "wrong":
-                    page.until("!document.getElementById('login-error').hidden")
-            page.until("!document.getElementById('login-dialog').open")
-            page.until(f"document.querySelectorAll('.tile').length === 1 && {SHOWN}")
-            assert TOKEN not in page.run(
-                "document.cookie + JSON.stringify(localStorage) + document.body.innerHTML"
-            )
+    with served_with_engine(config_of(tmp_path, clip, 1, token=TOKEN)) as base, Page() as page:
+        page.open(base)
+        page.until("document.getElementById('login-dialog').open")
+        for token in ("wrong", TOKEN):
+            page.run(f"document.getElementById('login-token').value = {json.dumps(token)}")
+            page.run("document.querySelector('#login-form .primary').click()")
+            if token == "wrong":
+                page.until("!document.getElementById('login-error').hidden")
+        page.until("!document.getElementById('login-dialog').open")
+        page.until(f"document.querySelectorAll('.tile').length === 1 && {SHOWN}")
+        assert TOKEN not in page.run(
+            "document.cookie + JSON.stringify(localStorage) + document.body.innerHTML"
+        )
 
 
 def test_an_empty_service_says_what_to_do(tmp_path, clip) -> None:
-    for base in serving(config_of(tmp_path, clip, 0)):
-        with Page() as page:
-            page.open(base)
-            page.until("!document.getElementById('empty').hidden")
-            page.run("document.getElementById('add-street').click()")
-            page.until("document.querySelector('.tile[data-id=street]')")
-            assert page.complaints == []
+    with served_with_engine(config_of(tmp_path, clip, 0)) as base, Page() as page:
+        page.open(base)
+        page.until("!document.getElementById('empty').hidden")
+        page.run("document.getElementById('add-street').click()")
+        page.until("document.querySelector('.tile[data-id=street]')")
+        assert page.complaints == []
