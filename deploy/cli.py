@@ -51,7 +51,9 @@ def run(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="What to ask of each frame; repeat for several. See 'plantain run --help'."),
+        typer.Option(
+            help="What to ask of each frame, such as depth or semantic:car,road; repeat for several."
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file; options given here win over it.")] = None,
     output: Annotated[str | None, typer.Option("--out", help="Folder or s3://, gs://, abfs:// URL.")] = None,

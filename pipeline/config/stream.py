@@ -13,7 +13,7 @@ from operators.sources.base import Sampling, StreamSpec
 from pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
 from pipeline.config.section import Section, mistakes_of
 
-# Stream names become folder names `stream_id=NAME`; one that starts with a letter is never read as a number or a date.
+# Stream names become folder names `stream=NAME`; one that starts with a letter is never read as a number or a date.
 STREAM_ID = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")
 
 
