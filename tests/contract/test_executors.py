@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from deploy.job import run_job
 from deploy.ray_executor import RayExecutor
 from operators.errors import ModelUnavailableError
-from operators.sinks.store import Store
-from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, check
-from pipeline.executor import Executor, InlineExecutor
+from pipeline.executor import InlineExecutor
 from pipeline.graph import Graph
-from pipeline.runner import Outcome, run
 from pipeline.stream import Phase
-from pipeline.video import build_graph, run_of, starts_of
 from pipeline.worker import Call
 from tests.assets.clips import make
 from tests.stored import Row, key_of, rows_in
@@ -86,22 +83,16 @@ def config_of(clips: list[Path], out: Path, model: str = "PickyModel") -> Pipeli
     )
 
 
-def run_with(executor: Executor, config: PipelineConfig) -> Outcome:
-    checkpoints = Checkpoints(Store(config.output.out))
-    checkpoints.begin(run_of(config), resume=True)
-    return run(build_graph(config), executor, starts_of(config, checkpoints), checkpoints=checkpoints)
-
-
 @pytest.fixture(scope="module")
 def expected(clips, tmp_path_factory) -> Rows:
     """The rows of the simplest executor, which the other tests check in detail."""
     out = tmp_path_factory.mktemp("inline")
-    run_with(InlineExecutor(), config_of(clips, out))
+    run_job(config_of(clips, out), executor=InlineExecutor())
     return rows_in(out)
 
 
 def test_rows_and_outcome_are_the_same_everywhere(executor, clips, tmp_path, expected):
-    outcome = run_with(executor, config_of(clips, tmp_path))
+    outcome = run_job(config_of(clips, tmp_path), executor=executor)
     assert rows_in(tmp_path) == expected
     streams = {stream.stream_id: stream for stream in outcome.streams}
     assert [streams[name].phase for name in ("anna", "bert", "cara")] == [
@@ -152,7 +143,7 @@ def test_objects_are_counted_in_their_frames_row(expected):
 @pytest.mark.parametrize(("stage", "after_calls"), [("read", 7), ("infer", 5), ("analyse", 6), ("write", 6)])
 def test_a_killed_worker_changes_nothing(stage, after_calls, clips, tmp_path, expected):
     executor = KillingExecutor(stage, after_calls)
-    outcome = run_with(executor, config_of(clips, tmp_path))
+    outcome = run_job(config_of(clips, tmp_path), executor=executor)
     assert executor.has_killed
     assert rows_in(tmp_path) == expected
     assert [stream.error for stream in outcome.streams] == ["", "", "OSError: the tape is torn"]
@@ -160,5 +151,5 @@ def test_a_killed_worker_changes_nothing(stage, after_calls, clips, tmp_path, ex
 
 def test_a_model_that_cannot_run_here_is_said_before_anything_is_read(executor, clips, tmp_path):
     with pytest.raises(ModelUnavailableError, match="needs a quantum computer"):
-        run_with(executor, config_of(clips, tmp_path, "Unavailable"))
+        run_job(config_of(clips, tmp_path, "Unavailable"), executor=executor)
     assert not list(tmp_path.glob("frames/*/*"))

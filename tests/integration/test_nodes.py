@@ -10,14 +10,11 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from deploy.job import run_job
 from deploy.ray_executor import RayExecutor
-from operators.sinks.store import Store
-from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, check
-from pipeline.executor import Executor, InlineExecutor
-from pipeline.runner import Outcome, run
+from pipeline.executor import InlineExecutor
 from pipeline.stream import Phase
-from pipeline.video import build_graph, run_of, starts_of
 from pipeline.worker import Call
 from tests.assets import clips
 from tests.stored import Row, rows_in
@@ -126,17 +123,11 @@ def config_of(clip: Path, folder: Path) -> PipelineConfig:
     )
 
 
-def run_with(executor: Executor, config: PipelineConfig) -> Outcome:
-    checkpoints = Checkpoints(Store(config.output.out))
-    checkpoints.begin(run_of(config), resume=True)
-    return run(build_graph(config), executor, starts_of(config, checkpoints), checkpoints=checkpoints)
-
-
 @pytest.fixture(scope="module")
 def expected(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
     """The rows of one process."""
     folder = tmp_path_factory.mktemp("one") / "out"
-    run_with(InlineExecutor(), config_of(clip, folder))
+    run_job(config_of(clip, folder), executor=InlineExecutor())
     return rows_in(folder)
 
 
@@ -158,7 +149,7 @@ def test_three_nodes_give_the_rows_of_one(
     executor = WatchedExecutor(
         "infer", 3, lambda _: seen.update(*map(executor.nodes_of, ("read", "infer", "write")))
     )
-    outcome = run_with(executor, config_of(clip, tmp_path / "out"))
+    outcome = run_job(config_of(clip, tmp_path / "out"), executor=executor)
     assert [stream.phase for stream in outcome.streams] == [Phase.DONE] * len(STREAMS)
     assert_same(rows_in(tmp_path / "out"), expected)
     assert len(seen) > 1, "all workers were on one node"
@@ -181,7 +172,7 @@ def test_a_node_that_is_lost_with_its_workers_and_frames_loses_no_result(
         lost.append(victim)
 
     executor = WatchedExecutor(stage, 5, lose)
-    outcome = run_with(executor, config_of(clip, tmp_path / "out"))
+    outcome = run_job(config_of(clip, tmp_path / "out"), executor=executor)
     assert lost
     assert [stream.error for stream in outcome.streams] == [""] * len(STREAMS)
     assert [stream.phase for stream in outcome.streams] == [Phase.DONE] * len(STREAMS)
