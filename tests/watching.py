@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from operators.sources.live import LiveSource, wait_for_frames
+from operators.sources.live import LiveSource
+from operators.sources.waking import wait_for_any
 from operators.types import Frame, HealthEvent
 
 # For a machine that is busy with other things; nothing waits so long when all is well.
@@ -54,6 +55,6 @@ def follow(watches: Sequence[Watch], is_so: Callable[[], bool], what: str) -> No
     while not is_so():
         told = {watch.source.info.stream_id: (watch.states, len(watch.frames)) for watch in watches}
         assert time.monotonic() < deadline_s, f"not {what} after {PATIENCE_S} s: {told}"
-        wait_for_frames([watch.source for watch in watches], 0.2)
+        wait_for_any([watch.source for watch in watches], 0.2)
         for watch in watches:
             watch.take()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -14,31 +13,28 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decode import PictureConverter, VideoReader
-from operators.errors import NoVideoError, PlantainError, SourceError, UsageError
-from operators.sources.address import Kind, kind_of, shown
+from operators.decode import PictureConverter
+from operators.errors import NoVideoError, PlantainError, SourceError
+from operators.sources.address import shown
 from operators.sources.backoff import Backoff
-from operators.sources.base import StreamInfo, StreamSpec, View
+from operators.sources.base import StreamSpec, View
+from operators.sources.capture import captured
 from operators.sources.clock import Clock, SystemClock
-from operators.sources.connection import AvConnection, Connection, Opener, Picture
-from operators.sources.guard import GuardedConnection
+from operators.sources.connection import Connection, Opener, Picture
 from operators.sources.health import Health
+from operators.sources.opening import Opening
 from operators.sources.options import LiveOptions
-from operators.sources.pace import Pace
-from operators.sources.realtime import RealtimeFile
 from operators.sources.ring import Counts, Ring
 from operators.sources.sampler import Sampler
+from operators.sources.stillness import Stillness
 from operators.sources.timeline import Timeline
 from operators.sources.trouble import LASTING, Trouble, trouble_at_opening, trouble_at_reading
-from operators.sources.waking import wait_for_any
-from operators.types import CapturedBy, Frame, FrameInfo, Header, HealthEvent, HealthState, Position
+from operators.types import Frame, FrameInfo, Header, HealthEvent, HealthState, Position
 
 # A stream without keyframes (intra refresh) is taken as it is after this long.
 JOIN_LIMIT_S = 20.0
 # A connection that held this long was a good one: the next pause is the first again.
 STEADY_S = 5.0
-# A camera clock that differs more from ours was never set; the time of arrival is nearer the truth.
-MAX_CLOCK_ERROR_NS = 3600 * 10**9
 # A camera whose clock keeps jumping says so at most this often.
 REPEAT_S = 10.0
 # How long `close` waits beyond the timeout, for the camera to be told goodbye.
@@ -85,10 +81,11 @@ class LiveSource:
         self._spec = spec
         self._view = view
         self._options = LiveOptions.of(spec)
-        self._kind = self._kind_of(spec)
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
-        self._open = opener or self._connect
+        opening = Opening(spec, self._options, self._clock, self._stop)
+        self._kind = opening.kind
+        self._open = opener or opening
         self._sampler = Sampler(replace(spec.sampling, max_frames=None))
         self._delivered_before = position.delivered
         self._next_index = self._position_index = position.frame_index
@@ -107,12 +104,11 @@ class LiveSource:
         self._num_connections = 0
         self._num_damaged = 0
         self._shape: tuple[str, int, int] | None = None
-        self._last_image: NDArray[np.uint8] | None = None
-        self._same_since_s = 0.0
+        self._stillness = Stillness()
         self._failure: str | None = None
         self._shown_long_side = 0
         self.newest: Frame | None = None
-        self.info = self._first_info()
+        self.info = opening.info()
         self._say("connecting", "connecting")
         if self._remaining == 0:
             self.stop()
@@ -212,38 +208,6 @@ class LiveSource:
     def show(self, long_side: int) -> None:
         """Keeps a display picture with each frame, its longer side at most this; 0 for none but what the view asks."""
         self._shown_long_side = long_side
-
-    def _kind_of(self, spec: StreamSpec) -> Kind:
-        kind = kind_of(spec.url, self._options.realtime)
-        if kind is None:
-            raise UsageError(
-                f"stream '{spec.stream_id}': '{shown(spec.url)}' is no camera; give an rtsp://, http:// or udp:// "
-                "address or /dev/video0, or the option realtime for a file"
-            )
-        return kind
-
-    def _first_info(self) -> StreamInfo:
-        unknown = StreamInfo(self._spec.stream_id, 0, 0, None, None, is_live=True)
-        if self._kind != "realtime":
-            return unknown
-        reader = VideoReader(self._spec.url)
-        try:
-            rate = reader.video.average_rate
-            return replace(
-                unknown,
-                width=reader.video.width,
-                height=reader.video.height,
-                fps=float(rate) if rate else None,
-            )
-        finally:
-            reader.close()
-
-    def _connect(self) -> Connection:
-        pace = Pace(self._clock, self._stop)
-        if self._kind == "realtime":
-            return RealtimeFile(self._spec.url, self._options.loop, self._options.deinterlace, pace)
-        connect = GuardedConnection if self._options.hosts else AvConnection
-        return connect(self._spec.url, self._kind, self._options, pace)
 
     @property
     def _remaining(self) -> int | None:
@@ -369,7 +333,7 @@ class LiveSource:
             self._num_damaged += 1
             self._ring.drop("damaged")
             return
-        captured_ns, captured_by = self._captured(picture, connection)
+        captured_ns, captured_by = captured(picture, connection, self._clock.wall_ns())
         info = FrameInfo(
             pts=picture.pts,
             time_base=connection.time_base,
@@ -396,29 +360,17 @@ class LiveSource:
         self.info = replace(self.info, width=shape[1], height=shape[2], fps=connection.fps)
 
     def _compare_picture(self, image: NDArray[np.uint8], now_s: float) -> None:
-        """Tells of a picture that stands still: a sensor always has noise, so that no two of its pictures are equal."""
-        if self._last_image is None or not np.array_equal(self._last_image, image):
-            self._last_image = image
-            self._same_since_s = now_s
-            self._health.enter(
-                "live", self._epoch, self._sentence("the picture moves again"), frozenset(("frozen",))
-            )
-        elif now_s - self._same_since_s >= self._options.frozen_s:
+        """Tells of a picture that stands still, and of one that moves again."""
+        still_s = self._stillness.of(image, now_s)
+        if still_s is None:
+            moves = self._sentence("the picture moves again")
+            self._health.enter("live", self._epoch, moves, frozenset(("frozen",)))
+        elif still_s >= self._options.frozen_s:
             sentence = self._sentence(
-                f"the same picture for {now_s - self._same_since_s:.1f} s (limit {self._options.frozen_s:g} s); "
+                f"the same picture for {still_s:.1f} s (limit {self._options.frozen_s:g} s); "
                 "restart the camera if it should move"
             )
             self._health.enter("frozen", self._epoch, sentence, frozenset(("live",)))
-
-    def _captured(self, picture: Picture, connection: Connection) -> tuple[int, CapturedBy]:
-        """When a picture was taken, ns since 1970 UTC, and who says so."""
-        arrived_ns = self._clock.wall_ns() - round(picture.decode_s * 1e9)
-        start_ns = connection.start_realtime_ns
-        if start_ns is not None and picture.pts is not None:
-            captured_ns = start_ns + round(picture.pts * connection.time_base * 10**9)
-            if abs(captured_ns - arrived_ns) <= MAX_CLOCK_ERROR_NS:
-                return captured_ns, "camera"
-        return arrived_ns, "arrival"
 
     def _pause(self, trouble: Trouble) -> None:
         """Tells of the trouble and waits before the next attempt."""
@@ -447,17 +399,3 @@ class LiveSource:
 
     def _sentence(self, what: str) -> str:
         return f"stream '{self._spec.stream_id}': {what}"
-
-
-def wait_for_frames(sources: Sequence[LiveSource], timeout_s: float) -> list[LiveSource]:
-    """Sleeps until a frame of any of the sources is there, or one of them has ended.
-
-    Args:
-        sources: Whose frames.
-        timeout_s: Return by then, seconds.
-
-    Returns:
-        Those that have a frame or have ended; none if the time ran out.
-    """
-    wait_for_any(sources, timeout_s)
-    return [source for source in sources if source.counts.waiting or source.ended]

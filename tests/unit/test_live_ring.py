@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from operators.sources.base import Sampling, StreamSpec
-from operators.sources.live import wait_for_frames
+from operators.sources.live import LiveSource
 from operators.sources.options import STALENESS_S, LiveOptions
+from operators.sources.waking import wait_for_any
 from operators.types import Frame
 from tests.scripted import (
     LONG_S,
@@ -98,6 +99,12 @@ def test_counts_hold_at_every_moment() -> None:
         assert set(source.dropped) <= {"before keyframe", "not sampled", "overtaken"}
 
 
+def woken(sources: list[LiveSource], timeout_s: float) -> list[LiveSource]:
+    """Those that have a frame or have ended when the wait is over."""
+    wait_for_any(sources, timeout_s)
+    return [source for source in sources if source.counts.waiting or source.ended]
+
+
 def test_a_reader_of_many_cameras_sleeps_until_one_has_a_frame() -> None:
     go_on = threading.Event()
     quiet, busy = (
@@ -105,10 +112,10 @@ def test_a_reader_of_many_cameras_sleeps_until_one_has_a_frame() -> None:
         ScriptedCamera(ScriptedConnection([lambda: go_on.wait(LONG_S), picture(0)])),
     )
     with live(quiet) as one, live(busy, finish=False, name="door") as other:
-        assert wait_for_frames([one, other], 0.01) == []
+        assert woken([one, other], 0.01) == []
         go_on.set()
-        assert wait_for_frames([one, other], LONG_S) == [other]
+        assert woken([one, other], LONG_S) == [other]
         other.read(1)
         one.stop()
-        assert wait_for_frames([one, other], LONG_S) == [one]
-    assert wait_for_frames([], LONG_S) == []
+        assert woken([one, other], LONG_S) == [one]
+    assert woken([], LONG_S) == []
