@@ -6,6 +6,9 @@ ifneq ($(shell id -u),0)
 SUDO := sudo
 endif
 
+# Some hundred processes begin in the course of the tests; none has to compile what another has compiled already.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test check format bench chaos soak clean
 
 help:  ## this list
