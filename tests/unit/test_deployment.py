@@ -278,16 +278,9 @@ def test_installed_as_in_the_image_the_command_has_all_that_it_needs(tmp_path: P
     data = {path for path in tracked if path.startswith(("deploy/web/", "deploy/configs/"))}
     assert data
     assert all((libraries / path).is_file() for path in data)
+    clip = clips.make(tmp_path / "clip.mp4", 4)
     done = subprocess.run(
-        [
-            home / "bin" / "plantain",
-            "run",
-            "synthetic://street?frames=4",
-            "--task",
-            "depth",
-            "--model",
-            "fake",
-        ],
+        [home / "bin" / "plantain", "run", clip, "--task", "depth", "--model", "fake"],
         capture_output=True,
         text=True,
         check=False,
