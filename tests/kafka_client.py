@@ -117,16 +117,17 @@ class Follower:
     Args:
         bootstrap: Where.
         prefix: Of the topic, which is there.
+        late_ms: How much later than they are there answers may be given, milliseconds; the less, the more is computed.
     """
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: str, prefix: str, late_ms: int = 5) -> None:
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
                 "group.id": uuid.uuid4().hex,
                 "isolation.level": "read_committed",
                 "reconnect.backoff.max.ms": 500,
-                "fetch.wait.max.ms": 5,
+                "fetch.wait.max.ms": late_ms,
                 "log_level": 0,
             }
         )

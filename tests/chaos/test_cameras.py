@@ -177,7 +177,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         servers = {name: stack.enter_context(RtspServer(clip)) for name in CAMERAS}
         job = Victim(tmp_path, settings(servers, disk, broker, prefix), "--metrics", str(port))
         stack.callback(job.kill)
-        follower = Follower(broker.bootstrap, prefix)
+        follower = Follower(broker.bootstrap, prefix, late_ms=100)
         stack.callback(follower.close)
         yield World(
             servers, broker, disk, job, follower, random.Random(SEED), f"http://127.0.0.1:{port}/metrics"

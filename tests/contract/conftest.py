@@ -25,3 +25,9 @@ def executor(request) -> Executor:
         request.getfixturevalue("local_ray")
         return RayExecutor()
     return InlineExecutor() if request.param == "inline" else ThreadExecutor()
+
+
+@pytest.fixture(params=["inline", "threads"])
+def executor_here(request) -> Executor:
+    """Each place in this process; what is looked at is asked of Ray elsewhere (test_serve)."""
+    return InlineExecutor() if request.param == "inline" else ThreadExecutor()

@@ -148,11 +148,13 @@ def test_streams_come_pause_change_and_go_and_the_others_never_feel_it(executor,
     assert not [event for event in running.events if event.stream_id == "steady" and event.state == "lost"]
 
 
-def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor, tmp_path):
+def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor_here, tmp_path):
     frames = 5 * FRAMES  # enough for a busy machine to see it at work
     film = make(tmp_path / "film.mp4", frames, size=(64, 48))
     with Running(
-        executor, tmp_path / "out", model={"name": "tests.plugins:PickyModel", "options": {"cost_ms": 40}}
+        executor_here,
+        tmp_path / "out",
+        model={"name": "tests.plugins:PickyModel", "options": {"cost_ms": 40}},
     ) as control:
         control.add(StreamConfig(url=str(film), id="film"))
         results(control, "film", 4)
@@ -166,8 +168,8 @@ def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor, tmp
     assert rows == list(range(frames))
 
 
-def test_frames_from_anywhere_are_answered_with_no_stream_at_all(executor, clip, tmp_path):
-    with Running(executor, tmp_path) as control:
+def test_frames_from_anywhere_are_answered_with_no_stream_at_all(executor_here, clip, tmp_path):
+    with Running(executor_here, tmp_path) as control:
         frames = frames_of(clip, 5)
         answers = control.ask(frames, [DEPTH, BANDS]).result(PATIENCE_S)
     assert [answer.header.frame_index for answer in answers] == [0, 1, 2, 3, 4]
@@ -179,8 +181,8 @@ def test_frames_from_anywhere_are_answered_with_no_stream_at_all(executor, clip,
     assert not list(tmp_path.glob("frames/*/*")), "answers go to whoever asked, and nowhere else"
 
 
-def test_the_newest_frame_of_a_stream_is_asked_and_still_is_one_of_the_stream(executor, clip, tmp_path):
-    with Running(executor, tmp_path) as control:
+def test_the_newest_frame_of_a_stream_is_asked_and_still_is_one_of_the_stream(executor_here, clip, tmp_path):
+    with Running(executor_here, tmp_path) as control:
         control.add(camera(clip, "cam"))
         before = results(control, "cam", 5)
         answer = control.ask_stream("cam", [BANDS]).result(PATIENCE_S)
@@ -198,9 +200,9 @@ def test_the_newest_frame_of_a_stream_is_asked_and_still_is_one_of_the_stream(ex
     assert len(rows) == status.results
 
 
-def test_pictures_are_drawn_while_somebody_looks(executor, clip, tmp_path):
+def test_pictures_are_drawn_while_somebody_looks(executor_here, clip, tmp_path):
     pictures: list[Picture] = []
-    with Running(executor, tmp_path) as control:
+    with Running(executor_here, tmp_path) as control:
         control.add(camera(clip, "cam"))
         results(control, "cam", 1)
         with pytest.raises(UsageError, match="is not asked 'normals'"):
