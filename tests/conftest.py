@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import warnings
@@ -14,6 +15,9 @@ from hypothesis import settings
 # The machine that runs the tests may be busy with other things; time is measured in tests/bench.
 settings.register_profile("plantain", deadline=None)
 settings.load_profile("plantain")
+
+# Ray gives way to every other process (nice 15), and would come to a standstill beside other tests.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(autouse=True)
