@@ -100,7 +100,7 @@ class RayExecutor:
         self._actors: dict[tuple[str, int], Any] = {}
         self._starts: dict[tuple[str, int], int] = {}
         self._payloads: dict[int, Any] = {}
-        self._done: queue.SimpleQueue[Completion | None] = queue.SimpleQueue()
+        self._done: queue.Queue[Completion | None] = queue.Queue()
 
     def start(self, graph: Graph) -> None:
         """Connects, makes the actors, and waits until each has its operator.

@@ -155,7 +155,7 @@ class ThreadExecutor:
         self._graph = Graph(())
         self._inboxes: dict[tuple[str, int], queue.SimpleQueue[Call | None]] = {}
         self._threads: dict[tuple[str, int], threading.Thread] = {}
-        self._done: queue.SimpleQueue[Completion | None] = queue.SimpleQueue()
+        self._done: queue.Queue[Completion | None] = queue.Queue()
         self._ready: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def start(self, graph: Graph) -> None:
@@ -246,8 +246,12 @@ class ThreadExecutor:
             call = inbox.get()
 
 
-def take_all(done: queue.SimpleQueue[Completion | None], timeout_s: float) -> list[Completion]:
-    """Everything in a queue, after waiting for the first entry; a None in it only ends the waiting."""
+def take_all(done: queue.Queue[Completion | None], timeout_s: float) -> list[Completion]:
+    """Everything in a queue, after waiting for the first entry; a None in it only ends the waiting.
+
+    No SimpleQueue: of CPython 3.11's, `get` forgets its timeout, and waits for ever, when a signal comes in the main
+    thread and is dealt with after the timeout has passed. Any will do: a child that ends, a terminal that is resized.
+    """
     taken: list[Completion | None] = []
     try:
         taken.append(done.get(timeout=timeout_s))
