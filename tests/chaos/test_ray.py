@@ -73,7 +73,8 @@ def disturb(world: World, kind: str) -> None:
     job.start()
 
     def goes_on(end_s: float) -> bool:
-        actors.look()
+        if kind != "run":
+            actors.look()
         return job.runs(end_s)
 
     end_s = time.monotonic() + PATIENCE_S

@@ -312,11 +312,11 @@ def test_a_process_that_was_replaced_adds_nothing(sinks: Sinks, broker: Broker, 
 def test_each_frame_is_seen_once_whatever_moment_the_writer_is_killed_at(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "tests.kafka_kills", broker.bootstrap, prefix, str(tmp_path), "4", "20"]
+    command = [sys.executable, "-m", "tests.kafka_kills", broker.bootstrap, prefix, str(tmp_path), "4", "10"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=840, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["kills"] == 20
+    assert report["kills"] == 10
     found = records(broker.bootstrap, prefix)
     for stream_id in report["streams"]:
         assert ids(found, stream_id) == identities(range(NUM_FRAMES), stream_id)
