@@ -27,6 +27,7 @@ from filelock import FileLock
 
 from tests import debian
 from tests.certificate import make_certificate
+from tests.ports import free_ports
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 CACHE = Path(os.environ.get("PLANTAIN_CACHE", "~/.cache/plantain")).expanduser()
@@ -110,7 +111,7 @@ class Broker:
         if named:
             return cls(named)
         _need_tools()
-        ports = _free_ports(4)
+        ports = free_ports(4)
         broker = cls._install(1, ports, {1: ports[3]})
         broker.start()
         return broker
@@ -249,7 +250,7 @@ class Cluster:
             BrokerUnavailableError: If it cannot be had here.
         """
         _need_tools()
-        free = _free_ports(4 * NUM_NODES)
+        free = free_ports(4 * NUM_NODES)
         ports = {number: free[4 * number - 4 : 4 * number] for number in range(1, NUM_NODES + 1)}
         voters = {number: own[3] for number, own in ports.items()}
         with ThreadPoolExecutor(NUM_NODES) as pool:
@@ -355,14 +356,6 @@ def _run(*command: str) -> None:
         raise BrokerUnavailableError(f"{command[0]}: {error}") from error
     if done.returncode != 0:
         raise BrokerUnavailableError(f"{command[0]} failed: {(done.stdout + done.stderr)[-1500:]}")
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
 
 
 def _address(server: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 from tests import debian
-from tests.rtsp_server import free_port
+from tests.ports import free_port
 
 _START_S = 60.0
 

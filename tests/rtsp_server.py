@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import select
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -32,19 +31,18 @@ def why_missing() -> str | None:
     return debian.why_missing(PACKAGES, _works)
 
 
+def _free_port() -> int:
+    from tests.ports import free_port  # as above
+
+    return free_port()
+
+
 def _works() -> bool:
     if not Path(_PYTHON).exists():
         return False
     return (
         subprocess.run([_PYTHON, "-c", _PROBE], check=False, capture_output=True, timeout=60).returncode == 0
     )
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RtspServer:
@@ -67,7 +65,7 @@ class RtspServer:
         self._clip = clip
         self._credentials = credentials
         self._certificate = certificate
-        self.port = port or free_port()
+        self.port = port or _free_port()
         self._process: subprocess.Popen[str]
         self.start()
 

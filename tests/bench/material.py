@@ -29,9 +29,14 @@ def report(
 
 
 def make_clip(
-    path: Path, num_frames: int, size_hw: tuple[int, int] = (1080, 1920), *, b_frames: int = 2
+    path: Path,
+    num_frames: int,
+    size_hw: tuple[int, int] = (1080, 1920),
+    *,
+    b_frames: int = 2,
+    bit_rate: int = 6_000_000,
 ) -> Path:
-    """A moving, textured H.264 clip at about 6 Mb/s, a keyframe every two seconds; made once."""
+    """A moving, textured H.264 clip of about so many bits a second, a keyframe every two seconds; made once."""
     if path.exists():
         return path
     if num_frames > LOOP_FRAMES:
@@ -48,7 +53,7 @@ def make_clip(
         stream = container.add_stream(
             "libx264", rate=25, options={"preset": "superfast", "g": "50", "bf": str(b_frames)}
         )
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 6_000_000
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", bit_rate
         for k in range(num_frames):
             y, x = (3 * k) % 240, (7 * k) % 720
             picture = np.ascontiguousarray(ground[y : y + height, x : x + width])

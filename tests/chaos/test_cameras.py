@@ -25,7 +25,8 @@ from tests.chaos.record import Record
 from tests.chaos.victim import Victim
 from tests.kafka_broker import Broker, BrokerUnavailableError
 from tests.kafka_client import Follower
-from tests.rtsp_server import RtspServer, free_port, why_missing
+from tests.ports import free_port
+from tests.rtsp_server import RtspServer, why_missing
 
 pytestmark = [pytest.mark.chaos, pytest.mark.rtsp, pytest.mark.kafka]
 

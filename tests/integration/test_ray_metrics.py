@@ -17,7 +17,7 @@ from deploy.ray_metrics import RayFigures
 from pipeline.config import check
 from pipeline.engine import Engine
 from tests.assets import clips
-from tests.rtsp_server import free_port
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(280)]
 

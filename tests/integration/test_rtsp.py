@@ -18,7 +18,8 @@ from operators.sources.live import LiveSource
 from operators.types import Position
 from tests.assets import clips
 from tests.certificate import make_certificate
-from tests.rtsp_server import RtspServer, free_port, why_missing
+from tests.ports import free_port
+from tests.rtsp_server import RtspServer, why_missing
 from tests.watching import Watch, follow
 
 pytestmark = [pytest.mark.rtsp, pytest.mark.timeout(180)]
