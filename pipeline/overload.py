@@ -60,8 +60,12 @@ class Strain:
     has_results: bool = False
 
     def result(self, read_at: float, age_s: float) -> None:
-        """A result came; one of a frame from before the last step says nothing about it."""
-        self.has_results = True
+        """A result came; one of a frame from before the last step, or from before the first result, says nothing."""
+        if not self.has_results:  # what was lost and grew old while everything was being loaded is no overload
+            self.has_results = True
+            self.since_s, self.num_read, self.num_lost = None, 0, 0
+            self.stepped_s = read_at + age_s
+            return
         if read_at >= self.stepped_s:
             self.oldest_s = max(self.oldest_s, age_s)
 

@@ -24,7 +24,7 @@ def test_each_rung_gives_up_one_thing_more():
 
 
 def test_old_results_or_lost_frames_are_overload_and_one_window_is_one_step():
-    strain = Strain()
+    strain = Strain(has_results=True)
     assert strain.step(LADDER, 0, 0.0) == 0
     assert climb(strain, 0, 1.0, [5.0]) == 0, "the window is not over"
     assert climb(strain, 0, 2.0, [0.1]) == 1
@@ -35,7 +35,7 @@ def test_old_results_or_lost_frames_are_overload_and_one_window_is_one_step():
 
 
 def test_results_of_frames_from_before_a_step_do_not_cause_the_next():
-    strain = Strain()
+    strain = Strain(has_results=True)
     strain.step(LADDER, 0, 0.0)
     assert climb(strain, 0, 2.0, [5.0]) == 1
     strain.result(1.9, 7.0)
@@ -43,7 +43,7 @@ def test_results_of_frames_from_before_a_step_do_not_cause_the_next():
 
 
 def test_recovery_takes_calm_and_after_a_relapse_twice_as_long():
-    strain, rung, now = Strain(), 0, 0.0
+    strain, rung, now = Strain(has_results=True), 0, 0.0
     strain.step(LADDER, rung, now)
     history = []
     for ages in [[5.0]] + [[0.1]] * 3 + [[5.0]] + [[0.1]] * 6:
@@ -51,6 +51,19 @@ def test_recovery_takes_calm_and_after_a_relapse_twice_as_long():
         rung = climb(strain, rung, now, ages)
         history.append(rung)
     assert history == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]
+
+
+def test_what_was_lost_and_grew_old_before_the_first_result_is_no_overload():
+    strain = Strain()
+    strain.num_read, strain.num_lost = 4, 96
+    assert strain.step(LADDER, 0, 0.0) == 0
+    strain.result(0.5, 7.0)  # not before 7.5
+    strain.result(0.6, 7.0)
+    strain.num_read += 50
+    assert [strain.step(LADDER, 0, now) for now in (7.5, 9.5)] == [0, 0]
+    assert climb(strain, 0, 11.5, []) == 0
+    strain.result(9.0, 7.0)
+    assert strain.step(LADDER, 0, 13.5) == 1
 
 
 def test_before_the_first_result_the_model_is_only_warming_up():
