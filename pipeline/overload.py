@@ -61,7 +61,7 @@ class Strain:
 
     def result(self, read_at: float, age_s: float) -> None:
         """A result came; one of a frame from before the last step, or from before the first result, says nothing."""
-        if not self.has_results:  # what was lost and grew old while everything was being loaded is no overload
+        if not self.has_results:  # until now everything was being loaded
             self.has_results = True
             self.since_s, self.num_read, self.num_lost = None, 0, 0
             self.stepped_s = read_at + age_s
