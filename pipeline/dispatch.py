@@ -19,7 +19,7 @@ POLL_PAUSE_S = 0.02
 POLL_WAIT_S = 0.05
 # A camera is not read while a frame of it has waited this long for a worker: the next ones wait in the camera's
 # ring, where its policy drops what grows old, and what comes out of the flow is new.
-MAX_LIVE_WAIT_S = 0.25
+MAX_LIVE_WAIT_S = 0.5
 
 
 def dispatch(state: State, now: float) -> list[Call]:
