@@ -43,7 +43,7 @@ def test_a_camera_is_not_read_while_its_frames_wait(busy: str) -> None:
     assert 0 < waiting < 100
     turns(world, 5.0, busy={busy})
     assert stream.num_items == waiting, "more of them would have waited as long"
-    turns(world, 1.0, busy=set())
+    turns(world, 3.0, busy=set())
     assert stream.account.decoded > waiting, "and it is read again when they are through"
 
 
@@ -52,9 +52,9 @@ def test_files_are_read_ahead_and_do_not_hold_cameras_back() -> None:
     turns(world, 3.0, busy={"infer"})
     file, camera = world.engine.find("file"), world.engine.find("cam")
     assert file.num_items > 90 > camera.num_items > 0
-    turns(world, 1.0, busy=set())
+    turns(world, 8.0, busy=set())
     before = camera.account.decoded
-    turns(world, 1.0, busy=set())
+    turns(world, 8.0, busy=set())
     assert camera.account.decoded > before
 
 
