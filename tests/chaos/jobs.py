@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ NUM_SEGMENTS = sum(-(-count // SEGMENT) for count in FRAMES.values())
 CHANGES_OF_A_SEGMENT = 10
 MAX_CHANGES = 40
 MAX_RUNS = 4  # that a job may need when nothing more happens to it
+# A broker tells of a commit before it has written the markers that make the messages visible.
+MARKERS_S = 10.0
 
 
 @dataclass
@@ -116,6 +119,10 @@ class World:
     def compare(self) -> None:
         """The job is done: everything is there, once."""
         rows, messages = self.rows(), self.messages()
+        deadline_s = time.monotonic() + MARKERS_S
+        while messages != self.expected[1] and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+            messages = self.messages()
         assert_whole(rows, SEGMENT, FRAMES)
         for stream_id, expected in self.expected[1].items():
             found = [identity for identity, _ in messages.get(stream_id, [])]
