@@ -71,7 +71,9 @@ def test_rays_agent_exports_the_figures_and_its_list_of_actors_names_the_stages(
     def look(engine: Engine) -> None:
         figures.update(engine)
         if not names:
-            names.update(f"{actor.name} {actor.repr_name}" for actor in list_actors(detail=True))
+            here = ray.get_runtime_context().gcs_address  # other tests may have a Ray of their own
+            actors = list_actors(address=here, detail=True)
+            names.update(f"{actor.name} {actor.repr_name}" for actor in actors)
 
     run_job(config, on_progress=look)
     deadline_s = time.monotonic() + PATIENCE_S
