@@ -162,7 +162,8 @@ def fail(state: State, stream: Stream, error: str, *, keep: bool) -> None:
         return
     stream.let_go("stream ended", is_failure=True)
     is_wanted = stream.then is None and not stream.is_leaving
-    stream.phase = Phase.RETRYING if stream.is_live and stream.has_worked and is_wanted else Phase.FAILED
+    has_worked = stream.strain.has_results  # what never did needs somebody to look at it
+    stream.phase = Phase.RETRYING if stream.is_live and has_worked and is_wanted else Phase.FAILED
     stream.retry_s = None
     _say_failed(state, stream)
     _close(state, stream)

@@ -42,7 +42,7 @@ class Strain:
         since_s: The window began, in the engine's clock; None before the first frame.
         oldest_s: Age of the oldest result in it that was read after the last step, seconds.
         num_read, num_lost: Frames that came, and that its source let go because nobody fetched them.
-        stepped_s: When it last took a step.
+        stepped_s: When it last took a step, or had its first result; frames from before say nothing.
         calm_s: How long it has been calm.
         patience: Times `recover_s` that it must be calm.
         has_recovered: The last step was one back.

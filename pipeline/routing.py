@@ -104,7 +104,6 @@ def _take_items(
             state.queue(state.stages[call.stage], item)
             continue
         stream.num_items -= 1
-        stream.has_worked = True
         state.meter.result(stream, item, now)
         stream.account.leave(item.header, item.failed_in)
         if item.failed_in is None and item.header.cost:

@@ -64,7 +64,6 @@ class Stream:
         then: What follows once it is drained, if it was told to stop before its end: INTERRUPTED, PAUSED, or WAITING
             to begin anew.
         is_leaving: It is to be forgotten once it has ended.
-        has_worked: A result of it has come to its end; what breaks then may have been in order and may be again.
         num_retries: Times that it was begun again since something new became durable.
         retry_s: When it is to be begun again, in the engine's clock; None until that is decided.
         dropped: What its source has let go since it was opened, by reason.
@@ -99,7 +98,6 @@ class Stream:
     has_ended: bool = False
     then: Phase | None = None
     is_leaving: bool = False
-    has_worked: bool = False
     num_retries: int = 0
     retry_s: float | None = None
     dropped: Counter[str] = field(default_factory=Counter)
