@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
-
-import numpy as np
 
 from operators.types import DepthMap, Masks, Prediction, Result
 
@@ -28,16 +25,10 @@ class Analyse:
 
 
 def _with_distances(prediction: Prediction, depth: DepthMap) -> Prediction:
+    from operators.regions import medians_of  # compiled loops, which a plan of the pipeline must not load
+
     masks = prediction.value
     if not isinstance(masks, Masks) or not masks.names:
         return prediction
-    known = (masks.labels > 0) & depth.valid
-    labels = masks.labels[known]
-    depths = depth.depth_m[known]
-    order = np.argsort(labels, kind="stable")
-    ends = np.searchsorted(labels[order], np.arange(1, len(masks.names) + 2))
-    distances = tuple(
-        float(np.median(depths[order[first:last]])) if last > first else None
-        for first, last in pairwise(ends)
-    )
+    distances = tuple(medians_of(masks.labels, depth.depth_m, depth.valid, len(masks.names)))
     return replace(prediction, value=replace(masks, distances_m=distances))

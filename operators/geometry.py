@@ -66,27 +66,6 @@ class Letterbox:
         return (self.source_hw[0] * self.source_hw[1]) / (self.height * self.width)
 
 
-def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Tight boxes and areas of the regions 1..count of a label map.
-
-    Args:
-        labels: (H, W) uint16, 0 is background.
-        count: How many regions there are; a region without a pixel gets an empty box and area 0.
-
-    Returns:
-        Boxes (count, 4) float32 `x1, y1, x2, y2` in pixel edges (x2, y2 exclusive), and areas (count,) in pixels.
-    """
-    from scipy.ndimage import find_objects
-
-    boxes = np.zeros((count, 4), np.float32)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1 : count + 1].astype(np.int64)
-    for k, region in enumerate(find_objects(labels.astype(np.int32), count)):
-        if region is not None:
-            rows, columns = region
-            boxes[k] = columns.start, rows.start, columns.stop, rows.stop
-    return boxes, areas
-
-
 def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Intersection over union of boxes a (N, 4) with boxes b (M, 4), as (N, M)."""
     left_top = np.maximum(a[:, None, :2], b[None, :, :2])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.geometry import boxes_of, iou
+from operators.geometry import iou
 from operators.prompts import Task
 from operators.sources.base import Start
 from operators.types import Failure, Masks, Prediction, Result
@@ -106,6 +106,8 @@ class Track:
         return replace(result, predictions=predictions, state_before=state_before)
 
     def _follow_prompt(self, stream: _Stream, prediction: Prediction) -> Prediction:
+        from operators.regions import boxes_of  # compiled loops, which a plan of the pipeline must not load
+
         masks = prediction.value
         if prediction.prompt.task is not Task.INSTANCES or not isinstance(masks, Masks):
             return prediction

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageEnhance
 
 from operators.colours import RGB
-from operators.geometry import Letterbox, boxes_of
+from operators.geometry import Letterbox
 from operators.prompts import Task
 from operators.sinks.layout import Layout, Tile, has_tile
 from operators.sinks.lettering import caption, font_of, headline, tag
@@ -130,6 +130,8 @@ class _Regions:
 
     def label(self, pen: ImageDraw.ImageDraw, *, is_brief: bool = False) -> None:
         """Boxes, and names on them; in brief without the class or the expression, which a caption says."""
+        from operators.regions import boxes_of  # compiled loops, which a plan of the pipeline must not load
+
         if self._prompt.task is Task.SEMANTIC:
             return
         tile = self._tile

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from operators.codecs.rasters import pack_depth, pack_labels, pack_normals
 from operators.codecs.rle import encode_regions
-from operators.geometry import boxes_of
+from operators.regions import boxes_of
 from operators.trace import trace_id_of
 from operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result
 

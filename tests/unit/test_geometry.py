@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.geometry import Letterbox, boxes_of, iou
+from operators.geometry import Letterbox, iou
 
 side = st.integers(1, 4000)
 
@@ -41,21 +41,6 @@ def test_what_is_placed_is_cropped_again():
     assert canvas.shape == (48, 64, 3)
     assert canvas.sum() == picture.sum()
     np.testing.assert_array_equal(fit.crop(canvas), picture)
-
-
-def test_boxes_and_areas_of_regions():
-    labels = np.zeros((6, 8), np.uint16)
-    labels[1:3, 2:5] = 1
-    labels[5, 7] = 3
-    boxes, areas = boxes_of(labels, 3)
-    assert boxes.tolist() == [[2, 1, 5, 3], [0, 0, 0, 0], [7, 5, 8, 6]]
-    assert areas.tolist() == [6, 0, 1]
-
-
-def test_no_region_at_all():
-    boxes, areas = boxes_of(np.zeros((4, 4), np.uint16), 0)
-    assert boxes.shape == (0, 4)
-    assert areas.shape == (0,)
 
 
 def test_overlap_of_boxes():
