@@ -106,7 +106,7 @@ def test_a_thousand_streams_that_come_and_go_leave_nothing_behind(tmp_path):
     with running(
         config_of(tmp_path, output={"out": str(tmp_path), "sinks": ["parquet"], "rasters": False})
     ) as control:
-        control.add(cam("resident", fps=5))
+        control.add(cam("resident", fps=100))
         total: Counter[str] = Counter()
         for number in range(200):
             total += cycle(control, number)

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +269,20 @@ def test_the_weights_of_the_package_see_a_street():
     drawn = np.array([0, *(CLASSES.index(name) for name in found.names)])[found.labels]
     asked = np.isin(scene.class_map, [CLASSES.index(name) for name in prompt.classes])
     assert np.mean(drawn[asked] == scene.class_map[asked]) > 0.6
+
+
+def test_every_model_of_a_process_uses_all_cores(monkeypatch):
+    """Each sets its own threads to one core, and torch then says 1 to every later thread that asks it."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    pictures, prompt = np.zeros((4, 32, 32, 3), np.uint8), Prompt.parse("depth")
+
+    def used() -> int:
+        model = EmbeddedModel()
+        model.render(pictures, range(4), [prompt] * 4)
+        threads = model.sight.threads
+        model.close()
+        return threads
+
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(used).result() == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class EmbeddedModel:
         self._phrases: dict[str, Tensor] = {}
         self._sight: Sight | None = None
         if self._device.type == "cpu":
-            self._sight = Sight(self._network, threads or torch.get_num_threads())
+            self._sight = Sight(self._network, threads or _cores())
 
     @property
     def sight(self) -> Sight:
@@ -247,6 +248,17 @@ def _groups(prompts: Sequence[Prompt]) -> list[list[int]]:
         count = len(_phrases_of(prompt))
         shapes.setdefault(min(count, 2), []).append(index)
     return list(shapes.values())
+
+
+def _cores() -> int:
+    """Cores that this process may use.
+
+    Torch is not asked: in a thread that begins after any other has set its number, it says that one's.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdigit() and int(said) > 0:
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:
