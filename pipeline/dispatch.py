@@ -137,7 +137,11 @@ def _dispatch_parallel(state: State, stage: Stage, now: float, *, drain: bool) -
 
 
 def _dispatch_stream(state: State, stage: Stage, now: float, *, drain: bool) -> list[Call]:
-    """Each copy's queue in order: items together, up to a batch; calls about a stream alone."""
+    """Each copy's queue in order: items together, up to a batch; calls about a stream alone.
+
+    Items of files wait for company, because large calls cost less. A camera's go as soon as the copy has nothing to do:
+    somebody waits for them, and while it is busy they gather by themselves.
+    """
     calls: list[Call] = []
     for worker, lane in enumerate(state.lanes[stage.name]):
         while lane.queue and len(lane.tickets) < stage.calls_in_flight:
@@ -155,7 +159,8 @@ def _dispatch_stream(state: State, stage: Stage, now: float, *, drain: bool) -> 
                     break
                 batch.append(entry)
             is_full = len(batch) == stage.batch.max_items or len(batch) < len(lane.queue)
-            if not (is_full or drain or now >= head.queued_at + stage.batch.max_wait_s):
+            is_awaited = not lane.tickets and state.is_live(head)
+            if not (is_full or is_awaited or drain or now >= head.queued_at + stage.batch.max_wait_s):
                 break
             for _ in batch:
                 lane.queue.popleft()

@@ -220,6 +220,11 @@ class State:
             stream = self.streams.get(entry.stream_id)
         return stream is not None and entry.generation == stream.generation
 
+    def is_live(self, item: Item) -> bool:
+        """Whether an item is a camera's."""
+        stream = self.streams.get(item.header.stream_id)
+        return stream is not None and stream.is_live
+
     def call_about(self, stage: Stage, stream: Stream, verb: Verb, argument: Any = None) -> Call:
         """A call about a stream, for the worker that it is bound to."""
         worker = stream.workers[stage.name]

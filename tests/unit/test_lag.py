@@ -11,9 +11,14 @@ from tests.simulation import World
 TURN_S = 0.05
 
 
-def world_of(plans: dict[str, Plan]) -> World:
+def world_of(plans: dict[str, Plan], max_items: int = 2) -> World:
     graph = graph_of(
-        plans, OrderedSink(plans), models=1, calls_in_flight=1, max_items=2, max_frames_in_flight=200
+        plans,
+        OrderedSink(plans),
+        models=1,
+        calls_in_flight=1,
+        max_items=max_items,
+        max_frames_in_flight=200,
     )
     return World(graph, starts_of(plans))
 
@@ -67,3 +72,19 @@ def test_a_long_pass_of_the_model_does_not_hold_a_camera_back() -> None:
     (inbox,) = (inbox for key, inbox in world.inboxes.items() if key[0] == "infer")
     assert len(inbox) == 1
     assert stream.num_items > len(inbox[0].headers), "the next batch is ready when this one is done"
+
+
+@pytest.mark.parametrize(("is_live", "stages"), [(True, ["analyse"]), (False, [])])
+def test_a_camera_does_not_wait_for_company_where_somebody_has_nothing_to_do(
+    is_live: bool, stages: list[str]
+) -> None:
+    world = world_of({"stream": Plan(10_000, is_live=is_live)}, max_items=100)
+    while not any(call.stage == "infer" for call in world.calls):
+        turns(world, 0.01, busy={"infer"})
+    world.calls.clear()
+    (key,) = (key for key in world.inboxes if key[0] == "infer")
+    world.work(key)
+    while world.answers:
+        world.deliver()
+    called = [call.stage for call in world.engine.dispatch(world.now)]
+    assert [stage for stage in called if stage == "analyse"] == stages
