@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from operators.sources.base import Sampling, Source, StreamSpec, View
+from operators.read import Read
+from operators.sources.base import Sampling, Source, Start, StreamSpec, View
 from operators.sources.file import FileSource
 from operators.sources.parts import FileInParts
 from operators.types import Frame, Position
@@ -90,3 +92,17 @@ def test_closing_early_leaves_no_decoder_behind(clip: Path) -> None:
     source.read(10)
     source.close()
     assert source._pool is None
+
+
+@pytest.mark.parametrize(("decoders", "is_cut"), [(1, False), (2, False), (8, True)])
+def test_a_single_file_is_cut_where_that_is_faster_and_has_the_same_frames(
+    clip: Path, decoders: int, is_cut: bool
+) -> None:
+    step = Read(VIEW, decoder_threads=decoders)
+    step.open(Start.fresh(StreamSpec("s", str(clip)), ()))
+    assert any(thread.name.startswith("plantain-decode") for thread in threading.enumerate()) == is_cut
+    frames: list[Frame] = []
+    while not step.state("s").has_ended:
+        frames += step("s", 8)
+    step.close()
+    assert_same(frames, all_of(whole(clip)))
