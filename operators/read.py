@@ -11,8 +11,8 @@ from operators.sources.base import ReadState, Source, Start, StreamInfo, View
 from operators.sources.waking import Waking, wait_for_any
 from operators.types import Frame
 
-# A single file is decoded in parts from so many decoders on. Below, FFmpeg's own threads are faster (two cores, 1080p: 197
-# frames/s against 166), but they leave the conversion to one thread, and 0.9 ms of it for 5.1 ms of decoding (both
+# A single file is decoded in parts from so many decoders on. Below, FFmpeg's own threads are faster (two cores, 1080p:
+# 197 frames/s against 166), but they leave the conversion to one thread, and 0.9 ms of it for 5.1 ms of decoding (both
 # measured 2026-11-21) are its limit from the seventh on.
 MIN_DECODERS_FOR_PARTS = 7
 

@@ -27,7 +27,8 @@ class FileInParts:
     """The frames of a video file as `FileSource` gives them, in the same order, from several decoders at once.
 
     FFmpeg's own threads decode side by side but leave the conversion to the model's size to one thread; parts share
-    out both, which pays on many cores (`operators.read`). A file that cannot be cut (no trustworthy index, damage, sampling by time) is read as a whole.
+    out both, which pays on many cores (`operators.read`). A file that cannot be cut (no trustworthy index, damage,
+    sampling by time) is read as a whole.
 
     Options are those of `FileSource`; `threads` is the number of decoders.
 
