@@ -5,113 +5,38 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import os
 import re
 import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import psutil
 import pytest
-import structlog
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from deploy.job import run_job
 from operators.errors import SinkBackpressureError, SinkError
-from operators.retry import retry
-from operators.sinks.base import Segment
-from operators.sinks.brokers import abandon, errors, structs
-from operators.sinks.kafka import KafkaSink
+from operators.sinks.brokers import errors
 from operators.sinks.reading import read_frames
-from operators.types import HealthEvent, HealthState, Result
+from operators.types import HealthEvent, HealthState
 from pipeline.config import check
-from tests.kafka_broker import PASSWORD, USER, Broker, BrokerUnavailableError
-from tests.kafka_client import forgotten_sockets_are_closed, header, ids, records
+from tests.kafka_broker import PASSWORD, USER, Broker
+from tests.kafka_client import header, ids, records
 from tests.kafka_kills import NUM_FRAMES
+from tests.kafka_sinks import Sinks, identities, patiently, results, segment, store
 from tests.results import CARS, masks, result
 
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.kafka,
+    pytest.mark.usefixtures("no_socket_is_left"),
     pytest.mark.filterwarnings("ignore:Exception ignored in. <s"),  # sockets that kafka-python 3.0.12 forgets
 ]
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    try:
-        found = Broker.find()
-    except BrokerUnavailableError as error:
-        if os.environ.get("REQUIRE_KAFKA") == "1":
-            raise
-        pytest.skip(f"no Kafka broker: {error}")
-    yield found
-    found.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_socket_is_left() -> Iterator[None]:
-    with forgotten_sockets_are_closed():
-        yield
-
-
-@pytest.fixture
-def prefix() -> str:
-    return f"t{uuid.uuid4().hex[:10]}"
-
-
-@dataclass
-class Sinks:
-    """Makes sinks for one topic and run, and closes them."""
-
-    broker: Broker
-    prefix: str
-    folder: Path
-    stack: contextlib.ExitStack
-
-    def __call__(self, **options: Any) -> KafkaSink:
-        given = {"bootstrap": self.broker.bootstrap, "topic_prefix": self.prefix} | options
-        sink = KafkaSink(str(self.folder), "run", **given)
-        self.stack.callback(sink.close)
-        return sink
-
-
-@pytest.fixture
-def sinks(broker: Broker, prefix: str, tmp_path: Path) -> Iterator[Sinks]:
-    with contextlib.ExitStack() as stack:
-        yield Sinks(broker, prefix, tmp_path, stack)
-
-
-def identities(frames: range, stream_id: str = "clip") -> list[str]:
-    return [
-        f"{stream_id}/0/{index}/{prompt}/0123" for index in frames for prompt in ("instances:car", "depth")
-    ]
-
-
-def segment(index: int, stream_id: str = "clip") -> Segment:
-    return Segment(stream_id, 0, index)
-
-
-def results(frames: range, stream_id: str = "clip") -> list[Result]:
-    return [result(index, stream_id=stream_id) for index in frames]
-
-
-def store(sink: KafkaSink, index: int, frames: range) -> None:
-    sink.write(segment(index), results(frames))
-    sink.commit(segment(index))
-
-
-def patiently(work: Callable[[], None]) -> None:
-    """As the step `Write` calls sinks."""
-    retry(work, "test")
 
 
 @pytest.mark.parametrize("transactional", [False, True])
@@ -406,238 +331,6 @@ def test_a_refused_login_is_named_without_its_secret(
         sink.write(segment(0), results(range(1)))
     assert not caught.value.retryable
     assert "hunter2" not in str(caught.value)
-
-
-def test_memory_is_bounded_while_nothing_is_acknowledged(
-    sinks: Sinks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("operators.sinks.at_least_once.MAX_WAIT_FOR_ROOM_S", 0.2)
-    sink = sinks(max_unacknowledged=10)
-    sink.begin("clip", is_resumed=False)
-    store(sink, 0, range(1))
-    producer = sink._delivery._producer  # type: ignore[attr-defined]
-    monkeypatch.setattr(producer, "send", lambda *_args, **_options: errors_future())
-    sink.write(segment(1), results(range(1, 5)))
-    with pytest.raises(SinkBackpressureError, match="has not acknowledged 8 messages"):
-        sink.write(segment(1), results(range(5, 9)))
-
-
-def errors_future() -> Any:
-    """A delivery of which nothing is heard."""
-    from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
-
-    return FutureRecordMetadata(FutureProduceResult(None), 0, 0, None, 0, 0, 0)
-
-
-@pytest.mark.timeout(600)
-def test_nothing_is_lost_while_the_broker_is_away(
-    sinks: Sinks, broker: Broker, prefix: str, tmp_path: Path
-) -> None:
-    if not broker.is_ours:
-        pytest.skip("the broker that was named is not ours to kill")
-    live, exact = sinks(), sinks(transactional=True, topic_prefix=f"{prefix}x", timeout_s=60)
-    for sink in (live, exact):
-        sink.begin("clip", is_resumed=False)
-        store(sink, 0, range(4))
-        sink.write(segment(1), results(range(4, 6)))
-        sink.tell(HealthEvent("clip", 0, "live", "stream 'clip': live", time.time_ns()))
-    broker.kill()
-    for sink in (live, exact):
-        sink.tell(HealthEvent("clip", 0, "stalled", "stream 'clip': stalled", time.time_ns()))
-    is_back = threading.Thread(target=broker.start, name="broker-start")
-    is_back.start()
-    try:
-        for sink in (live, exact):
-            for work in (
-                lambda s=sink: s.write(segment(1), results(range(6, 8))),
-                lambda s=sink: s.commit(segment(1)),
-            ):
-                patiently(work)
-            patiently(lambda s=sink: s.write(segment(2), results(range(8, 12))))
-            patiently(lambda s=sink: s.commit(segment(2)))
-    finally:
-        is_back.join()
-    live.close()
-    exact.close()
-    for name in (prefix, f"{prefix}x"):
-        found = [json.loads(record.value())["state"] for record in records(broker.bootstrap, name, "health")]
-        assert list(dict.fromkeys(found)) == ["live", "stalled"]
-    once = list(
-        dict.fromkeys(ids(records(broker.bootstrap, prefix)))
-    )  # repeats are allowed, first arrivals are in order
-    assert once == identities(range(12))
-    assert ids(records(broker.bootstrap, f"{prefix}x")) == identities(range(12))
-
-
-@contextlib.contextmanager
-def transactions_unchecked(broker: Broker) -> Iterator[None]:
-    """Brokers take what is written in the name of a transaction without asking whether that is under way."""
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-
-    name = "transaction.partition.verification.enable"
-
-    def verify(value: str) -> None:
-        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        node = ConfigResource(ConfigResource.Type.BROKER, "1", incremental_configs=[entry])
-        admin.incremental_alter_configs([node])[node].result(60)
-        deadline = time.monotonic() + 60
-        while admin.describe_configs([node])[node].result(60)[name].value != value:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    verify("false")
-    try:
-        yield
-    finally:
-        verify("true")
-
-
-def lose_markers(producer: Any, topic: str, lost: str, outcome: str) -> None:
-    """Lets a producer's next transaction hang in some places, by never telling the brokers of them.
-
-    Args:
-        producer: Of a sink.
-        topic: Where it sends.
-        lost: Which markers will be missing: of the `messages`, of the `note`, or of `both`.
-        outcome: Of the transaction, as the brokers know it; the sink hears nothing of it.
-    """
-    from kafka.producer.transaction_manager import TransactionalRequestResult, TxnOffsetCommitHandler
-
-    manager, commit, abort = (
-        producer._transaction_manager,
-        producer.commit_transaction,
-        producer.abort_transaction,
-    )
-    if lost != "note":
-        manager._partitions_in_transaction.update(
-            structs.TopicPartition(topic, number) for number in range(4)
-        )
-
-    def send_offsets(offsets: Any, group: Any) -> None:
-        with manager._lock:
-            handler = TxnOffsetCommitHandler(manager, group, offsets, TransactionalRequestResult())
-            manager._pending_txn_offset_commits.update(offsets)
-            manager._enqueue_request(handler)
-        producer._sender.wakeup()
-        assert handler.result.wait(60_000)
-
-    def end() -> None:
-        if outcome != "unknown":
-            producer.send(f"{topic}.elsewhere", b"").get(60)
-            (commit if outcome == "commit" else abort)()
-        raise errors.KafkaTimeoutError("no answer")
-
-    if lost != "messages":
-        producer.send_offsets_to_transaction = send_offsets
-    producer.commit_transaction = end
-
-
-@pytest.mark.parametrize(
-    ("outcome", "lost"),
-    [
-        *((outcome, lost) for outcome in ("commit", "abort") for lost in ("messages", "note", "both")),
-        ("unknown", "both"),
-    ],
-)
-def test_a_transaction_that_hangs_in_the_brokers_is_ended_as_it_was_decided(
-    sinks: Sinks, broker: Broker, prefix: str, outcome: str, lost: str
-) -> None:
-    if not broker.is_ours:
-        pytest.skip("the broker that was named is not ours to set up")
-    topic = f"{prefix}.predictions"
-    sink = sinks(transactional=True)
-    sink.begin("clip", is_resumed=False)
-    store(sink, 0, range(4))
-    sink.write(segment(1), results(range(4, 8)))
-    with transactions_unchecked(broker):
-        lose_markers(sink._delivery._streams["clip"].producer, topic, lost, outcome)  # type: ignore[attr-defined]
-        with pytest.raises(SinkBackpressureError, match="no answer"):
-            sink.commit(segment(1))
-    is_seen = outcome == "commit" and lost == "note"
-    assert ids(records(broker.bootstrap, prefix)) == identities(range(8 if is_seen else 4))
-    sink.close()
-    if outcome == "unknown":  # a process that takes over is killed at once
-        abandon(sink._delivery._brokers.producer(f"{topic}.run.clip"))  # type: ignore[attr-defined]
-    again = sinks(transactional=True)
-    again.begin("clip", is_resumed=True)
-    with structlog.testing.capture_logs() as logs:
-        patiently(lambda: again.write(segment(1), results(range(4, 8))))
-    healed = [entry for entry in logs if entry["event"] == "healed a hanging transaction"]
-    assert [entry["was"] for entry in healed] == ([] if lost == "messages" else [outcome])
-    committed = identities(range(8 if outcome == "commit" else 4))
-    assert ids(records(broker.bootstrap, prefix)) == committed  # before anything new is sent
-    patiently(lambda: again.commit(segment(1)))
-    patiently(lambda: again.write(segment(2), results(range(8, 12))))
-    patiently(lambda: again.commit(segment(2)))
-    assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
-    num_sent = len(records(broker.bootstrap, prefix, isolation="read_uncommitted"))
-    assert num_sent == 2 * (12 if outcome == "commit" else 16)
-
-
-def test_a_transaction_of_somebody_else_that_hangs_is_named_until_it_ends(
-    sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("operators.sinks.coordinator.PATIENCE_S", 0.5)
-    topic = f"{prefix}.predictions"
-    sink = sinks(transactional=True)
-    sink.begin("clip", is_resumed=False)
-    store(sink, 0, range(4))
-    attempt = (sinks.folder / ".plantain" / "streams" / "clip.kafka").read_text()
-    other = sink._delivery._brokers.producer(f"{prefix}.other")  # type: ignore[attr-defined]
-    try:
-        other.begin_transaction()
-        offsets = {structs.TopicPartition(topic, 0): structs.OffsetAndMetadata(9, "", -1)}
-        other.send_offsets_to_transaction(
-            offsets, structs.ConsumerGroupMetadata(f"{topic}.run.clip.{attempt}", -1, "", None)
-        )
-        again = sinks(transactional=True)
-        again.begin("clip", is_resumed=True)
-        with pytest.raises(SinkBackpressureError, match=r"how far the stream is committed .* does not end"):
-            again.write(segment(1), results(range(4, 8)))
-        other.abort_transaction()
-        patiently(lambda: again.write(segment(1), results(range(4, 8))))
-        patiently(lambda: again.commit(segment(1)))
-    finally:
-        abandon(other)
-    assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("phase", ["send_offsets_to_transaction", "commit_transaction"])
-def test_the_only_broker_is_killed_in_the_midst_of_a_transaction(
-    sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch, phase: str
-) -> None:
-    if not broker.is_ours:
-        pytest.skip("the broker that was named is not ours to kill")
-    sink = sinks(transactional=True, timeout_s=30)
-    sink.begin("clip", is_resumed=False)
-    store(sink, 0, range(4))
-    sink.write(segment(1), results(range(4, 8)))
-    producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
-    work = getattr(producer, phase)
-    killers: list[threading.Thread] = []
-
-    def strike() -> None:
-        time.sleep(0.003)
-        broker.kill()
-        broker.start()
-
-    def struck(*arguments: Any) -> None:
-        if not killers:
-            killers.append(threading.Thread(target=strike, name="strike"))
-            killers[0].start()
-        work(*arguments)
-
-    monkeypatch.setattr(producer, phase, struck)
-    patiently(lambda: sink.commit(segment(1)))
-    killers[0].join()
-    again = sinks(transactional=True, timeout_s=30)  # the next run finds how far the stream is committed
-    again.begin("clip", is_resumed=True)
-    patiently(lambda: again.write(segment(1), results(range(4, 8))))
-    patiently(lambda: again.commit(segment(1)))
-    patiently(lambda: again.write(segment(2), results(range(8, 12))))
-    patiently(lambda: again.commit(segment(2)))
-    assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
 
 
 def test_a_run_sends_what_it_stores(broker: Broker, prefix: str, tmp_path: Path) -> None:

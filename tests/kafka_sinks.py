@@ -1,0 +1,56 @@
+"""Kafka sinks as tests make them, and what they are given to send."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from operators.retry import retry
+from operators.sinks.base import Segment
+from operators.sinks.kafka import KafkaSink
+from operators.types import Result
+from tests.kafka_broker import Broker
+from tests.results import result
+
+
+@dataclass
+class Sinks:
+    """Makes sinks for one topic and run, and closes them."""
+
+    broker: Broker
+    prefix: str
+    folder: Path
+    stack: contextlib.ExitStack
+
+    def __call__(self, **options: Any) -> KafkaSink:
+        given = {"bootstrap": self.broker.bootstrap, "topic_prefix": self.prefix} | options
+        sink = KafkaSink(str(self.folder), "run", **given)
+        self.stack.callback(sink.close)
+        return sink
+
+
+def identities(frames: range, stream_id: str = "clip") -> list[str]:
+    return [
+        f"{stream_id}/0/{index}/{prompt}/0123" for index in frames for prompt in ("instances:car", "depth")
+    ]
+
+
+def segment(index: int, stream_id: str = "clip") -> Segment:
+    return Segment(stream_id, 0, index)
+
+
+def results(frames: range, stream_id: str = "clip") -> list[Result]:
+    return [result(index, stream_id=stream_id) for index in frames]
+
+
+def store(sink: KafkaSink, index: int, frames: range) -> None:
+    sink.write(segment(index), results(frames))
+    sink.commit(segment(index))
+
+
+def patiently(work: Callable[[], None]) -> None:
+    """As the step `Write` calls sinks."""
+    retry(work, "test")
