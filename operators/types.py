@@ -50,7 +50,9 @@ class Header:
         batch_key: Requests with different keys never meet in a batch (resolution, steps, dtype; never the task).
         cost: Drawings that the model owes for this item (its number of prompts).
         prompts: What is asked of it, as written.
-        age_s: Time since a live stream's frame was taken (or arrived) when it was read, seconds; 0 for files.
+        age_s: Time since a live stream's frame was taken (or arrived) when it was read, seconds, by the clock of the
+            camera where that says when; 0 for files.
+        waited_s: Time since it arrived when it was read, seconds, by this machine's clock alone; 0 for files.
         spared: What would have been asked of it, and is not because of overload.
     """
 
@@ -61,6 +63,7 @@ class Header:
     cost: int = 1
     prompts: tuple[str, ...] = ()
     age_s: float = 0.0
+    waited_s: float = 0.0
     spared: tuple[str, ...] = ()
 
 

@@ -41,6 +41,11 @@ class Item:
         """When it was captured, or decoded where nobody knows that, in the engine's clock."""
         return self.read_at - self.header.age_s
 
+    @property
+    def came_at(self) -> float:
+        """When it arrived, by no clock but this machine's, in the engine's clock."""
+        return self.read_at - self.header.waited_s
+
 
 @dataclass(slots=True)
 class _Queue:

@@ -18,7 +18,7 @@ class Overload:
 
     Attributes:
         ladder: What each step gives up: `frames`, `size` or `tasks`; empty for never.
-        max_age_s: Overload is when a result is older than this, or a tenth of the frames is lost.
+        max_age_s: Overload is when a result comes so long after its frame arrived, or a tenth of the frames is lost.
         window_s: Time that is looked at before a step.
         recover_s: Calm for so long, it takes a step back.
     """
@@ -59,15 +59,23 @@ class Strain:
     has_recovered: bool = False
     has_results: bool = False
 
-    def result(self, read_at: float, age_s: float) -> None:
-        """A result came; one of a frame from before the last step, or from before the first result, says nothing."""
+    def result(self, read_at: float, came_at: float, now: float) -> None:
+        """A result came; one of a frame from before the last step, or from before the first result, says nothing.
+
+        Its age is counted from the frame's arrival: by the clock of a camera that was never set, everything is old.
+
+        Args:
+            read_at: When its frame was read, in the engine's clock.
+            came_at: When that had arrived.
+            now: When the result came.
+        """
         if not self.has_results:  # until now everything was being loaded
             self.has_results = True
             self.since_s, self.num_read, self.num_lost = None, 0, 0
-            self.stepped_s = read_at + age_s
+            self.stepped_s = now
             return
         if read_at >= self.stepped_s:
-            self.oldest_s = max(self.oldest_s, age_s)
+            self.oldest_s = max(self.oldest_s, now - came_at)
 
     def step(self, overload: Overload, rung: int, now: float) -> int:
         """Which rung the stream should be on, once the window is over.

@@ -108,7 +108,7 @@ def _take_items(
         stream.account.leave(item.header, item.failed_in)
         if item.failed_in is None and item.header.cost:
             stream.recent.add(now, now - item.born_at)
-            stream.strain.result(item.read_at, now - item.born_at)
+            stream.strain.result(item.read_at, item.came_at, now)
 
 
 def _take_frames(state: State, call: Call, reply: Reply, handles: Sequence[Any], now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from operators.sources.clock import Clock
@@ -98,8 +98,10 @@ class Ring:
         frames: list[Frame] = []
         with self._changed:
             self._drop_stale()
+            now_s = self._clock.monotonic_s()
             while self._waiting and len(frames) < max_frames:
-                frames.append(self._waiting.popleft()[1])
+                arrived_s, frame = self._waiting.popleft()
+                frames.append(replace(frame, header=replace(frame.header, waited_s=now_s - arrived_s)))
             self._delivered += len(frames)
             self._changed.notify_all()
         return frames

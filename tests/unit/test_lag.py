@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from operators.types import Result
 from pipeline.dispatch import MAX_LIVE_WAIT_S
-from tests.numbers import OrderedSink, Plan, graph_of, starts_of
+from pipeline.overload import Overload
+from tests.numbers import NumberSource, OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 
 TURN_S = 0.05
 
 
-def world_of(plans: dict[str, Plan], max_items: int = 2) -> World:
+def world_of(plans: dict[str, Plan], max_items: int = 2, overload: Overload | None = None) -> World:
     graph = graph_of(
         plans,
         OrderedSink(plans),
@@ -20,7 +24,7 @@ def world_of(plans: dict[str, Plan], max_items: int = 2) -> World:
         max_items=max_items,
         max_frames_in_flight=200,
     )
-    return World(graph, starts_of(plans))
+    return World(replace(graph, overload=overload or Overload()), starts_of(plans))
 
 
 def turns(world: World, seconds: float, *, busy: set[str]) -> None:
@@ -88,3 +92,18 @@ def test_a_camera_does_not_wait_for_company_where_somebody_has_nothing_to_do(
         world.deliver()
     called = [call.stage for call in world.engine.dispatch(world.now)]
     assert [stage for stage in called if stage == "analyse"] == stages
+
+
+def test_a_camera_whose_clock_is_slow_is_not_taken_for_overloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = NumberSource.__call__
+
+    def of_yesterday(self: NumberSource, stream_id: str, max_frames: int) -> list[Result]:
+        frames = honest(self, stream_id, max_frames)
+        return [replace(each, header=replace(each.header, age_s=86_400.0)) for each in frames]
+
+    monkeypatch.setattr(NumberSource, "__call__", of_yesterday)
+    world = world_of({"cam": Plan(100_000, is_live=True)}, overload=Overload(("frames",)))
+    turns(world, 20.0, busy=set())
+    stream = world.engine.find("cam")
+    assert stream.account.results > 100
+    assert stream.rung == 0

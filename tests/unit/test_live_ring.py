@@ -119,3 +119,11 @@ def test_a_reader_of_many_cameras_sleeps_until_one_has_a_frame() -> None:
         one.stop()
         assert woken([one, other], LONG_S) == [one]
     assert woken([], LONG_S) == []
+
+
+def test_a_frame_says_how_long_it_waited_whatever_the_camera_takes_for_the_time() -> None:
+    clock = ManualClock()
+    steps = [*shots(0, 1), lambda: clock.advance(0.3), *shots(1, 2)]
+    with live(ScriptedCamera(ScriptedConnection(steps)), clock) as source:
+        older, newer = (frame.header.waited_s for frame in source.read(9))
+        assert older - newer == pytest.approx(0.3)

@@ -9,7 +9,7 @@ def climb(strain: Strain, rung: int, now: float, ages: list[float], *, lost: int
     """One window with results of some ages."""
     for age_s in ages:
         strain.num_read += 1
-        strain.result(now - 0.5, age_s)
+        strain.result(now - 0.5, now - age_s, now)
     strain.num_lost += lost
     return strain.step(LADDER, rung, now)
 
@@ -38,7 +38,7 @@ def test_results_of_frames_from_before_a_step_do_not_cause_the_next():
     strain = Strain(has_results=True)
     strain.step(LADDER, 0, 0.0)
     assert climb(strain, 0, 2.0, [5.0]) == 1
-    strain.result(1.9, 7.0)
+    strain.result(1.9, 1.9, 8.9)
     assert strain.step(LADDER, 1, 4.0) == 1
 
 
@@ -57,12 +57,12 @@ def test_what_was_lost_and_grew_old_before_the_first_result_is_no_overload():
     strain = Strain()
     strain.num_read, strain.num_lost = 4, 96
     assert strain.step(LADDER, 0, 0.0) == 0
-    strain.result(0.5, 7.0)  # not before 7.5
-    strain.result(0.6, 7.0)
+    strain.result(0.5, 0.5, 7.5)
+    strain.result(0.6, 0.6, 7.6)
     strain.num_read += 50
     assert [strain.step(LADDER, 0, now) for now in (7.5, 9.5)] == [0, 0]
     assert climb(strain, 0, 11.5, []) == 0
-    strain.result(9.0, 7.0)
+    strain.result(9.0, 9.0, 16.0)
     assert strain.step(LADDER, 0, 13.5) == 1
 
 
