@@ -18,7 +18,7 @@ class Overload:
 
     Attributes:
         ladder: What each step gives up: `frames`, `size` or `tasks`; empty for never.
-        max_age_s: Overload is when a result comes so long after its frame arrived, or a tenth of the frames is lost.
+        max_age_s: Overload is when a result comes so long after its frame, or a tenth of the frames is lost.
         window_s: Time that is looked at before a step.
         recover_s: Calm for so long, it takes a step back.
     """

@@ -41,7 +41,7 @@ class OverloadConfig(Section):
     max_age_s: float = Field(
         default=2.0,
         gt=0,
-        description="Overload is when a result comes so long after its frame arrived, or a tenth of the frames is lost.",
+        description="Overload is when a result comes so long after its frame, or a tenth of the frames is lost.",
     )
     window_s: float = Field(default=3.0, gt=0, description="Looked at so often; one step a time.")
     recover_s: float = Field(
