@@ -17,10 +17,12 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic, TopicMetadata
 from filelock import FileLock
@@ -82,6 +84,17 @@ Configuration:
 
 class BrokerUnavailableError(Exception):
     """No broker can be had here; the message says why."""
+
+
+@contextlib.contextmanager
+def skipped_without_broker() -> Iterator[None]:
+    """Skips a test that can have no broker, unless REQUIRE_KAFKA=1 says that there must be one."""
+    try:
+        yield
+    except BrokerUnavailableError as error:
+        if os.environ.get("REQUIRE_KAFKA") == "1":
+            raise
+        pytest.skip(f"no Kafka broker: {error}")
 
 
 @dataclass

@@ -23,7 +23,7 @@ from tests.bench.material import repeat
 from tests.chaos.disk import Disk
 from tests.chaos.record import Record
 from tests.chaos.victim import Victim
-from tests.kafka_broker import Broker, BrokerUnavailableError
+from tests.kafka_broker import Broker, skipped_without_broker
 from tests.kafka_client import Follower
 from tests.ports import free_port
 from tests.rtsp_server import RtspServer, why_missing
@@ -159,12 +159,8 @@ def world(tmp_path: Path) -> Iterator[World]:
         if os.environ.get("REQUIRE_RTSP") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    try:
+    with skipped_without_broker():
         broker = Broker.find()
-    except BrokerUnavailableError as error:
-        if os.environ.get("REQUIRE_KAFKA") == "1":
-            raise
-        pytest.skip(f"no Kafka broker: {error}")
     loop = clips.make(tmp_path / "loop.mp4", 250, size=(160, 96), gop=12, b_frames=0)
     clip = repeat(loop, tmp_path / "clip.mp4", 720)  # two hours
     prefix = f"live{os.getpid()}"

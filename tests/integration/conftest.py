@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kafka_broker import Broker, BrokerUnavailableError
+from tests.kafka_broker import Broker, skipped_without_broker
 from tests.kafka_client import forgotten_sockets_are_closed
 from tests.kafka_sinks import Sinks
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
-    try:
+    with skipped_without_broker():
         found = Broker.find()
-    except BrokerUnavailableError as error:
-        if os.environ.get("REQUIRE_KAFKA") == "1":
-            raise
-        pytest.skip(f"no Kafka broker: {error}")
     yield found
     found.close()
 

@@ -20,8 +20,8 @@ from operators.sinks.base import Segment
 from operators.sinks.kafka import KafkaSink
 from pipeline.config import PipelineConfig, check
 from tests.assets import clips
-from tests.kafka_broker import Broker, BrokerUnavailableError, Cluster
-from tests.kafka_client import forgotten_sockets_are_closed, ids, records
+from tests.kafka_broker import Broker, Cluster, skipped_without_broker
+from tests.kafka_client import ids, records
 from tests.results import result
 
 # How long all brokers are away: 60 for the long form.
@@ -29,6 +29,7 @@ AWAY_S = float(os.environ.get("PLANTAIN_KAFKA_AWAY_S", "6"))
 
 pytestmark = [
     pytest.mark.kafka,
+    pytest.mark.usefixtures("no_socket_is_left"),
     pytest.mark.timeout(600 + 4 * AWAY_S),
     pytest.mark.filterwarnings("ignore:Exception ignored in. <s"),  # sockets that kafka-python 3.0.12 forgets
 ]
@@ -38,20 +39,10 @@ pytestmark = [
 def cluster() -> Iterator[Cluster]:
     if os.environ.get("PLANTAIN_KAFKA"):
         pytest.skip("the broker that was named is not ours to kill")
-    try:
+    with skipped_without_broker():
         made = Cluster.make(creates=False)
-    except BrokerUnavailableError as error:
-        if os.environ.get("REQUIRE_KAFKA") == "1":
-            raise
-        pytest.skip(f"no Kafka broker: {error}")
     yield made
     made.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_socket_is_left() -> Iterator[None]:
-    with forgotten_sockets_are_closed():
-        yield
 
 
 @pytest.fixture
