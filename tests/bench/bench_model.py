@@ -86,8 +86,8 @@ def parts(model: EmbeddedModel, network: Network) -> None:
         words = [prompt.task.value for prompt in prompts]
         heads = ["masks", *words[1:]]
         tasks = [WORDS.index(word) for word in words]
-        report("encoder_cpu_ms", best(lambda: sight.encode(image))[1])
-        features = sight.encode(image)
+        report("encoder_cpu_ms", best(lambda: sight.encode([image]))[1])
+        features = sight.encode([image])
         report("decoder_cpu_ms", best(lambda: sight.decode(features, tasks, heads, vectors, keep))[1] / 4)
         maps = sight.decode(features, tasks, heads, vectors, keep)
     drawn = np.empty_like(image)

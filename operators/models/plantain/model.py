@@ -17,12 +17,12 @@ from operators.models.plantain import drawing, painting
 from operators.models.plantain import weights as files
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.network import STRIDE, TASKS, Features, Fields
-from operators.models.plantain.sight import Sight
+from operators.models.plantain.sight import HANDFUL, Sight
 from operators.prompts import Prompt, Task
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 """Raised whenever the same weights draw differently."""
 
 MAX_CACHED_PHRASES = 4096
@@ -123,17 +123,18 @@ class EmbeddedModel:
     def _look(
         self, sight: Sight, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt], drawn: Pixels
     ) -> None:
-        """Fills the drawings on the CPU: each frame, or each part of a single frame's prompts, on a thread."""
+        """Fills the drawings on the CPU: each handful of frames, or each part of one's prompts, on a thread."""
         of_frame: dict[int, list[int]] = {}
         for index, frame in enumerate(image_of):
             of_frame.setdefault(frame, []).append(index)
         asked = {index: _phrases_of(prompt) for index, prompt in enumerate(prompts)}
         self._vectors(["", *(phrase for phrases in asked.values() for phrase in phrases)])
+        handfuls = _handfuls(of_frame, sight.threads)
         parts = -(-sight.threads // len(of_frame))
 
-        def encoded(frame: int) -> Features:
+        def encoded(frames: list[int]) -> Features:
             with torch.inference_mode():
-                return sight.encode(images[frame])
+                return sight.encode([images[frame] for frame in frames])
 
         def decoded(features: Features, indices: list[int]) -> None:
             with torch.inference_mode():
@@ -149,11 +150,18 @@ class EmbeddedModel:
                     painting.paint(word, each, prompts[index], drawn[index])
 
         if parts == 1:
-            list(sight.pool.map(lambda frame: decoded(encoded(frame), of_frame[frame]), of_frame))
+            list(
+                sight.pool.map(
+                    lambda frames: decoded(encoded(frames), [i for frame in frames for i in of_frame[frame]]),
+                    handfuls,
+                )
+            )
             return
-        features = dict(zip(of_frame, sight.pool.map(encoded, of_frame), strict=True))
         shares = [
-            (features[f], own[k::parts]) for f, own in of_frame.items() for k in range(parts) if own[k::parts]
+            (features, own[part::parts])
+            for [frame], features in zip(handfuls, sight.pool.map(encoded, handfuls), strict=True)
+            for own in [of_frame[frame]]
+            for part in range(min(parts, len(own)))
         ]
         list(sight.pool.map(lambda share: decoded(*share), shares))
 
@@ -239,6 +247,17 @@ def _phrases_of(prompt: Prompt) -> tuple[str, ...]:
     if prompt.task is Task.PROMPT:
         return (prompt.text,) if prompt.codec == "instances" else ()
     return prompt.classes
+
+
+def _handfuls(of_frame: dict[int, list[int]], threads: int) -> list[list[int]]:
+    """Frames that are encoded together, each with as many prompts as the others; at least one for each thread."""
+    size = min(HANDFUL, -(-len(of_frame) // threads))
+    alike: dict[int, list[int]] = {}
+    for frame, indices in of_frame.items():
+        alike.setdefault(len(indices), []).append(frame)
+    return [
+        frames[first : first + size] for frames in alike.values() for first in range(0, len(frames), size)
+    ]
 
 
 def _groups(prompts: Sequence[Prompt]) -> list[list[int]]:

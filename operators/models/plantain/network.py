@@ -60,6 +60,11 @@ class Features:
         """The features of the frames `index` (N,), repeated as asked."""
         return Features(self.fine[index], self.dense[index], self.tokens[index])
 
+    def at(self, index: int) -> Features:
+        """The features of one frame, in the same memory."""
+        rows = slice(index, index + 1)
+        return Features(self.fine[rows], self.dense[rows], self.tokens[rows])
+
     def repeated(self, times: int) -> Features:
         """The frames' features `times` times over; cheaper to differentiate than `of`."""
         return Features(*(_repeated(part, times) for part in (self.fine, self.dense, self.tokens)))
@@ -192,38 +197,50 @@ class Encoder(nn.Module):
     def forward(self, pictures: Tensor) -> Features:
         """Features of pictures (B, 3, H, W), values 0 to 1, sides multiples of STRIDE."""
         halved = F.pixel_unshuffle(pictures * 2 - 1, 2)
-        where = places(halved.shape[2], halved.shape[3], halved).expand(len(halved), -1, -1, -1)
-        return self.levels(torch.cat([halved, where], 1).contiguous(memory_format=torch.channels_last))
+        height, width = halved.shape[2:]
+        where = places(height, width, halved).expand(len(halved), -1, -1, -1)
+        seen = torch.cat([halved, where], 1).contiguous(memory_format=torch.channels_last)
+        return self.levels(seen, *self.placed(height, width, halved))
 
-    def levels(self, halved: Tensor) -> Features:
-        """Features of pictures (B, 16, H/2, W/2): each pixel's four, values -1 to 1, and `places`."""
+    def placed(self, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What the place adds to the coarsest level's vectors and to the tokens of a half-size canvas."""
+        at16, at32 = (
+            places(height // side, width // side, like).flatten(1).T for side in (STRIDE // 4, STRIDE // 2)
+        )
+        levels = [
+            self.token_place(each) + level for each, level in zip((at16, at32), self.token_level, strict=True)
+        ]
+        return self.place32(at32), torch.cat(levels)
+
+    def levels(self, halved: Tensor, placed32: Tensor, placed: Tensor) -> Features:
+        """Features of pictures.
+
+        Args:
+            halved: (B, 16, H/2, W/2), each pixel's four, values -1 to 1, and `places`.
+            placed32: As `placed` gives it, (H*W/1024, 224).
+            placed: As `placed` gives it, (H*W/256 + H*W/1024, 128).
+        """
         fine = self.stem(halved)
         at4 = self.stage4(fine)
         at8 = self.stage8(at4)
         at16 = self.stage16(at8)
-        at32 = self._attended(self.stage32(at16))
+        at32 = self._attended(self.stage32(at16), placed32)
         up32 = self.across32(at32)
         up16 = self.mix16(_sum(self.across16, at16, _twice(up32)))
         up8 = self.mix8(_sum(self.across8, at8, _twice(up16)))
         dense = self.mix4(_sum(self.across4, at4, _twice(self.narrow8(up8))))
-        tokens = torch.cat([self._tokens(up16, 0), self._tokens(up32, 1)], 1)
-        return Features(fine, dense, self.token_norm(tokens))
+        tokens = torch.cat([each.flatten(2).transpose(1, 2) for each in (up16, up32)], 1)
+        return Features(fine, dense, self.token_norm(tokens + placed))
 
-    def _attended(self, x: Tensor) -> Tensor:
+    def _attended(self, x: Tensor, placed: Tensor) -> Tensor:
         """The coarsest level after every place has seen every other."""
         batch, width, height, across = x.shape
-        flat = x.flatten(2).transpose(1, 2)
-        flat = flat + self.place32(places(height, across, x).flatten(1).T)
+        flat = x.flatten(2).transpose(1, 2) + placed
         for attend, think in zip(self.attend, self.think, strict=True):
             flat = think(attend(flat))
         back = flat.transpose(1, 2).reshape(batch, width, height, across)
         last: Tensor = back.contiguous(memory_format=torch.channels_last)
         return last
-
-    def _tokens(self, x: Tensor, level: int) -> Tensor:
-        where = places(x.shape[2], x.shape[3], x).flatten(1).T
-        result: Tensor = x.flatten(2).transpose(1, 2) + self.token_place(where) + self.token_level[level]
-        return result
 
 
 def _sum(layer: nn.Conv2d, x: Tensor, added: Tensor) -> Tensor:
@@ -298,7 +315,10 @@ class Decoder(nn.Module):
         )
 
     def read(self, tokens: Tensor, task: Tensor, phrases: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """How N prompts steer the convolutions, (N, sum(splits)), and their queries as in Fields; see `forward`."""
+        """How N prompts steer the convolutions, (N, sum(splits)), and their queries as in Fields; see `forward`.
+
+        There may be fewer frames: then N / frames prompts in a row are about the same one.
+        """
         seen = self._queries(tokens, task, phrases, keep)
         task_vector, named = seen[:, 0], seen[:, 1:]
         pooled = (named[:, 1:] * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
+
+from operators.models.plantain import fused
 
 MAX_WORDS = 16
 """Longer phrases are cut; the scenes' longest expression has 14 words."""
@@ -95,26 +98,36 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
-        """`x` (B, N, width) plus what it finds in `context` (B or 1, M, width) or itself, where `keep` (B, M)."""
+        """`x` (B, N, width) plus what it finds in `context` or itself, where `keep` (B, M).
+
+        Args:
+            x: Who asks.
+            context: (C, M, width), C a divisor of B: each B / C in a row ask the same one. None to ask one another.
+            keep: False for padding; only without `context`.
+        """
         if context is not None and len(context) < len(x):  # what many ask of one is one long question
-            return self(x.reshape(1, -1, x.shape[2]), context).view_as(x)  # type: ignore[no-any-return]
+            joined = self(x.reshape(len(context), -1, x.shape[2]), context)
+            return joined.view_as(x)  # type: ignore[no-any-return]
         asked = self.norm(x)
         source = asked if context is None else context
         batch, count, width = x.shape
         head = width // self.heads
-        query = self.query(asked).view(batch, count, self.heads, head).transpose(1, 2)
+        query = fused.linear(asked, self.query).view(batch, count, self.heads, head).transpose(1, 2)
         key, value = (
             part.view(batch, -1, self.heads, head).transpose(1, 2)
-            for part in self.pair(source).chunk(2, dim=-1)
+            for part in fused.linear(source, self.pair).chunk(2, dim=-1)
         )
-        # Written out: for a few dozen vectors the fused kernel's backward pass takes three times as long on a
-        # CPU.
-        score = (query @ key.transpose(2, 3)).float() * head**-0.5
-        if keep is not None:
-            score = score.masked_fill(~keep[:, None, None, :], -1e4)
-        mixed = score.softmax(dim=-1).to(value.dtype) @ value
-        result: Tensor = x + self.out(mixed.transpose(1, 2).reshape(batch, count, width))
-        return result
+        mask = None if keep is None else keep[:, None, None, :]
+        if torch.is_inference_mode_enabled():
+            mixed = F.scaled_dot_product_attention(query, key, value, mask)
+        else:
+            # Written out: for a few dozen vectors the fused kernel's backward pass takes three times as long on
+            # a CPU.
+            score = (query @ key.transpose(2, 3)).float() * head**-0.5
+            if mask is not None:
+                score = score.masked_fill(~mask, -1e4)
+            mixed = score.softmax(dim=-1).to(value.dtype) @ value
+        return fused.linear(mixed.transpose(1, 2).reshape(batch, count, width), self.out, added=x)
 
 
 class Perceptron(nn.Module):
@@ -132,8 +145,10 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` (..., width) plus its own transform."""
-        result: Tensor = x + self.body(x)
-        return result
+        norm, wide, _, narrow = self.body
+        assert isinstance(wide, nn.Linear)
+        assert isinstance(narrow, nn.Linear)
+        return fused.linear(fused.linear(norm(x), wide, is_clipped=True), narrow, added=x)
 
 
 class PhraseEncoder(nn.Module):
