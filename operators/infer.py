@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +12,38 @@ import numpy as np
 from operators.codecs import codec_for
 from operators.errors import ModelError, UsageError
 from operators.models.base import ModelBackend
+from operators.prompts import Prompt
 from operators.types import Failure, Prediction, Request, Result, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Lets a model draw, and its drawings be decoded, before any frame waits for it.
+
+    What is compiled or loaded at first use takes 0.5 to 1 s then, in which cameras would lose frames.
+
+    Attributes:
+        model_hw: Canvas of the pictures to come, height and width in pixels.
+        prompts: What will be asked.
+        batch_sizes: Frames of the batches to try.
+    """
+
+    model_hw: tuple[int, int]
+    prompts: tuple[Prompt, ...]
+    batch_sizes: tuple[int, ...]
+
+    def __call__(self, model: ModelBackend) -> None:
+        """Draws black pictures in batches of each size, and decodes the last one.
+
+        Raises:
+            ModelError: If the model cannot draw one of the prompts.
+        """
+        for size in self.batch_sizes:
+            images = np.zeros((size, *self.model_hw, 3), np.uint8)
+            image_of = [frame for frame in range(size) for _ in self.prompts]
+            drawings = model.render(images, image_of, self.prompts * size)
+            for prompt, drawing in zip(self.prompts, drawings, strict=False):
+                codec_for(prompt).decode(drawing, prompt)
 
 
 class Infer:
@@ -20,16 +52,23 @@ class Infer:
     Args:
         model: The backend. Each frame of a batch is given to it once, however many prompts ask about it.
         load: Makes such a backend with other options, or with None as it was made first; for `swap`.
+        warm_up: What a backend does before it is used, for instance `WarmUp`; None for nothing.
 
     Attributes:
         laps: What the last calls were made of, as (part, seconds); whoever reads it clears it.
     """
 
     def __init__(
-        self, model: ModelBackend, load: Callable[[Mapping[str, Any] | None], ModelBackend] | None = None
+        self,
+        model: ModelBackend,
+        load: Callable[[Mapping[str, Any] | None], ModelBackend] | None = None,
+        warm_up: Callable[[ModelBackend], None] | None = None,
     ) -> None:
         self._model = model
         self._load = load
+        self._warm_up = warm_up
+        if warm_up is not None:
+            warm_up(model)
         self.laps: list[tuple[str, float]] = []
 
     def __call__(self, requests: Sequence[Request], waits_ms: Sequence[float] = ()) -> list[Result]:
@@ -78,6 +117,8 @@ class Infer:
         if self._load is None:
             raise UsageError(f"model {self._model.name} cannot be swapped")
         new = self._load(options)
+        if self._warm_up is not None:
+            self._warm_up(new)
         old, self._model = self._model, new
         old.close()
 

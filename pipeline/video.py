@@ -18,10 +18,11 @@ from typing import Any
 
 from operators.analyse import Analyse
 from operators.errors import redact
-from operators.infer import Infer
-from operators.models import load_model, model_hw_of
+from operators.infer import Infer, WarmUp
+from operators.models import load_model, model_hw_of, warms_up
 from operators.models.base import ModelBackend
 from operators.plan import Plan
+from operators.prompts import Prompt
 from operators.read import Read
 from operators.sinks import make_sink
 from operators.sinks.base import Sink
@@ -37,6 +38,9 @@ from pipeline.overload import Overload
 
 # The longer side of pictures that a sink wants to show; beyond it, drawing them costs more than the model.
 PICTURE_LONG_SIDE = 1280
+# What a model draws before it counts as there: batches of so many frames, and of these prompts where none are known.
+WARM_UP_SIZES = (1, 2, 4, 8)
+WARM_UP_PROMPTS = (Prompt.parse("depth"), Prompt.parse("semantic:car"))
 
 
 def build_graph(
@@ -67,6 +71,9 @@ def build_graph(
     def load(options: Mapping[str, Any] | None) -> ModelBackend:
         return load_model(model.name, model.options if options is None else options)
 
+    asked = dict.fromkeys(prompt for _, prompts in specs for prompt in prompts)
+    sizes = tuple(size for size in WARM_UP_SIZES if size <= config.batch.max_items)
+    warm_up = WarmUp(view.model_hw, tuple(asked) or WARM_UP_PROMPTS, sizes) if warms_up(model.name) else None
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
@@ -79,7 +86,7 @@ def build_graph(
             Stage(
                 "infer",
                 Kind.PARALLEL,
-                lambda: Infer(load(None), load),
+                lambda: Infer(load(None), load, warm_up),
                 batch=Batch(
                     config.batch.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3
                 ),

@@ -21,6 +21,7 @@ BACKENDS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         needs=("torch", "safetensors"),
         model_hw=(224, 384),
+        warms_up=True,
     ),
     "fake": ModelSpec(
         target="operators.models.fake:FakeModel",
@@ -66,6 +67,16 @@ def model_hw_of(name: str) -> tuple[int, int]:
     if spec is not None:
         return spec.model_hw
     return cast("tuple[int, int]", getattr(_class_of(name), "model_hw", (256, 256)))
+
+
+def warms_up(name: str) -> bool:
+    """Whether a copy of a backend draws something before it counts as there; a class may say it as `warms_up`.
+
+    Raises:
+        UsageError: If there is no such backend.
+    """
+    spec = BACKENDS.get(name)
+    return spec.warms_up if spec is not None else bool(getattr(_class_of(name), "warms_up", False))
 
 
 def missing_modules(spec: ModelSpec) -> list[str]:

@@ -25,6 +25,7 @@ class ModelSpec:
         licence: Of the weights.
         needs: Modules that must be importable.
         model_hw: The canvas it likes best, height and width in pixels.
+        warms_up: Its first drawings are slow, and cost nothing: each copy makes some before it counts as there.
     """
 
     target: str
@@ -33,6 +34,7 @@ class ModelSpec:
     licence: str
     needs: tuple[str, ...] = ()
     model_hw: tuple[int, int] = (256, 256)
+    warms_up: bool = False
 
 
 class ModelBackend(Protocol):
