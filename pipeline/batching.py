@@ -120,7 +120,7 @@ class Batcher:
             if not len(queue):
                 del self._queues[key]
 
-    def pop(self, now: float, *, drain: bool = False) -> list[Item]:
+    def pop(self, now: float, *, drain: bool = False, only_full: bool = False) -> list[Item]:
         """The next batch, or nothing if every group should wait for company.
 
         Groups with queries are looked at first, then the group whose oldest item has waited longest. An item that was
@@ -129,10 +129,12 @@ class Batcher:
         Args:
             now: The engine's clock, seconds.
             drain: Release what there is: nothing more can come.
+            only_full: Let groups that are not full wait even at their deadline, unless drained.
         """
         for key in sorted(self._queues, key=self._rank):
             queue = self._queues[key]
-            if not (drain or self._is_full(queue) or now >= self._deadline(queue)):
+            is_due = not only_full and now >= self._deadline(queue)
+            if not (drain or self._is_full(queue) or is_due):
                 continue
             batch = self._take(queue)
             self._count -= len(batch)

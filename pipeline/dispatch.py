@@ -49,7 +49,7 @@ def deadline(state: State) -> float | None:
     for stage in state.later:
         lanes = state.lanes[stage.name][: state.active.get(stage.name)]
         free = [lane for lane in lanes if len(lane.tickets) < stage.calls_in_flight]
-        if stage.kind is Kind.PARALLEL and free:
+        if stage.kind is Kind.PARALLEL and not all(lane.tickets for lane in lanes):
             deadlines.append(state.batchers[stage.name].deadline())
         elif stage.kind is Kind.STREAM:
             heads = [lane.queue[0] for lane in free if lane.queue]
@@ -112,15 +112,19 @@ def _dispatch_swaps(state: State, stage: Stage) -> list[Call]:
 
 
 def _dispatch_parallel(state: State, stage: Stage, now: float, *, drain: bool) -> list[Call]:
-    """Batches for the copies with the fewest calls."""
+    """Batches for the copies with the fewest calls.
+
+    Only full ones are given ahead to a copy that still works: what comes until it has done joins the others.
+    """
     batcher = state.batchers[stage.name]
     lanes = state.lanes[stage.name][: state.active[stage.name]]
     calls: list[Call] = []
     while len(batcher):
         worker = min(range(len(lanes)), key=lambda k: len(lanes[k].tickets))
-        if len(lanes[worker].tickets) >= stage.calls_in_flight:
+        num_calls = len(lanes[worker].tickets)
+        if num_calls >= stage.calls_in_flight:
             break
-        popped = batcher.pop(now, drain=drain)
+        popped = batcher.pop(now, drain=drain, only_full=num_calls > 0)
         if not popped:
             break
         batch = [item for item in popped if state.is_current(item)]

@@ -28,6 +28,16 @@ def test_a_batch_waits_for_company_until_its_deadline():
     assert batcher.deadline() is None
 
 
+def test_where_only_full_batches_are_wanted_company_is_waited_for_beyond_the_deadline():
+    batcher = Batcher(Batch(max_items=2, max_wait_s=0.5))
+    batcher.put(item(0, at=10.0))
+    assert batcher.pop(99.0, only_full=True) == []
+    assert indexes(batcher.pop(99.0, drain=True, only_full=True)) == [0]
+    for index in (1, 2):
+        batcher.put(item(index, at=10.0))
+    assert indexes(batcher.pop(10.0, only_full=True)) == [1, 2]
+
+
 def test_a_full_batch_goes_at_once_and_is_never_larger():
     batcher = Batcher(Batch(max_items=3, max_wait_s=9))
     for index in range(4):

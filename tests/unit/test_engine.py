@@ -207,6 +207,20 @@ def test_nothing_has_a_deadline_that_no_worker_is_free_for():
     )
 
 
+def test_only_full_batches_are_given_ahead_to_a_model_that_still_works():
+    world, _ = world_of({"a": Plan(60)}, models=1, calls_in_flight=2, max_items=4, read_frames=2)
+    while not world.engine.is_done:
+        ahead = bool(world.inboxes["infer", 0])
+        before = len(runs_of(world, "infer"))
+        world.step()
+        more_can_come = world.engine.streams["a"].phase is Phase.READING
+        for place, call in enumerate(runs_of(world, "infer")[before:]):
+            if more_can_come and (ahead or place):
+                is_full = len(call.headers) == 4 or sum(header.cost for header in call.headers) + 3 > 2 * 4
+                assert is_full, "what comes while the model works joins the others"
+    assert any(len(call.headers) == 4 for call in runs_of(world, "infer"))
+
+
 def test_a_checkpoint_that_cannot_be_stored_ends_the_stream():
     world, _ = world_of({"a": Plan(30), "b": Plan(30)})
     while not world.checkpoints:
