@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from deploy.gateway import Note, Shot, Want, Watched
 from deploy.problems import ConflictError, EngineDownError
@@ -108,7 +109,7 @@ class StepGateway:
     async def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Result:
         self._watched(stream_id)
         number = self.pictures.get(stream_id, 1)
-        picture = numbered(number) if number >= 0 else np.zeros((180, 320, 3), np.uint8)
+        picture = Image.fromarray(numbered(number) if number >= 0 else np.zeros((180, 320, 3), np.uint8))
         view = replace(view_of(self.config), picture_long_side=640)
         frame = frame_of(picture, view, Header(stream_id, 0, 0), Fraction(1, 25), time.perf_counter())
         (result,) = await self.ask([frame], prompts)

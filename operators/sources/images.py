@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from operators.decode.container import local_path
@@ -44,8 +43,8 @@ class ImagesSource(SequenceSource):
         fps = fraction_of(spec, "fps", spec.options.get("fps", "25"))
         super().__init__(spec, view, position, len(self._files), fps)
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        """Image `index`, (h, w, 3) uint8 RGB; 16-bit images are scaled to 8 bits.
+    def picture(self, index: int) -> Image.Image:
+        """Image `index`, RGB; 16-bit images are scaled to 8 bits.
 
         Raises:
             SourceError: If it is no image.
@@ -59,21 +58,22 @@ class ImagesSource(SequenceSource):
 
     def size_hw(self) -> tuple[int, int]:
         """Size of the first image, pixels."""
-        height, width = self.picture(0).shape[:2]
+        width, height = self.picture(0).size
         return height, width
 
 
-def rgb_of(opened: Image.Image) -> NDArray[np.uint8]:
-    """An opened image as it is displayed, (h, w, 3) uint8 RGB; 16-bit images are scaled to 8 bits.
+def rgb_of(opened: Image.Image) -> Image.Image:
+    """An opened image as it is displayed, RGB and read to its end; 16-bit images are scaled to 8 bits.
 
     Raises:
         OSError, ValueError, SyntaxError: If it is damaged.
     """
-    turned = ImageOps.exif_transpose(opened)
-    if turned.mode.startswith(("I", "F")):
-        wide = np.asarray(turned, np.float32)
-        turned = Image.fromarray((wide / max(wide.max(), 1.0) * 255).astype(np.uint8))
-    return np.asarray(turned.convert("RGB"))
+    ImageOps.exif_transpose(opened, in_place=True)
+    if opened.mode.startswith(("I", "F")):
+        wide = np.asarray(opened, np.float32)
+        opened = Image.fromarray((wide / max(wide.max(), 1.0) * 255).astype(np.uint8))
+    opened.load()
+    return opened if opened.mode == "RGB" else opened.convert("RGB")
 
 
 def _files(path: Path) -> list[Path]:

@@ -50,8 +50,8 @@ class SequenceSource(ABC):
         self.info = StreamInfo(spec.stream_id, width, height, float(fps), estimate)
 
     @abstractmethod
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        """Picture `index`, (h, w, 3) uint8 RGB.
+    def picture(self, index: int) -> Image.Image:
+        """Picture `index`, RGB.
 
         Raises:
             SourceError: If it cannot be made; it is counted as damaged and passed over.
@@ -109,19 +109,17 @@ class SequenceSource(ABC):
         return frame_of(self.picture(index), self._view, header, 1 / self._fps, started)
 
 
-def frame_of(
-    picture: NDArray[np.uint8], view: View, header: Header, time_base: Fraction, started: float
-) -> Frame:
-    """A picture (h, w, 3) uint8 RGB as a frame whose pts is its index.
+def frame_of(picture: Image.Image, view: View, header: Header, time_base: Fraction, started: float) -> Frame:
+    """A picture as a frame whose pts is its index.
 
     Args:
-        picture: As it is displayed.
+        picture: As it is displayed, RGB.
         view: What the frame must look like.
         header: Whose frame it is.
         time_base: Seconds from one index to the next.
         started: When the picture was begun to be made, by `perf_counter`.
     """
-    fit = Letterbox.fit(picture.shape[:2], view.model_hw, view.fit)
+    fit = Letterbox.fit((picture.height, picture.width), view.model_hw, view.fit)
     image = np.ascontiguousarray(fit.place(_resized(picture, (fit.height, fit.width))))
     display = None
     if view.picture_long_side is not None:
@@ -152,11 +150,9 @@ def fraction_of(spec: StreamSpec, name: str, text: str) -> Fraction:
         raise UsageError(f"stream '{spec.stream_id}': {name} is a number, not '{text}'") from error
 
 
-def _resized(picture: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """`picture` (h, w, 3) at another size; averaged when it shrinks."""
-    if picture.shape[:2] == size_hw:
-        return picture
+def _resized(picture: Image.Image, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """`picture` at another size, (h, w, 3) uint8; averaged when it shrinks."""
     height, width = size_hw
-    shrinks = height < picture.shape[0] or width < picture.shape[1]
+    shrinks = height < picture.height or width < picture.width
     how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(picture).resize((width, height), how))
+    return np.asarray(picture.resize((width, height), how))

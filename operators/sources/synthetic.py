@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import parse_qsl, urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
 from operators.errors import UsageError
 from operators.sources.base import StreamSpec, View
@@ -57,12 +56,12 @@ class SyntheticSource(SequenceSource):
         self._scene: Scene = Scene(self._seed, split=split, size_hw=self._size_hw)
         super().__init__(spec, view, position, int(number["frames"]), self._rate)
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        """The street at `index / fps` seconds, (height, width, 3) uint8 RGB."""
+    def picture(self, index: int) -> Image.Image:
+        """The street at `index / fps` seconds, RGB."""
         from operators.scenes import stamp
 
         image = self._scene.render(float(index / self._rate)).image
-        return stamp(image, self._seed, index) if self._is_stamped else image
+        return Image.fromarray(stamp(image, self._seed, index) if self._is_stamped else image)
 
     def size_hw(self) -> tuple[int, int]:
         """Size of the rendered pictures, pixels."""

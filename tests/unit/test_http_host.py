@@ -9,7 +9,6 @@ import stat
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,11 @@ def do(work: Coroutine[Any, Any, Any]) -> Any:
 
 def question(config: PipelineConfig, number: int = 9):
     return frame_of(
-        numbered(number), replace(view_of(config)), Header("query", 0, 0), Fraction(1), time.perf_counter()
+        Image.fromarray(numbered(number)),
+        view_of(config),
+        Header("query", 0, 0),
+        Fraction(1),
+        time.perf_counter(),
     )
 
 
