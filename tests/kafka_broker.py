@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ CLUSTER = "cGxhbnRhaW4tdGVzdHMhIQ"
 USER, PASSWORD = "plantain", "not-a-secret-71"
 START_TIMEOUT_S = 180.0
 NUM_NODES = 3
+# Where it listens without a login, with one, with TLS, and with both.
+LISTENERS = {"PLAINTEXT": "PLAINTEXT", "SASL_PLAINTEXT": "SASL", "SSL": "TLS", "SASL_SSL": "BOTH"}
+NUM_PORTS = len(LISTENERS) + 1
 # A client that does not tell of each connection that a killed broker refuses.
 QUIETLY = {"log_level": 0}
 # Small and quick to start; a test broker moves megabytes.
@@ -46,10 +50,10 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
-listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL
-inter.broker.listener.name=PLAIN
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={folder}/data
 num.partitions=4
@@ -69,6 +73,9 @@ sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.sasl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{user}="{password}";
 listener.name.sasl.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
+listener.name.both.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{user}="{password}";
+listener.name.both.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;
+listener.name.both.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
 ssl.keystore.location={folder}/broker.pem
 ssl.keystore.type=PEM
 """
@@ -103,13 +110,12 @@ class Broker:
 
     Attributes:
         bootstrap: Where it listens without a login.
-        sasl, tls: Where it listens with one; empty if it is not ours.
+        addresses: Where it listens, by protocol; empty if it is not ours.
         folder: Its data, keys and log.
     """
 
     bootstrap: str
-    sasl: str = ""
-    tls: str = ""
+    addresses: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -124,8 +130,8 @@ class Broker:
         if named:
             return cls(named)
         _need_tools()
-        ports = free_ports(4)
-        broker = cls._install(1, ports, {1: ports[3]})
+        ports = free_ports(NUM_PORTS)
+        broker = cls._install(1, ports, {1: ports[-1]})
         broker.start()
         return broker
 
@@ -135,11 +141,14 @@ class Broker:
 
         Args:
             node: Its number.
-            ports: Where it listens: without a login, with one, with TLS, and as a controller.
+            ports: Where it listens: for each of LISTENERS, and as a controller.
             voters: Where all controllers of the cluster listen.
             creates: Whether a topic that is missing is made.
         """
         folder = Path(tempfile.mkdtemp(prefix="plantain-kafka-"))
+        addresses = {
+            protocol: f"127.0.0.1:{port}" for protocol, port in zip(LISTENERS, ports[:-1], strict=True)
+        }
         (folder / "log4j2.yaml").write_text(LOGGING)
         properties = folder / "server.properties"
         properties.write_text(
@@ -149,10 +158,10 @@ class Broker:
                 copies=len(voters),
                 least=len(voters) // 2 + 1,
                 creates=str(creates).lower(),
-                plain=ports[0],
-                sasl=ports[1],
-                tls=ports[2],
-                controller=ports[3],
+                listeners=",".join(
+                    f"{LISTENERS[protocol]}://{where}" for protocol, where in addresses.items()
+                ),
+                controller=ports[-1],
                 folder=folder,
                 user=USER,
                 password=PASSWORD,
@@ -167,7 +176,7 @@ class Broker:
         ]
         storage = (*JAVA, "-cp", f"{_jars()}/*", "kafka.tools.StorageTool", "format", "-t", CLUSTER)
         _run(*storage, "-c", str(properties), *credentials)
-        return cls(*(f"127.0.0.1:{port}" for port in ports[:3]), folder=folder)
+        return cls(addresses["PLAINTEXT"], addresses, folder)
 
     @property
     def is_ours(self) -> bool:
@@ -263,9 +272,9 @@ class Cluster:
             BrokerUnavailableError: If it cannot be had here.
         """
         _need_tools()
-        free = free_ports(4 * NUM_NODES)
-        ports = {number: free[4 * number - 4 : 4 * number] for number in range(1, NUM_NODES + 1)}
-        voters = {number: own[3] for number, own in ports.items()}
+        free = iter(free_ports(NUM_PORTS * NUM_NODES))
+        ports = {number: list(islice(free, NUM_PORTS)) for number in range(1, NUM_NODES + 1)}
+        voters = {number: own[-1] for number, own in ports.items()}
         with ThreadPoolExecutor(NUM_NODES) as pool:
             installed = {
                 number: pool.submit(Broker._install, number, own, voters, creates=creates)

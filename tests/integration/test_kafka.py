@@ -288,17 +288,18 @@ def test_a_message_that_the_topic_refuses_ends_the_stream(
         {"protocol": "SASL_PLAINTEXT", "mechanism": "SCRAM-SHA-256"},
         {"protocol": "SASL_PLAINTEXT", "mechanism": "SCRAM-SHA-512"},
         {"protocol": "SSL"},
+        {"protocol": "SASL_SSL", "mechanism": "PLAIN"},
+        {"protocol": "SASL_SSL", "mechanism": "SCRAM-SHA-512"},
     ],
     ids=lambda security: "-".join(security.values()),
 )
 def test_the_sink_logs_in(sinks: Sinks, broker: Broker, prefix: str, security: dict[str, str]) -> None:
     if not broker.is_ours:
         pytest.skip("the broker that was named is asked for no login")
-    login = (
-        {"username": USER, "password": PASSWORD} if "mechanism" in security else {"ca_file": broker.ca_file}
-    )
-    bootstrap = broker.sasl if "mechanism" in security else broker.tls
-    sink = sinks(bootstrap=bootstrap, security=security | login, transactional=True)
+    login = {"username": USER, "password": PASSWORD} if "mechanism" in security else {}
+    trust = {"ca_file": broker.ca_file} if security["protocol"].endswith("SSL") else {}
+    bootstrap = broker.addresses[security["protocol"]]
+    sink = sinks(bootstrap=bootstrap, security=security | login | trust, transactional=True)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(2))
     assert ids(records(broker.bootstrap, prefix)) == identities(range(2))
@@ -324,7 +325,7 @@ def test_a_refused_login_is_named_without_its_secret(
 ) -> None:
     if not broker.is_ours:
         pytest.skip("the broker that was named is asked for no login")
-    bootstrap = broker.sasl if "mechanism" in security else broker.tls
+    bootstrap = broker.addresses[security["protocol"]]
     sink = sinks(bootstrap=bootstrap, security=security, bootstrap_timeout_ms=3000)
     sink.begin("clip", is_resumed=False)
     with pytest.raises(SinkError, match=advice) as caught:
