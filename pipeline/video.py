@@ -71,9 +71,10 @@ def build_graph(
     def load(options: Mapping[str, Any] | None) -> ModelBackend:
         return load_model(model.name, model.options if options is None else options)
 
-    asked = dict.fromkeys(prompt for _, prompts in specs for prompt in prompts)
+    kinds = {(prompt.task, prompt.codec): prompt for _, prompts in specs for prompt in prompts}
     sizes = tuple(size for size in WARM_UP_SIZES if size <= config.batch.max_items)
-    warm_up = WarmUp(view.model_hw, tuple(asked) or WARM_UP_PROMPTS, sizes) if warms_up(model.name) else None
+    tried = tuple(kinds.values()) or WARM_UP_PROMPTS
+    warm_up = WarmUp(view.model_hw, tried, sizes) if warms_up(model.name) else None
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
