@@ -88,8 +88,10 @@ def parts(model: EmbeddedModel, network: Network) -> None:
         tasks = [WORDS.index(word) for word in words]
         report("encoder_cpu_ms", best(lambda: sight.encode([image]))[1])
         features = sight.encode([image])
-        report("decoder_cpu_ms", best(lambda: sight.decode(features, tasks, heads, vectors, keep))[1] / 4)
-        maps = sight.decode(features, tasks, heads, vectors, keep)
+        report(
+            "decoder_cpu_ms", best(lambda: list(sight.decode(features, tasks, heads, vectors, keep)))[1] / 4
+        )
+        maps = list(sight.decode(features, tasks, heads, vectors, keep))
     drawn = np.empty_like(image)
     for word, each, prompt in zip(words, maps, prompts, strict=True):
         painted = best(lambda each=each, word=word, prompt=prompt: painting.paint(word, each, prompt, drawn))

@@ -59,6 +59,20 @@ def test_answers_do_not_depend_on_what_else_is_in_the_batch(model, pictures):
         assert np.mean(together[row] != alone) < 0.01  # rounding in another order
 
 
+def test_frames_that_are_asked_different_numbers_of_questions_keep_their_answers_apart(weights_path):
+    model = EmbeddedModel(weights_path, dtype="float32", threads=2)
+    pictures = np.random.default_rng(3).integers(0, 256, (11, 64, 96, 3), np.uint8)
+    tasks = [Prompt.parse(text) for text in ("semantic:car,person", "depth", "normals", "instances:car")]
+    asked = [(frame, task) for frame in range(11) for task in tasks[: frame % 4 + 1]]
+    order = np.random.default_rng(4).permutation(len(asked))
+    mixed = [asked[place] for place in order]
+    drawn = model.render(pictures, [frame for frame, _ in mixed], [task for _, task in mixed])
+    for (frame, task), drawing in zip(mixed, drawn, strict=True):
+        (alone,) = model.render(pictures[frame : frame + 1], [0], [task])
+        near = np.abs(alone.astype(int) - drawing).max(axis=2) <= 2
+        assert near.mean() > 0.99, (frame, task)
+
+
 def test_the_same_question_gets_the_same_drawing(model, pictures):
     prompts = [Prompt.parse(task) for task in TASKS]
     assert np.array_equal(model.render(pictures, [0] * 5, prompts), model.render(pictures, [0] * 5, prompts))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -81,8 +81,8 @@ class Sight:
 
     def decode(
         self, features: Features, tasks: Sequence[int], heads: Sequence[str], phrases: Tensor, keep: Tensor
-    ) -> list[Maps]:
-        """The maps that each prompt's drawing is made from, at half resolution.
+    ) -> Iterator[Maps]:
+        """The maps that each prompt's drawing is made from, at half resolution, one prompt after the other.
 
         Args:
             features: Of M frames, M a divisor of N: the first N / M prompts are about the first one, and so on.
@@ -91,20 +91,18 @@ class Sight:
             phrases: (N, K, width) phrase vectors.
             keep: (N, K) bool, False for padding.
 
-        Returns:
+        Yields:
             Arrays (H/2, W/2, C) float32. C is for "masks" K + 1 scores, the background's first; for "depth" log
             depth and sky; for "normals" sky and the vector; for "instances" the odds of the class, centre and
             offset (dx, dy).
         """
         films, queries = self._network.decoder.read(features.tokens, torch.tensor(tasks), phrases, keep)
         kept = keep.sum(1).tolist()
-        found = []
         asked = len(heads) // len(features.fine)
         for row, head in enumerate(heads):
             x = self._field(features.at(row // asked), films[row : row + 1])
             weight, bias = self._read_by(head, queries[row, : 1 + kept[row]].float())
-            found.append(_scored(x, weight, bias))
-        return found
+            yield _scored(x, weight, bias)
 
     def _field(self, features: Features, film: Tensor) -> Tensor:
         """What the decoder's last layer reads, (1, fine, H/2, W/2), for one prompt; as in `Decoder.forward`.
