@@ -67,9 +67,9 @@ def test_frames_that_are_asked_different_numbers_of_questions_keep_their_answers
     order = np.random.default_rng(4).permutation(len(asked))
     mixed = [asked[place] for place in order]
     drawn = model.render(pictures, [frame for frame, _ in mixed], [task for _, task in mixed])
-    for (frame, task), drawing in zip(mixed, drawn, strict=True):
+    for (frame, task), together in zip(mixed, drawn, strict=True):
         (alone,) = model.render(pictures[frame : frame + 1], [0], [task])
-        near = np.abs(alone.astype(int) - drawing).max(axis=2) <= 2
+        near = np.abs(alone.astype(int) - together).max(axis=2) <= 2
         assert near.mean() > 0.99, (frame, task)
 
 
