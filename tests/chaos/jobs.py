@@ -161,6 +161,7 @@ def ended(world: World, job: Victim) -> int:
     if code == 2 and "no space is left" in job.errors:  # it could not even begin
         return code
     assert code in (0, 1), f"{code}: {job.errors}"
+    assert job.report, f"it ended without a report: {job.errors}"
     for stream in job.report["streams"]:
         gone = sum(stream["failed"].values()) + sum(stream["dropped"].values())
         assert stream["decoded"] >= stream["results"] + gone, stream
