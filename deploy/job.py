@@ -11,6 +11,7 @@ from deploy.folder_lock import locked
 from deploy.tracing import traced
 from operators.errors import SinkError, UsageError
 from operators.sinks.store import Store
+from operators.sources import is_live
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig
 from pipeline.control import Control
@@ -69,9 +70,13 @@ def _begin(config: PipelineConfig, control: Control | None, *, resume: bool) -> 
     if not resume:
         _forget({*checkpoints.streams()} - {str(stream.id) for stream in config.named()}, config)
     made_of = run_of(config)
+    may_differ = False
     if control is not None and control.is_lasting:
         made_of["streams"] = {}  # they come, go and change while it runs
-    checkpoints.begin(made_of, resume=resume)
+        # Other weights or prompts are no reason to leave cameras unwatched: each begins a new epoch anyway.
+        files = [str(stream.id) for stream in config.named() if not is_live(stream.spec())]
+        may_differ = all(checkpoints.load(name) is None for name in files)
+    checkpoints.begin(made_of, resume=resume, may_differ=may_differ)
     return checkpoints
 
 

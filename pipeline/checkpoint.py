@@ -28,20 +28,21 @@ class Checkpoints:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin(self, run: dict[str, Any], *, resume: bool) -> None:
+    def begin(self, run: dict[str, Any], *, resume: bool, may_differ: bool = False) -> None:
         """Starts or resumes a run in this folder.
 
         Args:
             run: What decides the rows: prompts, model, canvas, segments; and under `streams` by name, what decides
                 those of each stream. Streams may come and go; what is in both runs must be equal.
             resume: False to start over.
+            may_differ: Whether settings other than before are no mistake.
 
         Raises:
-            UsageError: If the folder holds results of another run.
+            UsageError: If the folder holds results of another run, unless it may differ.
         """
         run = json.loads(json.dumps(run))
         known = self._known() if resume and self._has_results() else {}
-        changed = _differences(known, run)
+        changed = [] if may_differ else _differences(known, run)
         if changed:
             raise UsageError(
                 f"the output folder holds results of a run with other settings ({', '.join(changed)}): "

@@ -192,6 +192,35 @@ def test_on_ray_a_watch_tells_of_a_match(on_ray) -> None:
         assert next(plantain.watch("fixed", ["instances:car"], every_s=0.2)).is_there
 
 
+@contextmanager
+def asking(base: str) -> Iterator[tuple[list[int], list[float]]]:
+    """Three clients that ask all the time, and come back when they are told to: what they got, and after how long."""
+    codes: list[int] = []
+    waits_s: list[float] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with client(base) as http:
+            while not stop.is_set():
+                begun = time.monotonic()
+                response = http.post("/v1/predict", files={"image": ("a", jpeg())}, data={"task": "depth"})
+                codes.append(response.status_code)
+                waits_s.append(time.monotonic() - begun)
+                if response.status_code == 503:
+                    assert "Retry-After" in response.headers
+                    time.sleep(0.2)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield codes, waits_s
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 @pytest.mark.ray
 @pytest.mark.chaos
 def test_on_ray_the_death_of_the_engine_costs_no_stream_and_no_query_hangs(on_ray) -> None:
@@ -202,34 +231,12 @@ def test_on_ray_the_death_of_the_engine_costs_no_stream_and_no_query_hangs(on_ra
             "street", "synthetic://street?seed=3&width=160&height=96&frames=9999", ["depth"], fps=1
         )
         (engine,) = processes_called("EngineActor")
-        codes: list[int] = []
-        waits_s: list[float] = []
-        stop = threading.Event()
-
-        def ask() -> None:
-            with client(base) as http:
-                while not stop.is_set():
-                    begun = time.monotonic()
-                    response = http.post(
-                        "/v1/predict", files={"image": ("a", jpeg())}, data={"task": "depth"}
-                    )
-                    codes.append(response.status_code)
-                    waits_s.append(time.monotonic() - begun)
-                    if response.status_code == 503:
-                        assert "Retry-After" in response.headers
-                        time.sleep(0.2)
-
-        threads = [threading.Thread(target=ask) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        eventually(lambda: codes.count(200) >= 5, "answering")
-        engine.kill()
-        eventually(lambda: 503 in codes, "saying so")
-        before = len(codes)
-        eventually(lambda: codes[before:].count(200) >= 5, "answering again")
-        stop.set()
-        for thread in threads:
-            thread.join()
+        with asking(base) as (codes, waits_s):
+            eventually(lambda: codes.count(200) >= 5, "answering")
+            engine.kill()
+            eventually(lambda: 503 in codes, "saying so")
+            before = len(codes)
+            eventually(lambda: codes[before:].count(200) >= 5, "answering again")
         assert set(codes) <= {200, 503}
         assert max(waits_s) < 45
         eventually(lambda: {stream.id for stream in plantain.streams()} == {"fixed", "street"}, "all streams")
@@ -255,6 +262,54 @@ def test_on_ray_the_death_of_an_http_replica_is_survived(on_ray) -> None:
 
         eventually(is_back, "answering again")
         assert plantain.stream("fixed").results > results, "the engine went on meanwhile"
+
+
+UPDATE = """
+import sys
+from pathlib import Path
+import ray
+from ray import serve
+from deploy.service import APP, application
+from pipeline.config import check, plain
+ray.init(address=sys.argv[1], log_to_driver=False)
+serve.run(application(check(plain(Path(sys.argv[2])))), name=APP, route_prefix="/")
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+def test_on_ray_a_rolling_update_costs_no_stream_and_no_query_hangs(on_ray, tmp_path, clip) -> None:
+    base, folder = on_ray
+    cluster = processes_called("--gcs-address=")[0].cmdline()
+    address = next(word for word in cluster if word.startswith("--gcs-address=")).partition("=")[2]
+    settings = yaml.safe_load(write_config(folder, clip, "ray", options={"cost_ms": 10.0}).read_text())
+    settings |= {"prompts": ["depth"], "serve": {"port": 0, "replicas": 2}}
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump(settings))
+    with Client(base) as plantain:
+        watched(base, "fixed", 3)
+        with asking(base) as (codes, waits_s):
+            eventually(lambda: codes.count(200) >= 5, "answering")
+            command = [sys.executable, "-c", UPDATE, address, str(changed)]
+            named = {**os.environ, "RAY_AUTH_MODE": "token"}  # a Ray that was started here asks for its token
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=200, check=False, env=named
+            )
+            assert done.returncode == 0, done.stderr
+
+            def is_updated() -> bool:
+                try:
+                    return plantain.stream("fixed").prompts == ["depth"]
+                except ServiceError:
+                    return False
+
+            eventually(is_updated, "updated")
+            before = len(codes)
+            eventually(lambda: codes[before:].count(200) >= 5, "answering again")
+        assert set(codes) <= {200, 503}
+        assert max(waits_s) < 45
+        watched(base, "fixed", 3)
+        eventually(lambda: len(processes_called("ServeReplica:plantain:http")) == 2, "two replicas")
 
 
 def refused(*arguments: str | Path) -> str:

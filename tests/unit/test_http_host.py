@@ -26,6 +26,7 @@ from deploy.job import run_job
 from deploy.problems import ConflictError, EngineDownError
 from operators.errors import UsageError
 from operators.prompts import Prompt
+from operators.sinks.reading import read_frames
 from operators.sources.sequence import frame_of
 from operators.types import Header, Masks
 from pipeline.config import PipelineConfig, StreamConfig, check
@@ -348,5 +349,32 @@ def test_a_mistake_that_time_does_not_heal_is_no_fault_to_start_again_from(tmp_p
         refusal = eventually(lambda: do(host.refusal()), "refused")
         assert "fail_on" in refusal
         assert do(host.why_not_ready()) == refusal
+    finally:
+        host.stop()
+
+
+def test_other_prompts_and_segments_are_taken_up_by_the_cameras_with_a_new_epoch(tmp_path, clip) -> None:
+    watched = {"id": "gate", "url": str(clip), "options": {"realtime": "yes", "loop": "yes"}}
+    first = config(tmp_path, [watched])
+    output = first.output.model_copy(update={"segment_frames": 8})
+    second = first.model_copy(update={"prompts": (CARS,), "output": output})
+    for made in (first, second):
+        with hosting(made) as host:
+            eventually(lambda host=host: do(host.stream("gate")).status.results > 20, "watching")
+    rows = read_frames(str(tmp_path), ["epoch", "prompt", "run_id"])
+    found = set(zip(rows["epoch"], rows["prompt"], strict=True))
+    assert found == {(0, "depth"), (1, "instances:car")}
+    assert len(set(rows["run_id"])) == 2
+
+
+def test_a_file_that_was_asked_something_else_keeps_the_service_from_going_on(tmp_path, clip) -> None:
+    first = config(tmp_path, [{"id": "film", "url": str(clip)}])
+    with hosting(first) as host:
+        eventually(lambda: do(host.stream("film")).status.phase == "done", "done")
+    second = first.model_copy(update={"prompts": (CARS,)})
+    host = EngineHost(second, run_threads)
+    try:
+        eventually(lambda: do(host.refusal()), "refused")
+        assert "other settings (prompts)" in do(host.refusal())
     finally:
         host.stop()
