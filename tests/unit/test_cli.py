@@ -288,7 +288,7 @@ def test_a_disk_too_full_for_the_checkpoint_fails_the_stream(run, clip, tmp_path
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.checkpoint.Checkpoints.begin", lambda self, run, *, resume: None)
+        patched.setattr("pipeline.checkpoint.Checkpoints.begin", lambda self, run, **_: None)
         patched.setattr("operators.sinks.store.write_durably", refuse)
         answer = run(clip)
     assert answer.code == 1
