@@ -51,16 +51,16 @@ def control_socket(control: Control, path: Path) -> Iterator[None]:
     Raises:
         UsageError: If another job answers there, or no socket can be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _short(path) as short:
-        if _answers(short):
-            raise UsageError(f"another job is controlled through {path}; choose another --control")
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        try:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _short(path) as short:
+            if _answers(short):
+                raise UsageError(f"another job is controlled through {path}; choose another --control")
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
             server = _Server(control, short)
-        except OSError as error:
-            raise UsageError(f"no socket can be made at {path}: {error.strerror or error}") from error
+    except OSError as error:
+        raise UsageError(f"no socket can be made at {path}: {error.strerror or error}") from error
     thread = threading.Thread(target=server.serve_forever, name="plantain-control", daemon=True)
     thread.start()
     try:

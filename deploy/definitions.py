@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.errors import UsageError
-from operators.sinks.store import Store
+from operators.sinks.store import Store, storage_error
 from pipeline.checkpoint import FOLDER
 from pipeline.config import PipelineConfig, StreamConfig
 
@@ -51,6 +51,9 @@ class DefinitionStore:
 
     Args:
         config: The configuration; its output folder holds the file.
+
+    Raises:
+        SinkError: If there can be no such folder.
     """
 
     def __init__(self, config: PipelineConfig) -> None:
@@ -59,7 +62,10 @@ class DefinitionStore:
         out = config.output.out
         if "://" not in out:
             folder = Path(out) / FOLDER / "serve"
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise storage_error(out, error) from error
             with contextlib.suppress(OSError):  # not on every file system
                 folder.chmod(0o700)
 

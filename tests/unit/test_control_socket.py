@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.control_socket import control_socket, request, socket_of
-from deploy.folder_lock import locked
 from deploy.job import run_job
 from operators.errors import UsageError
 from pipeline.config import check
@@ -135,15 +134,11 @@ def test_a_socket_that_a_killed_job_left_is_taken_over_and_a_live_one_is_not(tmp
         request(deep, {"do": "nonsense"})
 
 
-def test_two_jobs_in_one_folder_are_kept_apart(tmp_path):
-    held = str(tmp_path)
+def test_a_place_where_no_socket_can_be_made_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    made = check({"streams": [], "prompts": ["depth"]}, may_be_idle=True)
     with (
-        locked(held),
-        pytest.raises(UsageError, match=r"another job \(process \d+\) writes to"),
-        locked(held),
+        pytest.raises(UsageError, match="no socket can be made at"),
+        control_socket(Control(made), tmp_path / "file" / "control.sock"),
     ):
-        pass
-    with locked(str(tmp_path)):
-        pass
-    with locked("s3://bucket/results"):
         pass

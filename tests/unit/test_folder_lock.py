@@ -1,4 +1,4 @@
-"""The lock of an output folder, on a disk that takes nothing more."""
+"""The lock of an output folder: one job at a time."""
 
 from __future__ import annotations
 
@@ -24,4 +24,18 @@ def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path: Path, monkeypatch: pyt
     ):
         pass
     with locked(str(tmp_path)):
+        pass
+
+
+def test_two_jobs_in_one_folder_are_kept_apart(tmp_path):
+    held = str(tmp_path)
+    with (
+        locked(held),
+        pytest.raises(UsageError, match=r"another job \(process \d+\) writes to"),
+        locked(held),
+    ):
+        pass
+    with locked(str(tmp_path)):
+        pass
+    with locked("s3://bucket/results"):
         pass

@@ -24,7 +24,7 @@ from deploy.gateway import Want
 from deploy.host import EngineHost
 from deploy.job import run_job
 from deploy.problems import ConflictError, EngineDownError
-from operators.errors import UsageError
+from operators.errors import SinkError, UsageError
 from operators.prompts import Prompt
 from operators.sinks.reading import read_frames
 from operators.sources.sequence import frame_of
@@ -378,3 +378,9 @@ def test_a_file_that_was_asked_something_else_keeps_the_service_from_going_on(tm
         assert "other settings (prompts)" in do(host.refusal())
     finally:
         host.stop()
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SinkError, match="it is not a folder; choose another --out"):
+        EngineHost(config(tmp_path / "file"), run_threads)
