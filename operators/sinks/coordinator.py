@@ -69,6 +69,29 @@ class Coordinator:
 
         return self._ask(ask, "whether a transaction is pending")
 
+    def await_end(self, topic: str, partitions: Collection[int], producer: Any) -> None:
+        """Returns when no transaction of a producer, or of an earlier one of its name, is open in these partitions.
+
+        Brokers that cannot tell (< 2.8), or may not, are believed.
+
+        Raises:
+            KafkaTimeoutError: If one hangs.
+        """
+        producer_id = producer._transaction_manager.producer_id_and_epoch.producer_id
+        wanted = [structs.TopicPartition(topic, partition) for partition in partitions]
+
+        def ask(admin: Any) -> None:
+            try:
+                found = admin.describe_producers(wanted)
+            except (errors.UnsupportedVersionError, errors.TopicAuthorizationFailedError):
+                return
+            for state in found.values():
+                for each in state.active_producers:
+                    if each.producer_id == producer_id and each.current_transaction_start_offset >= 0:
+                        raise errors.UnstableOffsetCommitError
+
+        self._ask(ask, "whether committed messages count")
+
     def note_of(self, group: str, topic: str) -> str | None:
         """The text that the last committed transaction left in a consumer group, None if there was none.
 

@@ -81,8 +81,9 @@ class ExactlyOnce:
 
     The transaction is as short as the sending, however slow the model is, and a transaction that was broken off is made
     again as a whole. How far the stream is committed is stored with it, as the offset of a consumer group: after a
-    kill at any moment, what is committed is not sent again. A commit is taken for done when that can be read: what
-    the brokers have accepted may still hang (`settle`).
+    kill at any moment, what is committed is not sent again. A commit is taken for done when that can be read and no
+    partition holds the transaction open any more: what the brokers have accepted may still hang (`settle`), and the
+    next transaction that is broken off would take it away.
 
     Args:
         brokers: Where to.
@@ -201,6 +202,7 @@ class ExactlyOnce:
         is_pending = self._coordinator.is_pending(group, self._topic)
         commits = not is_pending if stream.outcome == "unknown" else stream.outcome == "commit"
         self._within(lambda: settle(producer, self._topic, partitions, group, commits=commits))
+        self._coordinator.await_end(self._topic, partitions, producer)
         mark = _Mark.read(self._coordinator.note_of(group, self._topic))
         if is_pending:
             log.warning(
@@ -221,6 +223,7 @@ class ExactlyOnce:
 
     def _transact(self, stream_id: str, stream: _Stream) -> None:
         producer, last, futures, size = stream.producer, None, [], 0
+        partitions: set[int] = set()
         for message in stream.spool:
             if stream.mark is not None and stream.mark.covers(message):
                 stream.num_skipped += 1
@@ -231,11 +234,11 @@ class ExactlyOnce:
             size += message.size
             last = message
             if len(futures) >= self._max_unacknowledged or size >= MAX_UNACKNOWLEDGED_BYTES:
-                self._await(futures)
+                partitions |= self._await(futures)
                 futures, size = [], 0
         if last is None:
             return
-        self._await(futures)
+        partitions |= self._await(futures)
         mark = _Mark(last.position, last.fingerprint)
         offsets = {
             structs.TopicPartition(self._topic, 0): structs.OffsetAndMetadata(
@@ -245,15 +248,15 @@ class ExactlyOnce:
         group = structs.ConsumerGroupMetadata(self._group(stream_id, stream), -1, "", None)
         self._within(lambda: producer.send_offsets_to_transaction(offsets, group))
         self._within(producer.commit_transaction)
+        self._coordinator.await_end(self._topic, partitions, producer)
         if self._coordinator.note_of(group.group_id, self._topic) != mark.written():
             raise errors.KafkaError("what was committed does not count")
         stream.mark = mark
 
-    def _await(self, futures: Sequence[Any]) -> None:
-        """Returns when every message is stored, if only in the open transaction."""
+    def _await(self, futures: Sequence[Any]) -> set[int]:
+        """Returns when every message is stored, if only in the open transaction: the partitions they are in."""
         deadline = time.monotonic() + self._standstill_s
-        for future in futures:
-            future.get(timeout=max(0.0, deadline - time.monotonic()))
+        return {future.get(timeout=max(0.0, deadline - time.monotonic())).partition for future in futures}
 
     def _within(self, call: Callable[[], None]) -> None:
         """A call that has no timeout of its own, given up after one.

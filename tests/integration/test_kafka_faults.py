@@ -112,14 +112,15 @@ def transactions_unchecked(broker: Broker) -> Iterator[None]:
         verify("true")
 
 
-def lose_markers(producer: Any, topic: str, lost: str, outcome: str) -> None:
+def lose_markers(producer: Any, topic: str, lost: str, outcome: str, *, is_heard: bool = False) -> None:
     """Lets a producer's next transaction hang in some places, by never telling the brokers of them.
 
     Args:
         producer: Of a sink.
         topic: Where it sends.
         lost: Which markers will be missing: of the `messages`, of the `note`, or of `both`.
-        outcome: Of the transaction, as the brokers know it; the sink hears nothing of it.
+        outcome: Of the transaction, as the brokers know it.
+        is_heard: The sink hears that it was accepted; otherwise, nothing.
     """
     from kafka.producer.transaction_manager import TransactionalRequestResult, TxnOffsetCommitHandler
 
@@ -145,6 +146,8 @@ def lose_markers(producer: Any, topic: str, lost: str, outcome: str) -> None:
         if outcome != "unknown":
             producer.send(f"{topic}.elsewhere", b"").get(60)
             (commit if outcome == "commit" else abort)()
+        if is_heard:
+            return
         raise errors.KafkaTimeoutError("no answer")
 
     if lost != "messages":
@@ -192,6 +195,32 @@ def test_a_transaction_that_hangs_in_the_brokers_is_ended_as_it_was_decided(
     assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
     num_sent = len(records(broker.bootstrap, prefix, isolation="read_uncommitted"))
     assert num_sent == 2 * (12 if outcome == "commit" else 16)
+
+
+def test_what_was_accepted_but_hangs_is_ended_before_the_next_segment_could_take_it_away(
+    sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not broker.is_ours:
+        pytest.skip("the broker that was named is not ours to set up")
+    monkeypatch.setattr("operators.sinks.coordinator.PATIENCE_S", 0.5)
+    sink = sinks(transactional=True)
+    sink.begin("clip", is_resumed=False)
+    store(sink, 0, range(4))
+    sink.write(segment(1), results(range(4, 8)))
+    producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
+    with transactions_unchecked(broker):
+        lose_markers(producer, f"{prefix}.predictions", "messages", "commit", is_heard=True)
+        with pytest.raises(SinkBackpressureError, match="whether committed messages count"):
+            sink.commit(segment(1))
+    patiently(lambda: sink.commit(segment(1)))
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
+    sink.write(segment(2), results(range(8, 12)))
+    sink.close()  # a process that is killed with the next segment under way
+    again = sinks(transactional=True)
+    again.begin("clip", is_resumed=True)
+    patiently(lambda: again.write(segment(2), results(range(8, 12))))
+    patiently(lambda: again.commit(segment(2)))
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
 
 
 def test_a_transaction_of_somebody_else_that_hangs_is_named_until_it_ends(
