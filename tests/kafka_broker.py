@@ -46,6 +46,7 @@ QUIETLY = {"log_level": 0}
 # Small and quick to start; a test broker moves megabytes.
 JAVA = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms64m", "-Xmx320m")
 
+# Nothing is deleted for its age: what a process sends whose clock is set back by a month would go at the next look.
 PROPERTIES = """
 process.roles=broker,controller
 node.id={node}
@@ -58,6 +59,7 @@ controller.listener.names=CONTROLLER
 log.dirs={folder}/data
 num.partitions=4
 message.max.bytes=1048588
+log.retention.ms=-1
 default.replication.factor={copies}
 min.insync.replicas={least}
 offsets.topic.replication.factor={copies}
