@@ -115,7 +115,9 @@ def test_a_second_sigint_ends_the_process_at_once(clip, tmp_path):
 
 
 def test_sigint_while_it_starts_leaves_with_130(clip, tmp_path):
-    plantain = Plantain(clip, tmp_path, cost_ms=1000)  # not done before the signal, however busy the machine is
+    plantain = Plantain(
+        clip, tmp_path, cost_ms=1000
+    )  # not done before the signal, however busy the machine is
     process = plantain.start()
     while not (plantain.out / ".plantain" / "run.json").exists():
         time.sleep(0.01)
