@@ -35,13 +35,16 @@ class WarmUp:
     def __call__(self, model: ModelBackend) -> None:
         """Draws black pictures in batches of each size, and decodes the last one.
 
-        Raises:
-            ModelError: If the model cannot draw one of the prompts.
+        A prompt that the model cannot draw ends the trial, and fails later with the frames that it is asked of: one
+        camera's mistake is no other's.
         """
         for size in self.batch_sizes:
             images = np.zeros((size, *self.model_hw, 3), np.uint8)
             image_of = [frame for frame in range(size) for _ in self.prompts]
-            drawings = model.render(images, image_of, self.prompts * size)
+            try:
+                drawings = model.render(images, image_of, self.prompts * size)
+            except ModelError:
+                return
             for prompt, drawing in zip(self.prompts, drawings, strict=False):
                 codec_for(prompt).decode(drawing, prompt)
 

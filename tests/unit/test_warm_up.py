@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from operators.errors import ModelError
 from operators.models.base import Pixels
-from operators.prompts import Prompt
+from operators.prompts import Prompt, Task
 from pipeline.config import PipelineConfig, check
 from pipeline.graph import Stage
 from pipeline.video import build_graph
@@ -39,6 +40,15 @@ class Slow:
 
     def close(self) -> None:
         drawn.append((self.name, 0, ("closed",)))
+
+
+class Choosy(Slow):
+    """One that cannot draw pictures of its own."""
+
+    def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
+        if any(prompt.task is Task.GENERATE for prompt in prompts):
+            raise ModelError("it cannot draw that")
+        return super().render(images, image_of, prompts)
 
 
 class Dear(Slow):
@@ -88,6 +98,10 @@ def test_swapped_weights_have_drawn_before_the_old_ones_go(tmp_path: Path) -> No
     drawn.clear()
     operator.swap({"name": "second"})
     assert drawn == [("second", 1, ("depth",)), ("second", 2, ("depth",)), ("first", 0, ("closed",))]
+
+
+def test_a_prompt_that_cannot_be_drawn_fails_with_its_frames_and_not_the_model(tmp_path: Path) -> None:
+    infer(config(tmp_path, Choosy, "depth", "generate:a street")).make()
 
 
 def test_what_costs_money_is_not_drawn_for_nothing(tmp_path: Path) -> None:
