@@ -8,6 +8,7 @@ frames and results into bytes.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 
 _PROBLEMS = {
     status: {"model": Problem, "content": {"application/problem+json": {}}}
-    for status in (401, 403, 404, 406, 409, 413, 415, 422, 503)
+    for status in (401, 403, 404, 406, 409, 413, 415, 422, 503, 507)
 }
 
 
@@ -63,6 +64,7 @@ def create_app(config: PipelineConfig, gateway: Gateway) -> Guard:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_left)
+    app.add_exception_handler(OSError, _on_disk)
     app.add_exception_handler(Exception, _on_bug)
     guard = Guard(app, config.serve, token)
     app.state.service = guard.service = Service(config, gateway, guard)
@@ -94,6 +96,15 @@ async def _on_http(_: Request, error: Exception) -> Response:
 async def _on_left(_: Request, error: Exception) -> Response:
     del error
     return response_of(HttpError(CLIENT_LEFT, "the client has left"))
+
+
+async def _on_disk(request: Request, error: Exception) -> Response:
+    """What was sent goes through temporary files: long uploads, and every clip."""
+    assert isinstance(error, OSError)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return await _on_bug(request, error)
+    log.error("no room for a request", path=request.url.path, error=redact(str(error)))
+    return response_of(HttpError(507, "the service has no room left on its disk for what was sent"))
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

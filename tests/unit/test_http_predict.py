@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
 from email import message_from_bytes
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -196,6 +199,20 @@ def test_a_clip_gives_an_answer_for_each_frame(http, tmp_path) -> None:
         headers={"Accept": "application/x-npy"},
     )
     assert np.load(io.BytesIO(numbers.content)).shape == (4, 96, 128)
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EIO, 500)])
+def test_a_clip_without_room_for_it_is_said_so(http, tmp_path, monkeypatch, number: int, status: int) -> None:
+    clip = make(tmp_path / "clip.mp4", 8, size=(64, 48)).read_bytes()
+
+    def refuse(self: Path, data: bytes) -> int:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    response = http.post("/v1/predict", files={"clip": ("c.mp4", clip)}, data={"task": "depth"})
+    said = problem(response, status)
+    assert ("no room" in said) == (status == 507)
+    assert "plantain-clip" not in said
 
 
 def test_a_clip_with_too_many_frames_is_refused(http, tmp_path) -> None:
