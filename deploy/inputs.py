@@ -14,7 +14,7 @@ from deploy.problems import HttpError
 from operators.errors import SourceError
 from operators.sources import open_source
 from operators.sources.base import Sampling, StreamSpec, View
-from operators.sources.images import rgb_of
+from operators.sources.images import picture_of
 from operators.sources.sequence import frame_of
 from operators.types import Frame, Header, Position
 from pipeline.config import ServeConfig
@@ -58,7 +58,7 @@ def frame_of_image(data: bytes, view: View, limits: ServeConfig) -> Frame:
         if width * height > limits.max_pixels:
             raise HttpError(413, _too_many_pixels("image", width, height, limits))
         try:
-            picture = rgb_of(opened)
+            picture = picture_of(opened, view)
         except _BROKEN as error:
             raise HttpError(422, "the image is damaged: it cannot be decoded to its end") from error
     return frame_of(picture, view, Header(STREAM, 0, 0), Fraction(1, 1), started)

@@ -149,6 +149,11 @@ class Batcher:
         """When the next batch must go whether it is full or not, in the engine's clock; None if nothing waits."""
         return min((self._deadline(queue) for queue in self._queues.values()), default=None)
 
+    @property
+    def has_full(self) -> bool:
+        """Whether a group need not wait for company."""
+        return any(self._is_full(queue) for queue in self._queues.values())
+
     def waiting(self) -> Iterator[Item]:
         """Every item that waits."""
         for queue in self._queues.values():

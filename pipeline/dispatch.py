@@ -9,10 +9,13 @@ from pipeline.batching import Item
 from pipeline.deaths import MAX_ATTEMPTS
 from pipeline.graph import Kind, Stage
 from pipeline.lifecycle import advance, begin, ease, end_peeks, retry
-from pipeline.state import Scaling, State
+from pipeline.state import Lane, Scaling, State
 from pipeline.stream import Phase, Stream
 from pipeline.worker import Call, Verb
 
+# A further batch is given to a copy of the model so long before it will probably have done the one that it is at, or
+# this share of that one's time if it is longer.
+AHEAD_S, AHEAD_SHARE = 0.02, 0.1
 # A camera's reader rests so long between two looks: frames that come meanwhile travel together.
 POLL_PAUSE_S = 0.02
 # A reader waits so long for a frame of any of its cameras before it says that there is none.
@@ -49,8 +52,12 @@ def deadline(state: State) -> float | None:
     for stage in state.later:
         lanes = state.lanes[stage.name][: state.active.get(stage.name)]
         free = [lane for lane in lanes if len(lane.tickets) < stage.calls_in_flight]
-        if stage.kind is Kind.PARALLEL and not all(lane.tickets for lane in lanes):
-            deadlines.append(state.batchers[stage.name].deadline())
+        if stage.kind is Kind.PARALLEL:
+            batcher = state.batchers[stage.name]
+            if not all(lane.tickets for lane in lanes):
+                deadlines.append(batcher.deadline())
+            elif batcher.has_full:
+                deadlines.extend(_nearly_done_s(state, lane) for lane in free)
         elif stage.kind is Kind.STREAM:
             heads = [lane.queue[0] for lane in free if lane.queue]
             deadlines.extend(
@@ -114,16 +121,22 @@ def _dispatch_swaps(state: State, stage: Stage) -> list[Call]:
 def _dispatch_parallel(state: State, stage: Stage, now: float, *, drain: bool) -> list[Call]:
     """Batches for the copies with the fewest calls.
 
-    Only full ones are given ahead to a copy that still works: what comes until it has done joins the others.
+    A copy that still works is given a further batch only when it has nearly done, and only a full one: what comes until
+    then joins the others, and a query waits for the batch that is being drawn, not for one that waits itself.
     """
     batcher = state.batchers[stage.name]
     lanes = state.lanes[stage.name][: state.active[stage.name]]
     calls: list[Call] = []
     while len(batcher):
-        worker = min(range(len(lanes)), key=lambda k: len(lanes[k].tickets))
-        num_calls = len(lanes[worker].tickets)
-        if num_calls >= stage.calls_in_flight:
+        worker = min(
+            range(len(lanes)), key=lambda k: (len(lanes[k].tickets), _nearly_done_s(state, lanes[k]))
+        )
+        lane = lanes[worker]
+        num_calls = len(lane.tickets)
+        if num_calls >= stage.calls_in_flight or (num_calls and now < _nearly_done_s(state, lane)):
             break
+        if not num_calls:
+            lane.begun_s = now
         popped = batcher.pop(now, drain=drain, only_full=num_calls > 0)
         if not popped:
             break
@@ -138,6 +151,15 @@ def _dispatch_parallel(state: State, stage: Stage, now: float, *, drain: bool) -
         else:
             calls.append(state.send(_about(stage, worker, "run", batch, now), batch))
     return calls
+
+
+def _nearly_done_s(state: State, lane: Lane) -> float:
+    """From when on a copy may be given a further batch, in the engine's clock: it should never wait for one."""
+    if not lane.tickets:
+        return lane.begun_s
+    _, items = state.calls[min(lane.tickets)]
+    expected_s = lane.item_s * len(items)
+    return lane.begun_s + expected_s - max(AHEAD_S, AHEAD_SHARE * expected_s)
 
 
 def _dispatch_stream(state: State, stage: Stage, now: float, *, drain: bool) -> list[Call]:

@@ -24,7 +24,9 @@ from pipeline.worker import Call, Reply, StreamError
 def take(state: State, completion: Completion, now: float) -> None:
     """Deals with the answer to a call whose turn it is."""
     call, items = state.calls.pop(completion.ticket)
-    state.lanes[call.stage][call.worker].tickets.remove(completion.ticket)
+    lane = state.lanes[call.stage][call.worker]
+    lane.tickets.remove(completion.ticket)
+    lane.begun_s = now
     if call.verb == "hello":
         _take_hello(state, call, completion, now)
         return
@@ -40,6 +42,8 @@ def take(state: State, completion: Completion, now: float) -> None:
     state.meter.done(call, reply)
     match call.verb:
         case "run" | "fail":
+            if items:
+                lane.measure(reply.busy_s / len(items))
             _take_items(state, call, items, reply, completion.handles, now)
         case "read" | "poll":
             _take_frames(state, call, reply, completion.handles, now)

@@ -69,6 +69,10 @@ class Scaling:
     error: str = ""
 
 
+_FOLLOWED = 0.2
+"""Weight of the last call in what an item takes."""
+
+
 @dataclass(slots=True)
 class Lane:
     """One copy of a stage.
@@ -79,6 +83,8 @@ class Lane:
         early: Answers that overtook others.
         is_polled: A reader is looking for new frames of cameras.
         next_poll_s: A reader is not asked for new frames of cameras before this, in the engine's clock.
+        begun_s: When the oldest of its calls came to the front, in the engine's clock.
+        item_s: What it takes for an item, seconds, of late.
     """
 
     queue: deque[Item | Call] = field(default_factory=deque)
@@ -86,6 +92,12 @@ class Lane:
     early: dict[int, Completion] = field(default_factory=dict)
     is_polled: bool = False
     next_poll_s: float = 0.0
+    begun_s: float = 0.0
+    item_s: float = 0.0
+
+    def measure(self, item_s: float) -> None:
+        """Takes note of what a call took for each item, seconds."""
+        self.item_s += (item_s - self.item_s) * (_FOLLOWED if self.item_s else 1.0)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from operators.models import load_model
 from operators.plan import Plan
 from operators.prompts import Prompt
 from operators.sources.base import Start, StreamSpec
-from operators.sources.sequence import frame_of
+from operators.sources.sequence import Picture, frame_of
 from operators.types import Frame, Header, Result
 from pipeline.config import PipelineConfig, StreamConfig
 from pipeline.control import StreamStatus, UnknownStreamError
@@ -111,7 +111,9 @@ class StepGateway:
         number = self.pictures.get(stream_id, 1)
         picture = Image.fromarray(numbered(number) if number >= 0 else np.zeros((180, 320, 3), np.uint8))
         view = replace(view_of(self.config), picture_long_side=640)
-        frame = frame_of(picture, view, Header(stream_id, 0, 0), Fraction(1, 25), time.perf_counter())
+        frame = frame_of(
+            Picture.whole(picture), view, Header(stream_id, 0, 0), Fraction(1, 25), time.perf_counter()
+        )
         (result,) = await self.ask([frame], prompts)
         return result
 

@@ -39,6 +39,13 @@ class View:
     fit: Fit = "letterbox"
     picture_long_side: int | None = None
 
+    def shown_hw(self, source_hw: tuple[int, int]) -> tuple[int, int] | None:
+        """Size of the picture that is kept of one of `source_hw`; None for none."""
+        if self.picture_long_side is None:
+            return None
+        scale = min(1.0, self.picture_long_side / max(source_hw))
+        return max(1, round(source_hw[0] * scale)), max(1, round(source_hw[1] * scale))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:

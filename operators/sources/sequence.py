@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from fractions import Fraction
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,23 @@ from operators.geometry import Letterbox
 from operators.sources.base import StreamInfo, StreamSpec, View
 from operators.sources.sampler import Sampler
 from operators.types import Frame, FrameInfo, Header, Position
+
+
+class Picture(NamedTuple):
+    """A picture as it is displayed.
+
+    Attributes:
+        image: RGB, perhaps smaller than the original.
+        source_hw: Size of the original, pixels.
+    """
+
+    image: Image.Image
+    source_hw: tuple[int, int]
+
+    @classmethod
+    def whole(cls, image: Image.Image) -> Picture:
+        """A picture that is its own original."""
+        return cls(image, (image.height, image.width))
 
 
 class SequenceSource(ABC):
@@ -50,8 +68,8 @@ class SequenceSource(ABC):
         self.info = StreamInfo(spec.stream_id, width, height, float(fps), estimate)
 
     @abstractmethod
-    def picture(self, index: int) -> Image.Image:
-        """Picture `index`, RGB.
+    def picture(self, index: int) -> Picture:
+        """Picture `index`.
 
         Raises:
             SourceError: If it cannot be made; it is counted as damaged and passed over.
@@ -109,23 +127,20 @@ class SequenceSource(ABC):
         return frame_of(self.picture(index), self._view, header, 1 / self._fps, started)
 
 
-def frame_of(picture: Image.Image, view: View, header: Header, time_base: Fraction, started: float) -> Frame:
+def frame_of(picture: Picture, view: View, header: Header, time_base: Fraction, started: float) -> Frame:
     """A picture as a frame whose pts is its index.
 
     Args:
-        picture: As it is displayed, RGB.
+        picture: At least as large as `view` needs it.
         view: What the frame must look like.
         header: Whose frame it is.
         time_base: Seconds from one index to the next.
         started: When the picture was begun to be made, by `perf_counter`.
     """
-    fit = Letterbox.fit((picture.height, picture.width), view.model_hw, view.fit)
-    image = np.ascontiguousarray(fit.place(_resized(picture, (fit.height, fit.width))))
-    display = None
-    if view.picture_long_side is not None:
-        scale = min(1.0, view.picture_long_side / max(fit.source_hw))
-        shown_hw = (max(1, round(fit.source_hw[0] * scale)), max(1, round(fit.source_hw[1] * scale)))
-        display = _resized(picture, shown_hw)
+    fit = Letterbox.fit(picture.source_hw, view.model_hw, view.fit)
+    image = np.ascontiguousarray(fit.place(_resized(picture.image, (fit.height, fit.width))))
+    shown_hw = view.shown_hw(picture.source_hw)
+    display = None if shown_hw is None else _resized(picture.image, shown_hw)
     info = FrameInfo(
         pts=header.frame_index,
         time_base=time_base,

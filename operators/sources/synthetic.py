@@ -9,7 +9,7 @@ from PIL import Image
 
 from operators.errors import UsageError
 from operators.sources.base import StreamSpec, View
-from operators.sources.sequence import SequenceSource, fraction_of
+from operators.sources.sequence import Picture, SequenceSource, fraction_of
 from operators.types import Position
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ class SyntheticSource(SequenceSource):
         self._scene: Scene = Scene(self._seed, split=split, size_hw=self._size_hw)
         super().__init__(spec, view, position, int(number["frames"]), self._rate)
 
-    def picture(self, index: int) -> Image.Image:
-        """The street at `index / fps` seconds, RGB."""
+    def picture(self, index: int) -> Picture:
+        """The street at `index / fps` seconds."""
         from operators.scenes import stamp
 
         image = self._scene.render(float(index / self._rate)).image
-        return Image.fromarray(stamp(image, self._seed, index) if self._is_stamped else image)
+        return Picture.whole(Image.fromarray(stamp(image, self._seed, index) if self._is_stamped else image))
 
     def size_hw(self) -> tuple[int, int]:
         """Size of the rendered pictures, pixels."""

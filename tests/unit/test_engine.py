@@ -10,7 +10,7 @@ from pipeline.deaths import MAX_ATTEMPTS, MAX_REWINDS
 from pipeline.engine import Engine
 from pipeline.state import Completion
 from pipeline.stream import Phase
-from tests.numbers import SEGMENT, OrderedSink, Plan, graph_of, starts_of
+from tests.numbers import SEGMENT, OrderedSink, Plan, frame, graph_of, starts_of
 from tests.simulation import World
 
 
@@ -219,6 +219,25 @@ def test_only_full_batches_are_given_ahead_to_a_model_that_still_works():
                 is_full = len(call.headers) == 4 or sum(header.cost for header in call.headers) + 3 > 2 * 4
                 assert is_full, "what comes while the model works joins the others"
     assert any(len(call.headers) == 4 for call in runs_of(world, "infer"))
+
+
+def test_a_further_batch_is_given_when_the_model_has_nearly_done_the_one_before():
+    world, _ = world_of({"a": Plan(60)}, models=1, calls_in_flight=2, max_items=4, read_frames=2)
+    engine, lane = world.engine, world.engine._state.lanes["infer"][0]
+
+    while not (len(lane.tickets) == 1 and engine._state.batchers["infer"].has_full):
+        lane.item_s = 0.1
+        world.step()
+    lane.item_s = 0.1
+    begun_s, size = lane.begun_s, len(engine._state.calls[min(lane.tickets)][1])
+    due_s = begun_s + 0.9 * 0.1 * size
+    assert engine.deadline() <= due_s
+    assert not [call for call in engine.dispatch(due_s - 0.01) if call.stage == "infer"]
+    question = frame("?1", 0)
+    engine.ask("?1", [question.header], [question], due_s - 0.005)
+    (call,) = [call for call in engine.dispatch(due_s + 0.001) if call.stage == "infer"]
+    assert len(call.headers) > 1
+    assert call.headers[0].stream_id == "?1", "it does not wait for a batch that waits"
 
 
 def test_a_checkpoint_that_cannot_be_stored_ends_the_stream():

@@ -27,7 +27,7 @@ from deploy.problems import ConflictError, EngineDownError
 from operators.errors import SinkError, UsageError
 from operators.prompts import Prompt
 from operators.sinks.reading import read_frames
-from operators.sources.sequence import frame_of
+from operators.sources.sequence import Picture, frame_of
 from operators.types import Header, Masks
 from pipeline.config import PipelineConfig, StreamConfig, check
 from pipeline.control import Control, UnknownStreamError
@@ -86,7 +86,7 @@ def do(work: Coroutine[Any, Any, Any]) -> Any:
 
 def question(config: PipelineConfig, number: int = 9):
     return frame_of(
-        Image.fromarray(numbered(number)),
+        Picture.whole(Image.fromarray(numbered(number))),
         view_of(config),
         Header("query", 0, 0),
         Fraction(1),
