@@ -82,11 +82,13 @@ class Client:
         fps: float | None = None,
         resolution: str = "source",
     ) -> Answers:
-        """Answers about a picture or a short clip."""
+        """Answers about a picture or a short clip; `generate:` needs neither."""
         reply = self._drive(Calls.predict(tasks, image, clip, fps, resolution, JSON))
         return Answers.model_validate_json(reply.content)
 
-    def draw(self, task: str, accept: str, *, image: Picture, resolution: str = "source") -> bytes:
+    def draw(
+        self, task: str, accept: str, *, image: Picture | None = None, resolution: str = "source"
+    ) -> bytes:
         """The answer to one task as a file: image/png, application/x-npy, or image/jpeg."""
         return self._drive(Calls.predict([task], image, None, None, resolution, accept)).content
 
@@ -213,11 +215,13 @@ class AsyncClient:
         fps: float | None = None,
         resolution: str = "source",
     ) -> Answers:
-        """Answers about a picture or a short clip."""
+        """Answers about a picture or a short clip; `generate:` needs neither."""
         reply = await self._drive(Calls.predict(tasks, image, clip, fps, resolution, JSON))
         return Answers.model_validate_json(reply.content)
 
-    async def draw(self, task: str, accept: str, *, image: Picture, resolution: str = "source") -> bytes:
+    async def draw(
+        self, task: str, accept: str, *, image: Picture | None = None, resolution: str = "source"
+    ) -> bytes:
         """The answer to one task as a file: image/png, application/x-npy, or image/jpeg."""
         return (await self._drive(Calls.predict([task], image, None, None, resolution, accept))).content
 

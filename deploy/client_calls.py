@@ -58,10 +58,13 @@ class Calls:
         resolution: str,
         accept: str,
     ) -> Flow[Reply]:
-        """Questions about a file."""
+        """Questions about a file, or about none."""
         name, picture = ("image", image) if clip is None else ("clip", clip)
-        if picture is None or (image is not None and clip is not None):
+        if image is not None and clip is not None:
             raise ValueError("give one of image and clip")
+        if picture is None:
+            body = {"tasks": list(tasks), "resolution": resolution}
+            return (yield Request("POST", "/v1/predict", {"json": body, "headers": {"Accept": accept}}))
         data: dict[str, Any] = {"task": list(tasks), "resolution": resolution}
         if fps is not None:
             data["fps"] = str(fps)

@@ -105,14 +105,18 @@ def _with_picture(result: Result, url: str, long_side: int) -> Result:
 
 def _figure(pixels: Pixels, name: str, back: str, title: str, said: str, key: str) -> str:
     """A picture with its caption; its link shows it as large as the window."""
-    height, width = pixels.shape[:2]
     return (
         f'<figure id="{name}"><a class="grow" href="#{name}" aria-label="{escape(title)}, larger">'
-        f'<img src="{_jpeg(pixels)}" width="{width}" height="{height}" '
-        f'alt="{escape(f"{title}: {said}")}"></a>'
+        f"{picture(pixels, f'{title}: {said}')}</a>"
         f'<a class="shrink" href="#{back}" aria-label="close">close</a>'
         f"<figcaption><b>{escape(title)}</b> <span>{escape(said)}</span>{key}</figcaption></figure>"
     )
+
+
+def picture(pixels: Pixels, alt: str) -> str:
+    """An image element that holds its picture."""
+    height, width = pixels.shape[:2]
+    return f'<img src="{_jpeg(pixels)}" width="{width}" height="{height}" alt="{escape(alt)}">'
 
 
 def _words(prediction: Prediction) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from operators.errors import SourceError
 from operators.sources import open_source
 from operators.sources.base import Sampling, StreamSpec, View
 from operators.sources.images import picture_of
-from operators.sources.sequence import frame_of
+from operators.sources.sequence import Picture, frame_of
 from operators.types import Frame, Header, Position
 from pipeline.config import ServeConfig
 
@@ -62,6 +62,13 @@ def frame_of_image(data: bytes, view: View, limits: ServeConfig) -> Frame:
         except _BROKEN as error:
             raise HttpError(422, "the image is damaged: it cannot be decoded to its end") from error
     return frame_of(picture, view, Header(STREAM, 0, 0), Fraction(1, 1), started)
+
+
+def blank_frame(view: View) -> Frame:
+    """The frame of questions that are about no picture: black, as large as the model's canvas."""
+    height, width = view.model_hw
+    picture = Picture.whole(Image.new("RGB", (width, height)))
+    return frame_of(picture, view, Header(STREAM, 0, 0), Fraction(1, 1), time.perf_counter())
 
 
 def frames_of_clip(data: bytes, view: View, limits: ServeConfig, fps: float | None = None) -> list[Frame]:

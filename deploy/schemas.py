@@ -48,7 +48,7 @@ class Problem(_Out):
 
 
 class PredictIn(_In):
-    """A question about a picture or a short clip."""
+    """A question about a picture or a short clip, or words to draw a picture from."""
 
     image: str | None = Field(default=None, description="A JPEG, PNG or WebP file, base64.")
     clip: str | None = Field(default=None, description="A short video file such as mp4, base64.")

@@ -36,7 +36,14 @@ def evaluate(
             "the answers are."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the page about --clips.")] = Path("out"),
+    generate: Annotated[
+        bool,
+        typer.Option(
+            help="Instead, draw pictures from descriptions of held-out scenes: a page of them, and what of the words "
+            "is recognised."
+        ),
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the page about --clips or --generate.")] = Path("out"),
     as_json: Json = False,
 ) -> None:
     """Measure a model on rendered streets that no training ever shows, with exact labels."""
@@ -45,6 +52,9 @@ def evaluate(
     options = _options(model, weights, assets)
     if clips:
         _look(model, options, clips, out, as_json=as_json)
+        return
+    if generate:
+        _draw(model, options, scenes, out, as_json=as_json)
         return
     from deploy.scoring import MEASURES, scores_of
     from operators.models import load_model, model_hw_of
@@ -88,6 +98,27 @@ def _look(model: str, options: dict[str, Any], clips: list[str], out: Path, *, a
         return
     console = Console(highlight=False)
     console.print(steadiness_of(found))
+    console.print(f"pictures in {page}", soft_wrap=True)
+
+
+def _draw(model: str, options: dict[str, Any], scenes: int, out: Path, *, as_json: bool) -> None:
+    """Pictures from words."""
+    from deploy.drawings import MEANINGS, draw, written
+    from operators.models import load_model, model_hw_of
+
+    backend = load_model(model, options)
+    try:
+        with Console(stderr=True).status(f"{model}: {scenes} descriptions"):
+            page, found = draw(backend, model_hw_of(model), scenes, out)
+    finally:
+        backend.close()
+    if as_json:
+        told = {key: _finite(value) for key, value in found.items()}
+        sys.stdout.write(json.dumps({"page": str(page), **told}) + "\n")
+        return
+    console = Console(highlight=False)
+    for name, meaning in MEANINGS.items():
+        console.print(f"{name:9} {written(found, name)}  [dim]{meaning}[/dim]", soft_wrap=True)
     console.print(f"pictures in {page}", soft_wrap=True)
 
 

@@ -47,6 +47,17 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="Weights to begin with; the packaged ones if --from is given.")
     ] = None,
+    generator: Annotated[
+        bool,
+        typer.Option(
+            "--generator",
+            help="Teach drawing pictures from words, and leave everything else as it is in --init.",
+        ),
+    ] = False,
+    finishing: Annotated[
+        bool,
+        typer.Option("--finishing", help="With --generator, only how its sketches become pictures: faster."),
+    ] = False,
     assets: Annotated[Path | None, typer.Option(help="Folder of meshes to render with as well.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
@@ -64,12 +75,17 @@ def train(
         raise UsageError("--clips says where the clips of --from are: give --from as well")
     if init is not None and not init.is_file():
         raise UsageError(f"--init {init} is no file")
-    has_checkpoint = (out / "last.pt").is_file()
+    if finishing and not generator:
+        raise UsageError("--finishing is a part of --generator: give that as well")
+    if generator and teachers:
+        raise UsageError("--generator learns from rendered streets only: leave --from out")
+    checkpoint = out / ("generator.pt" if generator else "last.pt")
+    has_checkpoint = checkpoint.is_file()
     if has_checkpoint and not resume:
         raise UsageError(f"{out} holds a checkpoint: add --resume to go on from it, or choose another --out")
     if resume and not has_checkpoint:
         raise UsageError(
-            f"{out} holds no checkpoint (last.pt) to go on from: leave --resume out to start one"
+            f"{out} holds no checkpoint ({checkpoint.name}) to go on from: leave --resume out to start one"
         )
     from operators.models.plantain.model import WEIGHTS
     from operators.models.plantain.train import FINE_TUNE_RATE, TrainOptions
@@ -80,6 +96,27 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out} cannot be used: {error.strerror or error}") from error
+    if generator:
+        from operators.models.plantain import drafting
+
+        path = drafting.train(
+            drafting.DraftOptions(
+                folder=out,
+                shards=_scenes(out, assets, console),
+                init=init or WEIGHTS,
+                minutes=minutes,
+                steps=steps,
+                batch_size=batch,
+                seed=seed,
+                finishing=finishing,
+                render=True,
+                assets=assets,
+            )
+        )
+        console.print(
+            f"{path} holds the weights; look with: plantain eval --generate --weights {path}", soft_wrap=True
+        )
+        return
     further: dict[str, Any] = {}
     if teachers:
         init = init or WEIGHTS

@@ -1,4 +1,4 @@
-"""POST /v1/predict: questions about a picture or a short clip."""
+"""POST /v1/predict: questions about a picture or a short clip, and new pictures from words."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from starlette.responses import Response
 from deploy import answers
 from deploy.answers import Form
 from deploy.endpoints.service import Service, TheService
-from deploy.inputs import frame_of_image, frames_of_clip
+from deploy.inputs import blank_frame, frame_of_image, frames_of_clip
 from deploy.problems import HttpError
 from deploy.schemas import Answers, PredictIn, QueryIn, read
-from operators.prompts import Prompt
+from operators.prompts import Prompt, Task
 from operators.sources.base import View
 from operators.types import Frame, Result
 
@@ -64,19 +64,19 @@ class _Asked:
     """A request, read.
 
     Attributes:
-        data: The file.
+        data: The file; None for none.
         is_clip: Whether it is a clip.
         asked: Everything else.
     """
 
-    data: bytes
+    data: bytes | None
     is_clip: bool
     asked: PredictIn
 
 
 @router.post("/v1/predict", openapi_extra=_BODY, responses=FORMS)
 async def predict(request: Request, service: TheService) -> Response:
-    """Ask a picture or a short clip.
+    """Ask a picture or a short clip; with neither, `generate:` tasks draw a new picture.
 
     Accept decides the form of the answer: `application/json` (masks as COCO run lengths), `image/png` (one task: the
     mask with a palette, or 16 bit depth), `application/x-npy` (one task: numbers), `image/jpeg` (annotated), or
@@ -87,6 +87,8 @@ async def predict(request: Request, service: TheService) -> Response:
     read_ = await _read(request)
     prompts = service.prompts_of(read_.asked.tasks)
     check_form(form, prompts)
+    if read_.data is None and any(prompt.task is not Task.GENERATE for prompt in prompts):
+        raise HttpError(422, "send one of image and clip; only generate: tasks need none")
     is_drawn = form is Form.JPEG or (form is Form.JSON and read_.asked.drawn)
     view = service.view_with_picture if is_drawn else service.view
     frames = await service.patiently(request, asyncio.to_thread(_frames, read_, view, service))
@@ -136,6 +138,8 @@ def respond(form: Form, results: Sequence[Result], asked: PredictIn | QueryIn, s
 
 
 def _frames(read_: _Asked, view: View, service: Service) -> list[Frame]:
+    if read_.data is None:
+        return [blank_frame(view)]
     if read_.is_clip:
         return frames_of_clip(read_.data, view, service.limits, read_.asked.fps)
     return [frame_of_image(read_.data, view, service.limits)]
@@ -155,7 +159,7 @@ async def _read(request: Request) -> _Asked:
         files = {"image": asked.image, "clip": asked.clip}
         name, text = _one({name: text for name, text in files.items() if text is not None})
         try:
-            data = base64.b64decode(text, validate=True)
+            data = None if text is None else base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as error:
             raise HttpError(422, f"{name}: this is not base64") from error
         return _Asked(data, name == "clip", asked)
@@ -166,9 +170,9 @@ async def _read_form(request: Request) -> _Asked:
     async with request.form(max_files=2, max_fields=64) as form:
         files = {name: form.get(name) for name in ("image", "clip") if name in form}
         name, upload = _one(files)
-        if not isinstance(upload, UploadFile):
+        if not isinstance(upload, UploadFile | None):
             raise HttpError(422, f"{name}: send it as a file, with a filename")
-        data = await upload.read()
+        data = None if upload is None else await upload.read()
         unknown = sorted({*form} - {"image", "clip", "task", *_FIELDS[1:]})
         if unknown:
             raise HttpError(422, "a form has the fields image or clip, task, fps, resolution, rasters, drawn")
@@ -178,9 +182,10 @@ async def _read_form(request: Request) -> _Asked:
 
 
 def _one(files: dict[str, Any]) -> tuple[str, Any]:
-    if len(files) != 1:
+    """Name and content of the only file; of none, no content."""
+    if len(files) > 1:
         raise HttpError(422, "send one of image and clip")
-    return next(iter(files.items()))
+    return next(iter(files.items()), ("image", None))
 
 
 def _checked(data: bytes | dict[str, Any]) -> PredictIn:

@@ -4,7 +4,7 @@ import { call, eventsOf } from "./api.js";
 import { drawKey } from "./key.js";
 
 const TASK = /^(semantic|instances|refer|depth|normals|generate|prompt)\b/;
-const EXAMPLES = ["the red car", "instances:car", "instances:person", "semantic:car,person,road,sky", "depth", "normals"];
+const EXAMPLES = ["the red car", "instances:car", "instances:person", "semantic:car,person,road,sky", "depth", "normals", "generate:a wet street at night"];
 
 const at = (id) => document.getElementById(id);
 
@@ -104,6 +104,9 @@ export class Ask {
 
   askPicture() {
     const [file] = at("file").files;
+    if (!file && this.tasks.every((task) => task.startsWith("generate"))) {
+      return call("POST", "/v1/predict", { body: { tasks: this.tasks, drawn: true } });
+    }
     if (!file) throw new Error("choose a picture first");
     const body = new FormData();
     body.append("image", file);
@@ -155,9 +158,10 @@ export class Ask {
     const model = frame.answers.reduce((sum, answer) => sum + answer.model_ms, 0);
     const failed = frame.answers.filter((answer) => answer.status === "failed").map((answer) => answer.reason);
     const count = frame.answers.reduce((sum, answer) => sum + answer.objects.length, 0);
+    const isNew = frame.answers[0].prompt.startsWith("generate");
     const depth = frame.answers.find((answer) => answer.depth_median_m !== null);
     const words = [
-      headline || (count ? `${count} found` : depth ? "" : "nothing found"),
+      headline || (count ? `${count} found` : depth || isNew ? "" : "nothing found"),
       depth ? `${depth.depth_min_m.toFixed(1)} to ${depth.depth_max_m.toFixed(0)} m away` : "",
       elapsed === null ? new Date().toLocaleTimeString() : `answered in ${Math.round(elapsed)} ms, of these ${Math.round(model)} ms in the model`,
       ...failed,

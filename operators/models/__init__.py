@@ -17,7 +17,7 @@ BACKENDS: dict[str, ModelSpec] = {
     "embedded": ModelSpec(
         target="operators.models.plantain.model:EmbeddedModel",
         summary="our own small generalist, trained from scratch on rendered streets; weights in the package",
-        tasks=_PERCEPTION,
+        tasks=(*_PERCEPTION, Task.GENERATE),
         licence="Apache-2.0",
         needs=("torch", "safetensors"),
         model_hw=(224, 384),

@@ -1,6 +1,7 @@
 """Procedural street scenes with exact labels: training data, and what the synthetic source shows."""
 
 from operators.scenes.captions import referring
+from operators.scenes.descriptions import Setting, described
 from operators.scenes.frame import SceneFrame, SceneObject
 from operators.scenes.scene import Scene
 from operators.scenes.stamp import read_stamp, stamp
@@ -14,7 +15,9 @@ __all__ = [
     "Scene",
     "SceneFrame",
     "SceneObject",
+    "Setting",
     "class_of",
+    "described",
     "members_of",
     "read_stamp",
     "referring",

@@ -30,6 +30,11 @@ class Light:
     is_dark: bool
     rain: float
 
+    @property
+    def is_wet(self) -> bool:
+        """Whether water stands on the ground."""
+        return bool(self.vector[WET] > 0)
+
 
 def choose_light(rng: np.random.Generator) -> Light:
     """A random time of day and weather."""

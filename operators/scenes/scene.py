@@ -12,6 +12,7 @@ from operators.errors import UsageError
 from operators.scenes import layout
 from operators.scenes.assets import open_shelf
 from operators.scenes.camera import Sensor
+from operators.scenes.descriptions import Setting
 from operators.scenes.frame import SceneFrame, SceneObject
 from operators.scenes.light import SHADOW_TEXEL, choose_light
 from operators.scenes.materials import Materials
@@ -34,7 +35,7 @@ class Scene:
         size_hw: Height and width of the pictures.
 
     Attributes:
-        layout: What kind of place it is, one of `layout.LAYOUTS`.
+        setting: What kind of place it is, and in which weather.
         camera: What looks at it.
 
     Raises:
@@ -61,7 +62,8 @@ class Scene:
         self._world = World(
             rng, split, Materials(rng), None if assets is None else open_shelf(Path(assets), split)
         )
-        self.layout, self.camera = layout.fill(self._world, self._light)
+        place, self.camera = layout.fill(self._world, self._light)
+        self.setting = Setting(place, self._light.weather, self._light.is_wet)
         self._world.clear_view(self.camera.eye(0.0))
         self._sensor = Sensor.random(
             rng, is_dark=self._light.is_dark, rain=self._light.rain, moves=self.camera.speed_mps > 0

@@ -53,7 +53,7 @@ def best(work: Callable[[], object]) -> tuple[float, float]:
 def size() -> None:
     """Parameters, and multiplications and additions, by part."""
     network, vocabulary = weights.load(WEIGHTS)
-    for name in ("encoder", "decoder", "phrases"):
+    for name in ("encoder", "decoder", "phrases", "generator"):
         count = sum(each.numel() for each in getattr(network, name).parameters())
         report(f"{name}_parameters", count)
     report("weights_mib", WEIGHTS.stat().st_size / 2**20, 16.0)
@@ -66,6 +66,9 @@ def size() -> None:
         with FlopCounterMode(display=False) as counted:
             network.decoder(features, torch.tensor([0]), phrase, torch.ones(1, 1, dtype=torch.bool))
     report("decoder_gflop", counted.get_total_flops() / 1e9)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counted:
+        network.generator.draw("street", vocabulary, 0)
+    report("generator_gflop", counted.get_total_flops() / 1e9)
 
 
 def parts(model: EmbeddedModel, network: Network) -> None:
@@ -97,6 +100,9 @@ def parts(model: EmbeddedModel, network: Network) -> None:
         painted = best(lambda each=each, word=word, prompt=prompt: painting.paint(word, each, prompt, drawn))
         read = best(lambda prompt=prompt: codec_for(prompt).decode(drawn, prompt))
         report(f"{word}_drawing_cpu_ms", painted[1], codec_cpu_ms=round(read[1], 4))
+    with torch.inference_mode():
+        wall, cpu = best(lambda: network.generator.draw("street at night", vocabulary, 0))
+    report("generator_ms", wall, cpu_ms=round(cpu, 1))
 
 
 def alone(model: EmbeddedModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,9 +11,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from deploy.app import create_app
+from deploy.client import Client
 from pipeline.config import PipelineConfig, check, load
 from tests.assets.clips import make
 from tests.gateways import StepGateway
@@ -36,39 +40,32 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def base(folder) -> Iterator[str]:
-    config = check(
+    with served_with_engine(config_of(folder, "fake")) as base:
+        yield base
+
+
+def config_of(folder: Path, model: str) -> PipelineConfig:
+    return check(
         {
             "streams": [],
-            "model": {"name": "fake", "canvas": {"width": 160, "height": 96}},
+            "model": {"name": model, "canvas": {"width": 160, "height": 96}},
             "output": {"out": str(folder / "out"), "rasters": False},
             "executor": "threads",
         },
         may_be_idle=True,
     )
-    with served_with_engine(config) as base:
-        yield base
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_every_command_line_works(base, folder) -> None:
-    environment = {**os.environ, "PLANTAIN": base, "no_proxy": "127.0.0.1"}
-    commands = blocks("bash")
+    commands = [command for command in blocks("bash") if "generate:" not in command]
     assert len(commands) > 12
     for command in commands:
         if "/query" in command:
             eventually(lambda: _has_results(base), "a stream with results")
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, command
+        text = run(command, base, folder)
         if "-o " in command:
             continue
-        text = done.stdout.decode()
         if "watch" in command:
             assert "event: match" in text, command
             continue
@@ -76,6 +73,39 @@ def test_every_command_line_works(base, folder) -> None:
         assert "status" not in document, f"{command}\n{text}"
     assert (folder / "depth.png").read_bytes()[:4] == b"\x89PNG"
     assert (folder / "found.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_picture_is_drawn_from_words(folder) -> None:
+    (command,) = (command for command in blocks("bash") if "generate:" in command)
+    with served_with_engine(config_of(folder, "embedded")) as base:
+        run(command, base, folder)
+        with Client(base) as plantain:
+            again = plantain.draw("generate:a wet street at night", "image/png")
+            other = plantain.draw("generate:a street in sunshine", "image/png")
+            (frame,) = plantain.predict(["generate:a street in sunshine"], image=jpeg(9)).frames
+    drawn = [
+        np.asarray(Image.open(io.BytesIO(data)))
+        for data in ((folder / "drawn.png").read_bytes(), again, other)
+    ]
+    assert drawn[0].shape == (96, 160, 3)
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert frame.answers[0].status == "ok"
+
+
+def run(command: str, base: str, folder: Path) -> str:
+    """What a command line of the document prints."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PLANTAIN": base, "no_proxy": "127.0.0.1"},
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, command
+    return done.stdout.decode() if "-o " not in command else ""
 
 
 def _has_results(base: str) -> bool:

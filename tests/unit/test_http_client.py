@@ -59,6 +59,8 @@ def test_pictures_and_clips_are_asked(plantain, tmp_path) -> None:
     depth = plantain.draw("depth", "application/x-npy", image=jpeg(), resolution="model")
     assert np.load(io.BytesIO(depth)).shape == (72, 128)
     with pytest.raises(ValueError, match="one of"):
+        plantain.predict(["depth"], image=jpeg(), clip=b"")
+    with pytest.raises(ServiceError, match="only generate:"):
         plantain.predict(["depth"])
 
 

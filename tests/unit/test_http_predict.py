@@ -259,6 +259,15 @@ def test_a_task_that_the_model_cannot_draw_is_refused(http) -> None:
     assert "fake model" in problem(ask(http, "generate:a wet street"), 422)
 
 
+def test_only_what_is_to_be_drawn_anew_needs_no_picture(http) -> None:
+    refused = problem(http.post("/v1/predict", json={"tasks": ["generate:a street"]}), 422)
+    assert "fake model" in refused, "it got as far as the model"
+    for tasks in (["depth"], ["generate:a street", "depth"]):
+        assert "image and clip" in problem(http.post("/v1/predict", json={"tasks": tasks}), 422)
+    form = http.post("/v1/predict", files={"task": (None, "generate:a street")})
+    assert "fake model" in problem(form, 422)
+
+
 def test_a_question_without_a_task_is_refused(http) -> None:
     body = {"image": base64.b64encode(jpeg()).decode(), "tasks": []}
     problem(http.post("/v1/predict", json=body), 422)

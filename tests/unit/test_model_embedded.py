@@ -99,8 +99,6 @@ def test_no_prompts_give_no_drawings(model, pictures):
 
 
 def test_what_it_cannot_draw_is_refused(model, pictures):
-    with pytest.raises(ModelError, match="generate"):
-        model.render(pictures, [0], [Prompt.parse("generate:a wet street")])
     with pytest.raises(ModelError, match="image indices"):
         model.render(pictures, [0, 1], [Prompt.parse("depth")])
     with pytest.raises(ModelError, match="uint8"):

@@ -116,7 +116,7 @@ def test_the_held_out_split_differs_with_the_same_seed() -> None:
 
 
 def test_training_never_shows_a_held_out_layout() -> None:
-    shown = {Scene(seed, size_hw=(16, 16)).layout for seed in range(12)}
+    shown = {Scene(seed, size_hw=(16, 16)).setting.layout for seed in range(12)}
     assert not shown & set(layout.HELDOUT_LAYOUTS)
 
 

@@ -169,3 +169,16 @@ def palette_at(centres: Sequence[Sequence[float]], background: colours.RGB) -> t
         taken.add(wanted)
         chosen.append(all_colours[wanted])
     return tuple(chosen)
+
+
+def filling(picture: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """A picture (h, w, 3) uint8 at another size (H, W), what hangs over cut off evenly."""
+    height, width = picture.shape[:2]
+    scale = max(size_hw[0] / height, size_hw[1] / width)
+    wanted = max(size_hw[0], round(height * scale)), max(size_hw[1], round(width * scale))
+    if wanted != (height, width):
+        planes = picture.permute(2, 0, 1)[None].float()
+        planes = F.interpolate(planes, size=wanted, mode="bilinear", align_corners=False, antialias=True)
+        picture = planes[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+    top, left = (wanted[0] - size_hw[0]) // 2, (wanted[1] - size_hw[1]) // 2
+    return picture[top : top + size_hw[0], left : left + size_hw[1]]

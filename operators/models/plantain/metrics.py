@@ -16,6 +16,9 @@ from scipy.optimize import linear_sum_assignment
 Sums = dict[str, NDArray[np.float64]]
 """Name -> a sum of any shape; the same names and shapes for every scene."""
 
+Metric = Callable[[Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]
+"""A figure (...) from sums (..., shape)."""
+
 THRESHOLDS = np.arange(0.5, 0.96, 0.05)
 """IoU from which a mask counts as found: COCO's and SA-Co's ten."""
 
@@ -89,7 +92,10 @@ def pair_f1(drawn: NDArray[np.integer], true: NDArray[np.integer]) -> float:
 
 
 def summary(
-    scenes: Sequence[Sums], num_resamples: int = 1000, seed: int = 0
+    scenes: Sequence[Sums],
+    num_resamples: int = 1000,
+    seed: int = 0,
+    measured: Mapping[str, Metric] | None = None,
 ) -> dict[str, float | list[float]]:
     """Every metric, and under `<name>_ci` its 95 % bootstrap interval over scenes.
 
@@ -97,6 +103,7 @@ def summary(
         scenes: Sums of each scene.
         num_resamples: Bootstrap samples.
         seed: Of the bootstrap.
+        measured: Other metrics than METRICS.
     """
     stacked = {name: np.stack([each[name] for each in scenes]) for name in scenes[0]}
     rng = np.random.default_rng(seed)
@@ -106,7 +113,7 @@ def summary(
     total = {name: each.sum(axis=0)[None] for name, each in stacked.items()}
     resampled = {name: np.tensordot(draws, each, axes=1) for name, each in stacked.items()}
     result: dict[str, float | list[float]] = {}
-    for name, metric in METRICS.items():
+    for name, metric in (METRICS if measured is None else measured).items():
         spread = metric(resampled)
         spread = spread[np.isfinite(spread)]
         low, high = np.percentile(spread, [2.5, 97.5]) if len(spread) else (np.nan, np.nan)
@@ -122,7 +129,7 @@ def class_ious(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return _ratio(hit, np.where(true > 0, true + drawn - hit, 0.0))
 
 
-def _miou(key: str) -> Callable[[Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]:
+def _miou(key: str) -> Metric:
     def metric(sums: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         ious = class_ious(sums[key])
         there = np.isfinite(ious)
@@ -131,7 +138,8 @@ def _miou(key: str) -> Callable[[Mapping[str, NDArray[np.float64]]], NDArray[np.
     return metric
 
 
-def _share(above: str, below: str) -> Callable[[Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]:
+def share(above: str, below: str) -> Metric:
+    """One sum as a share of another."""
     return lambda sums: _ratio(sums[above], sums[below])
 
 
@@ -160,17 +168,17 @@ def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np
     return quotient
 
 
-METRICS: dict[str, Callable[[Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]] = {
+METRICS: dict[str, Metric] = {
     "miou": _miou("confusion"),
     "miou_random_palette": _miou("confusion_random"),
-    "delta1": _share("depth_right", "depth_count"),
-    "absrel": _share("depth_error", "depth_count"),
+    "delta1": share("depth_right", "depth_count"),
+    "absrel": share("depth_error", "depth_count"),
     "normals_mean_deg": _angle_mean,
     "normals_median_deg": _angle_median,
-    "pmf1": _share("pair_f1", "pair_count"),
+    "pmf1": share("pair_f1", "pair_count"),
     "il_mcc": _mcc,
-    "ciou": _share("refer_overlap", "refer_union"),
-    "refer_empty": _share("empty_right", "empty_count"),
-    "off_palette": _share("off_palette", "drawings"),
+    "ciou": share("refer_overlap", "refer_union"),
+    "refer_empty": share("empty_right", "empty_count"),
+    "off_palette": share("off_palette", "drawings"),
 }
 """Each metric as a function of summed sums (..., shape)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from operators.models.plantain import weights as files
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.network import STRIDE, TASKS, Features, Fields
 from operators.models.plantain.sight import HANDFUL, Sight
+from operators.models.plantain.text import Vocabulary
 from operators.prompts import Prompt, Task
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
@@ -26,6 +28,7 @@ CODE_VERSION = "3"
 """Raised whenever the same weights draw differently."""
 
 MAX_CACHED_PHRASES = 4096
+MAX_CACHED_PICTURES = 32
 
 
 class EmbeddedModel:
@@ -66,6 +69,7 @@ class EmbeddedModel:
         files.fold(self._network)
         self._network.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._phrases: dict[str, Tensor] = {}
+        self._pictures: dict[str, Tensor] = {}
         self._sight: Sight | None = None
         if self._device.type == "cpu":
             self._sight = Sight(self._network, threads or _cores())
@@ -92,42 +96,57 @@ class EmbeddedModel:
         Any canvas is taken whose sides are multiples of 32 pixels; others are padded with black and cut back.
 
         Raises:
-            ModelError: If a prompt is of a task that the network has not learnt, or the arguments do not fit.
+            ModelError: If words say nothing that the network could draw, or the arguments do not fit.
         """
         if len(image_of) != len(prompts):
             raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
         for prompt in prompts:
-            _task_of(prompt)
+            self._check(prompt)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise ModelError(f"images must be (M, H, W, 3) uint8, not {images.dtype} {images.shape}")
         drawn = np.empty((len(prompts), *images.shape[1:]), np.uint8)
         if not len(prompts):
             return drawn
+        seen = []
+        for index, prompt in enumerate(prompts):
+            if prompt.codec == "image":
+                drawn[index] = self._imagined(prompt.text, drawn.shape[1:3])
+            else:
+                seen.append(index)
+        if not seen:
+            return drawn
         with torch.inference_mode():
             if self._sight is not None:
-                self._look(self._sight, images, image_of, prompts, drawn)
+                self._look(self._sight, images, image_of, prompts, seen, drawn)
             else:
                 features = self._encode(images)
-                for indices in _groups(prompts):
+                for indices in _groups(prompts, seen):
                     self._decode(features, image_of, prompts, indices, drawn)
         return drawn
 
     def close(self) -> None:
         """Frees the phrase cache, ends the threads and, on a GPU, frees its memory."""
         self._phrases.clear()
+        self._pictures.clear()
         if self._sight is not None:
             self._sight.close()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _look(
-        self, sight: Sight, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt], drawn: Pixels
+        self,
+        sight: Sight,
+        images: Pixels,
+        image_of: Sequence[int],
+        prompts: Sequence[Prompt],
+        seen: Sequence[int],
+        drawn: Pixels,
     ) -> None:
-        """Fills the drawings on the CPU: each handful of frames, or each part of one's prompts, on a thread."""
+        """Fills the drawings `seen` on the CPU: each handful of frames, or each part of one's prompts, on a thread."""
         of_frame: dict[int, list[int]] = {}
-        for index, frame in enumerate(image_of):
-            of_frame.setdefault(frame, []).append(index)
-        asked = {index: _phrases_of(prompt) for index, prompt in enumerate(prompts)}
+        for index in seen:
+            of_frame.setdefault(image_of[index], []).append(index)
+        asked = {index: _phrases_of(prompts[index]) for index in seen}
         self._vectors(["", *(phrase for phrases in asked.values() for phrase in phrases)])
         handfuls = _handfuls(of_frame, sight.threads)
         parts = -(-sight.threads // len(of_frame))
@@ -164,6 +183,35 @@ class EmbeddedModel:
             for part in range(min(parts, len(own)))
         ]
         list(sight.pool.map(lambda share: decoded(*share), shares))
+
+    def _check(self, prompt: Prompt) -> None:
+        """Refuses what the network cannot draw.
+
+        Raises:
+            ModelError: With what it knows instead.
+        """
+        if prompt.codec != "image":
+            return
+        if not self._network.generator.lessons:
+            raise ModelError(f"these weights cannot draw '{prompt}': their generator was not taught")
+        if not _drawable(prompt.text):
+            raise ModelError(
+                f"the embedded model knows no word of '{prompt}': it draws streets, squares, car parks and what "
+                "stands there, by day, at night, in rain or fog"
+            )
+
+    def _imagined(self, description: str, size_hw: tuple[int, int]) -> Pixels:
+        """A new picture (H, W, 3) uint8; the same words give the same one, whatever frame they came with."""
+        key = " ".join(description.lower().split())
+        picture = self._pictures.get(key)
+        if picture is None:
+            with torch.inference_mode():
+                seed = zlib.crc32(key.encode())
+                picture = self._network.generator.draw(_drawable(key), self._vocabulary, seed).cpu()
+            while len(self._pictures) >= MAX_CACHED_PICTURES:
+                self._pictures.pop(next(iter(self._pictures)))
+            self._pictures[key] = picture
+        return drawing.filling(picture, size_hw).numpy()
 
     def _encode(self, images: Pixels) -> Features:
         height, width = images.shape[1:3]
@@ -227,19 +275,17 @@ def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt) -> Te
     return drawing.masks(logits, prompt)
 
 
-def _task_of(prompt: Prompt) -> str:
-    """Which task word a prompt means.
+def _drawable(description: str) -> str:
+    """Of a description the words that scenes are described with: of others the generator was taught nothing."""
+    from operators.scenes import descriptions  # renders with compiled code: loaded where pictures are drawn
 
-    Raises:
-        ModelError: If the network has not learnt it.
-    """
-    if prompt.task is Task.PROMPT and prompt.codec in ("depth", "normals", "instances"):
+    return Vocabulary.of(descriptions.all_words()).known(description)
+
+
+def _task_of(prompt: Prompt) -> str:
+    """Which task word a prompt about a picture means."""
+    if prompt.task is Task.PROMPT:
         return prompt.codec
-    if prompt.task in (Task.GENERATE, Task.PROMPT):
-        raise ModelError(
-            f"the embedded model cannot draw '{prompt}': "
-            "it knows semantic, instances, refer, depth and normals"
-        )
     return prompt.task.value
 
 
@@ -260,11 +306,11 @@ def _handfuls(of_frame: dict[int, list[int]], threads: int) -> list[list[int]]:
     ]
 
 
-def _groups(prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Indices of prompts that are decoded together: with many phrases, with one, with none."""
+def _groups(prompts: Sequence[Prompt], seen: Sequence[int]) -> list[list[int]]:
+    """The indices `seen` of prompts that are decoded together: with many phrases, with one, with none."""
     shapes: dict[int, list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        count = len(_phrases_of(prompt))
+    for index in seen:
+        count = len(_phrases_of(prompts[index]))
         shapes.setdefault(min(count, 2), []).append(index)
     return list(shapes.values())
 

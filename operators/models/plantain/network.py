@@ -3,6 +3,7 @@
     picture --Encoder--> Features(fine 1/2, dense 1/4, tokens 1/16 and 1/32)     once per frame
     phrases --PhraseEncoder--> queries                                            once per prompt, cacheable
     (Features, task, queries) --Decoder--> Fields at 1/2                          once per (frame, prompt)
+    words --Generator--> a new picture                                            once per description
 
 The task is known to the decoder only, and only as a learned word beside the phrases. Plain 3x3 convolutions
 throughout: they run at 2-3 TFLOP/s on two cores with AMX, where depthwise ones reach 0.1 (measured
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from operators.models.plantain import fused
+from operators.models.plantain.generator import Generator
 from operators.models.plantain.text import Attention, Perceptron, PhraseEncoder
 
 STRIDE = 32
@@ -373,7 +375,7 @@ class Guide(nn.Module):
 
 
 class Network(nn.Module):
-    """Encoder, phrase encoder and decoder: all the weights there are.
+    """Encoder, phrase encoder, decoder and generator: all the weights there are.
 
     Args:
         num_ids: Rows of the word table.
@@ -384,3 +386,4 @@ class Network(nn.Module):
         self.encoder = Encoder()
         self.phrases = PhraseEncoder(num_ids, 128)
         self.decoder = Decoder()
+        self.generator = Generator(num_ids)

@@ -1,7 +1,7 @@
 """Rendered scenes on disk: one file per frame, written by processes of their own while training reads.
 
     <folder>/<slot>.npz     image u8, depth f16 (inf: sky), normals i8 (127: 1), class_map u8, instance_map
-    u8, meta
+    u8, meta, setting
 
 Slots are reused from the oldest, so the folder's size is bounded and its content keeps changing.
 """
@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.scenes import Scene, SceneFrame, referring
+from operators.scenes import Scene, SceneFrame, Setting, referring
 
 NUM_EXPRESSIONS = 16
 """Referring expressions kept per frame."""
@@ -37,6 +39,7 @@ class Shot:
         class_map: (H, W) uint8.
         instance_map: (H, W) uint8, 0 where there is no thing; at most 255 things.
         expressions: Words and the instances they mean.
+        setting: Of the scene.
     """
 
     image: NDArray[np.uint8]
@@ -45,9 +48,10 @@ class Shot:
     class_map: NDArray[np.uint8]
     instance_map: NDArray[np.uint8]
     expressions: tuple[tuple[str, frozenset[int]], ...]
+    setting: Setting
 
 
-def store(path: Path, frame: SceneFrame, rng: np.random.Generator) -> None:
+def store(path: Path, frame: SceneFrame, setting: Setting, rng: np.random.Generator) -> None:
     """Writes a frame; readers see the old file or the new one, never half of one."""
     ids = np.unique(frame.instance_map)
     ids = ids[ids > 0][:255]
@@ -68,7 +72,8 @@ def store(path: Path, frame: SceneFrame, rng: np.random.Generator) -> None:
         normals=np.round(frame.normals * 127).astype(np.int8),
         class_map=frame.class_map,
         instance_map=table[frame.instance_map],
-        meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
+        meta=_packed(meta),
+        setting=_packed(asdict(setting)),
     )
     waiting.replace(path)
 
@@ -76,7 +81,7 @@ def store(path: Path, frame: SceneFrame, rng: np.random.Generator) -> None:
 def load(path: Path) -> Shot:
     """Reads what `store` wrote."""
     with np.load(path) as held:
-        meta = json.loads(held["meta"].tobytes())
+        meta, setting = (json.loads(held[name].tobytes()) for name in ("meta", "setting"))
         return Shot(
             held["image"],
             held["depth_m"],
@@ -84,7 +89,20 @@ def load(path: Path) -> Shot:
             held["class_map"],
             held["instance_map"],
             tuple((words, frozenset(ids)) for words, ids in meta),
+            Setting(**setting),
         )
+
+
+def _packed(value: object) -> NDArray[np.uint8]:
+    """JSON as bytes."""
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def files(folder: Path | None) -> list[Path]:
+    """The finished files of a folder; none of no folder."""
+    if folder is None:
+        return []
+    return sorted(path for path in folder.glob("*.npz") if ".tmp" not in path.name)
 
 
 def classes_of(path: Path) -> NDArray[np.uint8]:
@@ -119,9 +137,17 @@ def render(
             frame = scene.render(float(rng.uniform(0.0, 12.0)))
             if np.bincount(frame.class_map.ravel()).max() > MAX_SHARE * frame.class_map.size:
                 continue
-            store(folder / f"{slot:06d}.npz", frame, rng)
+            store(folder / f"{slot:06d}.npz", frame, scene.setting, rng)
             written += 1
     return written
+
+
+def start_rendering(folder: Path, assets: Path | None) -> subprocess.Popen[bytes]:
+    """A process that renders scene after scene into a folder until it is terminated."""
+    command = [sys.executable, "-m", __name__, str(folder), "--first-seed", "0", "--num-scenes", "1000000"]
+    if assets is not None:
+        command += ["--assets", str(assets)]
+    return subprocess.Popen(command)
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ class Stream(IterableDataset[TrainingBatch]):
         count = 0
         while True:
             if count % 20 == 0:
-                shots, taught = _files(self.shots), _files(self.lessons)
+                shots, taught = shards.files(self.shots), shards.files(self.lessons)
             count += 1
             batch = [self._sample(shots, taught, rng) for _ in range(self.batch_size)]
             yield collate(batch, self.vocabulary)
@@ -78,10 +78,3 @@ class Stream(IterableDataset[TrainingBatch]):
         drawn = [paths[int(index)] for index in rng.integers(0, len(paths), NUM_DRAWN)]
         weights = np.array([0.5 + _RARE[shards.classes_of(path)].sum() for path in drawn])
         return drawn[int(rng.choice(NUM_DRAWN, p=weights / weights.sum()))]
-
-
-def _files(folder: Path | None) -> list[Path]:
-    """The finished files of a folder."""
-    if folder is None:
-        return []
-    return sorted(path for path in folder.glob("*.npz") if ".tmp" not in path.name)

@@ -59,6 +59,11 @@ class Vocabulary:
         table = {word: 1 + NUM_UNKNOWN + index for index, word in enumerate(self.words)}
         return [_lookup(table, word) for word in _words(phrase)[:MAX_WORDS]] or [1]
 
+    def known(self, phrase: str) -> str:
+        """The phrase without the words that are not in the vocabulary, in any number."""
+        table = {word: 1 + NUM_UNKNOWN + index for index, word in enumerate(self.words)}
+        return " ".join(word for word in _words(phrase) if _lookup(table, word) > NUM_UNKNOWN)
+
     def tensor(self, phrases: Sequence[str]) -> Tensor:
         """Word ids (P, MAX_WORDS) int64 of P phrases, padded with zeros."""
         table = {word: 1 + NUM_UNKNOWN + index for index, word in enumerate(self.words)}
@@ -79,6 +84,10 @@ def _lookup(table: dict[str, int], word: str) -> int:
         if form in table:
             return table[form]
     return 1 + zlib.crc32(word.encode()) % NUM_UNKNOWN
+
+
+MANY = 128
+"""Vectors that ask, from which on the fused attention's backward pass pays on a CPU."""
 
 
 class Attention(nn.Module):
@@ -118,7 +127,7 @@ class Attention(nn.Module):
             for part in fused.linear(source, self.pair).chunk(2, dim=-1)
         )
         mask = None if keep is None else keep[:, None, None, :]
-        if torch.is_inference_mode_enabled():
+        if torch.is_inference_mode_enabled() or count >= MANY:
             mixed = F.scaled_dot_product_attention(query, key, value, mask)
         else:
             # Written out: for a few dozen vectors the fused kernel's backward pass takes three times as long on

@@ -6,8 +6,6 @@ answers of others --lessons/*.npz--+
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -97,7 +95,9 @@ def train(options: TrainOptions) -> Path:
         The exported weights (safetensors) of the averaged network.
     """
     options.folder.mkdir(parents=True, exist_ok=True)
-    renderer = _start_rendering(options) if options.render else None
+    renderer = None
+    if options.render and options.shards is not None:
+        renderer = shards.start_rendering(options.shards, options.assets)
     meeting = options.folder / f"meeting-{time.time_ns()}"
     context = torch.multiprocessing.get_context("spawn")
     others = [
@@ -347,12 +347,3 @@ def _schedule(step: int, warm_steps: int, progress: float) -> float:
     warm = min(1.0, (step + 1) / warm_steps)
     fall = min(1.0, (1 - progress) / 0.6)
     return warm * max(0.002, fall)
-
-
-def _start_rendering(options: TrainOptions) -> subprocess.Popen[bytes]:
-    """A process that renders scene after scene into the shards folder."""
-    command = [sys.executable, "-m", shards.__name__, str(options.shards), "--first-seed", "0"]
-    command += ["--num-scenes", "1000000"]
-    if options.assets is not None:
-        command += ["--assets", str(options.assets)]
-    return subprocess.Popen(command)

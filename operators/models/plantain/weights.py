@@ -57,8 +57,8 @@ def extended(network: Network, vocabulary: Vocabulary, phrases: Sequence[str]) -
         return network, vocabulary
     grown = Network(wider.num_ids)
     held = network.state_dict()
-    table = held["phrases.words.weight"]
-    held["phrases.words.weight"] = torch.cat([table, table[sources]])
+    for name in ("phrases.words.weight", "generator.words.weight"):
+        held[name] = torch.cat([held[name], held[name][sources]])
     grown.load_state_dict(held)
     return grown.eval(), wider
 
