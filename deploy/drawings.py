@@ -73,11 +73,11 @@ def _page(backend: ModelBackend, made: list[Drawing], found: dict[str, float | l
         f"<title>Drawn from words</title><style>{style}</style></head><body>"
         '<a class="skip" href="#main">Skip to the pictures</a>'
         "<header><p class='eyebrow'>Plantain draws</p>"
-        f"<h1>{escape(backend.name)} from words</h1><p class='lead'>What <b>{escape(backend.name)}</b> "
+        f"<h1>Pictures from words</h1><p class='lead'>What <b>{escape(backend.name)}</b> "
         f"<span class='dim'>({escape(backend.fingerprint)})</span> drew for {len(made)} descriptions of streets that "
         "it never saw, and how many of the named classes its own perception finds.</p></header>"
         "<main id='main'><section><h2>What is recognised</h2><table><thead><tr><th>Share of the named classes</th>"
-        f"<th class='number'>with 95 % of test sets</th></tr></thead><tbody>{rows}</tbody></table></section>"
+        f"<th class='number'>found (95 % of test sets)</th></tr></thead><tbody>{rows}</tbody></table></section>"
         f"<section><h2>What was drawn</h2><div class='grid'>{shown}</div></section></main>"
         f"<footer>Made by Plantain, {when}.</footer></body></html>\n"
     )
