@@ -65,7 +65,8 @@ class ImagesSource(SequenceSource):
 def picture_of(opened: Image.Image, view: View) -> Picture:
     """An opened image, read to its end; 16-bit images are scaled to 8 bits.
 
-    Of a JPEG file no more is decoded than `view` can show: 4.3 instead of 12.8 ms of 1920x1080 (measured 2026-11-22).
+    Of a JPEG file little more is decoded than `view` can show: 768x448, 1920x1080 and 4000x3000 took 1.0, 5.7 and
+    17.5 ms instead of 2.3, 11.0 and 75.7 (measured 2026-11-22).
 
     Args:
         opened: Not read yet.
