@@ -7,6 +7,7 @@ after a clean drain.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -261,6 +262,9 @@ def _set(settings: Any, section: Any, key: str, value: Any) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    # A shell without job control lets background processes ignore SIGINT, but who sends it to ours means it: a run
+    # and a service drain at it however they were started, and until they do it ends the process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     logs.configure()
     try:
         app()

@@ -127,6 +127,23 @@ def test_sigint_while_it_starts_leaves_with_130(clip, tmp_path):
     assert "Traceback" not in errors
 
 
+def test_sigint_counts_before_a_run_drains_by_itself_however_the_shell_started_it():
+    """Seen as a run that was interrupted while it started, from a script's background job, and went on to its end."""
+    code = (
+        "import os, signal, time, deploy.cli\n"
+        "deploy.cli.app = lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(5))\n"
+        "deploy.cli.main()"
+    )
+    started = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert started.returncode == -signal.SIGINT, started.stderr
+
+
 @pytest.mark.ray
 def test_ctrl_c_on_ray_drains_although_every_process_of_the_terminal_gets_it(plantain):
     process = plantain.start("ray")
