@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from operators.scenes.frame import SceneFrame, SceneObject
-from operators.scenes.vocabulary import members_of
+from operators.scenes.vocabulary import COLOURS, members_of
 
 MIN_AREA_PX = 60
 """Smaller things are not spoken of, but they make an expression ambiguous all the same."""
 
-_COLOURS = ("white", "black", "grey", "red", "blue", "green", "yellow", "orange", "brown")
 _ABSENT = ("car", "van", "truck", "bus", "motorcycle", "bicycle", "person", "animal")
 _SPOKEN = (*_ABSENT, "traffic light", "sign")
 
@@ -199,7 +198,7 @@ def _absent(seen: Sequence[SceneObject], rng: np.random.Generator) -> list[Expre
         if not covered:
             where = str(rng.choice(["", " on the left", " on the right"]))
             said.append((f"the {label}{where}", frozenset()))
-        missing = [colour for colour in _COLOURS if colour not in {each.colour for each in covered}]
+        missing = [colour for colour in COLOURS if colour not in {each.colour for each in covered}]
         if missing:
             colour = str(rng.choice(missing))
             words = f"the {label} in {colour}" if label == "person" else f"the {colour} {label}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.scenes.vocabulary import CLASSES, SYNONYMS
+from operators.scenes.vocabulary import CLASSES, COLOURS, SYNONYMS
 
 MIN_SHARE = 0.004
 """What covers a smaller share of the picture is not spoken of."""
@@ -41,9 +41,7 @@ TIMES: dict[str, tuple[str, ...]] = {
 }
 """Weather -> words for it."""
 
-_COLOURED = re.compile(
-    r"(white|black|grey|red|blue|green|yellow|orange|brown) (car|van|truck|bus|motorcycle|bicycle)$"
-)
+_COLOURED = re.compile(rf"({'|'.join(COLOURS)}) (car|van|truck|bus|motorcycle|bicycle)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +101,9 @@ def described(
 
 def all_words() -> tuple[str, ...]:
     """Every phrase that descriptions are made of."""
-    colours = ("white", "black", "grey", "red", "blue", "green", "yellow", "orange", "brown")
     nouns = (*CLASSES[1:], *(word for words in SYNONYMS.values() for word in words))
     said = (each for table in (PLACES, TIMES) for words in table.values() for each in words)
-    return (*nouns, *said, *colours, "wet", "scene", "with", "and")
+    return (*nouns, *said, *COLOURS, "wet", "scene", "with", "and")
 
 
 _COMMON = frozenset({"road", "sky", "building", "pavement", "vegetation", "lane marking", "terrain", "wall"})

@@ -32,6 +32,11 @@ CLASSES: tuple[str, ...] = (
 
 CLASS_ID: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 
+COLOURS: tuple[str, ...] = (
+    "white", "black", "grey", "red", "blue", "green", "yellow", "orange", "brown",
+)  # fmt: skip
+"""The words for colours of things."""
+
 THINGS: frozenset[str] = frozenset(
     {
         "car",

@@ -32,7 +32,7 @@ SILENT = 0.12
 """Share of samples without words, which guidance leans away from."""
 
 FINISHED_PER_BATCH = 2
-"""Pictures of a batch that the finisher learns from: it has far less to learn."""
+"""Pictures of a batch that the finisher learns from beside the sketches; `finishing` teaches it the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,7 @@ class EmbeddedModel:
         return drawn
 
     def close(self) -> None:
-        """Frees the phrase cache, ends the threads and, on a GPU, frees its memory."""
+        """Frees what it keeps of phrases and pictures, ends the threads and, on a GPU, frees its memory."""
         self._phrases.clear()
         self._pictures.clear()
         if self._sight is not None:
@@ -280,6 +281,7 @@ def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt) -> Te
     return drawing.masks(logits, prompt)
 
 
+@lru_cache(MAX_CACHED_PHRASES)
 def _drawable(description: str) -> str:
     """Of a description the words that scenes are described with: of others the generator was taught nothing."""
     from operators.scenes import descriptions  # renders with compiled code: loaded where pictures are drawn
