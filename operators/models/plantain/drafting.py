@@ -17,10 +17,11 @@ import structlog
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from operators.models.plantain import shards, weights
 from operators.models.plantain.generator import CELL, CHANNELS, CODE, Generator
+from operators.models.plantain.loading import batches_of
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.shards import Shot
 from operators.models.plantain.text import Vocabulary
@@ -266,16 +267,9 @@ class Drafter:
             options.seed * 1000 + self.step,
             options.batch_size if options.finishing else FINISHED_PER_BATCH,
         )
-        loader = DataLoader(
-            drafts,
-            batch_size=None,
-            num_workers=options.loaders,
-            prefetch_factor=4 if options.loaders else None,
-            multiprocessing_context="spawn" if options.loaders else None,
-        )
         sums: dict[str, float] = {}
         saved_s, last = self.elapsed_s, time.perf_counter()
-        for batch in loader:
+        for batch in batches_of(drafts, options.loaders):
             now = time.perf_counter()
             self.elapsed_s, last = self.elapsed_s + now - last, now
             progress = self.elapsed_s / (options.minutes * 60)

@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 import torch
 from torch import distributed
-from torch.utils.data import DataLoader
 
 from operators.models.plantain import losses, questions, shards, weights
+from operators.models.plantain.loading import batches_of
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.network import Guide, Network
 from operators.models.plantain.samples import TrainingBatch
@@ -315,16 +315,7 @@ class Trainer:
             lessons=options.lessons,
             lesson_share=options.lesson_share,
         )
-        return iter(
-            DataLoader(
-                stream,
-                batch_size=None,
-                num_workers=options.loaders,
-                prefetch_factor=4 if options.loaders else None,
-                multiprocessing_context="spawn" if options.loaders else None,
-                worker_init_fn=_one_thread,
-            )
-        )
+        return batches_of(stream, options.loaders)
 
     def _report(self, sums: dict[str, float]) -> None:
         rate = self.optimiser.param_groups[0]["lr"]
@@ -336,10 +327,6 @@ def _network(vocabulary: Vocabulary) -> Network:
     network = Network(vocabulary.num_ids)
     network.to(memory_format=torch.channels_last)
     return network
-
-
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)
 
 
 def _schedule(step: int, warm_steps: int, progress: float) -> float:
