@@ -1,9 +1,9 @@
 """The service: how much a query costs beyond the model's own pass, alone, beside streams, and with 32 clients.
 
 The embedded model, pictures of 768x448, one task, masks at the model's resolution; `plantain serve` with and without
-Ray. The machine's load is printed beside each figure: they are only worth something on a quiet one.
-PLANTAIN_BENCH_QUERIES sets how many queries each figure is from (300), PLANTAIN_BENCH_GROWTH how many for growth (2000;
-20000 is the long form).
+Ray, and what Ray Serve costs without Plantain. The machine's load is printed beside each figure: they are only worth
+something on a quiet one. PLANTAIN_BENCH_QUERIES sets how many queries each figure is from (300), PLANTAIN_BENCH_GROWTH
+how many for growth (2000; 20000 is the long form).
 """
 
 import os
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 import yaml
@@ -45,10 +46,31 @@ def main() -> None:
     """Prints the figures."""
     picture = Scene(5, split="heldout", size_hw=(448, 768)).render(0.0).image
     file = image("JPEG", np.asarray(picture), quality=90)
+    _bare_serve(file)
     for executor in ("threads", "ray"):
         bare_s = _bare_pass_s(np.asarray(picture))
         _alone(executor, file, bare_s)
         _beside_streams(executor, file, bare_s)
+
+
+def _bare_serve(file: bytes) -> None:
+    """Ray Serve without anything of ours: what no service on it can go below."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        _started(["tests.bench.bare_serve"], Path(name)) as (base, process, ready_s),
+        httpx.Client(trust_env=False) as client,
+    ):
+        _say("serve_bare_ready_s", ready_s, None, "ray")
+        time.sleep(SETTLE_S)
+        _say("serve_bare_idle_cpu_percent", _idle_percent(process), None, "ray")
+
+        def ask() -> float:
+            begun = time.perf_counter()
+            client.post(base, content=file).raise_for_status()
+            return time.perf_counter() - begun
+
+        p50, p99 = _percentiles([ask() for _ in range(NUM_QUERIES)][20:])
+        _say("serve_bare_query_ms", p50 * 1e3, None, "ray", p99_ms=round(p99 * 1e3, 1))
 
 
 def _alone(executor: str, file: bytes, bare_s: float) -> None:
@@ -144,19 +166,25 @@ def _service(executor: str, streams: list[dict[str, object]]) -> Iterator[tuple[
             "serve": {"port": 0, "max_requests": 2 * NUM_CLIENTS},
         }
         (folder / "serve.yaml").write_text(yaml.safe_dump(settings))
-        command = [sys.executable, "-m", "deploy.cli", "serve", "--config", str(folder / "serve.yaml")]
-        begun = time.monotonic()
-        with (folder / "said").open("w") as said:
-            process = subprocess.Popen(command, stdout=said, stderr=said)
-        try:
-            while not (ready := re.search(r"ready on (http://\S+)", (folder / "said").read_text())):
-                if process.poll() is not None or time.monotonic() - begun > START_S:
-                    raise RuntimeError((folder / "said").read_text()[-2000:])
-                time.sleep(0.02)
-            yield ready[1], psutil.Process(process.pid), time.monotonic() - begun
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(120)
+        with _started(["deploy.cli", "serve", "--config", str(folder / "serve.yaml")], folder) as started:
+            yield started
+
+
+@contextmanager
+def _started(module: list[str], folder: Path) -> Iterator[tuple[str, psutil.Process, float]]:
+    """A module that says the address that it is ready on."""
+    begun = time.monotonic()
+    with (folder / "said").open("w") as said:
+        process = subprocess.Popen([sys.executable, "-m", *module], stdout=said, stderr=said)
+    try:
+        while not (ready := re.search(r"ready on (http://\S+)", (folder / "said").read_text())):
+            if process.poll() is not None or time.monotonic() - begun > START_S:
+                raise RuntimeError((folder / "said").read_text()[-2000:])
+            time.sleep(0.02)
+        yield ready[1], psutil.Process(process.pid), time.monotonic() - begun
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
 
 
 def _ask(plantain: Client, file: bytes, count: int) -> list[float]:
@@ -193,8 +221,6 @@ def _together(base: str, file: bytes, clients: int, each: int) -> tuple[list[flo
 
 def _batches(base: str) -> tuple[float, float]:
     """Frames that the model was given so far, and in how many batches."""
-    import httpx
-
     text = httpx.get(f"{base}/metrics", trust_env=False, timeout=30).text
 
     def value(name: str) -> float:

@@ -147,6 +147,12 @@ def processes_called(word: str) -> list[psutil.Process]:
     return found
 
 
+def gcs_address() -> str:
+    """Where the Ray below this process is reached."""
+    command = processes_called("--gcs-address=")[0].cmdline()
+    return next(word for word in command if word.startswith("--gcs-address=")).partition("=")[2]
+
+
 @pytest.mark.ray
 def test_on_ray_everything_is_answered_as_in_one_process(on_ray) -> None:
     base, _ = on_ray
@@ -264,6 +270,43 @@ def test_on_ray_the_death_of_an_http_replica_is_survived(on_ray) -> None:
         assert plantain.stream("fixed").results > results, "the engine went on meanwhile"
 
 
+INTRUDE = """
+import ray
+ray.init(address=%r, log_to_driver=False)
+print("in")
+"""
+
+
+@pytest.mark.ray
+def test_on_ray_its_own_ports_ask_for_rays_token(on_ray) -> None:
+    import grpc
+
+    command = [sys.executable, "-c", INTRUDE % gcs_address()]
+    intruders = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **given}
+        )
+        for given in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64})
+    ]
+    for intruder in intruders:
+        said, complained = intruder.communicate(timeout=200)
+        assert intruder.returncode != 0
+        assert said == ""
+        assert "auth" in complained.lower(), complained
+    (replica,) = processes_called("ServeReplica:plantain:http")
+    ports = {found.laddr.port for found in replica.net_connections("tcp") if found.status == "LISTEN"}
+    told = set()
+    for port in ports:
+        for method in ("/ray.serve.ASGIService/HandleRequest", "/ray.rpc.CoreWorkerService/PushTask"):
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as error:
+                channel.unary_unary(method)(b"", timeout=20)
+            told.add((method, error.value.code()))
+    assert {code for _, code in told} == {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED}
+    assert {method for method, code in told if code is grpc.StatusCode.UNAUTHENTICATED} == {
+        m for m, _ in told
+    }
+
+
 UPDATE = """
 import sys
 from pathlib import Path
@@ -280,8 +323,7 @@ serve.run(application(check(plain(Path(sys.argv[2])))), name=APP, route_prefix="
 @pytest.mark.chaos
 def test_on_ray_a_rolling_update_costs_no_stream_and_no_query_hangs(on_ray, tmp_path, clip) -> None:
     base, folder = on_ray
-    cluster = processes_called("--gcs-address=")[0].cmdline()
-    address = next(word for word in cluster if word.startswith("--gcs-address=")).partition("=")[2]
+    address = gcs_address()
     settings = yaml.safe_load(write_config(folder, clip, "ray", options={"cost_ms": 10.0}).read_text())
     settings |= {"prompts": ["depth"], "serve": {"port": 0, "replicas": 2}}
     changed = tmp_path / "changed.yaml"

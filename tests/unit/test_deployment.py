@@ -48,6 +48,7 @@ def test_the_cluster_file_passes_rays_own_schema_and_checks() -> None:
     validate_config(prepared)
     assert prepared["max_workers"] == len(config["provider"]["worker_ips"])
     assert config["docker"]["image"] == f"plantain:{VERSION}-cuda"
+    assert "--env RAY_AUTH_MODE=token" in config["docker"]["run_options"]
 
 
 # The fields that KubeRay's API ray.io/v1 has; its CRDs are in no package, so this is what its Go types say.
@@ -58,7 +59,7 @@ WORKERS = POD_GROUP | {
 }  # fmt: skip
 CLUSTER = {
     "headGroupSpec", "workerGroupSpecs", "rayVersion", "enableInTreeAutoscaling", "autoscalerOptions",
-    "headServiceAnnotations", "suspend", "managedBy", "gcsFaultToleranceOptions",
+    "headServiceAnnotations", "suspend", "managedBy", "gcsFaultToleranceOptions", "authOptions",
 }  # fmt: skip
 JOB = {
     "activeDeadlineSeconds", "backoffLimit", "rayClusterSpec", "submitterPodTemplate", "metadata", "clusterSelector",
@@ -77,6 +78,7 @@ def assert_is_cluster(cluster: dict[str, Any]) -> None:
     assert set(cluster) <= CLUSTER
     assert RAY is not None
     assert cluster["rayVersion"] == RAY[1]
+    assert cluster["authOptions"] == {"mode": "token"}
     head, workers = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
     assert POD_GROUP <= set(head) <= HEAD
     for group in (head, *workers):
