@@ -62,7 +62,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures in a step.")] = 12,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pictures in a step; 12 if left out, and 32 for --generator."),
+    ] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Train side by side; one for each core if left out.")
     ] = None,
@@ -96,6 +99,7 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out} cannot be used: {error.strerror or error}") from error
+    further: dict[str, Any] = {} if batch is None else {"batch_size": batch}
     if generator:
         from operators.models.plantain import drafting
 
@@ -106,21 +110,20 @@ def train(
                 init=init or WEIGHTS,
                 minutes=minutes,
                 steps=steps,
-                batch_size=batch,
                 seed=seed,
                 finishing=finishing,
                 render=True,
                 assets=assets,
+                **further,
             )
         )
         console.print(
             f"{path} holds the weights; look with: plantain eval --generate --weights {path}", soft_wrap=True
         )
         return
-    further: dict[str, Any] = {}
     if teachers:
         init = init or WEIGHTS
-        further = _lessons(teachers, out, clips or [], console) | {"lesson_share": 1 - mix}
+        further |= _lessons(teachers, out, clips or [], console) | {"lesson_share": 1 - mix}
     if init is not None:
         # Given weights have seen small canvases long ago.
         further |= {"init": init, "learning_rate": FINE_TUNE_RATE, "canvases": ((1.0, (224, 384)),)}
@@ -130,7 +133,6 @@ def train(
         shards=_scenes(out, assets, console) if is_rendering else None,
         minutes=minutes,
         steps=steps,
-        batch_size=batch,
         processes=processes or os.cpu_count() or 1,
         seed=seed,
         render=is_rendering,
