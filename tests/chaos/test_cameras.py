@@ -58,13 +58,17 @@ class World:
     def fates(self) -> Path:
         return self.disk.folder / "fates"
 
-    def latest(self) -> dict[str, float]:
-        """When each camera's latest result arrived."""
-        return {arrival.stream_id: arrival.at_s for arrival in list(self.follower.arrivals)}
+    def latest(self, first_epochs: dict[str, int]) -> dict[str, float]:
+        """When each camera's latest result arrived; what an earlier life sent arrives late and does not count."""
+        return {
+            arrival.stream_id: arrival.at_s
+            for arrival in list(self.follower.arrivals)
+            if arrival.epoch >= first_epochs[arrival.stream_id]
+        }
 
-    def has_all_since(self, at_s: float) -> bool:
-        """Whether each camera has had a result since then."""
-        latest = self.latest()
+    def has_all_since(self, at_s: float, first_epochs: dict[str, int]) -> bool:
+        """Whether this life has had a result of each camera since then."""
+        latest = self.latest(first_epochs)
         return all(latest.get(name, 0.0) > at_s for name in CAMERAS)
 
     def next_epochs(self) -> dict[str, int]:
@@ -211,11 +215,14 @@ def test_whatever_happens_cameras_are_live_again_and_what_was_lost_is_counted(wo
         choice[name](world)
         healed_s = time.monotonic()
         if not world.job.runs():
-            healed_s = time.monotonic()
             first_epochs, num_faults, has_taken_back = begin(world, wait=False), 0, False
-        recovered = world.follower.wait(lambda: world.has_all_since(healed_s), PATIENCE_S)  # noqa: B023 (called at once)
+            healed_s = time.monotonic()
+        recovered = world.follower.wait(
+            lambda: world.has_all_since(healed_s, first_epochs),  # noqa: B023 (called at once)
+            PATIENCE_S,
+        )
         assert recovered, f"no results {PATIENCE_S} s after: {name}"
-        world.record.add(name, max(world.latest().values()) - healed_s)
+        world.record.add(name, max(world.latest(first_epochs).values()) - healed_s)
         has_taken_back = has_taken_back or name in ("worker of write died", "disk full")
         assert_balanced(world.metrics, has_taken_back=has_taken_back)
         num_faults += 1
@@ -231,11 +238,20 @@ def test_whatever_happens_cameras_are_live_again_and_what_was_lost_is_counted(wo
 
 def begin(world: World, *, wait: bool = True) -> dict[str, int]:
     """Starts a life of the job, and tells which epochs are its own: these and later ones."""
+    wait_until_quiet(world)
     epochs, began_s = world.next_epochs(), time.monotonic()
     world.job.start()
     if wait:
-        assert world.follower.wait(lambda: world.has_all_since(began_s), PATIENCE_S), "nothing comes"
+        assert world.follower.wait(lambda: world.has_all_since(began_s, epochs), PATIENCE_S), "nothing comes"
     return epochs
+
+
+def wait_until_quiet(world: World) -> None:
+    """What the life before sent has arrived."""
+    num_before = -1
+    while num_before != (num_now := len(world.follower.arrivals)):
+        num_before = num_now
+        time.sleep(0.3)
 
 
 def finish(world: World, first_epochs: dict[str, int]) -> None:
