@@ -11,6 +11,7 @@ and tells queries that were in flight to come back. With `serve deploy` or KubeR
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -302,6 +303,7 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
         signal.signal(number, lambda *_: stop.set())
     for name, value in RAY_SERVE.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # how it starts is of no use to who waits for it
     start_ray(config.ray.address)
     actor = None
     try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import pixels
+from operators.compiled import compiled
 
 
 def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -40,7 +40,7 @@ def medians_of(
     return [float(median) if any_known else None for median, any_known in zip(medians, known, strict=True)]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.float32], areas: NDArray[np.int64]) -> None:
     """Fills boxes (count, 4) and areas (count,), run by run along the rows."""
     height, width = labels.shape
@@ -63,7 +63,7 @@ def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.float32], areas: NDAr
             areas[k] += x - first
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _medians(
     labels: NDArray[np.uint16], values: NDArray[np.float32], valid: NDArray[np.bool_], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

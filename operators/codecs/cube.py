@@ -11,10 +11,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import pixels
+from operators.compiled import compiled
 
 CORNERS = (
     (0, 0, 0),
@@ -95,7 +95,7 @@ def look_up(
     return value, has_value, far
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _locate(rgb: NDArray[np.uint8], position: NDArray[np.uint16], distance_sq: NDArray[np.int32]) -> None:
     """Fills `position` and `distance_sq` (N,) of the channels (3 N,)."""
     keys = np.empty(_BLOCK, np.int32)
@@ -110,7 +110,7 @@ def _locate(rgb: NDArray[np.uint8], position: NDArray[np.uint16], distance_sq: N
             distance_sq[i] = key >> 11
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _look_up(
     rgb: NDArray[np.uint8],
     values: NDArray[np.float32],
@@ -139,7 +139,7 @@ def _look_up(
     return far
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _find_nearest(rgb: NDArray[np.uint8], keys: NDArray[np.int32]) -> None:
     """Fills `keys` with the nearest edge's key of each pixel (channels (3 N,)), negative where two edges tie.
 
@@ -177,13 +177,13 @@ def _find_nearest(rgb: NDArray[np.uint8], keys: NDArray[np.int32]) -> None:
         keys[j] = np.int32(-best) if is_tie else best
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _key(one_sq: np.int32, other_sq: np.int32, position: np.int32) -> np.int32:
     """The key of an edge that a colour misses by these two squares."""
     return np.int32(np.int32(np.int32(one_sq + other_sq) * np.int32(2048)) + position)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _break_tie(red: np.uint8, green: np.uint8, blue: np.uint8) -> np.int64:
     """Position of a colour as 64-bit arithmetic on shares of 255 finds it, rounding errors included."""
     r, g, b = red / 255.0, green / 255.0, blue / 255.0
@@ -208,7 +208,7 @@ def _break_tie(red: np.uint8, green: np.uint8, blue: np.uint8) -> np.int64:
     return best * EDGE + along[best]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _square(x: float, y: float, z: float) -> float:
     """Squared length of a vector, summed from left to right."""
     return (x * x + y * y) + z * z

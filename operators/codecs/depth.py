@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import cube, pixels
 from operators.codecs.colormaps import colormap
 from operators.codecs.palette import Palette
+from operators.compiled import compiled
 from operators.prompts import DepthCurve, Prompt
 from operators.types import DepthMap, Value
 
@@ -115,7 +115,7 @@ def _nearest_of_map(name: str) -> NDArray[np.uint8]:
     return Palette.of(colormap(name)).table().reshape(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _index(
     depth_m: NDArray[np.float32],
     valid: NDArray[np.bool_],
@@ -133,7 +133,7 @@ def _index(
             index[i] = min(size - 2, int(f * (size - 1) + 0.5))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _look_up(
     rgb: NDArray[np.uint8],
     nearest: NDArray[np.uint8],

@@ -6,12 +6,12 @@ Five stages: background, colour grouping, noise pruning, halo removal, merge of 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators import colours
 from operators.codecs import pixels
 from operators.codecs.masks import draw
+from operators.compiled import compiled
 from operators.errors import CodecError, PromptError
 from operators.prompts import Prompt
 from operators.types import Masks, Value
@@ -89,7 +89,7 @@ def _name(prompt: Prompt) -> str:
     return prompt.classes[0] if prompt.classes else prompt.text
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _group(
     rgb: NDArray[np.uint8],
     width: int,
@@ -151,7 +151,7 @@ def _group(
     return components
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _is_seed(
     rgb: NDArray[np.uint8], label: NDArray[np.int32], seed: tuple[np.int64, np.int64, np.int64], i: int
 ) -> bool:
@@ -162,7 +162,7 @@ def _is_seed(
     return bool(dr * dr + dg * dg + db * db <= TAU * TAU)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _spread(
     rgb: NDArray[np.uint8],
     label: NDArray[np.int32],
@@ -200,7 +200,7 @@ def _spread(
     return end
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _measure(
     rgb: NDArray[np.uint8], width: int, label: NDArray[np.int32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -256,7 +256,7 @@ def _measure(
     return sums, boxes, cores
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _merge(
     sums: NDArray[np.int64], boxes: NDArray[np.int64], is_kept: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
@@ -292,7 +292,7 @@ def _merge(
     return region_of
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _is_one(
     total_a: NDArray[np.float64], total_b: NDArray[np.float64], a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> bool:
@@ -308,7 +308,7 @@ def _is_one(
     return bool(both <= GAMMA * apart)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _label(
     rgb: NDArray[np.uint8],
     component: NDArray[np.int32],

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import pixels
 from operators.codecs.palette import palette_of
+from operators.compiled import compiled
 from operators.errors import CodecError
 from operators.prompts import Prompt
 from operators.types import Masks, Value
@@ -80,7 +80,7 @@ def draw(masks: Masks, palette: tuple[tuple[int, int, int], ...], prompt: Prompt
     return pixels.paint(np.array([prompt.background, *palette], np.uint8), labels)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _renumber(labels: NDArray[np.uint16], number: NDArray[np.uint16]) -> None:
     """Replaces each label (N,) by its number (K,), in place."""
     for i in range(len(labels)):

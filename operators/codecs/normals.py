@@ -8,10 +8,10 @@ Camera frame: +x right, +y up, +z to the viewer. Note that x is flipped against 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import pixels
+from operators.compiled import compiled
 from operators.prompts import Prompt
 from operators.types import NormalMap, Value
 
@@ -75,7 +75,7 @@ def samples_of(value: NormalMap, sign_x: float, invalid: int) -> NDArray[np.uint
     return samples
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _decode(rgb: NDArray[np.uint8], normals: NDArray[np.float32], valid: NDArray[np.bool_]) -> int:
     """Fills `normals` (3 N,) and `valid` (N,) of the channels (3 N,); returns how many mean nothing."""
     off = 0
@@ -96,7 +96,7 @@ def _decode(rgb: NDArray[np.uint8], normals: NDArray[np.float32], valid: NDArray
     return off
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _encode(
     normals: NDArray[np.float32],
     valid: NDArray[np.bool_],
@@ -115,7 +115,7 @@ def _encode(
         samples[3 * i + 2] = _sample(z)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sample(component: np.float32) -> np.uint8:
     """A component in -1..1 as 0..255; beyond that the nearer end."""
     # 127.5 + 0.5: cutting the fraction off then rounds half up.

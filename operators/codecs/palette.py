@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import pixels
 from operators.colours import RGB
+from operators.compiled import compiled
 
 # Cells of 8 levels a side: the lists of all 32,768 stay in the second-level cache, and for 20 colours far
 # apart most of them name one or two.
@@ -115,7 +115,7 @@ def palette_of(colours: tuple[RGB, ...]) -> Palette:
     return Palette.of(np.array(colours, np.uint8).reshape(-1, 3))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _find_candidates(
     colours: NDArray[np.int32], first: NDArray[np.int32], candidates: NDArray[np.uint16]
 ) -> None:
@@ -154,7 +154,7 @@ def _find_candidates(
         first[cell + 1] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _assign(
     rgb: NDArray[np.uint8],
     colours: NDArray[np.int32],
@@ -187,7 +187,7 @@ def _assign(
     return far
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _tabulate(
     colours: NDArray[np.int32],
     first: NDArray[np.int32],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from operators.compiled import compiled
 from operators.errors import CodecError
 from operators.types import Value
 
@@ -77,7 +77,7 @@ def paint(colours: NDArray[np.uint8], index: NDArray[np.uint16]) -> NDArray[np.u
     return drawing
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _paint(colours: NDArray[np.uint8], index: NDArray[np.uint16], drawing: NDArray[np.uint8]) -> None:
     """Fills the channels (3 N,) of the indices (N,)."""
     for i in range(len(index)):

@@ -8,11 +8,11 @@ import zlib
 
 import numpy as np
 from isal import isal_zlib
-from numba import njit
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from operators.codecs import pixels
+from operators.compiled import compiled
 from operators.errors import CodecError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -74,7 +74,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _filter_sub(rows: NDArray[np.uint8], step: int, stream: NDArray[np.uint8]) -> None:
     """Fills `stream` (H, 1 + B) with each byte's difference from the one `step` bytes before it."""
     for y in range(rows.shape[0]):
@@ -85,7 +85,7 @@ def _filter_sub(rows: NDArray[np.uint8], step: int, stream: NDArray[np.uint8]) -
             stream[y, 1 + x] = rows[y, x] - rows[y, x - step]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _filter_up(rows: NDArray[np.uint8], stream: NDArray[np.uint8]) -> None:
     """Fills `stream` (H, 1 + B) with each byte's difference from the one above it."""
     for y in range(rows.shape[0]):

@@ -15,11 +15,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import pixels, png
 from operators.codecs.normals import samples_of
+from operators.compiled import compiled
 from operators.errors import CodecError
 from operators.types import DepthMap, NormalMap
 
@@ -122,7 +122,7 @@ def unpack(raster_format: str, scale: float, data: bytes) -> NDArray[np.float32]
     return samples.astype(np.uint16)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _farthest(metres: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
     """The largest finite valid depth (N,), 0 if there is none."""
     farthest = 0.0
@@ -132,7 +132,7 @@ def _farthest(metres: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
     return farthest
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _to_samples(
     metres: NDArray[np.float32], valid: NDArray[np.bool_], scale: float, samples: NDArray[np.uint16]
 ) -> None:
@@ -143,7 +143,7 @@ def _to_samples(
             samples[i] = max(1, min(65535, int(np.float64(metres[i]) * scale + 0.5)))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _to_vectors(samples: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:
     """Fills `vectors` (3 N,) with unit vectors, 0 for samples (3 N,) that are all 0."""
     for i in range(len(samples) // 3):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs import pixels
+from operators.compiled import compiled
 from operators.errors import CodecError
 
 # A count fits in 32 bits and a sign, so it takes at most seven groups of 5 bits.
@@ -60,7 +60,7 @@ def decode_region(counts: str | bytes, size_hw: tuple[int, int]) -> NDArray[np.b
     return mask.reshape(width, height).T
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _encode(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The counts of all regions one after another, and where each begins and ends (count + 1,).
 
@@ -112,7 +112,7 @@ def _encode(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.uint8], 
     return text[:end], ends
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _write(text: NDArray[np.uint8], end: int, number: np.int64) -> int:
     """Writes a number in groups of 5 bits at `end`; returns the new end."""
     while True:
@@ -125,7 +125,7 @@ def _write(text: NDArray[np.uint8], end: int, number: np.int64) -> int:
             return end
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _decode(text: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
     """Fills `mask` (N,), all False before, column by column; returns whether the counts add up to it."""
     position = np.int64(0)

@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
+from operators.compiled import compiled
 from operators.scenes.textures import cell_hash
 
 
@@ -138,7 +138,7 @@ class Sensor:
         return out
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _develop(
     light: NDArray[np.float32],
     gain: NDArray[np.float64],
@@ -180,7 +180,7 @@ def _develop(
                 out[y, x, c] = np.uint8(min(255.0, max(0.0, s * 255.0 + 0.5)))
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _blurred(light: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
     """A 3-tap binomial-like blur in both directions; `radius` about its standard deviation, pixels."""
     height, width, _ = light.shape
@@ -201,7 +201,7 @@ def _blurred(light: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _streaked(light: NDArray[np.float32], dx: float, dy: float) -> NDArray[np.float32]:
     """The mean of five pictures shifted along (dx, dy), centred, so that labels stay in place."""
     height, width, _ = light.shape
@@ -229,7 +229,7 @@ def _with_bloom(light: NDArray[np.float32], share: float) -> NDArray[np.float32]
     return _with_spill(light, wide, share)
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _with_spill(light: NDArray[np.float32], wide: NDArray[np.float32], share: float) -> NDArray[np.float32]:
     """`light` plus a share of `wide`, which is smaller by 8 and is interpolated."""
     height, width, _ = light.shape

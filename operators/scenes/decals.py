@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from operators.compiled import compiled
 from operators.scenes.textures import fade, noise, step
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def marked_road(
     decals: NDArray[np.float32], x: float, y: float, fx: float, fy: float, r: float, g: float, b: float
 ) -> tuple[float, float, float, int]:

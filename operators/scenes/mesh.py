@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from operators.compiled import compiled
 
 Floats = NDArray[np.float32]
 Vector = Sequence[float] | NDArray[np.floating]
@@ -63,7 +64,7 @@ class Mesh:
         return Mesh(points, normals, self.slots)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@compiled(error_model="numpy", fastmath=True)
 def move(
     points: Floats,
     normals: Floats,
@@ -114,7 +115,7 @@ def flat(points: NDArray[np.floating], slot: int | NDArray[np.int16] = 0) -> Mes
     return Mesh(points, _flat_normals(points), slots)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _flat_normals(points: Floats) -> Floats:
     """(T, 3, 3) the face normal at each corner."""
     normals = np.empty_like(points)
@@ -181,7 +182,7 @@ def box(
     return Mesh(points, normals, slots)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _box(
     sx: float, sy: float, sz: float, cx: float, cy: float, cz: float, taper: float
 ) -> tuple[Floats, Floats]:
@@ -210,7 +211,7 @@ def surface(grid: NDArray[np.floating], slots: int | NDArray[np.int16] = 0, *, c
     return Mesh(*_skin(np.ascontiguousarray(grid, np.float32), each, closed))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _skin(grid: Floats, slots: NDArray[np.int16], closed: bool) -> tuple[Floats, Floats, NDArray[np.int16]]:
     """Points, normals and slots of the triangles over a grid; faces without area are left out."""
     rows, columns = grid.shape[0] - 1, grid.shape[1] - 1

@@ -7,14 +7,15 @@ shading meets the triangle's plane with the sample's ray, so positions are exact
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from operators.compiled import compiled
 
 NEAR_M = 0.15
 """Nothing nearer to the camera is drawn, metres."""
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def rasterise(
     points: NDArray[np.float32],
     eye: NDArray[np.float64],
@@ -78,7 +79,7 @@ def rasterise(
             _fill(screen, 0, k, k + 1, t, inverse_depth, index)
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def may_show(
     points: NDArray[np.float32],
     eye: NDArray[np.float64],
@@ -112,7 +113,7 @@ def may_show(
     return shows
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def rasterise_from_light(
     points: NDArray[np.float32],
     centre: NDArray[np.float64],
@@ -143,7 +144,7 @@ def rasterise_from_light(
         _fill_height(s, height_map)
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", inline="always")
+@compiled(fastmath=True, error_model="numpy", inline="always")
 def _fill(
     s: NDArray[np.float64],
     i: int,
@@ -184,7 +185,7 @@ def _fill(
             b += bx
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", inline="always")
+@compiled(fastmath=True, error_model="numpy", inline="always")
 def _fill_height(s: NDArray[np.float64], height_map: NDArray[np.float32]) -> None:
     """Fill one triangle of the light's map, keeping the largest third coordinate."""
     size = height_map.shape[0]

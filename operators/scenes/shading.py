@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from operators.compiled import compiled
 from operators.scenes.decals import marked_road
 from operators.scenes.light import (
     BOUNCE,
@@ -31,7 +31,7 @@ from operators.scenes.sky import SKY_CLASS, sky_colour
 from operators.scenes.textures import cell_hash, noise, surface_colour
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _shade(
     t: int,
     sx: float,
@@ -204,7 +204,7 @@ def _shade(
     return label
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def shade_frame(
     inverse_depth: NDArray[np.float32],
     index: NDArray[np.int32],

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from operators.compiled import compiled
 from operators.scenes.raster import rasterise_from_light
 
 MAP_SIZE = 640
@@ -64,7 +64,7 @@ class ShadowMap:
         return heights
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def sun_share(
     height_map: NDArray[np.float32],
     centre: NDArray[np.float64],

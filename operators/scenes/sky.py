@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from operators.compiled import compiled
 from operators.scenes.light import CLOUDS, HORIZON, SHADOW_AMBIENT, SKY_SEED, SUN, SUN_COLOUR, ZENITH
 from operators.scenes.textures import noise
 
 SKY_CLASS = 8
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def sky_colour(
     light: NDArray[np.float64], x: float, y: float, z: float, with_clouds: bool
 ) -> tuple[float, float, float]:

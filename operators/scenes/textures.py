@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from operators.compiled import compiled
 
 Colour = tuple[float, float, float, float, float]
 """Linear red, green, blue reflectance, how much the surface mirrors, how much light it gives off."""
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", inline="always")
+@compiled(fastmath=True, error_model="numpy", inline="always")
 def cell_hash(x: int, y: int, seed: int) -> float:
     """A number in [0, 1) for an integer cell."""
     h = (x * 374761393 + y * 668265263 + seed * 974634777) & 0xFFFFFFFF
@@ -21,7 +22,7 @@ def cell_hash(x: int, y: int, seed: int) -> float:
     return float(((h ^ (h >> 16)) & 0xFFFFFF) / 16777216.0)
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def noise(x: float, y: float, seed: int) -> float:
     """Smooth value noise in [-1, 1] with cells of size 1."""
     fx, fy = math.floor(x), math.floor(y)
@@ -34,19 +35,19 @@ def noise(x: float, y: float, seed: int) -> float:
     return 2.0 * (top + (bottom - top) * v) - 1.0
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", inline="always")
+@compiled(fastmath=True, error_model="numpy", inline="always")
 def fade(footprint: float, detail: float) -> float:
     """1 where a pixel is much smaller than the detail, 0 where it is larger."""
     return min(1.0, max(0.0, 1.6 - 1.6 * footprint / detail))
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", inline="always")
+@compiled(fastmath=True, error_model="numpy", inline="always")
 def step(edge: float, value: float, width: float) -> float:
     """Share of a pixel of the given width that lies beyond the edge."""
     return min(1.0, max(0.0, (value - edge) / (width + 1e-6) + 0.5))
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def mottle(u: float, v: float, seed: int, size: float, footprint: float) -> float:
     """Three octaves of noise in about [-1, 1] whose largest patches have the given size."""
     total = 0.5 * noise(u / size, v / size, seed)
@@ -61,7 +62,7 @@ def mottle(u: float, v: float, seed: int, size: float, footprint: float) -> floa
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def surface_colour(m: NDArray[np.float32], u: float, v: float, is_level: bool, footprint: float) -> Colour:
     """What a point of a material looks like.
 
@@ -182,7 +183,7 @@ def surface_colour(m: NDArray[np.float32], u: float, v: float, is_level: bool, f
     return _mix(m, 0.0, shade, gloss, emission)
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", inline="always")
+@compiled(fastmath=True, error_model="numpy", inline="always")
 def _mix(m: NDArray[np.float32], mix: float, shade: float, gloss: float, emission: float) -> Colour:
     """Between the material's two colours, times a shade."""
     shade = max(0.05, shade)
@@ -195,7 +196,7 @@ def _mix(m: NDArray[np.float32], mix: float, shade: float, gloss: float, emissio
     )
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _wall(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colour:
     """Plaster, bricks, panels or boards; the kind is the integer part of the roughness column."""
     kind, rough, seed = int(m[15]), float(m[15]) - int(m[15]), int(m[13])
@@ -227,7 +228,7 @@ def _wall(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colou
     return m[1] * shade, m[2] * shade, m[3] * shade, 0.0, 0.0
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _facade(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colour:
     """A wall with a grid of windows; p: cell width, the window's share of cell width and storey."""
     storey, cell, share_u, share_v = float(m[7]), float(m[9]), float(m[10]), float(m[11])
@@ -276,7 +277,7 @@ def _facade(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Col
     return r, g, b, gloss, emission
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _shop(m: NDArray[np.float32], u: float, v: float, footprint: float) -> Colour:
     """A ground floor of shop windows, doors and pillars. p = cell width, sill, top."""
     cell, sill, top, seed = float(m[9]), float(m[10]), float(m[11]), int(m[13])

@@ -9,10 +9,10 @@ all.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.codecs.normals import NO_DIRECTION
+from operators.compiled import compiled
 from operators.models.plantain import drawing
 from operators.models.plantain.network import OFFSET_UNIT_PX
 from operators.prompts import Prompt
@@ -83,7 +83,7 @@ def instances(maps: Floats, prompt: Prompt, out: Pixels) -> None:
     _instances(odds, owner, np.array(prompt.background, np.uint8), table, out)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _around(at: int, size: int) -> tuple[int, int]:
     """The two half-resolution cells beside a full-resolution one, first the nearer (three quarters)."""
     near = at >> 1
@@ -91,7 +91,7 @@ def _around(at: int, size: int) -> tuple[int, int]:
     return near, min(max(far, 0), size - 1)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _masks(logits: Floats, table: Pixels, out: Pixels) -> None:
     height, width, count = logits.shape
     best = np.empty((height, width), np.uint8)
@@ -120,7 +120,7 @@ def _masks(logits: Floats, table: Pixels, out: Pixels) -> None:
             out[y, x, 2] = table[winner, 2]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _mixed(field: Floats, k: int, y0: int, y1: int, x0: int, x1: int) -> float:
     upper = np.float32(0.75) * field[y0, x0, k] + np.float32(0.25) * field[y0, x1, k]
     lower = np.float32(0.75) * field[y1, x0, k] + np.float32(0.25) * field[y1, x1, k]
@@ -128,7 +128,7 @@ def _mixed(field: Floats, k: int, y0: int, y1: int, x0: int, x1: int) -> float:
     return mixed
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _depth(maps: Floats, table: Pixels, start: float, scale: float, out: Pixels) -> None:
     height, width, _ = maps.shape
     last = len(table) - 2
@@ -145,7 +145,7 @@ def _depth(maps: Floats, table: Pixels, start: float, scale: float, out: Pixels)
             out[y, x, 2] = table[index, 2]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _normals(maps: Floats, nothing: int, out: Pixels) -> None:
     height, width, _ = maps.shape
     for y in range(out.shape[0]):
@@ -164,7 +164,7 @@ def _normals(maps: Floats, nothing: int, out: Pixels) -> None:
             out[y, x, 2] = np.uint8(np.float32(128.0) + c * scale)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _peaks(odds: Floats, centre: Floats, threshold: float) -> NDArray[np.int64]:
     """Cells (n, 2) x, y whose heat is the largest of 5 x 5, in raster order, near the class's region."""
     height, width = odds.shape
@@ -191,7 +191,7 @@ def _peaks(odds: Floats, centre: Floats, threshold: float) -> NDArray[np.int64]:
     return found[:count]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _owners(odds: Floats, maps: Floats, centres: Floats, unit: float) -> NDArray[np.int32]:
     """Index (h, w) of the centre that each cell in or beside the region points to, -1 elsewhere."""
     height, width = odds.shape
@@ -215,7 +215,7 @@ def _owners(odds: Floats, maps: Floats, centres: Floats, unit: float) -> NDArray
     return owner
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _is_sure(
     odds: Floats, owner: NDArray[np.int32], count: int, min_cells: int, min_score: float
 ) -> NDArray[np.bool_]:
@@ -230,7 +230,7 @@ def _is_sure(
     return (cells >= min_cells) & (scores >= min_score * np.maximum(cells, 1))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _odds_at(odds: Floats, y0: int, y1: int, x0: int, x1: int) -> float:
     upper = np.float32(0.75) * odds[y0, x0] + np.float32(0.25) * odds[y0, x1]
     lower = np.float32(0.75) * odds[y1, x0] + np.float32(0.25) * odds[y1, x1]
@@ -238,7 +238,7 @@ def _odds_at(odds: Floats, y0: int, y1: int, x0: int, x1: int) -> float:
     return mixed
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _instances(
     odds: Floats, owner: NDArray[np.int32], background: Pixels, table: Pixels, out: Pixels
 ) -> None:

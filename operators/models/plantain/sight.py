@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
+from operators.compiled import compiled
 from operators.models.plantain import fused
 from operators.models.plantain.network import (
     CENTRE_BIAS,
@@ -190,13 +190,13 @@ def _pixels(x: Tensor) -> NDArray[Any]:
     return _bits(x[0].permute(1, 2, 0))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _value(bits: int) -> float:
     """The number that 16 bits of bfloat16 mean."""
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)  # type: ignore[return-value]  # numba inlines it
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _rounded(value: float) -> int:
     """16 bits of bfloat16 nearest to a number; of two as near, the even one."""
     bits = np.float32(value).view(np.uint32)
@@ -204,7 +204,7 @@ def _rounded(value: float) -> int:
     return np.uint16(np.uint32(bits + up) >> np.uint32(16))  # type: ignore[return-value]  # numba inlines it
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _tilt(dense: NDArray[Any], lean: Maps, aspect: np.float32, out: NDArray[Any]) -> None:
     """`dense` (h, w, C) plus the plane that `lean` (4, C) says for each channel, bfloat16 as bits."""
     height, width, channels = dense.shape
@@ -219,7 +219,7 @@ def _tilt(dense: NDArray[Any], lean: Maps, aspect: np.float32, out: NDArray[Any]
                 out[y, x, c] = _rounded(_value(dense[y, x, c]) + row[c] + right * lean[0, c])
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _score(x: NDArray[Any], weight: Maps, bias: Maps, out: Maps) -> None:
     """Product of each pixel (bfloat16 as bits) with each row of `weight` (K, C), plus `bias`."""
     height, width, channels = x.shape
@@ -235,7 +235,7 @@ def _score(x: NDArray[Any], weight: Maps, bias: Maps, out: Maps) -> None:
                 out[i, j, k] = total + bias[k]
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _join(coarse: NDArray[Any], fine: NDArray[Any], out: NDArray[Any]) -> None:
     """ReLU of `coarse` (h, w, C) doubled bilinearly plus `fine` (2 h, 2 w, C), all bfloat16 as bits."""
     height, width, channels = coarse.shape
@@ -255,7 +255,7 @@ def _join(coarse: NDArray[Any], fine: NDArray[Any], out: NDArray[Any]) -> None:
                 out[y, x, c] = _rounded(max(np.float32(mixed + _value(fine[y, x, c])), np.float32(0)))  # type: ignore[arg-type]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _unshuffle(image: NDArray[np.uint8], levels: NDArray[Any], out: NDArray[Any]) -> None:
     """Writes each pixel's level to where pixel_unshuffle puts it."""
     for y in range(image.shape[0]):
