@@ -7,7 +7,7 @@ import getpass
 import logging
 import os
 import queue
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,9 @@ START_TIMEOUT_S = 300.0
 
 # An answer lies on the machine that made it; one that does not come in this time never will.
 GET_TIMEOUT_S = 10.0
+
+# Streams that a call's title names.
+NAMED = 3
 
 # What Ray says of actors that died with their machine.
 NODE_DIED = "its node has died"
@@ -101,6 +104,7 @@ class RayExecutor:
         self._starts: dict[tuple[str, int], int] = {}
         self._payloads: dict[int, Any] = {}
         self._done: queue.Queue[Completion | None] = queue.Queue()
+        self._doing: Mapping[str, str] = {}
 
     def start(self, graph: Graph) -> None:
         """Connects, makes the actors, and waits until each has its operator.
@@ -143,9 +147,24 @@ class RayExecutor:
             call.headers, (), call.waits_ms, call.argument,
         )  # fmt: skip
         actor = self._actors[call.stage, call.worker]
-        reply, payloads = actor.run.remote(bare, places, *lists)
+        reply, payloads = actor.run.options(name=self._title(call)).remote(bare, places, *lists)
         self._payloads[call.ticket] = payloads
         reply.future().add_done_callback(partial(self._note, call.ticket))
+
+    def _title(self, call: Call) -> str:
+        """What the call is about, on the dashboard's list of tasks and as the process's name while it is done."""
+        match call.verb:
+            case "read" | "poll":
+                names = [name for name, *_ in call.argument]
+            case _:
+                names = [call.stream_id, *(header.stream_id for header in call.headers)]
+        told = [f"{name} ({self._doing[name]})" for name in dict.fromkeys(names) if name in self._doing]
+        more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+        return f"{call.stage} {', '.join(told[:NAMED])}{more}".strip()
+
+    def entitle(self, streams: Mapping[str, str]) -> None:
+        """Further calls are called after their streams and how those are doing."""
+        self._doing = streams
 
     def _note(self, ticket: int, reply: Future[Reply]) -> None:
         """Puts what has been done where `wait` finds it; in a thread of Ray's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Protocol
 
@@ -62,6 +62,14 @@ class Executor(Protocol):
 
     def remove(self, stage: str, worker: int) -> None:
         """Lets go of a worker that has nothing to do."""
+        ...
+
+    def entitle(self, streams: Mapping[str, str]) -> None:
+        """Says how streams are doing, for those who look at the workers from outside.
+
+        Args:
+            streams: A few words for each stream, by name.
+        """
         ...
 
     def close(self) -> None:
@@ -137,6 +145,9 @@ class InlineExecutor:
         if (gone := self._workers.pop((stage, worker), None)) is not None:
             gone.close()
 
+    def entitle(self, streams: Mapping[str, str]) -> None:
+        """Nothing: its workers are threads of this process."""
+
     def close(self) -> None:
         """Closes the workers."""
         for worker in self._workers.values():
@@ -211,6 +222,9 @@ class ThreadExecutor:
         """Lets a thread end, and waits for it."""
         self._inboxes.pop((stage, worker)).put(None)
         self._threads.pop((stage, worker)).join()
+
+    def entitle(self, streams: Mapping[str, str]) -> None:
+        """Nothing: its workers are threads of this process."""
 
     def close(self) -> None:
         """Lets each worker finish its calls, and joins the threads."""

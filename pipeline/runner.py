@@ -22,6 +22,7 @@ from pipeline.engine import Engine
 from pipeline.executor import Executor
 from pipeline.graph import Graph
 from pipeline.state import Scaling
+from pipeline.status import doing
 from pipeline.stream import Phase, Stream
 
 log = structlog.get_logger()
@@ -132,9 +133,11 @@ def run(
                     _save(engine.durables.popleft(), checkpoints, engine)
                 while engine.events:
                     _tell(engine.events.popleft(), engine, control)
-                if on_progress is not None and clock() - reported >= PROGRESS_EVERY_S:
+                if clock() - reported >= PROGRESS_EVERY_S:
                     reported = clock()
-                    on_progress(engine)
+                    executor.entitle({name: doing(each, reported) for name, each in engine.streams.items()})
+                    if on_progress is not None:
+                        on_progress(engine)
             if control is not None:
                 control.serve(engine)
         wall_s = clock() - begin

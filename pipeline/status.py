@@ -48,6 +48,11 @@ class StreamStatus:
     reconnects: int
 
 
+def doing(stream: Stream, now: float) -> str:
+    """How a stream is doing in few words, for lists: `live, 5 fps`."""
+    return f"{stream.health or stream.phase}, {stream.recent.fps(now):.0f} fps"
+
+
 def status_of(stream: Stream, now: float) -> StreamStatus:
     """A stream's status.
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -268,6 +268,22 @@ def test_on_ray_the_death_of_an_http_replica_is_survived(on_ray) -> None:
 
         eventually(is_back, "answering again")
         assert plantain.stream("fixed").results > results, "the engine went on meanwhile"
+
+
+@pytest.mark.ray
+def test_on_ray_processes_and_tasks_are_called_after_what_they_do(on_ray) -> None:
+    base, _ = on_ray
+    watched(base, "fixed", 3)
+    eventually(lambda: titled(r"ray::read fixed \(live, \d+ fps\)"), "a name for what is being done")
+
+
+def titled(pattern: str) -> bool:
+    """Whether a process below this one has such a title at this moment."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if re.fullmatch(pattern, process.cmdline()[0]):
+                return True
+    return False
 
 
 INTRUDE = """
