@@ -76,6 +76,8 @@ def source_for(spec: StreamSpec) -> str:
         return spec.source
     scheme = _scheme(spec.url)
     kind = kind_of(spec.url, is_yes(spec.options.get("realtime", "no")))
+    if kind == "realtime" and scheme not in ("", "file"):
+        raise UsageError(f"'{redact(spec.url)}': the option realtime is for files; a camera has its own pace")
     if kind not in (None, "http"):  # at other web addresses are files, unless `source` says `live`
         return "live"
     if scheme not in _BY_SCHEME:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.errors import NoVideoError, SourceError, SourceNotFoundError
+from operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
 from operators.sources import open_source, source_for
 from operators.sources.base import Sampling, StreamSpec
 from operators.sources.live import LiveSource
@@ -141,3 +141,9 @@ def test_a_hundred_cameras_leave_nothing_behind(clip: Path) -> None:
 
 def resident_pages() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+@pytest.mark.parametrize("url", ["synthetic://street", "rtsp://camera/street"])
+def test_only_a_file_is_played_at_its_own_pace(url):
+    with pytest.raises(UsageError, match="realtime is for files"):
+        source_for(StreamSpec("s", url, options={"realtime": "yes"}))
