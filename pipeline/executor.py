@@ -146,7 +146,7 @@ class InlineExecutor:
             gone.close()
 
     def entitle(self, streams: Mapping[str, str]) -> None:
-        """Nothing: its workers are threads of this process."""
+        """Nothing: its workers live in this process and have no names of their own."""
 
     def close(self) -> None:
         """Closes the workers."""
@@ -224,7 +224,7 @@ class ThreadExecutor:
         self._threads.pop((stage, worker)).join()
 
     def entitle(self, streams: Mapping[str, str]) -> None:
-        """Nothing: its workers are threads of this process."""
+        """Nothing: its workers live in this process and have no names of their own."""
 
     def close(self) -> None:
         """Lets each worker finish its calls, and joins the threads."""
