@@ -157,7 +157,8 @@ def settle(producer: Any, topic: str, partitions: Collection[int], group: str, *
     that the lost marker would have decided over the other way are repeated, none is lost.
 
     If this transaction itself is broken off, the brokers abort it, and then the rest is aborted, too: messages and
-    note still share their fate if both hung.
+    note still share their fate if both hung. If only the messages hung, they are lost, since their note counts: a
+    known hole, see docs/kafka.md.
 
     Raises:
         KafkaError: If it failed; initialise another producer.

@@ -223,6 +223,43 @@ def test_what_was_accepted_but_hangs_is_ended_before_the_next_segment_could_take
     assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="known hole: what settles is aborted with it, although its note counts (docs/kafka.md)",
+)
+def test_settling_that_is_broken_off_takes_nothing_away(
+    sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not broker.is_ours:
+        pytest.skip("the broker that was named is not ours to set up")
+
+    def killed(_producer: object) -> None:
+        raise errors.KafkaTimeoutError("killed")
+
+    sink = sinks(transactional=True)
+    sink.begin("clip", is_resumed=False)
+    store(sink, 0, range(4))
+    sink.write(segment(1), results(range(4, 8)))
+    with transactions_unchecked(broker):
+        producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
+        lose_markers(producer, f"{prefix}.predictions", "messages", "commit")
+        with pytest.raises(SinkBackpressureError, match="no answer"):
+            sink.commit(segment(1))
+    sink.close()
+    again = sinks(transactional=True)
+    again.begin("clip", is_resumed=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("kafka.KafkaProducer.commit_transaction", killed)
+        with pytest.raises(SinkBackpressureError, match="killed"):
+            again.write(segment(1), results(range(4, 8)))
+    again.close()
+    third = sinks(transactional=True)
+    third.begin("clip", is_resumed=True)
+    patiently(lambda: third.write(segment(1), results(range(4, 8))))
+    patiently(lambda: third.commit(segment(1)))
+    assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
+
+
 def test_a_transaction_of_somebody_else_that_hangs_is_named_until_it_ends(
     sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
