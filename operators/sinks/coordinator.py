@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, TypeVar
 
 from operators.sinks.brokers import Brokers, errors, structs
@@ -77,20 +77,23 @@ class Coordinator:
         Raises:
             KafkaTimeoutError: If one hangs.
         """
-        producer_id = producer._transaction_manager.producer_id_and_epoch.producer_id
-        wanted = [structs.TopicPartition(topic, partition) for partition in partitions]
 
         def ask(admin: Any) -> None:
-            try:
-                found = admin.describe_producers(wanted)
-            except (errors.UnsupportedVersionError, errors.TopicAuthorizationFailedError):
-                return
-            for state in found.values():
-                for each in state.active_producers:
-                    if each.producer_id == producer_id and each.current_transaction_start_offset >= 0:
-                        raise errors.UnstableOffsetCommitError
+            if _is_open(admin, topic, partitions, producer):
+                raise errors.UnstableOffsetCommitError
 
         self._ask(ask, "whether committed messages count")
+
+    def is_open(self, topic: str, partitions: Collection[int], producer: Any) -> bool:
+        """Whether a transaction of a producer, or of an earlier one of its name, is open in any of these partitions.
+
+        Of a producer that was just initialised, this is exact: its predecessors' markers are written, or lost for good.
+        """
+
+        def ask(admin: Any) -> bool:
+            return _is_open(admin, topic, partitions, producer)
+
+        return self._ask(ask, "whether committed messages count")
 
     def note_of(self, group: str, topic: str) -> str | None:
         """The text that the last committed transaction left in a consumer group, None if there was none.
@@ -131,7 +134,28 @@ class Coordinator:
             time.sleep(PAUSE_S)
 
 
-def settle(producer: Any, topic: str, partitions: Collection[int], group: str, *, commits: bool) -> None:
+def _is_open(admin: Any, topic: str, partitions: Collection[int], producer: Any) -> bool:
+    producer_id = producer._transaction_manager.producer_id_and_epoch.producer_id
+    try:
+        found = admin.describe_producers([structs.TopicPartition(topic, number) for number in partitions])
+    except (errors.UnsupportedVersionError, errors.TopicAuthorizationFailedError):
+        return False
+    return any(
+        each.producer_id == producer_id and each.current_transaction_start_offset >= 0
+        for state in found.values()
+        for each in state.active_producers
+    )
+
+
+def settle(
+    producer: Any,
+    topic: str,
+    partitions: Collection[int],
+    group: str,
+    *,
+    commits: bool,
+    notes: Mapping[Any, Any],
+) -> None:
     """Ends whatever hangs of earlier transactions of an initialised producer's id, in all places they could write to.
 
     A transaction ends in each partition when the marker of its outcome is written there. A broker that is killed
@@ -142,7 +166,7 @@ def settle(producer: Any, topic: str, partitions: Collection[int], group: str, *
     must tell the old outcome, before anything new is written: a new commit would bring aborted messages to light, a
     new abort would take committed ones away.
 
-    This is a transaction without content, over every partition of the topic and the group. Its markers tell the
+    This is a transaction without messages, over every partition of the topic and the group. Its markers tell the
     outcome where the old one is missing and change nothing where it is not. With the outcome known, it is therefore
     right whichever of the markers were lost:
 
@@ -152,13 +176,23 @@ def settle(producer: Any, topic: str, partitions: Collection[int], group: str, *
     | the messages  | they join the note, which counts      | they are gone like the note              |
     | the note      | it covers the messages, which count   | it is gone like the messages             |
 
-    With the outcome unknown (a process was killed between the initialisation and here), a pending note is aborted,
-    since nobody was told that it counts, and otherwise messages are committed, since their note may count: messages
-    that the lost marker would have decided over the other way are repeated, none is lost.
+    With the outcome unknown (a process was killed between the initialisation and here, and left nothing behind: a
+    camera's), a pending note is aborted, since nobody was told that it counts, and otherwise messages are committed,
+    since their note may count: messages that the lost marker would have decided over the other way are repeated, none
+    is lost.
 
-    If this transaction itself is broken off, the brokers abort it, and then the rest is aborted, too: messages and
-    note still share their fate if both hung. If only the messages hung, they are lost, since their note counts: a
-    known hole, see docs/kafka.md.
+    If this transaction itself is broken off, the brokers abort it, and what hung with it. If both hung, they still
+    share their fate. If only the messages hung, the note counts all the same: whoever settles gives a new one with
+    it, so that the old one, found again, tells that its messages are gone. If only the note hung, it is gone although
+    its messages count. The caller remembers beforehand which of them hung (`attempts.Attempt`).
+
+    Args:
+        producer: It was just initialised.
+        topic: Where its predecessors sent messages.
+        partitions: All of the topic's.
+        group: Where they left notes.
+        commits: Whether the last transaction was committed.
+        notes: What to leave in the group: offsets with texts.
 
     Raises:
         KafkaError: If it failed; initialise another producer.
@@ -172,7 +206,7 @@ def settle(producer: Any, topic: str, partitions: Collection[int], group: str, *
         manager._enqueue_request(added)
     producer._sender.wakeup()
     added.result.wait()  # an abort would forget partitions that are not added yet
-    producer.send_offsets_to_transaction({}, structs.ConsumerGroupMetadata(group, -1, "", None))
+    producer.send_offsets_to_transaction(dict(notes), structs.ConsumerGroupMetadata(group, -1, "", None))
     if commits:
         producer.commit_transaction()
     else:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
-from operators.errors import SinkBackpressureError
+from operators.errors import SinkBackpressureError, SinkError
+from operators.sinks.attempts import Attempt, Attempts, Mark
 from operators.sinks.base import Segment
 from operators.sinks.brokers import RETRY_AFTER_S, Brokers, abandon, errors, structs
-from operators.sinks.coordinator import Coordinator, Outcome, settle
+from operators.sinks.coordinator import Coordinator, settle
 from operators.sinks.deliveries import MAX_UNACKNOWLEDGED_BYTES
 from operators.sinks.messages import Message
 from operators.sinks.store import Store, storage_error
@@ -33,45 +32,20 @@ STANDSTILL_S = 25.0
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """How far a stream is committed; stored in the same transaction as its messages.
-
-    Attributes:
-        position: Epoch and index of the last frame.
-        fingerprint: Of the model that answered.
-    """
-
-    position: tuple[int, int]
-    fingerprint: str
-
-    def covers(self, message: Message) -> bool:
-        return message.position <= self.position and message.fingerprint == self.fingerprint
-
-    def written(self) -> str:
-        return json.dumps({"position": self.position, "fingerprint": self.fingerprint})
-
-    @classmethod
-    def read(cls, text: str | None) -> _Mark | None:
-        if not text:
-            return None
-        fields = json.loads(text)
-        return cls(tuple(fields["position"]), fields["fingerprint"])
-
-
 @dataclass(slots=True)
 class _Stream:
     """A stream's open segment, and its producer.
 
     Attributes:
-        outcome: Of the transaction before the producer's first, until nothing of that can hang any more.
+        attempt: Stands for itself until the first message.
+        is_repeatable: Whether another process can go on with the attempt; None until the first message.
     """
 
     spool: _Spool
-    attempt: str | None = None
+    attempt: Attempt = field(default_factory=Attempt)
+    is_repeatable: bool | None = None
     producer: Any = None
-    outcome: Outcome | None = None
-    mark: _Mark | None = None
+    mark: Mark | None = None
     num_fenced: int = 0
     num_skipped: int = 0
 
@@ -100,7 +74,7 @@ class ExactlyOnce:
         self._brokers = brokers
         self._topic = topic
         self._run_id = run_id
-        self._store = store
+        self._attempts = Attempts(store)
         self._max_unacknowledged = max_unacknowledged
         self._standstill_s = min(STANDSTILL_S, brokers.timeout_s)
         self._coordinator = Coordinator(brokers, self._standstill_s)
@@ -121,21 +95,26 @@ class ExactlyOnce:
                 process committed is the same frame.
         """
         stream = self._streams[segment.stream_id]
-        if stream.attempt is None:
-            stream.attempt = self._attempt(segment.stream_id) if is_repeatable else uuid.uuid4().hex
+        if stream.is_repeatable is None:
+            if is_repeatable:
+                stream.attempt = self._attempts.get(segment.stream_id)
+            stream.is_repeatable = is_repeatable
         self._connect(segment.stream_id, stream)
         stream.spool.add(messages)
 
     def commit(self, segment: Segment) -> None:
         """Sends what is not committed yet, and commits it."""
         stream = self._streams[segment.stream_id]
+        if stream.is_repeatable is None:
+            return
         self._connect(segment.stream_id, stream)
         try:
             self._transact(segment.stream_id, stream)
+        except SinkError:
+            self._part(stream)
+            raise
         except errors.KafkaError as error:
-            if stream.producer is not None:
-                abandon(stream.producer)
-                stream.producer = None
+            self._part(stream)
             explained = self._brokers.error_of(error)
             if isinstance(error, errors.ProducerFencedError | errors.InvalidProducerEpochError):
                 # A process that was stopped for longer than its transaction may last is fenced once, by the broker.
@@ -163,18 +142,21 @@ class ExactlyOnce:
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             stream.spool.close()
-            if stream.producer is not None:
-                abandon(stream.producer)
+            self._part(stream)
 
-    def _attempt(self, stream_id: str) -> str:
-        """The name of this attempt at the stream: the same until its checkpoint is forgotten."""
-        name = f".plantain/streams/{stream_id}.kafka"
-        known = self._store.get(name)
-        if known is not None:
-            return known.decode()
-        made = uuid.uuid4().hex
-        self._store.put(name, made.encode())
-        return made
+    @staticmethod
+    def _part(stream: _Stream) -> None:
+        """Leaves the producer, and a transaction that is under way to whoever takes over."""
+        if stream.producer is not None:
+            abandon(stream.producer)
+            stream.producer = None
+
+    def _remember(self, stream_id: str, stream: _Stream, **changes: Any) -> None:
+        """Changes what is known of the attempt, and stores it if another process can go on with it."""
+        changed = replace(stream.attempt, **changes)
+        if changed != stream.attempt and stream.is_repeatable:
+            self._attempts.put(stream_id, changed)
+        stream.attempt = changed
 
     def _connect(self, stream_id: str, stream: _Stream) -> None:
         """A producer that has fenced its predecessors, and then what they had committed."""
@@ -183,8 +165,8 @@ class ExactlyOnce:
         name = self._name(stream_id)
         with self._brokers.explained():
             outcome = self._coordinator.outcome_of(name)
-        if outcome != "unknown" or stream.outcome is None:
-            stream.outcome = outcome
+        if outcome != "unknown" or stream.attempt.outcome is None:
+            self._remember(stream_id, stream, outcome=outcome)
         producer = self._brokers.producer(name)
         try:
             with self._brokers.explained():
@@ -192,26 +174,36 @@ class ExactlyOnce:
         except BaseException:
             abandon(producer)
             raise
-        stream.producer, stream.outcome = producer, None
+        stream.producer = producer
 
-    def _take_over(self, stream_id: str, stream: _Stream, producer: Any) -> _Mark | None:
+    def _take_over(self, stream_id: str, stream: _Stream, producer: Any) -> Mark | None:
         """How far the stream is committed, after what may hang of the last transaction was ended as that ended."""
         partitions, group = producer.partitions_for(self._topic), self._group(stream_id, stream)
-        if stream.outcome is None:
-            return _Mark.read(self._coordinator.note_of(group, self._topic))
+        outcome, notes = stream.attempt.outcome, dict[Any, Any]()
+        if outcome is None:
+            return stream.attempt.reaches(self._coordinator.note_of(group, self._topic))
         is_pending = self._coordinator.is_pending(group, self._topic)
-        commits = not is_pending if stream.outcome == "unknown" else stream.outcome == "commit"
-        self._within(lambda: settle(producer, self._topic, partitions, group, commits=commits))
+        is_open = self._coordinator.is_open(self._topic, partitions, producer)
+        commits = not is_pending if outcome == "unknown" else outcome == "commit"
+        if commits and is_open and not is_pending:
+            text = self._coordinator.note_of(group, self._topic)
+            self._remember(stream_id, stream, outcome="commit", half="mark", mark=text)
+            told = Mark.read(text)
+            notes = {} if told is None else self._note(told.renewed())
+        elif commits and is_pending and not is_open:
+            self._remember(stream_id, stream, half="messages", mark=stream.attempt.promise)
+        self._within(lambda: settle(producer, self._topic, partitions, group, commits=commits, notes=notes))
         self._coordinator.await_end(self._topic, partitions, producer)
-        mark = _Mark.read(self._coordinator.note_of(group, self._topic))
-        if is_pending:
+        mark = stream.attempt.reaches(self._coordinator.note_of(group, self._topic))
+        self._remember(stream_id, stream, outcome=None)
+        if is_pending or is_open:
             log.warning(
                 "healed a hanging transaction",
                 stream=stream_id,
                 topic=self._topic,
-                was=stream.outcome,
+                was=outcome,
                 ended_by="commit" if commits else "abort",
-                committed_to=None if mark is None else mark.position,
+                committed_to=None if mark is None else mark.last,
             )
         return mark
 
@@ -219,16 +211,18 @@ class ExactlyOnce:
         return f"{self._topic}.{self._run_id}.{stream_id}"
 
     def _group(self, stream_id: str, stream: _Stream) -> str:
-        return f"{self._name(stream_id)}.{stream.attempt}"
+        return f"{self._name(stream_id)}.{stream.attempt.name}"
 
     def _transact(self, stream_id: str, stream: _Stream) -> None:
-        producer, last, futures, size = stream.producer, None, [], 0
+        producer, futures, size = stream.producer, [], 0
+        first = last = None
         partitions: set[int] = set()
         for message in stream.spool:
             if stream.mark is not None and stream.mark.covers(message):
                 stream.num_skipped += 1
                 continue
-            if last is None:
+            if first is None:
+                first = message
                 producer.begin_transaction()
             futures.append(self._brokers.send(producer, self._topic, message))
             size += message.size
@@ -236,22 +230,25 @@ class ExactlyOnce:
             if len(futures) >= self._max_unacknowledged or size >= MAX_UNACKNOWLEDGED_BYTES:
                 partitions |= self._await(futures)
                 futures, size = [], 0
-        if last is None:
+        if first is None or last is None:
             return
         partitions |= self._await(futures)
-        mark = _Mark(last.position, last.fingerprint)
-        offsets = {
-            structs.TopicPartition(self._topic, 0): structs.OffsetAndMetadata(
-                last.position[1] + 1, mark.written(), -1
-            )
-        }
-        group = structs.ConsumerGroupMetadata(self._group(stream_id, stream), -1, "", None)
-        self._within(lambda: producer.send_offsets_to_transaction(offsets, group))
+        number = 0 if stream.mark is None else stream.mark.number + 1
+        mark = Mark(first.position, last.position, last.fingerprint, number)
+        self._remember(stream_id, stream, promise=mark.written())
+        group = self._group(stream_id, stream)
+        members = structs.ConsumerGroupMetadata(group, -1, "", None)
+        self._within(lambda: producer.send_offsets_to_transaction(self._note(mark), members))
         self._within(producer.commit_transaction)
         self._coordinator.await_end(self._topic, partitions, producer)
-        if self._coordinator.note_of(group.group_id, self._topic) != mark.written():
+        if self._coordinator.note_of(group, self._topic) != mark.written():
             raise errors.KafkaError("what was committed does not count")
         stream.mark = mark
+
+    def _note(self, mark: Mark) -> dict[Any, Any]:
+        """A mark as what the brokers store: the offset of a consumer group, with a text."""
+        offset = structs.OffsetAndMetadata(mark.last[1] + 1, mark.written(), -1)
+        return {structs.TopicPartition(self._topic, 0): offset}
 
     def _await(self, futures: Sequence[Any]) -> set[int]:
         """Returns when every message is stored, if only in the open transaction: the partitions they are in."""
