@@ -136,6 +136,7 @@ class StageWorker:
         self._sleep = sleep
         self._operator = stage.make()
         self._laps: list[tuple[str, float]] = getattr(self._operator, "laps", [])
+        self._broken: set[str] = set()  # streams that failed here, and have not been closed or opened again
         self._observer: Observer | None = None if stage.observe is None else stage.observe()
 
     def run(self, call: Call, payloads: Sequence[Any]) -> tuple[Reply, list[Any]]:
@@ -185,6 +186,8 @@ class StageWorker:
 
     def _about_stream(self, call: Call) -> tuple[list[Any], list[Any]]:
         operator = self._operator
+        if call.verb in ("open", "close"):
+            self._broken.discard(call.stream_id)
         match call.verb:
             case "open":
                 note = operator.open(call.argument)
@@ -256,18 +259,20 @@ class StageWorker:
         return list(outputs)
 
     def _run_streams(self, items: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Outputs and notes of each stream's run of items; a stream that fails does not touch the others."""
+        """Outputs and notes of each stream's run of items; a stream that fails does not touch the others.
+
+        What is still on its way here when a stream fails comes to nothing: an operator never sees items behind a gap.
+        """
         outputs: list[Any] = []
         notes: list[Any] = []
-        broken: set[str] = set()
         for stream_id, group in groupby(items, lambda item: item.header.stream_id):
             batch = list(group)
-            if stream_id in broken:
+            if stream_id in self._broken:
                 continue
             try:
                 made = self._run_stream(stream_id, batch)
             except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; it ends this stream only
-                broken.add(stream_id)
+                self._broken.add(stream_id)
                 notes.append(StreamError(stream_id, self._stage.name, self._sentence(error)))
                 continue
             for output in made:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -130,3 +131,32 @@ def test_a_checkpoint_that_cannot_be_stored_fails_its_stream_only(tmp_path):
     first, second = outcome.streams
     assert (first.phase, first.error) == (Phase.FAILED, "no space is left")
     assert second.phase is Phase.DONE
+
+
+class Torn(OrderedSink):
+    """Fails once, so slowly that more of the stream has come by then; notes what it is given of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = []
+        self.failed_at = None
+
+    def write(self, segment, results):
+        if segment.stream_id == "a":
+            self.given += [result.header.frame_index for result in results]
+            if self.failed_at is None and self.given[-1] >= SEGMENT:
+                self.failed_at = self.given[-1]
+                time.sleep(0.3)
+                raise OSError("torn")
+        super().write(segment, results)
+
+
+def test_nothing_that_was_on_its_way_is_written_behind_a_write_that_failed():
+    sink = Torn()
+    outcome = run(graph_of(PLANS, sink), ThreadExecutor(), starts_of(PLANS))
+    assert outcome.exit_code == 1
+    assert sink.given == list(range(sink.failed_at + 1))
+    starts = starts_of({"a": PLANS["a"]})
+    durable = next(stream.start.durable for stream in outcome.streams if stream.stream_id == "a")
+    run(graph_of(PLANS, sink), ThreadExecutor(), [replace(starts[0], durable=durable)])
+    assert sink.frames_of("a") == PLANS["a"].expected()

@@ -44,6 +44,17 @@ class Scripted:
 
 
 @dataclass
+class Begun(Scripted):
+    """The same for streams that begin and end, without a way back."""
+
+    def open(self, start):
+        return None
+
+    def close(self, stream_id=None):
+        pass
+
+
+@dataclass
 class Stateful(Scripted):
     """The same with state: which items it has seen."""
 
@@ -144,6 +155,20 @@ def test_a_stream_that_breaks_does_not_touch_the_others_in_the_batch():
     assert [each.header.stream_id for each in outputs] == ["b", "b"]
     assert [note.stream_id for note in reply.notes] == ["a"]
     assert [2] not in operator.calls, "what follows in a broken stream is let go"
+
+
+@pytest.mark.parametrize("verb", ["open", "close"])
+def test_what_was_under_way_when_a_stream_broke_is_let_go_until_it_begins_anew(verb):
+    operator = Begun({1: [SinkError("disk full")]})
+    worker = worker_for(operator, Kind.STREAM)
+    run(worker, things(0))
+    assert run(worker, things(1))[0].notes == (StreamError("a", "stage", "disk full"),)
+    reply, outputs = run(worker, [*things(2), *things(2, stream_id="b")])
+    assert [each.header.stream_id for each in outputs] == ["b"]
+    assert reply.notes == ()
+    worker.run(Call(1, "stage", 0, verb, "a"), ())
+    assert len(run(worker, things(3))[1]) == 1
+    assert operator.calls == [[0], [1], [2], [3]]
 
 
 def test_a_failure_is_announced_when_the_engine_says_so():
