@@ -297,7 +297,7 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
     Raises:
         PlantainError: If it cannot start.
     """
-    made = application(config)
+    check_exposure(config.serve)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -305,8 +305,14 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
         os.environ.setdefault(name, value)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # how it starts is of no use to who waits for it
     start_ray(config.ray.address)
-    actor = None
+    actor, is_shared = None, False
     try:
+        if (found := _listening()) is not None:
+            is_shared, config = (
+                True,
+                config.model_copy(update={"serve": config.serve.model_copy(update=found)}),
+            )
+        made = application(config)
         actor = engine_actor(config)  # it loads the model while Serve starts
         serve.start(
             proxy_location="HeadOnly",
@@ -328,7 +334,15 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
             f"Ray Serve cannot be started: {str(error).strip().splitlines()[-1]}"
         ) from error
     finally:
-        _end(actor)
+        _end(actor, ends_serve=not is_shared and config.ray.address is not None)
+
+
+def _listening() -> dict[str, Any] | None:
+    """Host and port of the Ray Serve that runs in the cluster already, and keeps them; None if there is none."""
+    from ray.serve.context import _get_global_client  # nothing public tells (2.60)
+
+    client = _get_global_client(raise_if_no_controller_running=False)
+    return None if client is None else {"host": client.http_config.host, "port": client.http_config.port}
 
 
 def _wait_until_ready(actor: Any, stop: threading.Event) -> None:
@@ -350,13 +364,22 @@ def _wait_until_ready(actor: Any, stop: threading.Event) -> None:
         time.sleep(0.1)
 
 
-def _end(actor: Any) -> None:
-    """Drains the engine and removes what was started here."""
+def _end(actor: Any, *, ends_serve: bool) -> None:
+    """Drains the engine and removes what was started here.
+
+    Args:
+        actor: The engine's.
+        ends_serve: Ray Serve was started here, in a cluster that goes on. It ends if nobody else uses it by now; that
+            of a Ray of our own ends with Ray.
+    """
     try:
-        serve.shutdown()  # type: ignore[no-untyped-call]  # Ray's
+        if _listening() is not None:
+            serve.delete(APP)
+            if ends_serve and not serve.status().applications:
+                serve.shutdown()  # type: ignore[no-untyped-call]  # Ray's
         if actor is not None:
             ray.get(actor.call.remote("close"), timeout=DRAIN_TIMEOUT_S)
-    except RayError as error:
+    except (RayError, TimeoutError) as error:
         log.warning("end", error=str(error).splitlines()[0])
     finally:
         if actor is not None:

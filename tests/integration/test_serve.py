@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -20,9 +19,8 @@ import yaml
 
 from deploy.client import Client, ServiceError
 from tests.assets.clips import make
+from tests.service_process import refused, serving
 from tests.serving import client, eventually, jpeg
-
-START_S = 200.0
 
 
 @pytest.fixture(scope="module")
@@ -43,57 +41,6 @@ def write_config(folder: Path, clip: Path, executor: str, **model: object) -> Pa
     path = folder / "serve.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
-
-
-@contextmanager
-def serving(*arguments: str | Path, is_killed: bool = False) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The command, until it is ready; its address and its process, which must end cleanly unless the test kills it."""
-    command = [sys.executable, "-m", "deploy.cli", "serve", *map(str, arguments)]
-    environment = {**os.environ, "RAY_DEDUP_LOGS": "0"}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    lines: list[str] = []
-    assert process.stdout is not None
-    assert process.stderr is not None
-    readers = [
-        threading.Thread(target=lambda pipe=pipe: lines.extend(iter(pipe.readline, "")))
-        for pipe in (process.stdout, process.stderr)
-    ]
-    for reader in readers:
-        reader.start()
-    children: list[psutil.Process] = []
-    try:
-        deadline_s = time.monotonic() + START_S
-        while not (ready := re.search(r"ready on (http://\S+)", "".join(lines))):
-            assert process.poll() is None, "".join(lines)
-            assert time.monotonic() < deadline_s, "".join(lines)
-            time.sleep(0.05)
-        yield ready[1], process
-        if is_killed:
-            return
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 0, "".join(lines)
-        _, left = psutil.wait_procs(children, 60)
-        assert not left, f"processes are left behind: {left}"
-    finally:
-        if process.poll() is None:
-            children = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            process.wait()
-        for child in children:
-            if child.is_running():
-                child.kill()
-        for reader in readers:
-            reader.join(30)
-        process.stdout.close()
-        process.stderr.close()
 
 
 def watched(base: str, stream_id: str, more_than: int) -> None:
@@ -368,14 +315,6 @@ def test_on_ray_a_rolling_update_costs_no_stream_and_no_query_hangs(on_ray, tmp_
         assert max(waits_s) < 45
         watched(base, "fixed", 3)
         eventually(lambda: len(processes_called("ServeReplica:plantain:http")) == 2, "two replicas")
-
-
-def refused(*arguments: str | Path) -> str:
-    """What the command says when it does not start."""
-    command = [sys.executable, "-m", "deploy.cli", "serve", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 2, done.stderr
-    return done.stderr
 
 
 @pytest.mark.parametrize("executor", ["threads", "ray"])
