@@ -177,10 +177,13 @@ class OrderedSink(MemorySink):
 
     Args:
         plans: Of the streams; those of cameras may have gaps.
+        tears: At which frame of a stream it fails, once.
     """
 
-    def __init__(self, plans: dict[str, Plan] | None = None) -> None:
+    def __init__(self, plans: dict[str, Plan] | None = None, tears: dict[str, int] | None = None) -> None:
         super().__init__("simulation")
+        self._tears = dict(tears or {})
+        self.offences: list[str] = []
         self._gappy = {stream_id for stream_id, plan in (plans or {}).items() if plan.is_live}
         self._last: dict[str, int] = {}
         self.begun: set[str] = set()
@@ -197,7 +200,13 @@ class OrderedSink(MemorySink):
             before = self._last.get(segment.stream_id, result.header.frame_index - 1)
             is_next = result.header.frame_index == before + 1
             is_later = segment.stream_id in self._gappy and result.header.frame_index > before
-            assert is_next or is_later, f"{result.header} came after {before}"
+            if not (is_next or is_later):
+                self.offences.append(f"{result.header} came after {before}")
+                raise AssertionError(self.offences[-1])  # a worker takes it for the sink's own trouble
+            if result.header.frame_index == self._tears.get(segment.stream_id):
+                del self._tears[segment.stream_id]
+                self._last[segment.stream_id] = results[0].header.frame_index - 1
+                raise OSError("torn")
             self._last[segment.stream_id] = result.header.frame_index
         super().write(segment, results)
 

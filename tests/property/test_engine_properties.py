@@ -158,6 +158,25 @@ def test_a_killed_run_is_completed_by_the_next_one(plan_of, shape, seed, lives):
 
 
 @SLOW
+@given(
+    plans(), shapes, seeds, st.lists(st.integers(0, 29), min_size=4, max_size=4), st.integers(0, FEW_DEATHS)
+)
+def test_a_write_that_fails_ends_its_stream_without_a_gap_and_the_next_run_completes_it(
+    plan_of, shape, seed, tears, deaths
+):
+    sink = OrderedSink(tears=dict(zip(plan_of, tears, strict=False)))
+    world = World(graph_of(plan_of, sink, **shape), starts_of(plan_of), seed, deaths=deaths)
+    world.run()
+    for stream_id, plan in plan_of.items():
+        stored = sink.frames_of(stream_id)
+        assert stored == plan.expected()[: len(stored)]
+    again = World(graph_of(plan_of, sink, **shape), starts_of(plan_of, world.checkpoints), seed + 1)
+    again.run()
+    assert_ended_as_planned(again, sink, plan_of)
+    assert not sink.offences
+
+
+@SLOW
 @given(plans(live=True), shapes, seeds, st.integers(0, FEW_DEATHS), st.integers(1, 20))
 def test_whatever_is_done_to_streams_meanwhile_nothing_is_lost_uncounted_or_left_behind(
     plan_of, shape, seed, deaths, pause
