@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -79,9 +79,12 @@ class Write:
             sink.begin(stream_id, is_resumed=is_resumed)
         self._streams[stream_id] = _Open.at(durable)
 
-    def __call__(self, results: Sequence[Result]) -> list[Durable | Picture]:
-        """Takes results of one stream in frame order; gives what became durable on the way, and pictures to show."""
-        durables: list[Durable | Picture] = [*self._artist.draw(results)]
+    def __call__(self, results: Sequence[Result]) -> Iterator[Durable | Picture]:
+        """Takes results of one stream in frame order; gives pictures to show, and what becomes durable, at once.
+
+        What was given counts, also where an error follows.
+        """
+        yield from self._artist.draw(results)
         for segment, group in groupby(results, self._segment_of):
             batch = list(group)
             stream = self._streams[segment.stream_id]
@@ -92,12 +95,11 @@ class Write:
                     first.header.frame_index, first.info.pts, stream.delivered, stream.last_pts
                 )
                 stream.durable = stream.durable_at(position, first.state_before)
-                durables.append(stream.durable)
+                yield stream.durable
             for sink in self._sinks:
                 self._patiently(partial(sink.write, segment, batch))
             stream.segment = segment
             stream.count(batch)
-        return durables
 
     def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
         """Draws pictures of a stream from now on, or no more."""

@@ -161,10 +161,10 @@ def fail(state: State, stream: Stream, error: str, *, keep: bool) -> None:
         stream.phase = Phase.DRAINING if stream.phase is Phase.READING else stream.phase
         return
     stream.let_go("stream ended", is_failure=True)
-    is_wanted = stream.then is None and not stream.is_leaving
+    is_wanted = stream.then in (None, Phase.WAITING) and not stream.is_leaving
     has_worked = stream.strain.has_results  # what never did needs somebody to look at it
     stream.phase = Phase.RETRYING if stream.is_live and has_worked and is_wanted else Phase.FAILED
-    stream.retry_s = None
+    stream.then = stream.retry_s = None
     _say_failed(state, stream)
     _close(state, stream)
 
@@ -178,8 +178,8 @@ def advance(state: State, stream: Stream) -> None:
         if account.failed and not account.results:
             stream.error = stream.error or f"not one frame was answered; the last one: {stream.last_failure}"
         stream.phase = Phase.FINISHING
-        # A camera's last segment will not be made again: it is complete as it is.
-        is_complete = (stream.has_ended or stream.is_live) and not stream.error
+        # A camera's last segment will not be made again: it is complete as it is, whatever ended it.
+        is_complete = stream.is_live or (stream.has_ended and not stream.error)
         for stage in state.stateful:
             state.order(stage, stream, "finish", is_complete)
         state.order(state.source, stream, "close")

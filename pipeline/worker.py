@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, Protocol
@@ -270,20 +270,22 @@ class StageWorker:
             if stream_id in self._broken:
                 continue
             try:
-                made = self._run_stream(stream_id, batch)
+                for output in self._run_stream(stream_id, batch):
+                    (outputs if hasattr(output, "header") else notes).append(output)
             except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; it ends this stream only
                 self._broken.add(stream_id)
                 notes.append(StreamError(stream_id, self._stage.name, self._sentence(error)))
-                continue
-            for output in made:
-                (outputs if hasattr(output, "header") else notes).append(output)
         return outputs, notes
 
-    def _run_stream(self, stream_id: str, batch: list[Any]) -> list[Any]:
-        """A stateful operator's outputs; where it can be set back, a failing item is announced and the rest go on."""
+    def _run_stream(self, stream_id: str, batch: list[Any]) -> Iterable[Any]:
+        """A stateful operator's outputs; where it can be set back, a failing item is announced and the rest go on.
+
+        Where it cannot, what it has given before an error stands.
+        """
         operator = self._operator
         if not hasattr(operator, "snapshot"):
-            return list(operator(batch))
+            outputs: Iterable[Any] = operator(batch)
+            return outputs
         before = operator.snapshot(stream_id)
         try:
             return list(operator(batch))

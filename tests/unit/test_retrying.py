@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from operators.errors import SinkError
+from operators.sources.base import Sampling
 from operators.types import Result
 from pipeline.lifecycle import LAST_RETRY_S
 from pipeline.stream import Phase
@@ -35,8 +37,8 @@ class Disk(OrderedSink):
             raise SinkError(FULL)
 
 
-def world_of(*, is_live: bool = True) -> tuple[World, Disk]:
-    plans = {"cam": Plan(100_000, is_live=is_live)}
+def world_of(*, is_live: bool = True, num_frames: int = 100_000) -> tuple[World, Disk]:
+    plans = {"cam": Plan(num_frames, is_live=is_live)}
     disk = Disk(plans)
     return World(graph_of(plans, disk), starts_of(plans)), disk
 
@@ -121,3 +123,52 @@ def test_somebody_may_decide_before_the_pause_is_over(what: str, phase: Phase | 
     stream = engine.streams["cam"]
     assert stream.phase is phase
     assert stream.error == (FULL if phase is Phase.FAILED else "")
+
+
+def changed(world: World) -> None:
+    """Its camera is asked for in another way, so it is opened again."""
+    start = world.engine.find("cam").start
+    world.engine.change(replace(start, spec=replace(start.spec, sampling=Sampling(every=2))))
+
+
+def test_a_camera_that_is_just_being_changed_goes_on_when_there_is_space_again() -> None:
+    world, disk = world_of()
+    stream = world.engine.find("cam")
+    steps(world, 1.0)
+    changed(world)
+    disk.is_full = True
+    while stream.phase is Phase.DRAINING:
+        world.step()
+    assert stream.phase is Phase.RETRYING
+    disk.is_full = False
+    steps(world, LAST_RETRY_S + 1.0)
+    assert (stream.phase, stream.start.spec.sampling.every) == (Phase.READING, 2)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_what_failed_on_its_way_to_a_pause_forgets_that_when_it_is_resumed(is_live: bool) -> None:
+    world, disk = world_of(is_live=is_live, num_frames=200)
+    stream = world.engine.find("cam")
+    steps(world, 0.5)
+    world.engine.pause("cam")
+    disk.is_full = True
+    while stream.phase is Phase.DRAINING:
+        world.step()
+    assert (stream.phase, stream.error) == (Phase.FAILED, FULL)
+    disk.is_full = False
+    world.engine.resume("cam")
+    world.run()
+    assert stream.phase is Phase.DONE
+
+
+def test_what_a_camera_had_stored_when_its_source_failed_stays_in_the_books_when_it_is_resumed() -> None:
+    plans = {"cam": Plan(9, breaks_at=7, is_live=True)}
+    disk = Disk(plans)
+    world = World(graph_of(plans, disk), starts_of(plans))
+    world.run()
+    stream = world.engine.find("cam")
+    assert (stream.phase, stream.account.results, len(disk.results)) == (Phase.FAILED, 7, 7)
+    world.engine.resume("cam")
+    while stream.phase is not Phase.READING:
+        world.step()
+    assert (stream.account.results, stream.account.dropped.total()) == (7, 0)

@@ -148,6 +148,15 @@ def test_an_operator_that_cannot_be_set_back_is_never_given_an_item_twice():
     assert reply.notes == (StreamError("a", "stage", "disk full"),)
 
 
+def test_what_an_operator_gave_before_an_error_stands():
+    def operator(items):
+        yield "durable"
+        raise SinkError("disk full")
+
+    reply, _ = run(worker_for(operator, Kind.STREAM), things(0))
+    assert reply.notes == ("durable", StreamError("a", "stage", "disk full"))
+
+
 def test_a_stream_that_breaks_does_not_touch_the_others_in_the_batch():
     operator = Scripted({1: [SinkError("disk full")]})
     items = [*things(0, 1), *things(5, stream_id="b"), *things(2), *things(6, stream_id="b")]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,7 +10,7 @@ from operators.errors import SinkBackpressureError, SinkError
 from operators.sinks.base import Segment
 from operators.sinks.memory import MemorySink
 from operators.sources.base import Start, StreamSpec
-from operators.types import Durable, Failure, Position
+from operators.types import Durable, Failure, Position, Result
 from operators.write import Write
 from tests.results import CARS, DEPTH, depth, result
 
@@ -52,11 +54,16 @@ def opened(*sinks: MemorySink, durable: Durable | None = None, pauses: list[floa
     return write
 
 
+def put(write: Write, results: Sequence[Result]) -> list[Any]:
+    """What one call gives."""
+    return list(write(results))
+
+
 def test_a_segment_is_committed_when_the_next_one_begins_and_only_then_durable():
     sink = Noted()
     write = opened(sink)
-    assert write([result(index) for index in range(3)]) == []
-    (durable,) = write([result(index) for index in range(3, 6)])
+    assert put(write, [result(index) for index in range(3)]) == []
+    (durable,) = put(write, [result(index) for index in range(3, 6)])
     answers = (("depth", "", 4), ("instances:car", "", 4))
     assert durable == Durable("clip", 0, Position(4, 160, delivered=4, previous_pts=120), answers=answers)
     assert sink.calls == ["begin anew", "write 0: [0, 1, 2]", "write 0: [3]", "commit 0", "write 1: [4, 5]"]
@@ -64,13 +71,13 @@ def test_a_segment_is_committed_when_the_next_one_begins_and_only_then_durable()
 
 def test_one_call_may_commit_several_segments():
     write = opened(Noted())
-    durables = write([result(index) for index in range(10)])
+    durables = put(write, [result(index) for index in range(10)])
     assert [durable.position.frame_index for durable in durables] == [4, 8]
 
 
 def test_segments_follow_frame_indexes_also_where_frames_are_left_out():
     sink = Noted()
-    (durable,) = opened(sink)([result(index) for index in (0, 3, 9, 11)])
+    (durable,) = put(opened(sink), [result(index) for index in (0, 3, 9, 11)])
     assert durable.position == Position(9, 360, delivered=2, previous_pts=120)
     assert sink.calls[1:] == ["write 0: [0, 3]", "commit 0", "write 2: [9, 11]"]
 
@@ -78,7 +85,7 @@ def test_segments_follow_frame_indexes_also_where_frames_are_left_out():
 def test_finishing_a_stream_that_reached_its_end_makes_it_complete():
     sink = Noted()
     write = opened(sink)
-    write([result(index) for index in range(6)])
+    put(write, [result(index) for index in range(6)])
     durable = write.finish("clip", is_complete=True)
     assert (durable.is_complete, durable.position.delivered) == (True, 6)
     assert sink.calls[-2:] == ["commit 1", "finish"]
@@ -87,12 +94,12 @@ def test_finishing_a_stream_that_reached_its_end_makes_it_complete():
 def test_an_interrupted_stream_shows_its_last_segment_but_will_make_it_again():
     sink = Noted()
     write = opened(sink)
-    write([result(index) for index in range(6)])
+    put(write, [result(index) for index in range(6)])
     durable = write.finish("clip", is_complete=False)
     assert (durable.is_complete, durable.position.frame_index) == (False, 4)
     assert len(sink.results) == 6
     again = opened(sink, durable=durable)
-    again([result(index) for index in range(4, 7)])
+    put(again, [result(index) for index in range(4, 7)])
     again.finish("clip", is_complete=True)
     assert [each.header.frame_index for each in sink.results] == list(range(7))
     assert "begin again" in sink.calls
@@ -104,7 +111,7 @@ def test_failed_frames_are_counted_by_stage_up_to_where_the_stream_is_durable():
         result(index, {CARS: failure, DEPTH: depth(1)} if index in (1, 5) else None) for index in range(6)
     ]
     write = opened(Noted())
-    (durable,) = write(frames)
+    (durable,) = put(write, frames)
     assert durable.failed == (("infer", 1),)
     assert write.finish("clip", is_complete=True).failed == (("infer", 2),)
 
@@ -114,7 +121,7 @@ def test_what_the_tracker_knew_goes_into_the_checkpoint():
         replace(result(index), state_before=f"before {index}" if index % SEGMENT == 0 else None)
         for index in range(5)
     ]
-    (durable,) = opened(Noted())(frames)
+    (durable,) = put(opened(Noted()), frames)
     assert durable.state == "before 4"
 
 
@@ -126,7 +133,7 @@ def test_a_sink_that_is_full_for_a_moment_is_waited_for_and_the_others_see_every
         "commit 0": [SinkBackpressureError("full", 0.5)],
     }
     write = opened(first, second, pauses=pauses)
-    write([result(index) for index in range(5)])
+    put(write, [result(index) for index in range(5)])
     write.finish("clip", is_complete=True)
     assert pauses == [0.5, 1.5, 2.5]
     assert first.calls == second.calls
@@ -138,7 +145,7 @@ def test_a_sink_that_is_away_for_long_is_waited_for_however_long():
     pauses: list[float] = []
     sink.refusals = {"commit 0": [SinkBackpressureError("the brokers are away", 1.0) for _ in range(1000)]}
     write = opened(sink, pauses=pauses)
-    write([result(index) for index in range(5)])
+    put(write, [result(index) for index in range(5)])
     write.finish("clip", is_complete=True)
     assert pauses == [1.0] * 1000
     assert [each.header.frame_index for each in sink.results] == list(range(5))
@@ -148,16 +155,25 @@ def test_a_sink_that_refuses_for_good_is_an_error():
     sink = Noted()
     sink.refusals = {"commit 0": [SinkError("disk full")]}
     with pytest.raises(SinkError, match="disk full"):
-        opened(sink)([result(index) for index in range(5)])
+        put(opened(sink), [result(index) for index in range(5)])
+
+
+def test_what_became_durable_before_an_error_is_given():
+    sink = Noted()
+    sink.refusals = {"write 1: [4]": [SinkError("disk full")]}
+    given = opened(sink)([result(index) for index in range(5)])
+    assert next(given).position.frame_index == 4
+    with pytest.raises(SinkError, match="disk full"):
+        next(given)
 
 
 def test_streams_are_kept_apart():
     sink = Noted()
     write = opened(sink)
     write.open(Start.fresh(StreamSpec("other", "other.mp4"), (DEPTH,)))
-    write([result(0), result(1)])
-    write([result(0, stream_id="other")])
-    assert write([result(4)])[0].stream_id == "clip"
+    put(write, [result(0), result(1)])
+    put(write, [result(0, stream_id="other")])
+    assert put(write, [result(4)])[0].stream_id == "clip"
     assert write.finish("other", is_complete=True).position.delivered == 1
 
 
