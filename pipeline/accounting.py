@@ -138,14 +138,11 @@ class Account(Book):
                 book.dropped[reason] += lost
 
     def settle(self, durable: Durable, reason: str, *, is_failure: bool = False) -> None:
-        """What is not durable is lost: what is in flight, and results that were not committed."""
-        self.take_back(durable, reason)
-        for book in (self, *self.prompts.values()):
-            if is_failure:
-                lost = book.in_flight + book.dropped[reason]
-                book.dropped[reason], book.failed[reason] = 0, book.failed[reason] + lost
-            else:
-                book.dropped[reason] += book.in_flight
+        """What is durable counts, also of what is in flight; the rest is lost, also of the results."""
+        for prompt, book, there in self._beside(Account.at(durable)):
+            before = self._before.get(prompt, Book())
+            book.results, book.failed = before.results + there.results, before.failed + there.failed
+            (book.failed if is_failure else book.dropped)[reason] += book.in_flight
             book.failed, book.dropped = +book.failed, +book.dropped
 
     def _beside(self, other: Account) -> list[tuple[str, Book, Book]]:
