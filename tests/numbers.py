@@ -5,6 +5,7 @@ The operators behind the engine are real where they keep state (Track, Write, Me
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -177,38 +178,47 @@ class OrderedSink(MemorySink):
 
     Args:
         plans: Of the streams; those of cameras may have gaps.
-        tears: At which frame of a stream it fails, once.
+        faults: How many of its calls to begin, write or commit fail, by chance.
+        seed: Of chance.
     """
 
-    def __init__(self, plans: dict[str, Plan] | None = None, tears: dict[str, int] | None = None) -> None:
+    def __init__(self, plans: dict[str, Plan] | None = None, *, faults: int = 0, seed: int = 0) -> None:
         super().__init__("simulation")
-        self._tears = dict(tears or {})
+        self.faults = faults
+        self._chance = random.Random(seed)
         self.offences: list[str] = []
         self._gappy = {stream_id for stream_id, plan in (plans or {}).items() if plan.is_live}
         self._last: dict[str, int] = {}
         self.begun: set[str] = set()
         self.told: list[HealthEvent] = []
 
+    def _meet_fault(self) -> None:
+        if self.faults and self._chance.random() < 0.1:
+            self.faults -= 1
+            raise OSError("torn")
+
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        self._meet_fault()
         super().begin(stream_id, is_resumed=is_resumed)
         self.begun.add(stream_id)
         self._last.pop(stream_id, None)
 
     def write(self, segment: Any, results: Sequence[Result]) -> None:
         assert segment.stream_id in self.begun, "written before it was begun, or after it was forgotten"
+        before = self._last.setdefault(segment.stream_id, results[0].header.frame_index - 1)
+        self._meet_fault()
         for result in results:
-            before = self._last.get(segment.stream_id, result.header.frame_index - 1)
             is_next = result.header.frame_index == before + 1
             is_later = segment.stream_id in self._gappy and result.header.frame_index > before
             if not (is_next or is_later):
                 self.offences.append(f"{result.header} came after {before}")
                 raise AssertionError(self.offences[-1])  # a worker takes it for the sink's own trouble
-            if result.header.frame_index == self._tears.get(segment.stream_id):
-                del self._tears[segment.stream_id]
-                self._last[segment.stream_id] = results[0].header.frame_index - 1
-                raise OSError("torn")
-            self._last[segment.stream_id] = result.header.frame_index
+            before = self._last[segment.stream_id] = result.header.frame_index
         super().write(segment, results)
+
+    def commit(self, segment: Any) -> None:
+        self._meet_fault()
+        super().commit(segment)
 
     def tell(self, event: HealthEvent) -> None:
         self.told.append(event)
