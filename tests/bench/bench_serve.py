@@ -163,6 +163,7 @@ def _service(executor: str, streams: list[dict[str, object]]) -> Iterator[tuple[
             "prompts": [TASK],
             "output": {"out": str(folder / "out"), "rasters": False},
             "executor": executor,
+            "overload": {"ladder": []},  # it would ask for less until the pool is not saturated any more
             "serve": {"port": 0, "max_requests": 2 * NUM_CLIENTS},
         }
         (folder / "serve.yaml").write_text(yaml.safe_dump(settings))
