@@ -308,10 +308,8 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
     actor, is_shared = None, False
     try:
         if (found := _listening()) is not None:
-            is_shared, config = (
-                True,
-                config.model_copy(update={"serve": config.serve.model_copy(update=found)}),
-            )
+            is_shared = True
+            config = config.model_copy(update={"serve": config.serve.model_copy(update=found)})
         made = application(config)
         actor = engine_actor(config)  # it loads the model while Serve starts
         serve.start(
