@@ -246,15 +246,21 @@ class EngineHost:
         control = self._ready_control()
         with self._translated():
             results = await asyncio.wrap_future(control.ask(frames, prompts))
-        return await asyncio.to_thread(self._measure, results)
+        return await self._measured(results)
 
     async def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Result:
         """Answers about the newest frame of a stream."""
         control = self._ready_control()
         with self._translated():
             result = await asyncio.wrap_future(control.ask_stream(stream_id, prompts))
-        (measured,) = await asyncio.to_thread(self._measure, [result])
+        (measured,) = await self._measured([result])
         return measured
+
+    async def _measured(self, results: list[Result]) -> list[Result]:
+        """Results whose masks have distances; only where that takes long, in a thread."""
+        if len(results) == 1 and len(results[0].predictions) == 1:
+            return self._measure(results)
+        return await asyncio.to_thread(self._measure, results)
 
     # -- looking on ----------------------------------------------------------------------------------------
 

@@ -1,8 +1,11 @@
 """The service on Ray: HTTP replicas without weights, and one engine in a named actor that they all ask.
 
     Ray Serve:  proxy -> Http replicas (`deploy.app`) --RayGateway--> actor `plantain-engine` (`deploy.host`)
-                                                                         `-- actors of the stages (`RayExecutor`)
+                                                                         `-- the stages: actors all over the cluster
+                                                                             (`RayExecutor`), or threads
 
+On a Ray of its own, which has one machine and no dashboard, the stages are threads of the engine's actor, so that a
+query makes one call between processes and not three, and Serve's proxy is HAProxy (`deploy.haproxy`).
 The engine's actor is started again whenever its process dies, takes up the streams from what its output folder says,
 and tells queries that were in flight to come back. With `serve deploy` or KubeRay the same application is
 `deploy.service:build`.
@@ -17,7 +20,8 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ import structlog
 from ray import serve
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, TaskCancelledError
 
-from deploy import logs
+from deploy import haproxy, logs
 from deploy.app import create_app
 from deploy.gateway import Note, Shot, Want, Watched
 from deploy.host import STARTING, EngineHost
@@ -41,6 +45,7 @@ from operators.types import Frame, Result
 from pipeline.config import PipelineConfig, StreamConfig, check, plain
 from pipeline.control import Control
 from pipeline.engine import Engine
+from pipeline.executor import Executor, ThreadExecutor
 
 log = structlog.get_logger()
 
@@ -53,13 +58,17 @@ GRACE_S = 10.0
 # A health check of an actor that is just starting must not hold up the answer "not ready".
 ASK_READY_S = 2.0
 DRAIN_TIMEOUT_S = 60.0
+# Pictures and answers of up to so many bytes travel within the call; by the object store they take 4 ms more.
+INLINE_BYTES = 1 << 20
 # On small machines that are busy, starting a process may take long; Serve would kill what it takes for dead. And an
-# idle service need not look at itself ten times a second.
+# idle service need not look at itself ten times a second, nor tell a dashboard that is not there.
 RAY_SERVE = {
     "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1.0",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1.0",
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
 }
 
 CALLS = frozenset(
@@ -71,15 +80,19 @@ CALLS = frozenset(
 
 
 def run_on_ray(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
-    """Runs the pipeline in actors of this cluster."""
+    """Runs the pipeline in this cluster: its stages in actors, or in threads of this process."""
     figures = RayFigures()
 
     def show_all(engine: Engine) -> None:
         show(engine)
         figures.update(engine)
 
-    # Actors of an engine that has just died may hold their names for a moment longer.
-    executor = RayExecutor(config.ray.address, name=f"plantain-{secrets.token_hex(2)}")
+    executor: Executor
+    if config.ray.stages == "threads":
+        executor = ThreadExecutor()
+    else:
+        # Actors of an engine that has just died may hold their names for a moment longer.
+        executor = RayExecutor(config.ray.address, name=f"plantain-{secrets.token_hex(2)}")
     return run_job(config, control=control, executor=executor, on_progress=show_all)
 
 
@@ -92,6 +105,10 @@ class EngineActor:
 
     def __init__(self, config: PipelineConfig) -> None:
         logs.configure()
+        if (
+            config.ray.stages == "threads"
+        ):  # Ray says 1; torch reads it when it is first imported, which comes now
+            os.environ["OMP_NUM_THREADS"] = str(max(1, round(config.model.cpus or os.cpu_count() or 1)))
         self._config = config
         self._host = EngineHost(config, run_on_ray)
         self._changing = asyncio.Lock()
@@ -224,6 +241,7 @@ def engine_actor(config: PipelineConfig) -> Any:
             max_restarts=-1,
             max_task_retries=0,  # what was in flight is told so, and asks again if it wants to
             num_cpus=0,
+            num_gpus=_gpus(config) if config.ray.stages == "threads" else 0,
             max_concurrency=1000,
         )
         .remote(config)
@@ -301,10 +319,44 @@ def serve_on_ray(config: PipelineConfig, on_ready: Callable[[str], None]) -> Non
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    for name, value in RAY_SERVE.items():
-        os.environ.setdefault(name, value)
+    with ray_for_serve(config.ray.address, config.serve.host):
+        _serve(_placed(config), on_ready, stop)
+
+
+@contextmanager
+def ray_for_serve(address: str | None, host: str) -> Iterator[None]:
+    """Connects to a cluster, or starts a Ray in which Serve costs as little as it can.
+
+    Args:
+        address: Of the cluster; None for a Ray of our own.
+        host: Where Serve will listen.
+    """
+    settings = dict(RAY_SERVE)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # how it starts is of no use to who waits for it
-    start_ray(config.ray.address)
+    with ExitStack() as holds:
+        if address is None and haproxy.is_usable(host):
+            settings |= holds.enter_context(haproxy.settings())
+        for name, value in settings.items():
+            os.environ.setdefault(name, value)
+        holds.callback(ray.shutdown)
+        start_ray(address, max_direct_call_object_size=INLINE_BYTES)
+        yield
+
+
+def _placed(config: PipelineConfig) -> PipelineConfig:
+    """The configuration with what it leaves open: where the stages work."""
+    if config.ray.stages is not None or config.ray.address is not None or _gpus(config) > 1:
+        return config
+    return config.model_copy(update={"ray": config.ray.model_copy(update={"stages": "threads"})})
+
+
+def _gpus(config: PipelineConfig) -> float:
+    """What all copies of the model need."""
+    return config.model.gpus * config.model.replicas.max
+
+
+def _serve(config: PipelineConfig, on_ready: Callable[[str], None], stop: threading.Event) -> None:
+    """Serves in the Ray that is connected, until it is stopped."""
     actor, is_shared = None, False
     try:
         if (found := _listening()) is not None:
@@ -382,4 +434,3 @@ def _end(actor: Any, *, ends_serve: bool) -> None:
     finally:
         if actor is not None:
             ray.kill(actor, no_restart=True)
-        ray.shutdown()

@@ -55,3 +55,8 @@ class RayConfig(Section):
     address: str | None = Field(
         default=None, description="Of a running cluster; a local Ray is started if left out."
     )
+    stages: Literal["actors", "threads"] | None = Field(
+        default=None,
+        description="Where a service's stages work: in actors all over the cluster, or in threads of the engine's "
+        "actor, which is faster on one machine; threads if left out and Ray is started for the service alone.",
+    )

@@ -1,6 +1,5 @@
 """What Ray Serve costs by itself: an application that takes a body and answers a line, until SIGINT."""
 
-import os
 import signal
 import socket
 import sys
@@ -10,8 +9,7 @@ from fastapi import FastAPI, Request
 from ray import serve
 from starlette.responses import Response
 
-from deploy.ray_executor import start_ray
-from deploy.service import RAY_SERVE
+from deploy.service import ray_for_serve
 
 api = FastAPI()
 
@@ -31,21 +29,21 @@ def main() -> None:
     """Serves, with the settings of `plantain serve`."""
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    for name, value in RAY_SERVE.items():
-        os.environ.setdefault(name, value)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start_ray(None)
-    quiet = {"log_level": "ERROR", "enable_access_log": False}
-    serve.start(
-        proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port}, logging_config=quiet
-    )
-    serve.run(Bare.bind(), name="bare", route_prefix="/", logging_config=quiet)
-    sys.stdout.write(f"ready on http://127.0.0.1:{port}\n")
-    sys.stdout.flush()
-    stop.wait()
-    serve.shutdown()
+    with ray_for_serve(None, "127.0.0.1"):
+        quiet = {"log_level": "ERROR", "enable_access_log": False}
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": "127.0.0.1", "port": port},
+            logging_config=quiet,
+        )
+        serve.run(Bare.bind(), name="bare", route_prefix="/", logging_config=quiet)
+        sys.stdout.write(f"ready on http://127.0.0.1:{port}\n")
+        sys.stdout.flush()
+        stop.wait()
+        serve.shutdown()
 
 
 if __name__ == "__main__":
