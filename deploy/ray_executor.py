@@ -7,6 +7,8 @@ import getpass
 import logging
 import os
 import queue
+import signal
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -290,18 +292,19 @@ def start_ray(address: str | None, **settings: object) -> None:
         "logging_level": "ERROR",
         "namespace": f"plantain-{getpass.getuser()}",
     }
-    if address is not None:
-        ray.init(address=address, **common)
-        return
-    # "local": never somebody else's Ray that happens to run on this machine.
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        object_store_memory=512 << 20,
-        configure_logging=False,
-        _system_config=LOCAL_RAY | settings,
-        **common,
-    )
+    if address is None:
+        # "local": never somebody else's Ray that happens to run on this machine.
+        common |= {
+            "include_dashboard": False,
+            "object_store_memory": 512 << 20,
+            "configure_logging": False,
+            "_system_config": LOCAL_RAY | settings,
+        }
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray.init(address=address or "local", **common)
+    # Ray has taken SIGTERM for itself, and would leave at once, with a dump of the stack.
+    if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,7 +19,9 @@ START_S = 200.0
 
 
 @contextmanager
-def serving(*arguments: str | Path, is_killed: bool = False) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(
+    *arguments: str | Path, is_killed: bool = False, end: signal.Signals = signal.SIGINT
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The command, until it is ready; its address and its process, which must end cleanly unless the test kills it."""
     command = [sys.executable, "-m", "deploy.cli", "serve", *map(str, arguments)]
     environment = {**os.environ, "RAY_DEDUP_LOGS": "0"}
@@ -51,8 +53,9 @@ def serving(*arguments: str | Path, is_killed: bool = False) -> Iterator[tuple[s
         if is_killed:
             return
         children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         assert process.wait(120) == 0, "".join(lines)
+        assert "SIGTERM received" not in "".join(lines), "Ray took the signal for itself"
         _, left = psutil.wait_procs(children, 60)
         assert not left, f"processes are left behind: {left}"
     finally:

@@ -152,6 +152,14 @@ def test_ctrl_c_on_ray_drains_although_every_process_of_the_terminal_gets_it(pla
     assert_drained_and_completed_by_the_next_run(plantain, process)
 
 
+@pytest.mark.ray
+def test_sigterm_on_ray_drains_although_ray_wants_it_for_itself(plantain):
+    process = plantain.start("ray")
+    plantain.wait_for_results(process)
+    process.send_signal(signal.SIGTERM)
+    assert_drained_and_completed_by_the_next_run(plantain, process)
+
+
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
     """A disk of 200 kB."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -80,7 +81,8 @@ def test_in_one_process_streams_added_by_request_are_there_after_a_kill(tmp_path
 @pytest.fixture(scope="module")
 def on_ray(tmp_path_factory, clip) -> Iterator[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("ray")
-    with serving("--config", write_config(folder, clip, "ray", options={"cost_ms": 20.0})) as (base, _):
+    config = write_config(folder, clip, "ray", options={"cost_ms": 20.0})
+    with serving("--config", config, end=signal.SIGTERM) as (base, _):
         yield base, folder
 
 
