@@ -93,9 +93,9 @@ def _alone(executor: str, file: bytes, bare_s: float) -> None:
 def _crowd(executor: str, base: str, file: bytes) -> None:
     """Many clients at a time."""
     each = max(2, NUM_QUERIES // NUM_CLIENTS)
-    items, calls = _batches(base)
+    items, calls, _ = _batches(base)
     times_s, errors, wall_s = _together(base, file, NUM_CLIENTS, each)
-    more_items, more_calls = _batches(base)
+    more_items, more_calls, _ = _batches(base)
     p50, p99 = _percentiles(times_s)
     _say("serve_crowd_errors", errors, 0, executor, clients=NUM_CLIENTS, queries=len(times_s))
     _say("serve_crowd_queries_per_s", len(times_s) / wall_s, None, executor)
@@ -119,14 +119,14 @@ def _beside_streams(executor: str, file: bytes, bare_s: float) -> None:
     streams = [{"id": f"cam{k}", **camera} for k in range(NUM_CAMERAS)]
     with _service(executor, streams) as (base, _, _), Client(base) as plantain:
         time.sleep(4 * SETTLE_S)
+        _, calls, drawn_s = _batches(base)
         alone = _stream_rate(plantain, lambda: time.sleep(IDLE_S))
+        _, more_calls, more_drawn_s = _batches(base)
+        batch_ms = (more_drawn_s - drawn_s) / max(1, more_calls - calls) * 1e3
         times_s: list[float] = []
-        items, calls = _batches(base)
         beside = _stream_rate(
-            plantain, lambda: times_s.extend(_ask(plantain, file, max(20, NUM_QUERIES // 5)))
+            plantain, lambda: times_s.extend(_ask(plantain, file, max(20, NUM_QUERIES // 2)))
         )
-        more_items, more_calls = _batches(base)
-        batch_ms = _batch_ms(plantain, (more_items - items) / max(1, more_calls - calls), file)
         p50, p99 = _percentiles(times_s)
         rate = len(times_s) / sum(times_s)
         _say("serve_saturated_p50_ms", p50 * 1e3, None, executor)
@@ -220,15 +220,19 @@ def _together(base: str, file: bytes, clients: int, each: int) -> tuple[list[flo
     return times_s, errors, time.monotonic() - begun
 
 
-def _batches(base: str) -> tuple[float, float]:
-    """Frames that the model was given so far, and in how many batches."""
+def _batches(base: str) -> tuple[float, float, float]:
+    """Frames that the model was given so far, in how many batches, and how long it drew them, seconds."""
     text = httpx.get(f"{base}/metrics", trust_env=False, timeout=30).text
 
-    def value(name: str) -> float:
-        found = re.search(rf'^plantain_batch_items_{name}{{stage="infer"}} (\S+)$', text, re.MULTILINE)
+    def value(name: str, labels: str) -> float:
+        found = re.search(rf"^plantain_{name}{{{labels}}} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
-    return value("sum"), value("count")
+    return (
+        value("batch_items_sum", 'stage="infer"'),
+        value("batch_items_count", 'stage="infer"'),
+        value("operator_seconds_total", 'stage="infer",operator="model"'),
+    )
 
 
 def _stream_rate(plantain: Client, work: Callable[[], None]) -> float:
@@ -236,15 +240,6 @@ def _stream_rate(plantain: Client, work: Callable[[], None]) -> float:
     before, begun = sum(stream.results for stream in plantain.streams()), time.monotonic()
     work()
     return (sum(stream.results for stream in plantain.streams()) - before) / (time.monotonic() - begun)
-
-
-def _batch_ms(plantain: Client, items: float, file: bytes) -> float:
-    """A batch's time, from a query's share of the model's time in it."""
-    shares = [
-        plantain.predict([TASK], image=file, resolution="model").frames[0].answers[0].model_ms
-        for _ in range(10)
-    ]
-    return statistics.median(shares) * max(1.0, items)
 
 
 def _idle_percent(process: psutil.Process) -> float:

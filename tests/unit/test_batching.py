@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -118,6 +119,20 @@ def test_a_query_joins_the_next_batch_and_waits_for_no_company():
     assert batcher.deadline() == 0.1
     assert [item.is_query for item in batcher.pop(0.1)] == [True, False]
     assert len(batcher) == 0
+
+
+@pytest.mark.parametrize(
+    ("max_items", "num_queries", "num_streams"), [(8, 1, 3), (8, 2, 2), (8, 3, 5), (1, 1, 0)]
+)
+def test_a_few_queries_make_a_small_batch_for_which_they_wait_less(max_items, num_queries, num_streams):
+    batcher = Batcher(Batch(max_items=max_items))
+    for index in range(20):
+        batcher.put(item(index))
+    for index in range(num_queries):
+        batcher.put(replace(item(100 + index), is_query=True))
+    kinds = Counter(each.is_query for each in batcher.pop(0.0))
+    assert kinds == Counter({True: num_queries, False: num_streams})
+    assert len(batcher.pop(0.0)) == max_items, "and the next one is as large as ever"
 
 
 @pytest.mark.parametrize("max_items", [1, 2, 3, 4, 7])
