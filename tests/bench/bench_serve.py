@@ -231,7 +231,7 @@ def _batches(base: str) -> tuple[float, float, float]:
     return (
         value("batch_items_sum", 'stage="infer"'),
         value("batch_items_count", 'stage="infer"'),
-        value("operator_seconds_total", 'stage="infer",operator="model"'),
+        value("operator_seconds_total", 'operator="model",stage="infer"'),
     )
 
 
