@@ -122,7 +122,7 @@ def test_a_query_joins_the_next_batch_and_waits_for_no_company():
 
 
 @pytest.mark.parametrize(
-    ("max_items", "num_queries", "num_streams"), [(8, 1, 3), (8, 2, 2), (8, 3, 5), (1, 1, 0)]
+    ("max_items", "num_queries", "num_streams"), [(8, 1, 5), (8, 2, 4), (8, 3, 5), (4, 1, 2), (1, 1, 0)]
 )
 def test_a_few_queries_make_a_small_batch_for_which_they_wait_less(max_items, num_queries, num_streams):
     batcher = Batcher(Batch(max_items=max_items))
