@@ -83,7 +83,8 @@ class Batcher:
     Queries go first and do not wait for company, but while streams wait, too, these keep half of the places and half
     of the cost of every batch, and every other batch where the keys differ: nobody starves. A batch with a few queries,
     whom somebody waits for, has three quarters of the places: beside four cameras that saturate the model, p99 is 235
-    instead of 270 ms, and the cameras lose some 3 % more (`python -m tests.bench serve`; with half the places 220 and 7).
+    instead of 270 ms, and the cameras lose some 3 % more (with half of the places 220 ms and 7 %;
+    `python -m tests.bench serve`).
 
     Args:
         batch: The limits.
