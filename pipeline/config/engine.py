@@ -58,6 +58,6 @@ class RayConfig(Section):
     stages: Literal["actors", "threads"] | None = Field(
         default=None,
         description="Where a service's stages work: in actors all over the cluster, or in threads of the engine's "
-        "actor, which is faster on one machine; threads if left out, Ray is started for the service alone and the model "
-        "needs no more than one GPU.",
+        "actor, which is faster on one machine; threads if left out, Ray is started for the service alone and the "
+        "model needs no more than one GPU.",
     )
