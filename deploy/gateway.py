@@ -1,7 +1,7 @@
 """What the HTTP application asks of the engine, wherever the engine is.
 
-Two classes answer it: `deploy.host.EngineHost` in the same process, and `deploy.service.RayGateway`, which passes each
-call on to an `EngineHost` in an actor. All methods are coroutines; one that is cancelled takes its query back.
+Two classes answer it: `deploy.host.EngineHost` in the same process, and `deploy.engine_actor.RayGateway`, which passes
+each call on to an `EngineHost` in an actor. All methods are coroutines; one that is cancelled takes its query back.
 """
 
 from __future__ import annotations

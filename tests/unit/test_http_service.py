@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import service
+from deploy import engine_actor
+from deploy.engine_actor import CALLS, EngineActor, RayGateway
 from deploy.gateway import Gateway
 from deploy.host import EngineHost
 from deploy.job import run_job
-from deploy.service import CALLS, EngineActor, RayGateway, build
+from deploy.service import build
 from operators.errors import UsageError
 from pipeline.config import PipelineConfig, StreamConfig, check
 from pipeline.control import Control
@@ -55,7 +56,7 @@ def test_everything_that_the_application_asks_passes_through_the_actor() -> None
 
 
 def test_another_configuration_takes_over_and_the_streams_go_on(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(service, "run_on_ray", run_threads)
+    monkeypatch.setattr(engine_actor, "run_on_ray", run_threads)
     settings = {
         "streams": [], "model": {"name": "fake", "canvas": {"width": 64, "height": 48}},
         "output": {"out": str(tmp_path)},

@@ -1,0 +1,215 @@
+"""The engine in a named actor, and the gateway through which HTTP replicas ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, TaskCancelledError
+
+from deploy import logs
+from deploy.gateway import Note, Shot, Want, Watched
+from deploy.host import STARTING, EngineHost
+from deploy.job import run_job
+from deploy.problems import EngineDownError
+from deploy.ray_executor import RayExecutor
+from deploy.ray_metrics import RayFigures
+from operators.errors import PlantainError, UsageError
+from operators.prompts import Prompt
+from operators.types import Frame, Result
+from pipeline.config import PipelineConfig, StreamConfig
+from pipeline.control import Control
+from pipeline.engine import Engine
+from pipeline.executor import Executor, ThreadExecutor
+
+ENGINE = "plantain-engine"
+NAMESPACE = "plantain"
+
+# Calls of the actor that wait for something to happen wait a little longer than it was asked to.
+GRACE_S = 10.0
+# A health check of an actor that is just starting must not hold up the answer "not ready".
+ASK_READY_S = 2.0
+
+CALLS = frozenset(
+    (
+        "why_not_ready", "figures", "streams", "stream", "add", "change", "remove", "ask", "ask_stream", "notes",
+        "shots", "refusal", "close",
+    )
+)  # fmt: skip
+
+
+def run_on_ray(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
+    """Runs the pipeline in this cluster: its stages in actors, or in threads of this process."""
+    figures = RayFigures()
+
+    def show_all(engine: Engine) -> None:
+        show(engine)
+        figures.update(engine)
+
+    executor: Executor
+    if config.ray.stages == "threads":
+        executor = ThreadExecutor()
+    else:
+        # Actors of an engine that has just died may hold their names for a moment longer.
+        executor = RayExecutor(config.ray.address, name=f"plantain-{secrets.token_hex(2)}")
+    return run_job(config, control=control, executor=executor, on_progress=show_all)
+
+
+class EngineActor:
+    """The engine's process: an `EngineHost`, by call.
+
+    Args:
+        config: What runs.
+    """
+
+    def __init__(self, config: PipelineConfig) -> None:
+        logs.configure()
+        if config.ray.stages == "threads":
+            # Ray says 1; torch reads it when it is first imported, which is yet to come.
+            os.environ["OMP_NUM_THREADS"] = str(max(1, round(config.model.cpus or os.cpu_count() or 1)))
+        self._config = config
+        self._host = EngineHost(config, run_on_ray)
+        self._changing = asyncio.Lock()
+
+    async def pid(self) -> int:
+        """This process, for whoever wants to watch or kill it."""
+        return os.getpid()
+
+    async def configure(self, config: PipelineConfig) -> None:
+        """Goes on with another configuration, if it is another: the streams drain and are taken up again."""
+        async with self._changing:
+            if config == self._config:
+                return
+            await self._host.close()
+            self._config = config
+            self._host = EngineHost(config, run_on_ray)
+
+    async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Does what the gateway of that name does."""
+        if name not in CALLS:
+            raise UsageError(f"the engine cannot {name}")
+        return await getattr(self._host, name)(*arguments, **options)
+
+
+class RayGateway:
+    """The engine behind an actor; see `Gateway`.
+
+    Args:
+        config: What runs; the actor is made if there is none.
+    """
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self._timeout_s = config.serve.timeout_s + GRACE_S
+        self._actor = engine_actor(config)
+        self._actor.configure.remote(config)
+
+    async def why_not_ready(self) -> str:
+        """Empty when queries are answered; otherwise why not yet."""
+        try:
+            why: str = await self._call("why_not_ready", timeout_s=ASK_READY_S)
+        except EngineDownError as error:
+            return str(error)
+        return why
+
+    async def figures(self) -> str:
+        """For Prometheus."""
+        text: str = await self._call("figures")
+        return text
+
+    async def streams(self) -> list[Watched]:
+        """All streams."""
+        streams: list[Watched] = await self._call("streams")
+        return streams
+
+    async def stream(self, stream_id: str) -> Watched:
+        """One stream."""
+        return await self._watched("stream", stream_id)
+
+    async def add(self, stream: StreamConfig, *, paused: bool, key: str | None) -> Watched:
+        """Adds a stream."""
+        return await self._watched("add", stream, paused=paused, key=key)
+
+    async def change(
+        self, stream_id: str, changes: Mapping[str, Any], *, paused: bool | None = None
+    ) -> Watched:
+        """Changes a stream."""
+        return await self._watched("change", stream_id, dict(changes), paused=paused)
+
+    async def remove(self, stream_id: str) -> Watched:
+        """Removes a stream."""
+        return await self._watched("remove", stream_id)
+
+    async def ask(self, frames: Sequence[Frame], prompts: Sequence[Prompt]) -> list[Result]:
+        """Answers about frames."""
+        results: list[Result] = await self._call("ask", list(frames), tuple(prompts))
+        return results
+
+    async def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Result:
+        """Answers about the newest frame of a stream."""
+        result: Result = await self._call("ask_stream", stream_id, tuple(prompts))
+        return result
+
+    async def notes(self, after: int, wait_s: float) -> list[Note]:
+        """What happened."""
+        notes: list[Note] = await self._call("notes", after, wait_s, timeout_s=wait_s + GRACE_S)
+        return notes
+
+    async def shots(self, wants: Sequence[Want], seen: Mapping[Want, int], wait_s: float) -> list[Shot]:
+        """Newest pictures."""
+        shots: list[Shot] = await self._call(
+            "shots", tuple(wants), dict(seen), wait_s, timeout_s=wait_s + GRACE_S
+        )
+        return shots
+
+    async def _watched(self, name: str, *arguments: Any, **options: Any) -> Watched:
+        watched: Watched = await self._call(name, *arguments, **options)
+        return watched
+
+    async def _call(self, name: str, *arguments: Any, timeout_s: float | None = None, **options: Any) -> Any:
+        """One call of the actor; taken back if whoever waits for it is cancelled."""
+        reference = self._actor.call.remote(name, *arguments, **options)
+        try:
+            return await asyncio.wait_for(_answer_of(reference), timeout_s or self._timeout_s)
+        except (asyncio.CancelledError, TimeoutError) as error:
+            ray.cancel(reference, force=False, recursive=False)
+            if isinstance(error, TimeoutError):
+                raise EngineDownError(f"{STARTING}, or busy: try again shortly") from error
+            raise
+        except RayTaskError as error:
+            if isinstance(error.cause, PlantainError):
+                raise error.cause from error
+            raise
+        except (RayActorError, TaskCancelledError, GetTimeoutError, RayError) as error:
+            raise EngineDownError("the engine's process is gone and is being started again") from error
+
+
+async def _answer_of(reference: Any) -> Any:
+    return await reference
+
+
+def engine_actor(config: PipelineConfig) -> Any:
+    """The handle of the engine's actor, which is made if there is none."""
+    return (
+        ray.remote(EngineActor)
+        .options(
+            name=ENGINE,
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            max_restarts=-1,
+            max_task_retries=0,  # what was in flight is told so, and asks again if it wants to
+            num_cpus=0,
+            num_gpus=gpus_of(config) if config.ray.stages == "threads" else 0,
+            max_concurrency=1000,
+        )
+        .remote(config)
+    )
+
+
+def gpus_of(config: PipelineConfig) -> float:
+    """What all copies of the model need."""
+    return config.model.gpus * config.model.replicas.max
