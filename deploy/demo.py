@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from deploy.job import run_job
 from deploy.report import write_report
 from deploy.scoring import Score, score_street
+from operators.cores import num_cores
 from operators.errors import UsageError
 from operators.models import model_hw_of, truth
 from operators.scenes import CLASSES, Scene, stamp
@@ -146,7 +146,7 @@ def _pictures(
         image = scene.render(index / truth.FRAMES_PER_S).image
         return stamp(image, SEED, index) if is_stamped else image
 
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="render") as threads:
+    with ThreadPoolExecutor(num_cores(), thread_name_prefix="render") as threads:
         for count, image in enumerate(threads.map(picture, range(num_frames)), start=1):
             yield image
             if on_rendered is not None:

@@ -18,11 +18,13 @@ from deploy.job import run_job
 from deploy.problems import EngineDownError
 from deploy.ray_executor import RayExecutor
 from deploy.ray_metrics import RayFigures
+from operators.cores import num_cores
 from operators.errors import PlantainError, UsageError
 from operators.prompts import Prompt
 from operators.types import Frame, Result
 from pipeline.config import PipelineConfig, StreamConfig
 from pipeline.control import Control
+from pipeline.copies import copies_of
 from pipeline.engine import Engine
 from pipeline.executor import Executor, ThreadExecutor
 
@@ -70,7 +72,7 @@ class EngineActor:
         logs.configure()
         if config.ray.stages == "threads":
             # Ray says 1; torch reads it when it is first imported, which is yet to come.
-            os.environ["OMP_NUM_THREADS"] = str(max(1, round(config.model.cpus or os.cpu_count() or 1)))
+            os.environ["OMP_NUM_THREADS"] = str(max(1, round(config.model.cpus or num_cores())))
         self._config = config
         self._host = EngineHost(config, run_on_ray)
         self._changing = asyncio.Lock()
@@ -212,4 +214,4 @@ def engine_actor(config: PipelineConfig) -> Any:
 
 def gpus_of(config: PipelineConfig) -> float:
     """What all copies of the model need."""
-    return config.model.gpus * config.model.replicas.max
+    return config.model.gpus * copies_of(config).most

@@ -51,7 +51,7 @@ class Stage:
         workers: Copies; of the model perhaps at most.
         least: Copies that are always there, where the others come and go with the load; None for all.
         cpus, gpus: What one copy needs.
-        calls_in_flight: Calls given to one copy ahead, so that it never waits for the engine.
+        calls_in_flight: Calls that one copy has at most; with more than one it never waits for the engine.
         observe: Makes what is told of every call of a copy (`pipeline.worker.Observer`), in the worker.
     """
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from operators.analyse import Analyse
+from operators.cores import num_cores
 from operators.errors import redact
 from operators.infer import Infer, WarmUp
 from operators.models import load_model, model_hw_of, warms_up
@@ -33,6 +33,7 @@ from operators.types import Durable, Position
 from operators.write import Write
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import PipelineConfig, StreamConfig
+from pipeline.copies import copies_of
 from pipeline.graph import Batch, Chain, Graph, Kind, Stage
 from pipeline.overload import Overload
 
@@ -65,14 +66,15 @@ def build_graph(
     specs = config.specs()
     for spec, _ in specs:
         source_for(spec)
-    cores = os.cpu_count() or 1
+    cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
 
     def load(options: Mapping[str, Any] | None) -> ModelBackend:
         return load_model(model.name, model.options if options is None else options)
 
     kinds = {(prompt.task, prompt.codec): prompt for _, prompts in specs for prompt in prompts}
-    sizes = tuple(size for size in WARM_UP_SIZES if size <= config.batch.max_items)
+    copies = copies_of(config)
+    sizes = tuple(size for size in WARM_UP_SIZES if size <= copies.max_items)
     tried = tuple(kinds.values()) or WARM_UP_PROMPTS
     warm_up = WarmUp(view.model_hw, tried, sizes) if warms_up(model.name) else None
     per_stream = Batch(max_items=32, max_wait_s=0.1)
@@ -88,13 +90,12 @@ def build_graph(
                 "infer",
                 Kind.PARALLEL,
                 lambda: Infer(load(None), load, warm_up),
-                batch=Batch(
-                    config.batch.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3
-                ),
-                workers=model.replicas.max,
-                least=model.replicas.min,
-                cpus=model.cpus or cores,
+                batch=Batch(copies.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3),
+                workers=copies.most,
+                least=copies.least,
+                cpus=copies.cpus,
                 gpus=model.gpus,
+                calls_in_flight=copies.calls_in_flight,
             ),
             Stage(
                 "analyse",

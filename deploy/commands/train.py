@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from operators.cores import num_cores
 from operators.errors import UsageError
 
 # Training begins with the first scenes; the rendering process adds to them all the while.
@@ -133,7 +133,7 @@ def train(
         shards=_scenes(out, assets, console) if is_rendering else None,
         minutes=minutes,
         steps=steps,
-        processes=processes or os.cpu_count() or 1,
+        processes=processes or num_cores(),
         seed=seed,
         render=is_rendering,
         assets=assets,

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from operators.errors import ModelUnavailableError, UsageError
 from operators.models.base import ModelBackend, ModelSpec
+from operators.models.plantain import HANDFUL
 from operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
@@ -21,6 +22,7 @@ BACKENDS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         needs=("torch", "safetensors"),
         model_hw=(224, 384),
+        handful=HANDFUL,
         warms_up=True,
     ),
     "fake": ModelSpec(
@@ -67,6 +69,16 @@ def model_hw_of(name: str) -> tuple[int, int]:
     if spec is not None:
         return spec.model_hw
     return cast("tuple[int, int]", getattr(_class_of(name), "model_hw", (256, 256)))
+
+
+def handful_of(name: str) -> int:
+    """Frames that a backend draws together on one core, 0 if it takes all cores; a class may say it as `handful`.
+
+    Raises:
+        UsageError: If there is no such backend.
+    """
+    spec = BACKENDS.get(name)
+    return spec.handful if spec is not None else int(getattr(_class_of(name), "handful", 0))
 
 
 def warms_up(name: str) -> bool:

@@ -25,6 +25,8 @@ class ModelSpec:
         licence: Of the weights.
         needs: Modules that must be importable.
         model_hw: The canvas it likes best, height and width in pixels.
+        handful: Frames that it draws together on one core of the CPU, where copies of it in one process share the
+            weights: a copy for each core is quicker then than one for all. 0 for a model that takes all cores itself.
         warms_up: Its first drawings are slow, and cost nothing: each copy makes some before it counts as there.
     """
 
@@ -34,6 +36,7 @@ class ModelSpec:
     licence: str
     needs: tuple[str, ...] = ()
     model_hw: tuple[int, int] = (256, 256)
+    handful: int = 0
     warms_up: bool = False
 
 

@@ -24,7 +24,11 @@ class ReadConfig(Section):
 class BatchConfig(Section):
     """When waiting frames become a batch."""
 
-    max_items: int = Field(default=8, ge=1, description="Frames in a batch.")
+    max_items: int | None = Field(
+        default=None,
+        ge=1,
+        description="Frames in a batch; left out, 8, or 4 where each core has a copy of the embedded model.",
+    )
     max_drawings: int = Field(default=64, ge=1, description="Drawings (frames x prompts) in a batch.")
     max_wait_ms: float = Field(
         default=50.0, ge=0, description="A frame waits no longer than this for company."

@@ -20,7 +20,7 @@ class CanvasConfig(Section):
 
 
 class ReplicasConfig(Section):
-    """How many copies of the weights there are; between the bounds by how long frames wait for them."""
+    """How many copies of the model there are; between the bounds by how long frames wait for them."""
 
     min: int = Field(default=1, ge=1, description="Copies that are always there.")
     max: int = Field(default=1, ge=1, description="Copies that there may be.")
@@ -46,11 +46,15 @@ class ModelConfig(Section):
 
     name: str = Field(default="embedded", description="One of `plantain models`, or module:Class.")
     options: dict[str, Any] = Field(default={}, description="Passed to the backend.")
-    replicas: Annotated[ReplicasConfig, BeforeValidator(_replicas)] = Field(
-        default=ReplicasConfig(), description="Copies of the weights: a number, or min and max."
+    replicas: Annotated[ReplicasConfig | None, BeforeValidator(_replicas)] = Field(
+        default=None,
+        description="Copies of the model, which draw at the same time: a number, or min and max. Left out, one; of the "
+        "embedded model on the CPU, where the stages are threads, one for each core, up to 8, that share the weights.",
     )
     cpus: float | None = Field(
-        default=None, gt=0, description="CPU cores that one copy may use; all if left out."
+        default=None,
+        gt=0,
+        description="CPU cores that one copy may use, or the copies for each core together; all if left out.",
     )
     gpus: float = Field(default=0.0, ge=0, description="GPUs that one copy needs.")
     canvas: CanvasConfig | None = Field(

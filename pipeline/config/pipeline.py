@@ -42,6 +42,11 @@ class PipelineConfig(Section):
         default=OverloadConfig(), description="What live streams give up under overload."
     )
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether the stages work in threads of one process."""
+        return self.executor == "threads" or (self.executor == "ray" and self.ray.stages == "threads")
+
     @model_validator(mode="before")
     @classmethod
     def _split(cls, data: Any) -> Any:

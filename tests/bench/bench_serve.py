@@ -26,6 +26,7 @@ import yaml
 
 from deploy.client import Client
 from operators.models import load_model, model_hw_of
+from operators.models.plantain import HANDFUL
 from operators.prompts import Prompt
 from operators.scenes import Scene
 from tests.bench.material import make_clip, report
@@ -36,8 +37,10 @@ TASK = "instances:car"
 NUM_QUERIES = int(os.environ.get("PLANTAIN_BENCH_QUERIES", "300"))
 NUM_GROWTH = int(os.environ.get("PLANTAIN_BENCH_GROWTH", "2000"))
 NUM_CLIENTS = 32
-NUM_CAMERAS = 4
+NUM_CAMERAS = 6  # of 25 frames a second: more than two cores draw
+KEYFRAMES_EVERY_S = 2.0
 IDLE_S = 10.0
+TURNS = 3
 SETTLE_S = 5.0
 START_S = 300.0
 
@@ -101,7 +104,7 @@ def _crowd(executor: str, base: str, file: bytes) -> None:
     _say("serve_crowd_queries_per_s", len(times_s) / wall_s, None, executor)
     _say("serve_crowd_p50_ms", p50 * 1e3, None, executor, p99_ms=round(p99 * 1e3, 1))
     mean = (more_items - items) / max(1, more_calls - calls)
-    _say("serve_crowd_batch_items", mean, 6, executor, at_most=False)
+    _say("serve_crowd_batch_items", mean, 0.75 * HANDFUL, executor, at_most=False)  # a copy for each core
 
 
 def _growth(executor: str, base: str, process: psutil.Process, file: bytes) -> None:
@@ -118,15 +121,25 @@ def _beside_streams(executor: str, file: bytes, bare_s: float) -> None:
     camera = {"url": str(clip), "options": {"realtime": "yes", "loop": "yes"}}
     streams = [{"id": f"cam{k}", **camera} for k in range(NUM_CAMERAS)]
     with _service(executor, streams) as (base, _, _), Client(base) as plantain:
+        for stream in streams:
+            plantain.change_stream(stream["id"], paused=True)
+        for stream in streams:
+            time.sleep(KEYFRAMES_EVERY_S / NUM_CAMERAS)  # in step, all would decode their keyframes at once
+            plantain.change_stream(stream["id"], paused=False)
         time.sleep(4 * SETTLE_S)
-        _, calls, drawn_s = _batches(base)
-        alone = _stream_rate(plantain, lambda: time.sleep(IDLE_S))
-        _, more_calls, more_drawn_s = _batches(base)
-        batch_ms = (more_drawn_s - drawn_s) / max(1, more_calls - calls) * 1e3
         times_s: list[float] = []
-        beside = _stream_rate(
-            plantain, lambda: times_s.extend(_ask(plantain, file, max(20, NUM_QUERIES // 2)))
-        )
+        alones, besides, batches_ms = [], [], []
+        for turn in range(TURNS + 1):  # in turn: the machine is not equally fast all the time
+            _, calls, drawn_s = _batches(base)
+            alones.append(_stream_rate(plantain, lambda: time.sleep(IDLE_S)))
+            _, more_calls, more_drawn_s = _batches(base)
+            batches_ms.append((more_drawn_s - drawn_s) / max(1, more_calls - calls) * 1e3)
+            if turn < TURNS:
+                few = max(20, NUM_QUERIES // TURNS)
+                besides.append(
+                    _stream_rate(plantain, lambda few=few: times_s.extend(_ask(plantain, file, few)))
+                )
+        alone, beside, batch_ms = map(statistics.mean, (alones, besides, batches_ms))
         p50, p99 = _percentiles(times_s)
         rate = len(times_s) / sum(times_s)
         _say("serve_saturated_p50_ms", p50 * 1e3, None, executor)

@@ -122,17 +122,21 @@ def test_a_query_joins_the_next_batch_and_waits_for_no_company():
 
 
 @pytest.mark.parametrize(
-    ("max_items", "num_queries", "num_streams"), [(8, 1, 5), (8, 2, 4), (8, 3, 5), (4, 1, 2), (1, 1, 0)]
-)
-def test_a_few_queries_make_a_small_batch_for_which_they_wait_less(max_items, num_queries, num_streams):
-    batcher = Batcher(Batch(max_items=max_items))
+    ("max_items", "num_queries", "waited_s", "num_streams"),
+    [
+        (8, 1, 0.06, 5), (8, 2, 0.06, 4), (8, 3, 0.06, 5), (4, 1, 0.06, 1), (1, 1, 0.06, 0),
+        (8, 1, 0.01, 7), (4, 1, 0.01, 3),
+    ],
+)  # fmt: skip
+def test_a_few_queries_that_waited_long_make_a_small_batch(max_items, num_queries, waited_s, num_streams):
+    batcher = Batcher(Batch(max_items=max_items, max_wait_s=0.05))
     for index in range(20):
         batcher.put(item(index))
     for index in range(num_queries):
         batcher.put(replace(item(100 + index), is_query=True))
-    kinds = Counter(each.is_query for each in batcher.pop(0.0))
+    kinds = Counter(each.is_query for each in batcher.pop(waited_s))
     assert kinds == Counter({True: num_queries, False: num_streams})
-    assert len(batcher.pop(0.0)) == max_items, "and the next one is as large as ever"
+    assert len(batcher.pop(waited_s)) == max_items, "and the next one is as large as ever"
 
 
 @pytest.mark.parametrize("max_items", [1, 2, 3, 4, 7])

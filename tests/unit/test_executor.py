@@ -12,7 +12,7 @@ import pytest
 
 from operators.errors import ModelUnavailableError
 from operators.types import Header
-from pipeline.executor import Executor, InlineExecutor, ThreadExecutor, freeze
+from pipeline.executor import TURN_S, Executor, InlineExecutor, ThreadExecutor, freeze
 from pipeline.graph import Graph, Kind, Stage
 from pipeline.runner import run
 from pipeline.stream import Phase
@@ -156,3 +156,13 @@ def test_a_run_survives_a_thread_that_dies():
     assert [stream.phase for stream in outcome.streams] == [Phase.DONE] * 2
     for name, plan in plans.items():
         assert sink.frames_of(name) == plan.expected()
+
+
+def test_threads_take_turns_quickly_only_while_an_executor_is_open():
+    before = sys.getswitchinterval()
+    executor = ThreadExecutor()
+    executor.start(Graph(()))
+    assert sys.getswitchinterval() == TURN_S < before
+    executor.close()
+    executor.close()
+    assert sys.getswitchinterval() == before

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -298,3 +300,42 @@ def test_every_model_of_a_process_uses_all_cores(monkeypatch):
     for _ in range(2):
         with ThreadPoolExecutor(1) as fresh:
             assert fresh.submit(used).result() == 3
+
+
+def test_models_made_alike_share_their_weights_until_the_last_is_closed():
+    first, second, other = EmbeddedModel(), EmbeddedModel(), EmbeddedModel(dtype="float32")
+    sight = weakref.ref(first.sight)
+    assert second.sight is sight()
+    assert other.sight is not sight()
+    first.close()
+    first.close()  # twice does no harm
+    pictures, prompt = np.zeros((1, 32, 32, 3), np.uint8), Prompt.parse("depth")
+    second.render(pictures, [0], [prompt])
+    with pytest.raises(ModelError, match="has been closed"):
+        first.render(pictures, [0], [prompt])
+    second.close()
+    gc.collect()
+    assert sight() is None
+
+
+def test_copies_that_draw_at_the_same_time_draw_what_one_draws_alone():
+    scene = Scene(3, split="heldout")
+    pictures = np.stack([scene.render(time).image for time in (0.0, 0.5, 1.0, 1.5)])
+    prompts = [Prompt.parse(text) for text in ("depth", "instances:car", "semantic:road,sky", "normals")]
+    copies = [EmbeddedModel() for _ in range(3)]
+    alone = copies[0].render(pictures, range(4), prompts)
+    with ThreadPoolExecutor(len(copies)) as threads:
+        drawn = [
+            threads.submit(copy.render, pictures, range(4), prompts) for _ in range(5) for copy in copies
+        ]
+        for each in drawn:
+            np.testing.assert_array_equal(each.result(), alone)
+
+
+def test_a_caller_gets_its_part_of_the_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    sight = EmbeddedModel().sight
+    with sight.share() as first, sight.share() as second, sight.share() as third:
+        assert (first, second, third) == (4, 2, 1)
+    with sight.share() as alone:
+        assert alone == 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from collections.abc import Sequence
@@ -13,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from operators.cores import num_cores
 from operators.errors import ModelError, ModelUnavailableError
 from operators.models.base import Pixels
-from operators.models.plantain import drawing, painting
-from operators.models.plantain import weights as files
+from operators.models.plantain import HANDFUL, drawing, painting
 from operators.models.plantain.memory import keep_freed_memory
 from operators.models.plantain.network import STRIDE, TASKS, Features, Fields
-from operators.models.plantain.sight import HANDFUL, Sight
+from operators.models.plantain.shared import Shared, shared
+from operators.models.plantain.sight import Sight
 from operators.models.plantain.text import Vocabulary
 from operators.prompts import Prompt, Task
 
@@ -34,6 +34,8 @@ MAX_CACHED_PICTURES = 32
 
 class EmbeddedModel:
     """One small network for every task: encodes each picture once, decodes each prompt, draws.
+
+    Models of one process that are made alike share the network, and on the CPU its threads, too.
 
     Args:
         weights: Another weights file than the package's, for instance a fine-tuned one.
@@ -56,24 +58,19 @@ class EmbeddedModel:
                 f"the embedded model has no weights at {path}: "
                 "install a released package, or run `plantain train`"
             )
-        try:
-            self._network, self._vocabulary = files.load(path)
-        except Exception as error:
-            raise ModelUnavailableError(f"the weights {path} cannot be read: {error}") from error
-        self.fingerprint = f"{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{CODE_VERSION}"
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._dtype = _dtype(dtype, self._device)
         if self._device.type == "cpu":
             keep_freed_memory()
             if threads > 0:
                 torch.set_num_threads(threads)
-        files.fold(self._network)
-        self._network.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        try:
+            self._shared: Shared | None = shared(path, self._device, self._dtype, threads or _cores())
+        except Exception as error:
+            raise ModelUnavailableError(f"the weights {path} cannot be read: {error}") from error
+        self.fingerprint = f"{self._shared.digest}-{CODE_VERSION}"
         self._phrases: dict[str, Tensor] = {}
         self._pictures: dict[str, Tensor] = {}
-        self._sight: Sight | None = None
-        if self._device.type == "cpu":
-            self._sight = Sight(self._network, threads or _cores())
 
     @property
     def sight(self) -> Sight:
@@ -82,9 +79,20 @@ class EmbeddedModel:
         Raises:
             ModelUnavailableError: If the model runs on a GPU.
         """
-        if self._sight is None:
+        if self._held.sight is None:
             raise ModelUnavailableError("the model runs on a GPU, where batches are computed as a whole")
-        return self._sight
+        return self._held.sight
+
+    @property
+    def _held(self) -> Shared:
+        """What this model has in common with others.
+
+        Raises:
+            ModelError: If it has been closed.
+        """
+        if self._shared is None:
+            raise ModelError("the embedded model has been closed")
+        return self._shared
 
     @property
     def dtype(self) -> torch.dtype:
@@ -117,8 +125,10 @@ class EmbeddedModel:
         if not seen:
             return drawn
         with torch.inference_mode():
-            if self._sight is not None:
-                self._look(self._sight, images, image_of, prompts, seen, drawn)
+            sight = self._held.sight
+            if sight is not None:
+                with sight.share() as threads:
+                    self._look(sight, threads, images, image_of, prompts, seen, drawn)
             else:
                 features = self._encode(images)
                 for indices in _groups(prompts, seen):
@@ -126,31 +136,34 @@ class EmbeddedModel:
         return drawn
 
     def close(self) -> None:
-        """Frees what it keeps of phrases and pictures, ends the threads and, on a GPU, frees its memory."""
+        """Frees what it keeps of phrases and pictures and, if nobody else shares them, the weights; draws no more."""
         self._phrases.clear()
         self._pictures.clear()
-        if self._sight is not None:
-            self._sight.close()
+        self._shared = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _look(
         self,
         sight: Sight,
+        threads: int,
         images: Pixels,
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
         seen: Sequence[int],
         drawn: Pixels,
     ) -> None:
-        """Fills the drawings `seen` on the CPU: each handful of frames, or each part of one's prompts, on a thread."""
+        """Fills the drawings `seen` on the CPU, cut into work for so many threads.
+
+        Each handful of frames, or each part of one's prompts, goes to a thread.
+        """
         of_frame: dict[int, list[int]] = {}
         for index in seen:
             of_frame.setdefault(image_of[index], []).append(index)
         asked = {index: _phrases_of(prompts[index]) for index in seen}
         self._vectors(["", *(phrase for phrases in asked.values() for phrase in phrases)])
-        handfuls = _handfuls(of_frame, sight.threads)
-        parts = -(-sight.threads // len(of_frame))
+        handfuls = _handfuls(of_frame, threads)
+        parts = -(-threads // len(of_frame))
 
         def encoded(frames: list[int]) -> Features:
             with torch.inference_mode():
@@ -170,20 +183,19 @@ class EmbeddedModel:
                     painting.paint(word, each, prompts[index], drawn[index])
 
         if parts == 1:
-            list(
-                sight.pool.map(
-                    lambda frames: decoded(encoded(frames), [i for frame in frames for i in of_frame[frame]]),
-                    handfuls,
-                )
-            )
+
+            def drawn_of(frames: list[int]) -> None:
+                decoded(encoded(frames), [index for frame in frames for index in of_frame[frame]])
+
+            sight.each(drawn_of, handfuls, threads)
             return
         shares = [
             (features, own[part::parts])
-            for [frame], features in zip(handfuls, sight.pool.map(encoded, handfuls), strict=True)
+            for [frame], features in zip(handfuls, sight.each(encoded, handfuls, threads), strict=True)
             for own in [of_frame[frame]]
             for part in range(min(parts, len(own)))
         ]
-        list(sight.pool.map(lambda share: decoded(*share), shares))
+        sight.each(lambda share: decoded(*share), shares, threads)
 
     def _check(self, prompt: Prompt) -> None:
         """Refuses what the network cannot draw.
@@ -193,7 +205,7 @@ class EmbeddedModel:
         """
         if prompt.codec != "image":
             return
-        if not self._network.generator.lessons:
+        if not self._held.network.generator.lessons:
             raise ModelError(f"these weights cannot draw '{prompt}': their generator was not taught")
         if not _drawable(prompt.text):
             raise ModelError(
@@ -210,10 +222,11 @@ class EmbeddedModel:
 
             def drawn() -> Tensor:
                 with torch.inference_mode():
-                    return self._network.generator.draw(words, self._vocabulary, seed).cpu()
+                    return self._held.network.generator.draw(words, self._held.vocabulary, seed).cpu()
 
             # On one thread, as everything here (sight.py): 0.34 s, where two that meet at every operator take 0.23.
-            picture = drawn() if self._sight is None else self._sight.pool.submit(drawn).result()
+            sight = self._held.sight
+            picture = drawn() if sight is None else sight.pool.submit(drawn).result()
             while len(self._pictures) >= MAX_CACHED_PICTURES:
                 self._pictures.pop(next(iter(self._pictures)))
             self._pictures[key] = picture
@@ -226,7 +239,7 @@ class EmbeddedModel:
             images = np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)))
         source = torch.from_numpy(np.array(images) if not images.flags.writeable else images).to(self._device)
         pictures = source.permute(0, 3, 1, 2).to(self._dtype) * (1 / 255)
-        features: Features = self._network.encoder(pictures)
+        features: Features = self._held.network.encoder(pictures)
         return features
 
     def _decode(
@@ -246,7 +259,7 @@ class EmbeddedModel:
         )
         task = torch.tensor([TASKS.index(_task_of(prompts[index])) for index in indices], device=self._device)
         frame = torch.tensor([image_of[index] for index in indices], device=self._device)
-        fields = self._network.decoder(features.of(frame), task, vectors, keep)
+        fields = self._held.network.decoder(features.of(frame), task, vectors, keep)
         logits = fields.logits().float() if any(asked) else None
         height, across = drawn.shape[1:3]
         for row, index in enumerate(indices):
@@ -263,8 +276,8 @@ class EmbeddedModel:
             if len(self._phrases) + len(missing) > MAX_CACHED_PHRASES:
                 self._phrases.clear()
                 missing = list(dict.fromkeys(phrases))
-            ids = self._vocabulary.tensor(missing).to(self._device)
-            self._phrases.update(zip(missing, self._network.phrases(ids), strict=True))
+            ids = self._held.vocabulary.tensor(missing).to(self._device)
+            self._phrases.update(zip(missing, self._held.network.phrases(ids), strict=True))
         return torch.stack([self._phrases[phrase] for phrase in phrases])
 
 
@@ -330,7 +343,7 @@ def _cores() -> int:
     said = os.environ.get("OMP_NUM_THREADS", "")
     if said.isdigit() and int(said) > 0:
         return int(said)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return num_cores()
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:

@@ -2,16 +2,19 @@
 
 Threads that each have frames never wait for one another, where the threads of an operator meet at its end.
 A few frames together share what an operator costs whatever its size, and the weights that it reads; the maps of
-a prompt are made one by one, and stay in a core's cache meanwhile. Measured in docs/model.md.
+a prompt are made one by one, and stay in a core's cache meanwhile. Measured in docs/model.md. Several callers may use
+it at the same time.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,10 +35,9 @@ from operators.models.plantain.network import (
     places,
 )
 
+T = TypeVar("T")
+R = TypeVar("R")
 Maps = NDArray[np.float32]
-
-HANDFUL = 4
-"""Frames that are encoded together: 12.4, 10.1 and 8.7 ms a frame for 1, 2 and 4 (measured 2026-11-21)."""
 
 MAX_SCORES = 8
 """Up to so many numbers a pixel the compiled loop is quicker than the matrix product: 0.15 to 0.4 against 0.47 ms."""
@@ -49,13 +51,16 @@ class Sight:
 
     Args:
         network: Folded, in the precision to compute in.
-        threads: How many handfuls at a time.
+        threads: How many handfuls at a time; they end with the object.
     """
 
     def __init__(self, network: Network, threads: int) -> None:
         self._network = network
         self.pool = ThreadPoolExecutor(threads, "sight", initializer=torch.set_num_threads, initargs=(1,))
+        weakref.finalize(self, self.pool.shutdown, wait=False)
         self.threads = threads
+        self._callers = 0
+        self._caller = threading.local()
         weight = network.decoder.out.weight[:, :, 0, 0].detach().float()
         bias = network.decoder.out.bias
         assert bias is not None
@@ -67,6 +72,30 @@ class Sight:
         self._levels = torch.linspace(-1, 1, 256).to(self._dtype)
         self._grounds: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
         self._lock = threading.Lock()
+
+    @contextmanager
+    def share(self) -> Iterator[int]:
+        """How many threads a caller should use: all, or its part while others are at work, too."""
+        with self._lock:
+            self._callers += 1
+            part = max(1, self.threads // self._callers)
+        try:
+            yield part
+        finally:
+            with self._lock:
+                self._callers -= 1
+
+    def each(self, work: Callable[[T], R], items: Sequence[T], threads: int) -> list[R]:
+        """What `work` gives for each item: on the pool's threads, or on the caller's where it needs no more than one.
+
+        The main thread is not taken for it: its user may want torch to spread over cores there.
+        """
+        if (len(items) > 1 and threads > 1) or threading.current_thread() is threading.main_thread():
+            return list(self.pool.map(work, items))
+        if not hasattr(self._caller, "is_on_one_core"):
+            torch.set_num_threads(1)  # not each time: it empties caches of operators
+            self._caller.is_on_one_core = True
+        return [work(item) for item in items]
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> Features:
         """Features of pictures (H, W, 3) uint8 of one size, padded with black to multiples of STRIDE."""
@@ -122,10 +151,6 @@ class Sight:
             joined = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
             joined.add_(features.fine).relu_()
         return fused.plain(joined, decoder.conv3, is_clipped=True)
-
-    def close(self) -> None:
-        """Ends the threads."""
-        self.pool.shutdown()
 
     def _read_by(self, head: str, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (C, fine) and bias (C,) that give a prompt's maps: pixels are never compared one by one."""
