@@ -40,9 +40,9 @@ def copies_of(config: PipelineConfig) -> Copies:
 
     A model that can draw a handful of frames on one core gets a copy for each core, if it runs on the CPU of one
     process and nobody said otherwise. None of them waits for another at the end of a batch, and a query waits for the
-    first that is free instead of the only one: beside six cameras that saturate two cores it takes 150 instead of 195 ms
-    at the median, and the cameras get 3 % more (`python -m tests.bench serve`, 2026-11-22). Their batches are not given
-    ahead: a query that comes meanwhile is in the next one, and while one copy waits, the others work.
+    first that is free instead of the only one: beside six cameras that saturate two cores it takes 150 instead of
+    195 ms at the median, and the cameras get 3 % more (`python -m tests.bench serve`, 2026-11-22). Their batches are
+    not given ahead: a query that comes meanwhile is in the next one, and while one copy waits, the others work.
     """
     model, cores = config.model, num_cores()
     items, handful = config.batch.max_items, handful_of(model.name)
