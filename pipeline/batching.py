@@ -83,8 +83,8 @@ class Batcher:
     Queries go first and do not wait for company, but while streams wait, too, these keep half of the places and half
     of the cost of every batch, and every other batch where the keys differ: nobody starves. A batch with a few queries
     that have waited as long as a frame may wait for company has two places less: beside six cameras that saturate two
-    cores p99 is 200 instead of 235 ms, and the cameras lose hardly more. If it always had, p99 would be 190 ms, and a
-    query would cost the cameras two frames instead of one and a half (`python -m tests.bench serve`, 2026-11-22).
+    cores p99 is 200 instead of 235 ms, and a query costs the cameras 1.4 to 1.9 frames instead of 1.5; if it always
+    had, it would be 190 ms and 2.0 (the load of `python -m tests.bench serve`, 2026-11-22).
 
     Args:
         batch: The limits.
