@@ -38,11 +38,13 @@ NAMED = 3
 NODE_DIED = "its node has died"
 
 # A Ray of our own has no dashboard, the only place where tasks (4 MB for every 1,000 queries) and its own metrics are
-# shown, and one machine, whose resources nobody else asks for.
+# shown, and one machine, whose resources nobody else asks for. `event_stats` times every step of Ray's loops.
 LOCAL_RAY: dict[str, object] = {
+    "event_stats": False,
     "task_events_report_interval_ms": 0,
     "enable_metrics_collection": False,
     "raylet_report_resources_period_milliseconds": 1000,
+    "raylet_check_gc_period_milliseconds": 1000,
     "object_manager_timer_freq_ms": 1000,
     "kill_idle_workers_interval_ms": 2000,
     "memory_monitor_refresh_ms": 1000,
@@ -302,9 +304,24 @@ def start_ray(address: str | None, **settings: object) -> None:
         }
     on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(address=address or "local", **common)
+    if address is None:
+        _end_idlers()
     # Ray has taken SIGTERM for itself, and would leave at once, with a dump of the stack.
     if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _end_idlers() -> None:
+    """Ends what a local Ray does not need, and `ray.init` cannot leave out (2.60).
+
+    The log monitor, which copies the workers' output to a driver that does not want it (`log_to_driver`); the monitor
+    that asks for machines when actors wait for resources; and what is left of the dashboard without its pages, which
+    only sends usage statistics.
+    """
+    node = ray._private.worker._global_node
+    if node is not None:
+        for end in (node.kill_log_monitor, node.kill_monitor, node.kill_dashboard):
+            end(check_alive=False)
 
 
 def _first_line(error: BaseException) -> str:

@@ -27,8 +27,10 @@ from pipeline.stream import Phase, Stream
 
 log = structlog.get_logger()
 
-# The engine is looked at this often even if nothing happens, so that signals and progress are never late.
+# The engine is looked at this often even if nothing happens, so that signals and progress are never late; seldom if
+# there is nothing to make progress (a service without streams: 0.2 -> 0.05 % of a core).
 MAX_WAIT_S = 0.2
+IDLE_WAIT_S = 1.0
 PROGRESS_EVERY_S = 0.5
 
 # What is no reason to look.
@@ -161,8 +163,9 @@ def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> Non
         _scale(scaling, executor)
     for call in calls:
         executor.submit(call)
-    deadline = engine.deadline()
-    wait_s = MAX_WAIT_S if deadline is None else min(MAX_WAIT_S, max(0.001, deadline - clock()))
+    wait_s = IDLE_WAIT_S if engine.is_done else MAX_WAIT_S
+    if (deadline := engine.deadline()) is not None:
+        wait_s = min(wait_s, max(0.001, deadline - clock()))
     for completion in executor.wait(wait_s):
         engine.complete(completion, clock())
 
