@@ -180,7 +180,7 @@ class Client:
         while True:
             reply, error = None, None
             try:
-                reply = self._http.request(request.method, request.path, **request.options)
+                reply = self._http.send(_whole(self._http, request))
             except httpx.TransportError as broken:
                 error = broken
             pause_s = pause_before_the_next(reply, error, deadline_s - time.monotonic())
@@ -312,10 +312,17 @@ class AsyncClient:
         while True:
             reply, error = None, None
             try:
-                reply = await self._http.request(request.method, request.path, **request.options)
+                reply = await self._http.send(_whole(self._http, request))
             except httpx.TransportError as broken:
                 error = broken
             pause_s = pause_before_the_next(reply, error, deadline_s - time.monotonic())
             if pause_s is None:
                 return checked(reply, error)
             await asyncio.sleep(pause_s)
+
+
+def _whole(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
+    """The request with its body in one piece: a form's parts, each sent alone, would wake the service for each."""
+    made = http.build_request(request.method, request.path, **request.options)
+    made.read()
+    return made

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError
 
 from deploy import logs
 from deploy.gateway import Note, Shot, Want, Watched
 from deploy.host import STARTING, EngineHost
 from deploy.job import run_job
+from deploy.local_calls import CallClient, CallServer, has_local_calls
 from deploy.problems import EngineDownError
 from deploy.ray_executor import RayExecutor
 from deploy.ray_metrics import RayFigures
@@ -76,6 +77,14 @@ class EngineActor:
         self._config = config
         self._host = EngineHost(config, run_on_ray)
         self._changing = asyncio.Lock()
+        self._calls = CallServer(self.call)
+
+    async def where(self) -> tuple[str, str]:
+        """The node that this process is on, and where it takes calls from its own machine; empty for nowhere."""
+        async with self._changing:
+            if not self._calls.address and has_local_calls():
+                await self._calls.start()
+        return ray.get_runtime_context().get_node_id(), self._calls.address
 
     async def pid(self) -> int:
         """This process, for whoever wants to watch or kill it."""
@@ -100,6 +109,8 @@ class EngineActor:
 class RayGateway:
     """The engine behind an actor; see `Gateway`.
 
+    An engine on the same machine is asked by a socket, one elsewhere by calls of its actor.
+
     Args:
         config: What runs; the actor is made if there is none.
     """
@@ -108,6 +119,9 @@ class RayGateway:
         self._timeout_s = config.serve.timeout_s + GRACE_S
         self._actor = engine_actor(config)
         self._actor.configure.remote(config)
+        self._connecting = asyncio.Lock()
+        self._is_near: bool | None = None  # None until it has been asked
+        self._calls: CallClient | None = None
 
     async def why_not_ready(self) -> str:
         """Empty when queries are answered; otherwise why not yet."""
@@ -172,21 +186,42 @@ class RayGateway:
         return watched
 
     async def _call(self, name: str, *arguments: Any, timeout_s: float | None = None, **options: Any) -> Any:
-        """One call of the actor; taken back if whoever waits for it is cancelled."""
+        """One call of the engine; taken back if whoever waits for it is cancelled."""
+        try:
+            async with asyncio.timeout(timeout_s or self._timeout_s):
+                if (calls := await self._near()) is not None:
+                    return await calls.call(name, *arguments, **options)
+                return await self._call_actor(name, *arguments, **options)
+        except TimeoutError as error:
+            raise EngineDownError(f"{STARTING}, or busy: try again shortly") from error
+        except RayTaskError:
+            raise
+        except (ConnectionError, RayError) as error:
+            self._is_near = None
+            raise EngineDownError("the engine's process is gone and is being started again") from error
+
+    async def _near(self) -> CallClient | None:
+        """The connection to an engine on this machine; None if it is on another."""
+        if self._calls is not None and self._calls.is_open:
+            return self._calls
+        async with self._connecting:
+            if self._is_near is None or (self._calls is not None and not self._calls.is_open):
+                node, address = await self._actor.where.remote()
+                self._is_near = bool(address) and node == ray.get_runtime_context().get_node_id()
+                self._calls = await CallClient.open(address) if self._is_near else None
+            return self._calls
+
+    async def _call_actor(self, name: str, *arguments: Any, **options: Any) -> Any:
         reference = self._actor.call.remote(name, *arguments, **options)
         try:
-            return await asyncio.wait_for(_answer_of(reference), timeout_s or self._timeout_s)
-        except (asyncio.CancelledError, TimeoutError) as error:
+            return await _answer_of(reference)
+        except asyncio.CancelledError:
             ray.cancel(reference, force=False, recursive=False)
-            if isinstance(error, TimeoutError):
-                raise EngineDownError(f"{STARTING}, or busy: try again shortly") from error
             raise
         except RayTaskError as error:
             if isinstance(error.cause, PlantainError):
                 raise error.cause from error
             raise
-        except (RayActorError, TaskCancelledError, GetTimeoutError, RayError) as error:
-            raise EngineDownError("the engine's process is gone and is being started again") from error
 
 
 async def _answer_of(reference: Any) -> Any:

@@ -2,8 +2,8 @@
 
 Serve's own proxy, in Python, takes 5 ms of each request; its HAProxy (Ray 2.60, `RAY_SERVE_ENABLE_HA_PROXY`) 0.5.
 By itself that shows statistics on ports of all addresses, leaves a socket that anybody on the machine may steer it by
-in a folder that services would share, and where a replica died it says 500, or hangs up without a word if the
-connection has served before. Serve lets one name the program, so a few lines of shell (`haproxy.sh`) stand in front of
+in a folder that services would share, and where a replica died it says 500, or hangs up without a word if its
+connection to the replica has served before: so it makes one for each request. Serve lets one name the program, so a few lines of shell (`haproxy.sh`) stand in front of
 it, which change those settings and become it.
 """
 
@@ -25,6 +25,9 @@ from deploy.problems import MEDIA_TYPE, RETRY_AFTER_S, HttpError, response_of
 
 # Serve's default keeps a replica for half a minute after it has left HAProxy's list, for balancers elsewhere.
 DRAIN_S = 2.0
+
+# Of a connection under way; a picture of a camera passes through in one piece.
+BUFFER_BYTES = 128 << 10
 
 PROGRAM = Path(__file__).with_name("haproxy.sh")
 
@@ -68,6 +71,7 @@ def settings() -> Iterator[dict[str, str]]:
             "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+            "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(BUFFER_BYTES),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(DRAIN_S),
         }
     finally:

@@ -4,7 +4,7 @@
 set -eu
 sed -E -e 's,^( *bind) \*?:,\1 127.0.0.1:,' \
     -e "s,^( *errorfile [0-9]+) .*,\1 $PLANTAIN_HAPROXY_503," \
-    -e 's,^( *)option httplog$,&\n\1option httpclose,' "$3" > "$3.own"
+    -e 's,^( *)option httplog$,&\n\1option http-server-close,' "$3" > "$3.own"
 own=$3.own
 shift 3
 exec "$PLANTAIN_PYTHON" -IS -c 'import ctypes, os, sys

@@ -122,7 +122,7 @@ async def _has_left(request: Request) -> None:
 
 
 def service_of(connection: HTTPConnection) -> Service:
-    """The service that a request came to."""
+    """The service that a connection came to."""
     service: Service = connection.app.state.service
     return service
 
@@ -133,4 +133,9 @@ def slot_of(connection: HTTPConnection) -> Slot:
     return slot
 
 
-TheService = Annotated[Service, Depends(service_of)]
+async def _the_service(connection: HTTPConnection) -> Service:
+    """As a coroutine, since FastAPI sends other functions through a thread."""
+    return service_of(connection)
+
+
+TheService = Annotated[Service, Depends(_the_service)]

@@ -50,7 +50,7 @@ def test_serves_settings_are_changed_and_the_arguments_passed_on(tmp_path: Path)
     assert not folder.exists()
     assert done.stdout == f"-db -f {config}.own -sf 1 2\n"
     assert (tmp_path / "haproxy.cfg.own").read_text() == (
-        CONFIG.replace("httplog\n", "httplog\n    option httpclose\n")
+        CONFIG.replace("httplog\n", "httplog\n    option http-server-close\n")
         .replace("/tmp/haproxy-serve/500.http", settings["PLANTAIN_HAPROXY_503"])
         .replace("bind :", "bind 127.0.0.1:")
         .replace("bind *:", "bind 127.0.0.1:")
