@@ -149,7 +149,7 @@ def ray_for_serve(address: str | None, host: str) -> Iterator[None]:
         for name, value in settings.items():
             os.environ.setdefault(name, value)
         holds.callback(ray.shutdown)
-        start_ray(address, max_direct_call_object_size=INLINE_BYTES)
+        start_ray(address, max_direct_call_object_size=INLINE_BYTES, worker_niceness=0)
         yield
 
 
