@@ -13,7 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from deploy import logs
 from deploy.gateway import Note, Shot, Want, Watched
-from deploy.host import STARTING, EngineHost
+from deploy.host import NICENESS, STARTING, EngineHost
 from deploy.job import run_job
 from deploy.local_calls import CallClient, CallServer, has_local_calls
 from deploy.problems import EngineDownError
@@ -55,7 +55,7 @@ def run_on_ray(config: PipelineConfig, control: Control, show: Callable[[Engine]
 
     executor: Executor
     if config.ray.stages == "threads":
-        executor = ThreadExecutor()
+        executor = ThreadExecutor(NICENESS)
     else:
         # Actors of an engine that has just died may hold their names for a moment longer.
         executor = RayExecutor(config.ray.address, name=f"plantain-{secrets.token_hex(2)}")

@@ -3,8 +3,8 @@
 Serve's own proxy, in Python, takes 5 ms of each request; its HAProxy (Ray 2.60, `RAY_SERVE_ENABLE_HA_PROXY`) 0.5.
 By itself that shows statistics on ports of all addresses, leaves a socket that anybody on the machine may steer it by
 in a folder that services would share, and where a replica died it says 500, or hangs up without a word if its
-connection to the replica has served before: so it makes one for each request. Serve lets one name the program, so a few lines of shell (`haproxy.sh`) stand in front of
-it, which change those settings and become it.
+connection to the replica has served before: it makes one for each request. Serve lets one name the program, so a few
+lines of shell (`haproxy.sh`) stand in front of it, which change those settings and become it.
 """
 
 from __future__ import annotations

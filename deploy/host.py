@@ -48,6 +48,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 # Commands wait for the engine's next turn; this many may wait at a time.
 MAX_CALLS = 16
 STARTING = "the engine is starting"
+# How far decoders and model stand back behind who asks, and who answers. Beside six cameras that saturate two cores the
+# 99th percentile of queries is 205 instead of 224 ms, on Ray 229 instead of 243, and the cameras lose no frame by it.
+NICENESS = 5
 
 
 class EngineHost:

@@ -90,13 +90,18 @@ def _forget(stream_ids: set[str], config: PipelineConfig) -> None:
         sink.close()
 
 
-def make_executor(config: PipelineConfig) -> Executor:
-    """The executor that the configuration names; Ray is imported only for `ray`."""
+def make_executor(config: PipelineConfig, niceness: int = 0) -> Executor:
+    """The executor that the configuration names; Ray is imported only for `ray`.
+
+    Args:
+        config: What is to run.
+        niceness: Of its threads, if it has any.
+    """
     match config.executor:
         case "inline":
             return InlineExecutor()
         case "threads":
-            return ThreadExecutor()
+            return ThreadExecutor(niceness)
         case "ray":
             from deploy.ray_executor import RayExecutor
 

@@ -13,7 +13,7 @@ from types import FrameType
 import uvicorn
 
 from deploy.app import create_app
-from deploy.host import EngineHost
+from deploy.host import NICENESS, EngineHost
 from deploy.job import make_executor, run_job
 from operators.errors import UsageError
 from pipeline.config import PipelineConfig
@@ -83,7 +83,7 @@ def server_of(app: Callable[..., object], on_exit: Callable[[], None]) -> Server
 
 def run_here(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
     """Runs the pipeline where its configuration says."""
-    return run_job(config, control=control, executor=make_executor(config), on_progress=show)
+    return run_job(config, control=control, executor=make_executor(config, NICENESS), on_progress=show)
 
 
 def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:

@@ -105,6 +105,14 @@ def gcs_address() -> str:
 
 
 @pytest.mark.ray
+def test_a_ray_of_our_own_has_no_process_that_nobody_needs(on_ray) -> None:
+    del on_ray
+    assert processes_called("raylet")
+    for word in ("log_monitor.py", "autoscaler/_private/monitor.py", "dashboard/dashboard.py"):
+        assert not processes_called(word), word
+
+
+@pytest.mark.ray
 def test_on_ray_everything_is_answered_as_in_one_process(on_ray) -> None:
     base, _ = on_ray
     with Client(base) as plantain, client(base) as http:

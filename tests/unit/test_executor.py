@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -156,6 +157,26 @@ def test_a_run_survives_a_thread_that_dies():
     assert [stream.phase for stream in outcome.streams] == [Phase.DONE] * 2
     for name, plan in plans.items():
         assert sink.frames_of(name) == plan.expected()
+
+
+class Priority(Painter):
+    """Notes how far its thread stands back."""
+
+    def __call__(self, items, waits_ms=()):
+        own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return [Item(item.header, np.array([own])) for item in items]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+@pytest.mark.parametrize("niceness", [0, 5])
+def test_threads_stand_back_behind_the_others_of_the_process_as_far_as_they_are_told(niceness: int):
+    executor = ThreadExecutor(niceness)
+    executor.start(graph(Priority))
+    executor.submit(call(1))
+    (done,) = wait_for(executor, 1)
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert done.handles[0].pixels[0] == min(19, here + niceness)
+    executor.close()
 
 
 def test_threads_take_turns_quickly_only_while_an_executor_is_open():
