@@ -137,6 +137,7 @@ class CallClient:
         reader, writer = await asyncio.open_unix_connection(sock=own)
         if not _is_of_same_user(writer):
             writer.close()
+            await writer.wait_closed()
             raise ConnectionRefusedError("another user listens there")
         return cls(reader, writer)
 

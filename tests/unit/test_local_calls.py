@@ -179,11 +179,13 @@ def test_nobody_talks_to_another_users_process(monkeypatch, side: str) -> None:
             monkeypatch.setattr(local_calls.os, "geteuid", lambda: own + 1)
             with pytest.raises(ConnectionRefusedError, match="another user"):
                 await CallClient.open(server.address)
-            return
-        client = await CallClient.open(server.address)
-        monkeypatch.setattr(local_calls.os, "geteuid", lambda: own + 1)
-        with pytest.raises(ConnectionError):
-            await client.call("say")
+        else:
+            client = await CallClient.open(server.address)
+            monkeypatch.setattr(local_calls.os, "geteuid", lambda: own + 1)
+            with pytest.raises(ConnectionError):
+                await client.call("say")
+        server.close()
+        await asyncio.sleep(0.05)  # for its connection to close
 
     asyncio.run(asyncio.wait_for(work(), TIMEOUT_S))
 
@@ -228,11 +230,21 @@ def gateway(monkeypatch) -> Callable[[Handle], RayGateway]:
     return make
 
 
+async def ended(asked: RayGateway, handle: Handle) -> None:
+    """Closes what they have opened."""
+    if asked._calls is not None:
+        await asked._calls.close()
+    handle.server.close()
+    await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize(("node", "answer"), [("here", "near figures"), ("elsewhere", "far figures")])
 def test_an_engine_is_asked_by_the_socket_only_on_its_own_machine(gateway, node: str, answer: str) -> None:
     async def work() -> None:
-        asked = gateway(Handle(node))
+        handle = Handle(node)
+        asked = gateway(handle)
         assert await asyncio.gather(*(asked.figures() for _ in range(5))) == [answer] * 5
+        await ended(asked, handle)
 
     asyncio.run(asyncio.wait_for(work(), TIMEOUT_S))
 
@@ -258,5 +270,6 @@ def test_an_engine_that_died_is_found_again_wherever_it_is(gateway) -> None:
             await asked.figures()
         handle.node = "here"
         assert await asked.figures() == "near figures"
+        await ended(asked, handle)
 
     asyncio.run(asyncio.wait_for(work(), TIMEOUT_S))
