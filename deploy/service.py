@@ -5,7 +5,8 @@
                                                                              (`RayExecutor`), or threads
 
 On a Ray of its own, which has one machine and no dashboard, the stages are threads of the engine's actor, so that a
-query makes one call between processes and not three, and Serve's proxy is HAProxy (`deploy.haproxy`).
+query makes one call between processes and not three, and Serve's proxy is HAProxy (`deploy.haproxy`). Wherever replica
+and engine are on one machine, that call goes by a socket (`deploy.local_calls`).
 The engine's actor is started again whenever its process dies, takes up the streams from what its output folder says,
 and tells queries that were in flight to come back. With `serve deploy` or KubeRay the same application is
 `deploy.service:build`.
@@ -46,7 +47,8 @@ DRAIN_TIMEOUT_S = 60.0
 # Pictures and answers of up to so many bytes travel within the call; by the object store they take 4 ms more.
 INLINE_BYTES = 1 << 20
 # On small machines that are busy, starting a process may take long; Serve would kill what it takes for dead. And an
-# idle service need not look at itself ten times a second, nor tell a dashboard that is not there.
+# idle service need not look at itself ten times a second, nor tell a dashboard that is not there. Our application never
+# holds its loop up, so that it may share Serve's, which saves each request two ways between threads.
 RAY_SERVE = {
     "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1.0",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
@@ -149,6 +151,7 @@ def ray_for_serve(address: str | None, host: str) -> Iterator[None]:
         for name, value in settings.items():
             os.environ.setdefault(name, value)
         holds.callback(ray.shutdown)
+        # Replicas and engine are what the machine is for: not behind everything else on it, as Ray's workers are (15).
         start_ray(address, max_direct_call_object_size=INLINE_BYTES, worker_niceness=0)
         yield
 

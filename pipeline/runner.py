@@ -28,9 +28,9 @@ from pipeline.stream import Phase, Stream
 log = structlog.get_logger()
 
 # The engine is looked at this often even if nothing happens, so that signals and progress are never late; seldom if
-# there is nothing to make progress (a service without streams: 0.2 -> 0.05 % of a core).
+# there is nothing to make progress, in a service without streams (0.2 % of a core -> 0.1).
 MAX_WAIT_S = 0.2
-IDLE_WAIT_S = 1.0
+IDLE_WAIT_S = 2.0
 PROGRESS_EVERY_S = 0.5
 
 # What is no reason to look.

@@ -41,7 +41,8 @@ NUM_GROWTH = int(os.environ.get("PLANTAIN_BENCH_GROWTH", "2000"))
 NUM_CLIENTS = 32
 NUM_CAMERAS = 6  # of 25 frames a second: more than two cores draw
 KEYFRAMES_EVERY_S = 2.0
-IDLE_S = 10.0
+TURN_S = 10.0
+IDLE_S = 20.0
 TURNS = 3
 ROUNDS = 10
 PAUSE_S = 0.01
@@ -148,7 +149,7 @@ def _beside_streams(executor: str, file: bytes, bare_pass: Callable[[], float], 
         alones, besides, bares, batches_ms = [], [], [], []
         for turn in range(TURNS + 1):  # in turn: the machine is not equally fast all the time
             _, calls, drawn_s = _batches(base)
-            alones.append(_stream_rate(plantain, lambda: time.sleep(IDLE_S)))
+            alones.append(_stream_rate(plantain, lambda: time.sleep(TURN_S)))
             _, more_calls, more_drawn_s = _batches(base)
             batches_ms.append((more_drawn_s - drawn_s) / max(1, more_calls - calls) * 1e3)
             if turn < TURNS:
