@@ -78,10 +78,11 @@ class EngineActor:
         self._host = EngineHost(config, run_on_ray)
         self._changing = asyncio.Lock()
         self._calls = CallServer(self.call)
+        self._opening = asyncio.Lock()
 
     async def where(self) -> tuple[str, str]:
         """The node that this process is on, and where it takes calls from its own machine; empty for nowhere."""
-        async with self._changing:
+        async with self._opening:
             if not self._calls.address and has_local_calls():
                 await self._calls.start()
         return ray.get_runtime_context().get_node_id(), self._calls.address

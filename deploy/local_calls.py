@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Self
 
-from operators.errors import redact
+from operators.errors import PlantainError, redact
 
 _LENGTH = struct.Struct(">Q")
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -91,14 +91,17 @@ class CallServer:
     async def _answer(
         self, writer: asyncio.StreamWriter, number: int, name: str, arguments: Any, options: Any
     ) -> None:
-        said: tuple[int, bool, Any]
         try:
             said = number, True, await self._do(name, *arguments, **options)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            said = number, False, error
-        try:
             message = pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:  # noqa: BLE001 - as above
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # taken back, or the connection is gone
+                raise
+            message = pickle.dumps((number, False, ConnectionAbortedError(f"{name} was given up there")))
+        except PlantainError as error:
+            message = pickle.dumps((number, False, error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             trouble = RuntimeError(f"{name}: {redact(f'{type(error).__name__}: {error}')}")
             message = pickle.dumps((number, False, trouble))
         with contextlib.suppress(OSError):
@@ -145,8 +148,9 @@ class CallClient:
         """What the call comes to; cancelled, it takes the call back.
 
         Raises:
-            ConnectionError: If the other side dies before it has answered.
-            Exception: What the call raised there.
+            ConnectionError: If the other side dies, or gives the call up, before it has answered.
+            PlantainError: What the call raised there.
+            RuntimeError: If it raised anything else.
         """
         if not self.is_open:
             raise ConnectionResetError("the other side is gone")

@@ -46,6 +46,10 @@ class Doer:
                 return arguments[0]
             case "refuse":
                 raise UsageError("not like this")
+            case "give up":
+                raise asyncio.CancelledError
+            case "fail":
+                raise TimeoutError("a fault of its own")
             case "keep":
                 return lambda: None  # nothing that could be sent
 
@@ -95,6 +99,10 @@ def test_errors_come_back_as_what_they_are() -> None:
             await client.call("refuse")
         with pytest.raises(RuntimeError, match=r"keep: .*pickle"):
             await client.call("keep")
+        with pytest.raises(RuntimeError, match="fail: TimeoutError: a fault of its own"):
+            await client.call("fail")
+        with pytest.raises(ConnectionError, match="given up there"):
+            await client.call("give up")
         assert await client.call("say") == ((), {})
 
     talked(talk)
