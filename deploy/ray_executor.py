@@ -286,7 +286,7 @@ def start_ray(address: str | None, **settings: object) -> None:
 
     Of the processes that a local Ray brings, the dashboard (and its agents' metrics) are left out; what remains
     costs about 0.3 GB (README, "What Ray costs"), and looks at itself less often than a cluster must: a service that is
-    asked nothing takes 4.6 % of a core instead of 8.2 (`python -m tests.bench serve`).
+    asked nothing takes some 5 % of a core instead of 8.2 (`python -m tests.bench serve`).
 
     Args:
         address: Of the cluster; None for a Ray of our own.
