@@ -157,7 +157,7 @@ class Engine:
     # -- streams -------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Reads nothing more; what is in flight is finished and stored."""
+        """Takes no more questions and reads nothing more; what is in flight is answered, or finished and stored."""
         lifecycle.drain(self._state)
 
     def fail(self, stream_id: str, error: str) -> None:
@@ -215,8 +215,10 @@ class Engine:
         Raises:
             UsageError: If there is no model.
             ModelBusyError: If too many frames of queries wait already.
+            PlantainError: If the run is ending.
         """
         state = self._state
+        self._check_taking()
         if state.model is None:
             raise UsageError("this pipeline has no model that could be asked")
         batcher = state.batchers[state.model.name]
@@ -232,11 +234,18 @@ class Engine:
 
         Raises:
             UnknownStreamError: If there is no such stream.
+            PlantainError: If the run is ending.
         """
+        self._check_taking()
         lifecycle.find(self._state, stream_id)
         query = Query(query_id, 1, stream_id, prompts, now + PATIENCE_S)
         self._state.queries[query_id] = query
         self._state.peeks.append(query_id)
+
+    def _check_taking(self) -> None:
+        """Whoever asks without a pause would keep a run from ending."""
+        if self._state.is_draining:
+            raise PlantainError("the run is ending")
 
     def cancel(self, query_id: str) -> None:
         """Nobody waits for a query any more; what has not been given to the model yet will not be."""

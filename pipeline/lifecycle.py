@@ -138,7 +138,8 @@ def remove(state: State, stream_id: str, at_ns: int, *, drain: bool = True) -> S
 
 
 def drain(state: State) -> None:
-    """Reads nothing more; what is in flight is finished and stored."""
+    """Takes no more questions and reads nothing more; what is in flight is answered, or finished and stored."""
+    state.is_draining = True
     for stream in state.streams.values():
         if stream.phase in (Phase.WAITING, Phase.PAUSED):
             stream.phase = Phase.INTERRUPTED

@@ -166,6 +166,7 @@ class State:
         busy_s: Time that each stage's operators have worked, seconds.
         meter: Counts what is done, for whoever publishes it.
         next_generation: Of a stream that is added: what is left of one with its name has another.
+        is_draining: Whether the run is to end: nothing more is taken.
     """
 
     def __init__(self, graph: Graph, wall_ns: Callable[[], int]) -> None:
@@ -203,6 +204,7 @@ class State:
         self.busy_s = dict.fromkeys(self.stages, 0.0)
         self.meter = Meter()
         self.next_generation = 0
+        self.is_draining = False
         self._num_calls = 0
 
     @property

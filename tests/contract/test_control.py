@@ -233,6 +233,32 @@ def test_whoever_waits_when_the_run_ends_is_told(executor, clip, tmp_path):
         control.ask(frames_of(clip, 1), [DEPTH]).result(1)
 
 
+def test_a_run_ends_however_fast_questions_come(executor_here, clip, tmp_path):
+    frames, is_over, said = frames_of(clip, 1), threading.Event(), set()
+    slow = {"name": "tests.plugins:PickyModel", "options": {"cost_ms": 20}}
+
+    def ask() -> None:
+        while not is_over.is_set():
+            error = control.ask(frames, [DEPTH]).exception(PATIENCE_S)
+            if error is not None:
+                said.add(str(error))
+                time.sleep(0.01)
+
+    running = Running(executor_here, tmp_path, model=slow)
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    try:
+        with running as control:
+            for thread in threads:
+                thread.start()
+            control.add(camera(clip, "cam"))
+            results(control, "cam", 3)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    assert said <= {"the run is ending", "the run has ended"}
+
+
 def assert_settled(future: Future) -> None:
     """A future may fail, but only in a way that says why, and in time."""
     error = future.exception(PATIENCE_S)
