@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
+import structlog
 from ray.exceptions import RayError, RayTaskError
 
 from deploy import logs
@@ -20,7 +21,7 @@ from deploy.problems import EngineDownError
 from deploy.ray_executor import RayExecutor
 from deploy.ray_metrics import RayFigures
 from operators.cores import num_cores
-from operators.errors import PlantainError, UsageError
+from operators.errors import PlantainError, UsageError, redact
 from operators.prompts import Prompt
 from operators.types import Frame, Result
 from pipeline.config import PipelineConfig, StreamConfig
@@ -28,6 +29,8 @@ from pipeline.control import Control
 from pipeline.copies import copies_of
 from pipeline.engine import Engine
 from pipeline.executor import Executor, ThreadExecutor
+
+log = structlog.get_logger()
 
 ENGINE = "plantain-engine"
 NAMESPACE = "plantain"
@@ -75,13 +78,28 @@ class EngineActor:
             # Ray says 1; torch reads it when it is first imported, which is yet to come.
             os.environ["OMP_NUM_THREADS"] = str(max(1, round(config.model.cpus or num_cores())))
         self._config = config
+        self._made_ns = 0
         self._host = EngineHost(config, run_on_ray)
         self._changing = asyncio.Lock()
         self._calls = CallServer(self.call)
         self._opening = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def where(self) -> tuple[str, str]:
-        """The node that this process is on, and where it takes calls from its own machine; empty for nowhere."""
+    async def meet(self, config: PipelineConfig, made_ns: int) -> tuple[str, str]:
+        """Hears of a replica and what it wants to run, which counts if no younger one wants anything else.
+
+        Whenever this process is started again it runs what the first replica wanted, until it meets those of today.
+
+        Args:
+            config: What is to run.
+            made_ns: When that was deployed, ns since 1970 UTC.
+
+        Returns:
+            The node that this process is on, and where it takes calls from its own machine; empty for nowhere.
+        """
+        task = asyncio.create_task(self._go_on_with(config, made_ns))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         async with self._opening:
             if not self._calls.address and has_local_calls():
                 await self._calls.start()
@@ -91,14 +109,22 @@ class EngineActor:
         """This process, for whoever wants to watch or kill it."""
         return os.getpid()
 
-    async def configure(self, config: PipelineConfig) -> None:
-        """Goes on with another configuration, if it is another: the streams drain and are taken up again."""
+    async def _go_on_with(self, config: PipelineConfig, made_ns: int) -> None:
+        """Takes another configuration, if it is another: the streams drain and are taken up again."""
         async with self._changing:
+            if made_ns < self._made_ns:
+                return
+            self._made_ns = made_ns
             if config == self._config:
                 return
             await self._host.close()
-            self._config = config
-            self._host = EngineHost(config, run_on_ray)
+            try:
+                self._host = EngineHost(config, run_on_ray)
+            except PlantainError as error:
+                log.error("not reconfigured", error=redact(str(error)))
+                self._host = EngineHost(self._config, run_on_ray)
+            else:
+                self._config = config
 
     async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Does what the gateway of that name does."""
@@ -114,12 +140,14 @@ class RayGateway:
 
     Args:
         config: What runs; the actor is made if there is none.
+        made_ns: When it was deployed, ns since 1970 UTC: in a rolling update there are replicas of two configurations.
     """
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, made_ns: int) -> None:
         self._timeout_s = config.serve.timeout_s + GRACE_S
         self._actor = engine_actor(config)
-        self._actor.configure.remote(config)
+        self._wanted = config, made_ns
+        self._actor.meet.remote(*self._wanted)
         self._connecting = asyncio.Lock()
         self._is_near: bool | None = None  # None until it has been asked
         self._calls: CallClient | None = None
@@ -207,7 +235,7 @@ class RayGateway:
             return self._calls
         async with self._connecting:
             if self._is_near is None or (self._calls is not None and not self._calls.is_open):
-                node, address = await self._actor.where.remote()
+                node, address = await self._actor.meet.remote(*self._wanted)
                 self._is_near = bool(address) and node == ray.get_runtime_context().get_node_id()
                 self._calls = await CallClient.open(address) if self._is_near else None
             return self._calls

@@ -66,12 +66,13 @@ class Http:
 
     Args:
         config: What runs, and what requests may do.
+        made_ns: When that was deployed, ns since 1970 UTC.
     """
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, made_ns: int) -> None:
         logs.configure()
         self._config = config
-        self._gateway = RayGateway(config)
+        self._gateway = RayGateway(config, made_ns)
 
     def __serve_build_asgi_app__(self) -> Guard:
         return create_app(self._config, self._gateway)
@@ -94,7 +95,7 @@ def application(config: PipelineConfig) -> serve.Application:
         graceful_shutdown_timeout_s=5,
         ray_actor_options={"num_cpus": 0},
     )
-    made: serve.Application = deploy(Http).bind(config)
+    made: serve.Application = deploy(Http).bind(config, time.time_ns())
     return made
 
 

@@ -360,6 +360,11 @@ def test_on_ray_a_rolling_update_costs_no_stream_and_no_query_hangs(on_ray, tmp_
         watched(base, "fixed", 3)
         eventually(lambda: len(processes_called("ServeReplica:plantain:http")) == 2, "two replicas")
         eventually(lambda: titled(r"ray::read fixed \(live, \d+ fps\)"), "a name for what is being done")
+        (engine,) = processes_called("EngineActor")
+        engine.kill()
+        engine.wait()
+        watched(base, "fixed", 3)
+        eventually(is_updated, "updated still")
 
 
 @pytest.mark.parametrize("executor", ["threads", "ray"])
