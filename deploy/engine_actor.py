@@ -86,18 +86,14 @@ class EngineActor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def meet(self, config: PipelineConfig, made_ns: int) -> tuple[str, str]:
-        """Hears of a replica and what it wants to run, which counts if no younger one wants anything else.
+        """Hears what a replica wants to run, and begins to `configure` it.
 
         Whenever this process is started again it runs what the first replica wanted, until it meets those of today.
-
-        Args:
-            config: What is to run.
-            made_ns: When that was deployed, ns since 1970 UTC.
 
         Returns:
             The node that this process is on, and where it takes calls from its own machine; empty for nowhere.
         """
-        task = asyncio.create_task(self._go_on_with(config, made_ns))
+        task = asyncio.create_task(self.configure(config, made_ns))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         async with self._opening:
@@ -109,8 +105,15 @@ class EngineActor:
         """This process, for whoever wants to watch or kill it."""
         return os.getpid()
 
-    async def _go_on_with(self, config: PipelineConfig, made_ns: int) -> None:
-        """Takes another configuration, if it is another: the streams drain and are taken up again."""
+    async def configure(self, config: PipelineConfig, made_ns: int) -> None:
+        """Goes on with a configuration, unless a younger one is known: the streams drain and are taken up again.
+
+        One that cannot be is logged, and the last one goes on.
+
+        Args:
+            config: What is to run.
+            made_ns: When that was deployed, ns since 1970 UTC.
+        """
         async with self._changing:
             if made_ns < self._made_ns:
                 return

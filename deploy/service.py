@@ -104,13 +104,16 @@ def build(args: dict[str, str]) -> serve.Application:
 
     Args:
         args: `config`, the path of a YAML file. As the proxies of a cluster can be reached by other machines, it must
-            hold `serve.token` or `serve.token_file`.
+            hold `serve.token` or `serve.token_file`. `revision` may say anything: Serve looks at these arguments only,
+            so that a file with another content is taken up under another revision.
 
     Raises:
         UsageError: If the configuration is missing or has mistakes.
     """
-    if set(args) != {"config"}:
-        raise UsageError("the application takes one argument: config, the path of a YAML file")
+    if not {"config"} <= set(args) <= {"config", "revision"}:
+        raise UsageError(
+            "the application takes `config`, the path of a YAML file, and perhaps a `revision` of it"
+        )
     settings = plain(Path(args["config"]))
     settings["executor"] = "ray"
     if isinstance(section := settings.setdefault("serve", {}), dict):

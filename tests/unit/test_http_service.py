@@ -41,8 +41,12 @@ def test_on_a_cluster_it_is_not_built_without_a_token(tmp_path) -> None:
     assert build(write(tmp_path, token=TOKEN, replicas=3))
 
 
-@pytest.mark.parametrize("args", [{}, {"config": "a", "more": "b"}, {"conf": "a"}])
-def test_it_is_built_from_one_argument(args: dict[str, str]) -> None:
+def test_a_file_with_another_content_is_another_revision(tmp_path) -> None:
+    assert build({**write(tmp_path, token=TOKEN), "revision": "2"})
+
+
+@pytest.mark.parametrize("args", [{}, {"config": "a", "more": "b"}, {"conf": "a"}, {"revision": "1"}])
+def test_it_is_built_from_a_file_only(args: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="config"):
         build(args)
 
@@ -63,6 +67,8 @@ def test_another_configuration_takes_over_and_the_streams_go_on(tmp_path, monkey
     }  # fmt: skip
     first = check(settings, may_be_idle=True)
     second = check({**settings, "batch": {"max_wait_ms": 1}}, may_be_idle=True)
+    (tmp_path / "file").touch()
+    impossible = check({**settings, "output": {"out": str(tmp_path / "file")}}, may_be_idle=True)
     street = StreamConfig(
         id="street", url="synthetic://street?width=64&height=48&frames=9999", prompts=("depth",), fps=1
     )
@@ -75,12 +81,17 @@ def test_another_configuration_takes_over_and_the_streams_go_on(tmp_path, monkey
         actor = EngineActor(first)
         await until_ready(actor)
         await actor.call("add", street, paused=True, key=None)
-        await actor.configure(first)
+        await actor.configure(first, 1)
         assert not await actor.call("why_not_ready"), "the same configuration changes nothing"
-        await actor.configure(second)
+        await actor.configure(second, 3)
         await until_ready(actor)
         (watched,) = await actor.call("streams")
         assert watched.config == street
+        await actor.configure(first, 2)
+        assert not await actor.call("why_not_ready"), "a replica of an older deployment changes nothing"
+        await actor.configure(impossible, 4)
+        await until_ready(actor)
+        assert [each.config for each in await actor.call("streams")] == [street]
         with pytest.raises(UsageError, match="cannot"):
             await actor.call("__class__")
         await actor.call("close")
