@@ -77,8 +77,7 @@ def test_another_configuration_takes_over_and_the_streams_go_on(tmp_path, monkey
         while await actor.call("why_not_ready"):  # noqa: ASYNC110 - the engine's thread knows no event of ours
             await asyncio.sleep(0.05)
 
-    async def work() -> None:
-        actor = EngineActor(first)
+    async def work(actor: EngineActor) -> None:
         await until_ready(actor)
         await actor.call("add", street, paused=True, key=None)
         await actor.configure(first, 1)
@@ -94,6 +93,12 @@ def test_another_configuration_takes_over_and_the_streams_go_on(tmp_path, monkey
         assert [each.config for each in await actor.call("streams")] == [street]
         with pytest.raises(UsageError, match="cannot"):
             await actor.call("__class__")
-        await actor.call("close")
 
-    asyncio.run(asyncio.wait_for(work(), 120))
+    async def work_and_close() -> None:
+        actor = EngineActor(first)
+        try:
+            await work(actor)
+        finally:
+            await actor.call("close")
+
+    asyncio.run(asyncio.wait_for(work_and_close(), 120))

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,11 +20,12 @@ from deploy.engine_actor import RayGateway
 from deploy.local_calls import CallClient, CallServer, has_local_calls
 from deploy.problems import EngineDownError
 from operators.errors import UsageError
-from pipeline.config import check
+from pipeline.config import PipelineConfig, check
 
 pytestmark = pytest.mark.skipif(not has_local_calls(), reason="abstract sockets are Linux's")
 
 TIMEOUT_S = 20.0
+MADE_NS = 7
 
 
 class Doer:
@@ -205,6 +206,16 @@ class Method:
         self.remote = do
 
 
+class Reference:
+    """What a call comes to, for whoever wants to know."""
+
+    def __init__(self, answer: Callable[[], Awaitable[Any]]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Iterator[Any]:
+        return self._answer().__await__()
+
+
 class Handle:
     """An engine's actor, as its handle shows it; on a machine of its own, or beside us."""
 
@@ -212,8 +223,13 @@ class Handle:
         self.node = node
         self.said: list[str] = []
         self.server = CallServer(self._near)
-        self.where, self.call = Method(self._where), Method(self._far)
-        self.configure = SimpleNamespace(remote=lambda _: None)
+        self.meet, self.call = Method(self._meet), Method(self._far)
+        self.met: list[int] = []
+
+    def _meet(self, config: PipelineConfig, made_ns: int) -> Reference:
+        assert config.model.name == "fake"
+        self.met.append(made_ns)
+        return Reference(self._where)
 
     async def _where(self) -> tuple[str, str]:
         if not self.server.address:
@@ -233,7 +249,7 @@ def gateway(monkeypatch) -> Callable[[Handle], RayGateway]:
         monkeypatch.setattr(engine_actor, "engine_actor", lambda _: handle)
         here = SimpleNamespace(get_node_id=lambda: "here")
         monkeypatch.setattr(engine_actor.ray, "get_runtime_context", lambda: here)
-        return RayGateway(check({"streams": [], "model": {"name": "fake"}}, may_be_idle=True))
+        return RayGateway(check({"streams": [], "model": {"name": "fake"}}, may_be_idle=True), MADE_NS)
 
     return make
 
@@ -252,6 +268,7 @@ def test_an_engine_is_asked_by_the_socket_only_on_its_own_machine(gateway, node:
         handle = Handle(node)
         asked = gateway(handle)
         assert await asyncio.gather(*(asked.figures() for _ in range(5))) == [answer] * 5
+        assert handle.met == [MADE_NS, MADE_NS], "when it was made, and when it was first asked"
         await ended(asked, handle)
 
     asyncio.run(asyncio.wait_for(work(), TIMEOUT_S))
@@ -278,6 +295,7 @@ def test_an_engine_that_died_is_found_again_wherever_it_is(gateway) -> None:
             await asked.figures()
         handle.node = "here"
         assert await asked.figures() == "near figures"
+        assert handle.met == [MADE_NS] * 5, "and whenever it was looked for: it has to hear what is to run"
         await ended(asked, handle)
 
     asyncio.run(asyncio.wait_for(work(), TIMEOUT_S))
