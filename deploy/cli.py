@@ -214,7 +214,7 @@ def _run_and_exit(
         socket, control = socket_of(config.output.out), Control(config, is_lasting=False)
 
     say = None if sys.stderr.isatty() else partial(log.info, "progress")
-    with Display(say=say) as display, watching(config, metrics) as publish:
+    with Display(say=say) as display, watching(config, metrics, control) as publish:
 
         def on_progress(engine: Engine) -> None:
             display.update(engine)

@@ -63,7 +63,7 @@ class EngineHost:
 
     def __init__(self, config: PipelineConfig, run: Runner) -> None:
         self._config = config
-        self._figures = Exporter(config)
+        self._figures = Exporter(config, self._show)
         self._run = run
         self._store = DefinitionStore(config)
         self._wanted = self._store.load()
@@ -290,6 +290,9 @@ class EngineHost:
         return await self._call(work)
 
     # -- how it is done ------------------------------------------------------------------------------------
+
+    def _show(self, look: Callable[[Engine], None]) -> None:
+        self._control.show(look)
 
     def _ready_control(self) -> Control:
         if not self._is_ready:

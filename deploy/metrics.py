@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from deploy.gpus import gpu_samples
 from operators.errors import UsageError
 from pipeline.config import PipelineConfig
+from pipeline.control import Control
 from pipeline.engine import Engine
 from pipeline.metrics import BUILD, METRICS, Distribution, MetricKind, Sample
 
@@ -43,9 +44,14 @@ class Exporter(Collector):
 
     Args:
         config: What runs, for `plantain_build_info`.
+        show: Shows a function the engine soon, in its thread: an idle one has nothing to tell for seconds. None where
+            it is never idle.
     """
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(
+        self, config: PipelineConfig, show: Callable[[Callable[[Engine], None]], None] | None = None
+    ) -> None:
+        self._show = show
         self._build = Sample(
             BUILD, (_version(), config.model.name, config.executor, platform.python_version()), 1.0
         )
@@ -77,6 +83,8 @@ class Exporter(Collector):
         ):  # before the first ones, and without a run, there is nothing to wait for
             self._fresh.clear()
             self._wanted.set()
+            if self._show is not None:
+                self._show(self.update)
             self._fresh.wait(FRESH_WITHIN_S)
         return families(self._samples)
 
@@ -113,12 +121,15 @@ class Exporter(Collector):
 
 
 @contextmanager
-def watching(config: PipelineConfig, address: str | None) -> Iterator[Callable[[Engine], None]]:
+def watching(
+    config: PipelineConfig, address: str | None, control: Control | None = None
+) -> Iterator[Callable[[Engine], None]]:
     """What a run publishes of itself while the block lasts: to Prometheus, and on Ray to Ray's dashboard.
 
     Args:
         config: What runs.
         address: Where Prometheus finds it, as `Exporter.listening` takes it; None for nowhere.
+        control: Of the run, if it has one.
 
     Yields:
         What the runner's `on_progress` is to call.
@@ -126,7 +137,7 @@ def watching(config: PipelineConfig, address: str | None) -> Iterator[Callable[[
     publish: list[Callable[[Engine], None]] = []
     with ExitStack() as stack:
         if address is not None:
-            exporter = Exporter(config)
+            exporter = Exporter(config, None if control is None else control.show)
             port = stack.enter_context(exporter.listening(address))
             log.info("metrics", port=port)
             publish.append(exporter.update)

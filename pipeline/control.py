@@ -312,6 +312,10 @@ class Control:
         self._call(begin)
         return end
 
+    def show(self, look: Callable[[Engine], None]) -> None:
+        """Shows the engine in its loop, at its next turn, which begins at once; returns before."""
+        self._board.post(look)
+
     # -- the model and the run -----------------------------------------------------------------------------
 
     def swap_model(self, options: Mapping[str, Any]) -> None:

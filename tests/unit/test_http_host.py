@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import stat
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 from deploy import host as host_module
+from deploy import metrics
 from deploy import views as views_module
 from deploy.definitions import NAME
 from deploy.gateway import Want
@@ -29,6 +31,7 @@ from operators.prompts import Prompt
 from operators.sinks.reading import read_frames
 from operators.sources.sequence import Picture, frame_of
 from operators.types import Header, Masks
+from pipeline import runner
 from pipeline.config import PipelineConfig, StreamConfig, check
 from pipeline.control import Control, UnknownStreamError
 from pipeline.engine import Engine
@@ -319,6 +322,25 @@ def test_figures_are_those_of_the_engine(tmp_path, clip) -> None:
     with hosting(config(tmp_path)) as host:
         do(host.add(camera(clip, "north"), paused=False, key=None))
         eventually(lambda: 'stream="north"' in do(host.figures()), "in the figures")
+
+
+def test_figures_of_an_idle_engine_are_those_of_now(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "IDLE_WAIT_S", 60.0)
+    monkeypatch.setattr(metrics, "FRESH_WITHIN_S", 20.0)
+    made = config(tmp_path)
+
+    told: list[float] = []
+
+    def ask() -> float:
+        do(host.ask([question(made)], [DEPTH]))
+        text = do(host.figures())
+        found = re.search(r'^plantain_batch_items_count{stage="infer"} (\S+)$', text, re.MULTILINE)
+        told.append(float(found[1]) if found else 0.0)
+        return told[-1]
+
+    with hosting(made) as host:
+        eventually(ask, "in the figures")
+        assert ask() == len(told)
 
 
 def test_a_question_enters_the_same_batches_as_the_frames_of_cameras(tmp_path, clip) -> None:
