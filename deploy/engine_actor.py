@@ -150,10 +150,15 @@ class RayGateway:
         self._timeout_s = config.serve.timeout_s + GRACE_S
         self._actor = engine_actor(config)
         self._wanted = config, made_ns
-        self._actor.meet.remote(*self._wanted)
         self._connecting = asyncio.Lock()
         self._is_near: bool | None = None  # None until it has been asked
         self._calls: CallClient | None = None
+        self.greet()
+
+    def greet(self) -> None:
+        """Tells the engine what is to run, unless it knows: it may have been started again while nobody asked."""
+        if self._calls is None or not self._calls.is_open:
+            self._actor.meet.remote(*self._wanted)
 
     async def why_not_ready(self) -> str:
         """Empty when queries are answered; otherwise why not yet."""

@@ -74,6 +74,10 @@ class Http:
         self._config = config
         self._gateway = RayGateway(config, made_ns)
 
+    async def check_health(self) -> None:
+        """Serve's look at a replica, every ten seconds: one that has nothing to do still says what is to run."""
+        self._gateway.greet()
+
     def __serve_build_asgi_app__(self) -> Guard:
         return create_app(self._config, self._gateway)
 

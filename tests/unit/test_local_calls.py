@@ -269,6 +269,8 @@ def test_an_engine_is_asked_by_the_socket_only_on_its_own_machine(gateway, node:
         asked = gateway(handle)
         assert await asyncio.gather(*(asked.figures() for _ in range(5))) == [answer] * 5
         assert handle.met == [MADE_NS, MADE_NS], "when it was made, and when it was first asked"
+        asked.greet()
+        assert len(handle.met) == (2 if node == "here" else 3), "only a connection shows that it still lives"
         await ended(asked, handle)
 
     asyncio.run(asyncio.wait_for(work(), TIMEOUT_S))
