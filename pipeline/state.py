@@ -166,7 +166,7 @@ class State:
         busy_s: Time that each stage's operators have worked, seconds.
         meter: Counts what is done, for whoever publishes it.
         next_generation: Of a stream that is added: what is left of one with its name has another.
-        is_draining: Whether the run is to end: nothing more is taken.
+        is_draining: Whether the run is to end: no more questions are taken, and no more frames read.
     """
 
     def __init__(self, graph: Graph, wall_ns: Callable[[], int]) -> None:
