@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from deploy.client_calls import (
+from plantain.deploy.client_calls import (
     Calls,
     Flow,
     Match,
@@ -36,7 +36,7 @@ from deploy.client_calls import (
     watch_body,
     watch_path,
 )
-from deploy.schemas import Answers, Event, Models, Stream
+from plantain.deploy.service.schemas import Answers, Event, Models, Stream
 
 __all__ = ["AsyncClient", "Client", "Match", "ServiceError"]
 

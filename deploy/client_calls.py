@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from deploy.schemas import Event, EventPage, FrameAnswers, Models, Stream, StreamPage
-from operators.errors import PlantainError
+from plantain.deploy.service.schemas import Event, EventPage, FrameAnswers, Models, Stream, StreamPage
+from plantain.operators.errors import PlantainError
 
 T = TypeVar("T")
 

@@ -23,9 +23,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from operators.errors import PlantainError, UsageError, redact
-from pipeline.config import stream_of
-from pipeline.control import Control, StreamStatus
+from plantain.operators.errors import PlantainError, UsageError, redact
+from plantain.pipeline.config import stream_of
+from plantain.pipeline.control import Control, StreamStatus
 
 NAME = "control.sock"
 # Longer than any command waits in the pipeline.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import structlog
 
-from operators.errors import UsageError
-from operators.sinks.store import storage_error
+from plantain.operators.errors import UsageError
+from plantain.operators.sinks.store import storage_error
 
 log = structlog.get_logger()
 

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from deploy.control_socket import control_socket
-from deploy.folder_lock import locked
-from deploy.tracing import traced
-from operators.errors import SinkError, UsageError
-from operators.sinks.store import Store
-from operators.sources import is_live
-from pipeline.checkpoint import Checkpoints
-from pipeline.config import PipelineConfig
-from pipeline.control import Control
-from pipeline.engine import Engine
-from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
-from pipeline.runner import Outcome, run
-from pipeline.video import build_graph, run_of, sinks_of, starts_of
+from plantain.deploy.control_socket import control_socket
+from plantain.deploy.folder_lock import locked
+from plantain.deploy.tracing import traced
+from plantain.operators.errors import SinkError, UsageError
+from plantain.operators.sinks.store import Store
+from plantain.operators.sources import is_live
+from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.config import PipelineConfig
+from plantain.pipeline.control import Control
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from plantain.pipeline.runner import Outcome, run
+from plantain.pipeline.video import build_graph, run_of, sinks_of, starts_of
 
 
 def run_job(
@@ -103,6 +103,6 @@ def make_executor(config: PipelineConfig, niceness: int = 0) -> Executor:
         case "threads":
             return ThreadExecutor(niceness)
         case "ray":
-            from deploy.ray_executor import RayExecutor
+            from plantain.deploy.ray.executor import RayExecutor
 
             return RayExecutor(config.ray.address)

@@ -1,4 +1,4 @@
-"""The figures of `pipeline.metrics` for Prometheus, in its text format, with no need of a Ray dashboard."""
+"""The figures of `plantain.pipeline.metrics` for Prometheus, in its text format, with no need of a Ray dashboard."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from deploy.gpus import gpu_samples
-from operators.errors import UsageError
-from pipeline.config import PipelineConfig
-from pipeline.control import Control
-from pipeline.engine import Engine
-from pipeline.metrics import BUILD, METRICS, Distribution, MetricKind, Sample
+from plantain.deploy.gpus import gpu_samples
+from plantain.operators.errors import UsageError
+from plantain.pipeline.config import PipelineConfig
+from plantain.pipeline.control import Control
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.metrics import BUILD, METRICS, Distribution, MetricKind, Sample
 
 log = structlog.get_logger()
 
@@ -142,7 +142,7 @@ def watching(
             log.info("metrics", port=port)
             publish.append(exporter.update)
         if config.executor == "ray":
-            from deploy.ray_metrics import RayFigures
+            from plantain.deploy.ray.metrics import RayFigures
 
             publish.append(RayFigures().update)
 

@@ -19,12 +19,12 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from operators.errors import UsageError
-from operators.trace import sampling, span_id_of, trace_id_of
-from operators.types import Header
-from pipeline.graph import Graph, Kind
-from pipeline.queries import MARK
-from pipeline.worker import Call, Observer, Reply
+from plantain.operators.errors import UsageError
+from plantain.operators.trace import sampling, span_id_of, trace_id_of
+from plantain.operators.types import Header
+from plantain.pipeline.graph import Graph, Kind
+from plantain.pipeline.queries import MARK
+from plantain.pipeline.worker import Call, Observer, Reply
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from operators.errors import PromptError
+from plantain.operators.errors import PromptError
 
 RGB = tuple[int, int, int]
 """Red, green, blue, each 0..255."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from operators.codecs import codec_for
-from operators.errors import ModelError, UsageError
-from operators.models.base import ModelBackend
-from operators.prompts import Prompt
-from operators.types import Failure, Prediction, Request, Result, Timing
+from plantain.operators.answers import codec_for
+from plantain.operators.errors import ModelError, UsageError
+from plantain.operators.models.base import ModelBackend
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import Failure, Prediction, Request, Result, Timing
 
 
 @dataclass(frozen=True, slots=True)

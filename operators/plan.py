@@ -11,10 +11,10 @@ from math import floor
 import numpy as np
 from PIL import Image
 
-from operators.geometry import Letterbox
-from operators.prompts import Prompt
-from operators.sources.base import Ease, Sampling, Start
-from operators.types import Frame, FrameInfo, Request, Result
+from plantain.operators.geometry import Letterbox
+from plantain.operators.prompts import Prompt
+from plantain.operators.streams import Ease, Sampling, Start
+from plantain.operators.types import Frame, FrameInfo, Request, Result
 
 # Models work on a grid of so many pixels.
 GRID = 32

@@ -24,9 +24,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from operators import colours
-from operators.colours import BLACK, RGB
-from operators.errors import PromptError
+from plantain.operators import colours
+from plantain.operators.colours import BLACK, RGB
+from plantain.operators.errors import PromptError
 
 
 class Task(StrEnum):

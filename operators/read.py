@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from operators.sinks.looks import Look
-from operators.sources import is_live, open_source, source_for
-from operators.sources.base import ReadState, Source, Start, StreamInfo, View
-from operators.sources.waking import Waking, wait_for_any
-from operators.types import Frame
+from plantain.operators.render.looks import Look
+from plantain.operators.sources import is_live, open_source, source_for
+from plantain.operators.sources.base import Source
+from plantain.operators.sources.live.waking import Waking, wait_for_any
+from plantain.operators.streams import ReadState, Start, StreamInfo, View
+from plantain.operators.types import Frame
 
 # A single file is decoded in parts from so many decoders on. Below, FFmpeg's own threads are faster (two cores, 1080p:
 # 197 frames/s against 166), but they leave the conversion to one thread, and 0.9 ms of it for 5.1 ms of decoding (both

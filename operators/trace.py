@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from operators.types import Header
+from plantain.operators.types import Header
 
 
 def trace_id_of(header: Header) -> str:

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.geometry import Letterbox
-from operators.prompts import Prompt
+from plantain.operators.geometry import Letterbox
+from plantain.operators.prompts import Prompt
 
 CapturedBy = Literal["camera", "arrival", "file"]
 

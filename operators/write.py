@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
-from operators.retry import retry
-from operators.sinks.base import Segment, Sink
-from operators.sinks.looks import Look, Picture
-from operators.sinks.pictures import Artist
-from operators.sources.base import Start
-from operators.types import Durable, HealthEvent, Position, Result
+from plantain.operators.render.looks import Look, Picture
+from plantain.operators.render.pictures import Artist
+from plantain.operators.retry import retry
+from plantain.operators.sinks.base import Segment, Sink
+from plantain.operators.streams import Start
+from plantain.operators.types import Durable, HealthEvent, Position, Result
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from operators.types import Durable, Header
+from plantain.operators.types import Durable, Header
 
 NOT_DUE = "not due"
 """Why a frame was dropped of which nothing was asked yet, or a prompt that was not asked of a frame."""

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from operators.types import Header
-from pipeline.graph import Batch
+from plantain.operators.types import Header
+from plantain.pipeline.graph import Batch
 
 
 @dataclass(slots=True)

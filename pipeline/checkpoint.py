@@ -10,9 +10,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from operators.errors import UsageError
-from operators.sinks.store import Store
-from operators.types import Durable, Position
+from plantain.operators.errors import UsageError
+from plantain.operators.sinks.store import Store
+from plantain.operators.types import Durable, Position
 
 FOLDER = ".plantain"
 RUN = f"{FOLDER}/run.json"

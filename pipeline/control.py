@@ -17,21 +17,21 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from operators.errors import PlantainError, UsageError
-from operators.plan import request_of
-from operators.prompts import Prompt
-from operators.sinks.looks import Look, Picture
-from operators.types import Frame, HealthEvent, Result
-from pipeline.checkpoint import Checkpoints
-from pipeline.config import PipelineConfig, StreamConfig
-from pipeline.engine import Engine
-from pipeline.executor import Executor
-from pipeline.lifecycle import UnknownStreamError
-from pipeline.queries import MARK
-from pipeline.status import StreamStatus, status_of
-from pipeline.stream import ENDED, Phase
-from pipeline.switchboard import Asked, NoAnswerError, Switchboard, result_of
-from pipeline.video import made_of, start_of
+from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.plan import request_of
+from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look, Picture
+from plantain.operators.types import Frame, HealthEvent, Result
+from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.config import PipelineConfig, StreamConfig
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.executor import Executor
+from plantain.pipeline.lifecycle import UnknownStreamError
+from plantain.pipeline.queries import MARK
+from plantain.pipeline.status import StreamStatus, status_of
+from plantain.pipeline.stream import ENDED, Phase
+from plantain.pipeline.switchboard import Asked, NoAnswerError, Switchboard, result_of
+from plantain.pipeline.video import made_of, start_of
 
 __all__ = ["Control", "Picture", "StreamStatus", "UnknownStreamError"]
 

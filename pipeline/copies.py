@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from operators.cores import num_cores
-from operators.models import handful_of
-from pipeline.config import PipelineConfig
+from plantain.operators.cores import num_cores
+from plantain.operators.models import handful_of
+from plantain.pipeline.config import PipelineConfig
 
 # Copies in one process take turns at what Python does between two operators, a tenth of a core each.
 MAX_PER_PROCESS = 8

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from operators.errors import WorkerDiedError
-from operators.types import Durable, Position
-from pipeline.batching import Item
-from pipeline.graph import Kind, Stage
-from pipeline.lifecycle import fail
-from pipeline.queries import Answer
-from pipeline.state import State
-from pipeline.stream import IDLE, Phase, Stream
-from pipeline.worker import Call
+from plantain.operators.errors import WorkerDiedError
+from plantain.operators.types import Durable, Position
+from plantain.pipeline.batching import Item
+from plantain.pipeline.graph import Kind, Stage
+from plantain.pipeline.lifecycle import fail
+from plantain.pipeline.queries import Answer
+from plantain.pipeline.state import State
+from plantain.pipeline.stream import IDLE, Phase, Stream
+from plantain.pipeline.worker import Call
 
 # An item that was with this many workers when they died is announced as failed: it is probably the cause.
 MAX_ATTEMPTS = 3

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from operators.types import Failure
-from pipeline.batching import Item
-from pipeline.deaths import MAX_ATTEMPTS
-from pipeline.graph import Kind, Stage
-from pipeline.lifecycle import advance, begin, ease, end_peeks, retry
-from pipeline.state import Lane, Scaling, State
-from pipeline.stream import Phase, Stream
-from pipeline.worker import Call, Verb
+from plantain.operators.types import Failure
+from plantain.pipeline.batching import Item
+from plantain.pipeline.deaths import MAX_ATTEMPTS
+from plantain.pipeline.graph import Kind, Stage
+from plantain.pipeline.lifecycle import advance, begin, ease, end_peeks, retry
+from plantain.pipeline.state import Lane, Scaling, State
+from plantain.pipeline.stream import Phase, Stream
+from plantain.pipeline.worker import Call, Verb
 
 # A further batch is given to a copy of the model so long before it will probably have done the one that it is at, or
 # this share of that one's time if it is longer.

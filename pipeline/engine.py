@@ -18,21 +18,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from operators.errors import ModelBusyError, PlantainError, UsageError
-from operators.prompts import Prompt
-from operators.sinks.looks import Picture
-from operators.sources.base import Start
-from operators.types import Durable, Header, HealthEvent
-from pipeline import lifecycle
-from pipeline.batching import Item
-from pipeline.dispatch import deadline, dispatch
-from pipeline.graph import Graph
-from pipeline.meter import Meter
-from pipeline.queries import PATIENCE_S, Answer, Query
-from pipeline.routing import take
-from pipeline.state import Completion, Load, Scaling, State, Swap
-from pipeline.stream import ENDED, Phase, Stream
-from pipeline.worker import Call
+from plantain.operators.errors import ModelBusyError, PlantainError, UsageError
+from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Picture
+from plantain.operators.streams import Start
+from plantain.operators.types import Durable, Header, HealthEvent
+from plantain.pipeline import lifecycle
+from plantain.pipeline.batching import Item
+from plantain.pipeline.dispatch import deadline, dispatch
+from plantain.pipeline.graph import Graph
+from plantain.pipeline.meter import Meter
+from plantain.pipeline.queries import PATIENCE_S, Answer, Query
+from plantain.pipeline.routing import take
+from plantain.pipeline.state import Completion, Load, Scaling, State, Swap
+from plantain.pipeline.stream import ENDED, Phase, Stream
+from plantain.pipeline.worker import Call
 
 
 class Engine:

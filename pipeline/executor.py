@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from operators.errors import PlantainError
-from pipeline.graph import Graph, Stage
-from pipeline.state import Completion
-from pipeline.worker import Call, StageWorker
+from plantain.operators.errors import PlantainError
+from plantain.pipeline.graph import Graph, Stage
+from plantain.pipeline.state import Completion
+from plantain.pipeline.worker import Call, StageWorker
 
 # How long a thread may keep the GIL that another one wants, seconds.
 TURN_S = 0.0005

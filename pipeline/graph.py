@@ -8,8 +8,8 @@ from enum import StrEnum
 from time import perf_counter
 from typing import Any
 
-from operators.errors import UsageError
-from pipeline.overload import Overload
+from plantain.operators.errors import UsageError
+from plantain.pipeline.overload import Overload
 
 
 class Kind(StrEnum):
@@ -52,7 +52,7 @@ class Stage:
         least: Copies that are always there, where the others come and go with the load; None for all.
         cpus, gpus: What one copy needs.
         calls_in_flight: Calls that one copy has at most; with more than one it never waits for the engine.
-        observe: Makes what is told of every call of a copy (`pipeline.worker.Observer`), in the worker.
+        observe: Makes what is told of every call of a copy (`plantain.pipeline.worker.Observer`), in the worker.
     """
 
     name: str

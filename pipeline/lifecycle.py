@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from operators.errors import SourceError, UsageError
-from operators.sinks.looks import Look
-from operators.sources.base import Start
-from operators.types import HealthEvent, HealthState
-from pipeline.queries import Answer
-from pipeline.state import State
-from pipeline.stream import ENDED, IDLE, RESTING, Phase, Stream
+from plantain.operators.errors import SourceError, UsageError
+from plantain.operators.render.looks import Look
+from plantain.operators.streams import Start
+from plantain.operators.types import HealthEvent, HealthState
+from plantain.pipeline.queries import Answer
+from plantain.pipeline.state import State
+from plantain.pipeline.stream import ENDED, IDLE, RESTING, Phase, Stream
 
 # A camera whose results could not be stored is begun again after pauses that double up to the last, seconds.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 5.0

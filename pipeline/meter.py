@@ -1,4 +1,4 @@
-"""Counts what an engine does, and turns that and the streams' books into samples of `pipeline.metrics`.
+"""Counts what an engine does, and turns that and the streams' books into samples of `plantain.pipeline.metrics`.
 
 Pure, like the engine: the clock is passed in. Counters never fall, also where a stream goes back to what is durable
 (it then counts its frames again, and its counters stand still until it is past them), and where it is taken away and
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from operators.prompts import Prompt
-from operators.types import Durable
-from pipeline.metrics import (
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import Durable
+from plantain.pipeline.metrics import (
     ANSWERED,
     ANSWERS,
     BATCH,
@@ -44,12 +44,12 @@ from pipeline.metrics import (
     Metric,
     Sample,
 )
-from pipeline.stream import Phase, Stream
+from plantain.pipeline.stream import Phase, Stream
 
 if TYPE_CHECKING:
-    from pipeline.batching import Item
-    from pipeline.engine import Engine
-    from pipeline.worker import Call, Reply
+    from plantain.pipeline.batching import Item
+    from plantain.pipeline.engine import Engine
+    from plantain.pipeline.worker import Call, Reply
 
 # Streams with figures of their own; those beyond share a label.
 MAX_STREAMS = 1000

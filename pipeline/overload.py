@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operators.sources.base import Ease
+from plantain.operators.streams import Ease
 
 # So many of the frames may be lost before it counts as overload.
 MAX_LOST_SHARE = 0.1

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from operators.errors import PlantainError
-from operators.prompts import Prompt
+from plantain.operators.errors import PlantainError
+from plantain.operators.prompts import Prompt
 
 MARK = "?"
 """Begins the name of every query; no stream's name does."""

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from operators.errors import ModelError, SourceError
-from operators.sinks.looks import Picture
-from operators.sources.base import ReadState, StreamInfo
-from operators.types import Durable, Header
-from pipeline.batching import Item
-from pipeline.deaths import bury, lose
-from pipeline.dispatch import POLL_PAUSE_S
-from pipeline.graph import Kind
-from pipeline.lifecycle import fail
-from pipeline.queries import AGAIN_S, Answer
-from pipeline.state import Cause, Completion, Scaling, State
-from pipeline.stream import Stream
-from pipeline.worker import Call, Reply, StreamError
+from plantain.operators.errors import ModelError, SourceError
+from plantain.operators.render.looks import Picture
+from plantain.operators.streams import ReadState, StreamInfo
+from plantain.operators.types import Durable, Header
+from plantain.pipeline.batching import Item
+from plantain.pipeline.deaths import bury, lose
+from plantain.pipeline.dispatch import POLL_PAUSE_S
+from plantain.pipeline.graph import Kind
+from plantain.pipeline.lifecycle import fail
+from plantain.pipeline.queries import AGAIN_S, Answer
+from plantain.pipeline.state import Cause, Completion, Scaling, State
+from plantain.pipeline.stream import Stream
+from plantain.pipeline.worker import Call, Reply, StreamError
 
 
 def take(state: State, completion: Completion, now: float) -> None:

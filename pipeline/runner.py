@@ -12,18 +12,18 @@ from types import FrameType
 
 import structlog
 
-from operators.errors import SinkError
-from operators.sources.base import Start
-from operators.types import Durable, HealthEvent, HealthState
-from pipeline.accounting import Book
-from pipeline.checkpoint import Checkpoints
-from pipeline.control import Control
-from pipeline.engine import Engine
-from pipeline.executor import Executor
-from pipeline.graph import Graph
-from pipeline.state import Scaling
-from pipeline.status import doing
-from pipeline.stream import Phase, Stream
+from plantain.operators.errors import SinkError
+from plantain.operators.streams import Start
+from plantain.operators.types import Durable, HealthEvent, HealthState
+from plantain.pipeline.accounting import Book
+from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.control import Control
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.executor import Executor
+from plantain.pipeline.graph import Graph
+from plantain.pipeline.state import Scaling
+from plantain.pipeline.status import doing
+from plantain.pipeline.stream import Phase, Stream
 
 log = structlog.get_logger()
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from operators.errors import PlantainError
-from operators.types import Durable, HealthEvent
-from pipeline.batching import Batcher, Item
-from pipeline.graph import Graph, Kind, Stage
-from pipeline.meter import Meter
-from pipeline.queries import Answer, Query
-from pipeline.scaling import Scaler
-from pipeline.stream import IDLE, Stream
-from pipeline.worker import Call, Reply, Verb
+from plantain.operators.errors import PlantainError
+from plantain.operators.types import Durable, HealthEvent
+from plantain.pipeline.batching import Batcher, Item
+from plantain.pipeline.graph import Graph, Kind, Stage
+from plantain.pipeline.meter import Meter
+from plantain.pipeline.queries import Answer, Query
+from plantain.pipeline.scaling import Scaler
+from plantain.pipeline.stream import IDLE, Stream
+from plantain.pipeline.worker import Call, Reply, Verb
 
 # Calls that are of use even after their stream began anew.
 TIMELESS: frozenset[Verb] = frozenset(("close", "tell", "swap"))

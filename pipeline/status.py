@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operators.errors import redact
-from pipeline.stream import Stream
+from plantain.operators.errors import redact
+from plantain.pipeline.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from operators.sinks.looks import Look
-from operators.sources.base import ReadState, Start, StreamInfo
-from operators.types import MOMENTARY, Durable, HealthEvent, Position
-from pipeline.accounting import Account
-from pipeline.batching import Item
-from pipeline.ordering import Reorder
-from pipeline.overload import Strain
-from pipeline.pace import Recent
+from plantain.operators.render.looks import Look
+from plantain.operators.streams import ReadState, Start, StreamInfo
+from plantain.operators.types import MOMENTARY, Durable, HealthEvent, Position
+from plantain.pipeline.accounting import Account
+from plantain.pipeline.batching import Item
+from plantain.pipeline.ordering import Reorder
+from plantain.pipeline.overload import Strain
+from plantain.pipeline.pace import Recent
 
 
 class Phase(StrEnum):

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import structlog
 
-from operators.errors import PlantainError, WorkerDiedError
-from operators.sinks.looks import Look, Picture
-from operators.types import Header, HealthEvent, Result
-from pipeline.checkpoint import Checkpoints
-from pipeline.engine import Engine
-from pipeline.executor import Executor
-from pipeline.queries import Answer
+from plantain.operators.errors import PlantainError, WorkerDiedError
+from plantain.operators.render.looks import Look, Picture
+from plantain.operators.types import Header, HealthEvent, Result
+from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.executor import Executor
+from plantain.pipeline.queries import Answer
 
 T = TypeVar("T")
 

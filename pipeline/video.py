@@ -15,27 +15,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from operators.analyse import Analyse
-from operators.cores import num_cores
-from operators.errors import redact
-from operators.infer import Infer, WarmUp
-from operators.models import load_model, model_hw_of, warms_up
-from operators.models.base import ModelBackend
-from operators.plan import Plan
-from operators.prompts import Prompt
-from operators.read import Read
-from operators.sinks import make_sink
-from operators.sinks.base import Sink
-from operators.sources import is_live, source_for
-from operators.sources.base import Sampling, Start, View
-from operators.track import Track
-from operators.types import Durable, Position
-from operators.write import Write
-from pipeline.checkpoint import Checkpoints
-from pipeline.config import PipelineConfig, StreamConfig
-from pipeline.copies import copies_of
-from pipeline.graph import Batch, Chain, Graph, Kind, Stage
-from pipeline.overload import Overload
+from plantain.operators.analytics.distance import Analyse
+from plantain.operators.analytics.track import Track
+from plantain.operators.cores import num_cores
+from plantain.operators.errors import redact
+from plantain.operators.infer import Infer, WarmUp
+from plantain.operators.models import load_model, model_hw_of, warms_up
+from plantain.operators.models.base import ModelBackend
+from plantain.operators.plan import Plan
+from plantain.operators.prompts import Prompt
+from plantain.operators.read import Read
+from plantain.operators.sinks import make_sink
+from plantain.operators.sinks.base import Sink
+from plantain.operators.sources import is_live, source_for
+from plantain.operators.streams import Sampling, Start, View
+from plantain.operators.types import Durable, Position
+from plantain.operators.write import Write
+from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.config import PipelineConfig, StreamConfig
+from plantain.pipeline.copies import copies_of
+from plantain.pipeline.graph import Batch, Chain, Graph, Kind, Stage
+from plantain.pipeline.overload import Overload
 
 # The longer side of pictures that a sink wants to show; beyond it, drawing them costs more than the model.
 PICTURE_LONG_SIDE = 1280

@@ -10,10 +10,10 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from operators.errors import PlantainError, redact
-from operators.retry import retry
-from operators.types import Failure, Header
-from pipeline.graph import Kind, Stage
+from plantain.operators.errors import PlantainError, redact
+from plantain.operators.retry import retry
+from plantain.operators.types import Failure, Header
+from plantain.pipeline.graph import Kind, Stage
 
 log = structlog.get_logger()
 

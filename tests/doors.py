@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from pipeline.config import PipelineConfig, check
+from plantain.pipeline.config import PipelineConfig, check
 from tests.gateways import StepGateway
 from tests.serving import client, served
 

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deploy.gateway import Note, Shot, Want, Watched
-from deploy.problems import ConflictError, EngineDownError
-from operators.analyse import Analyse
-from operators.infer import Infer
-from operators.models import load_model
-from operators.plan import Plan
-from operators.prompts import Prompt
-from operators.sources.base import Start, StreamSpec
-from operators.sources.sequence import Picture, frame_of
-from operators.types import Frame, Header, Result
-from pipeline.config import PipelineConfig, StreamConfig
-from pipeline.control import StreamStatus, UnknownStreamError
-from pipeline.video import view_of
+from plantain.deploy.service.gateway import Note, Shot, Want, Watched
+from plantain.deploy.service.problems import ConflictError, EngineDownError
+from plantain.operators.analytics.distance import Analyse
+from plantain.operators.infer import Infer
+from plantain.operators.models import load_model
+from plantain.operators.plan import Plan
+from plantain.operators.prompts import Prompt
+from plantain.operators.sources.sequence import Picture, frame_of
+from plantain.operators.streams import Start, StreamSpec
+from plantain.operators.types import Frame, Header, Result
+from plantain.pipeline.config import PipelineConfig, StreamConfig
+from plantain.pipeline.control import StreamStatus, UnknownStreamError
+from plantain.pipeline.video import view_of
 from tests.assets.clips import numbered
 from tests.serving import jpeg
 

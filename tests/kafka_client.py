@@ -18,7 +18,7 @@ import jsonschema
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from confluent_kafka import Message as Record
 
-from operators.sinks.messages import json_schema
+from plantain.operators.sinks.kafka.messages import json_schema
 
 VALIDATORS = {
     topic: jsonschema.Draft202012Validator(json_schema()["$defs"][kind])

@@ -16,12 +16,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from operators.sinks.kafka import KafkaSink
-from operators.sinks.store import Store
-from operators.sources.base import Start, StreamSpec
-from operators.types import Durable, Position
-from operators.write import Write
-from pipeline.checkpoint import Checkpoints
+from plantain.operators.sinks.kafka.sink import KafkaSink
+from plantain.operators.sinks.store import Store
+from plantain.operators.streams import Start, StreamSpec
+from plantain.operators.types import Durable, Position
+from plantain.operators.write import Write
+from plantain.pipeline.checkpoint import Checkpoints
 from tests.moments import Progress
 from tests.results import DEPTH, result
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operators.retry import retry
-from operators.sinks.base import Segment
-from operators.sinks.kafka import KafkaSink
-from operators.types import Result
+from plantain.operators.retry import retry
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.kafka.sink import KafkaSink
+from plantain.operators.types import Result
 from tests.kafka_broker import Broker
 from tests.results import result
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from operators.geometry import Letterbox
-from operators.prompts import Prompt
-from operators.sinks.memory import MemorySink
-from operators.sources.base import ReadState, Start, StreamInfo, StreamSpec
-from operators.track import Track
-from operators.types import (
+from plantain.operators.analytics.track import Track
+from plantain.operators.geometry import Letterbox
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.memory import MemorySink
+from plantain.operators.streams import ReadState, Start, StreamInfo, StreamSpec
+from plantain.operators.types import (
     Durable,
     Failure,
     FrameInfo,
@@ -30,8 +30,8 @@ from operators.types import (
     Result,
     Timing,
 )
-from operators.write import Write
-from pipeline.graph import Batch, Chain, Graph, Kind, Stage
+from plantain.operators.write import Write
+from plantain.pipeline.graph import Batch, Chain, Graph, Kind, Stage
 
 DEPTH = Prompt.parse("depth")
 SEGMENT = 5

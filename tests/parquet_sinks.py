@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from operators.sinks.base import Segment
-from operators.sinks.parquet import ParquetSink
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.parquet.sink import ParquetSink
 from tests.results import result
 
 SEGMENT = Segment("clip", 0, 0)

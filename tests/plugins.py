@@ -12,15 +12,15 @@ from fractions import Fraction
 import numpy as np
 from av import VideoFrame
 
-from operators.errors import ModelUnavailableError
-from operators.models.base import Pixels
-from operators.models.fake import FakeModel
-from operators.prompts import Prompt
-from operators.sources.base import StreamSpec, View
-from operators.sources.connection import Picture as ConnectionPicture
-from operators.sources.file import FileSource
-from operators.sources.live import LiveSource
-from operators.types import Frame, Position
+from plantain.operators.errors import ModelUnavailableError
+from plantain.operators.models.base import Pixels
+from plantain.operators.models.fake import FakeModel
+from plantain.operators.prompts import Prompt
+from plantain.operators.sources.file.source import FileSource
+from plantain.operators.sources.live.connection import Picture as ConnectionPicture
+from plantain.operators.sources.live.source import LiveSource
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Frame, Position
 from tests.assets.clips import number_of
 
 

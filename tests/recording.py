@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from operators.models.base import Pixels
-from operators.models.fake import FakeModel
-from operators.prompts import Prompt
+from plantain.operators.models.base import Pixels
+from plantain.operators.models.fake import FakeModel
+from plantain.operators.prompts import Prompt
 
 
 class RecordingModel(FakeModel):

@@ -6,9 +6,19 @@ from fractions import Fraction
 
 import numpy as np
 
-from operators.geometry import Letterbox
-from operators.prompts import Prompt
-from operators.types import DepthMap, Failure, FrameInfo, Header, Masks, Prediction, Result, Timing, Value
+from plantain.operators.geometry import Letterbox
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import (
+    DepthMap,
+    Failure,
+    FrameInfo,
+    Header,
+    Masks,
+    Prediction,
+    Result,
+    Timing,
+    Value,
+)
 
 CARS = Prompt.parse("instances:car")
 DEPTH = Prompt.parse("depth")

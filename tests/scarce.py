@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from operators.errors import ModelUnavailableError
-from operators.models.fake import FakeModel
+from plantain.operators.errors import ModelUnavailableError
+from plantain.operators.models.fake import FakeModel
 
 
 class OnlyOnce(FakeModel):

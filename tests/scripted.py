@@ -9,11 +9,11 @@ from fractions import Fraction
 
 import av
 
-from operators.errors import SourceError
-from operators.sources.base import Sampling, StreamSpec, View
-from operators.sources.connection import Picture
-from operators.sources.live import LiveSource
-from operators.types import Frame, HealthEvent, Position
+from plantain.operators.errors import SourceError
+from plantain.operators.sources.live.connection import Picture
+from plantain.operators.sources.live.source import LiveSource
+from plantain.operators.streams import Sampling, StreamSpec, View
+from plantain.operators.types import Frame, HealthEvent, Position
 from tests.assets import clips
 
 VIEW = View((36, 64), "stretch")

@@ -23,7 +23,7 @@ def serving(
     *arguments: str | Path, is_killed: bool = False, end: signal.Signals = signal.SIGINT
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The command, until it is ready; its address and its process, which must end cleanly unless the test kills it."""
-    command = [sys.executable, "-m", "deploy.cli", "serve", *map(str, arguments)]
+    command = [sys.executable, "-m", "plantain.deploy.cli", "serve", *map(str, arguments)]
     environment = {**os.environ, "RAY_DEDUP_LOGS": "0"}
     process = subprocess.Popen(
         command,
@@ -74,7 +74,7 @@ def serving(
 
 def refused(*arguments: str | Path) -> str:
     """What the command says when it does not start."""
-    command = [sys.executable, "-m", "deploy.cli", "serve", *map(str, arguments)]
+    command = [sys.executable, "-m", "plantain.deploy.cli", "serve", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 2, done.stderr
     return done.stderr

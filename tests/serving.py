@@ -13,11 +13,11 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from deploy.app import create_app
-from deploy.gateway import Gateway
-from deploy.host import EngineHost
-from deploy.local_service import run_here, server_of
-from pipeline.config import PipelineConfig
+from plantain.deploy.service.app import create_app
+from plantain.deploy.service.gateway import Gateway
+from plantain.deploy.service.host import EngineHost
+from plantain.deploy.service.local_service import run_here, server_of
+from plantain.pipeline.config import PipelineConfig
 from tests.assets.clips import numbered
 
 PATIENCE_S = 60.0

@@ -7,16 +7,16 @@ import random
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from operators.errors import ModelBusyError, UsageError
-from operators.prompts import Prompt
-from operators.sources.base import Sampling, Start
-from operators.types import Durable
-from pipeline.engine import Engine
-from pipeline.graph import Graph, Kind
-from pipeline.queries import MARK, Answer
-from pipeline.state import Completion
-from pipeline.stream import ENDED, Phase, Stream
-from pipeline.worker import Call, StageWorker
+from plantain.operators.errors import ModelBusyError, UsageError
+from plantain.operators.prompts import Prompt
+from plantain.operators.streams import Sampling, Start
+from plantain.operators.types import Durable
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.graph import Graph, Kind
+from plantain.pipeline.queries import MARK, Answer
+from plantain.pipeline.state import Completion
+from plantain.pipeline.stream import ENDED, Phase, Stream
+from plantain.pipeline.worker import Call, StageWorker
 from tests.numbers import DEPTH, Plan, WorkerKilled, frame, starts_of
 
 NORMALS = Prompt.parse("normals")

@@ -7,9 +7,9 @@ picture.py      one picture to RGB: size, rotation, colour
 index.py        where the keyframes are: seeking that is exact, ranges for parallel reading
 """
 
-from operators.decode.container import open_video
-from operators.decode.index import PacketIndex, Range, scan
-from operators.decode.picture import PictureConverter
-from operators.decode.reader import Decoded, VideoReader
+from plantain.operators.decode.container import open_video
+from plantain.operators.decode.index import PacketIndex, Range, scan
+from plantain.operators.decode.picture import PictureConverter
+from plantain.operators.decode.reader import Decoded, VideoReader
 
 __all__ = ["Decoded", "PacketIndex", "PictureConverter", "Range", "VideoReader", "open_video", "scan"]

@@ -10,7 +10,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from operators.errors import SourceError
+from plantain.operators.errors import SourceError
 
 Pixels = NDArray[np.uint8]
 

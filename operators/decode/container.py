@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from operators.errors import NoVideoError, SourceError, SourceNotFoundError, redact
+from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, redact
 
 # FFmpeg's log callback takes the GIL and a lock of its own, and has dead-locked (PyAV #751, #2276).
 av.logging.set_level(None)

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decode.container import FILE_FORMATS, open_video
+from plantain.operators.decode.container import FILE_FORMATS, open_video
 
 
 @dataclass(frozen=True, slots=True)

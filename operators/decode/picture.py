@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from operators.geometry import Fit, Letterbox
+from plantain.operators.geometry import Fit, Letterbox
 
 # AVColorSpace of a frame -> the matrix that swscale is told. 0 is RGB, 2 unspecified.
 _MATRICES = {

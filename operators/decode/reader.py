@@ -16,10 +16,10 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from operators.decode.container import FILE_FORMATS, open_video
-from operators.decode.deinterlace import Deinterlacer
-from operators.decode.index import PacketIndex, scan
-from operators.errors import SourceError, redact
+from plantain.operators.decode.container import FILE_FORMATS, open_video
+from plantain.operators.decode.deinterlace import Deinterlacer
+from plantain.operators.decode.index import PacketIndex, scan
+from plantain.operators.errors import SourceError, redact
 
 # Reading goes on after a failed read, as a hole in a file is not its end. This many in a row are its end.
 MAX_FAILED_READS = 64

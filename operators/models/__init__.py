@@ -7,16 +7,16 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, cast
 
-from operators.errors import ModelUnavailableError, UsageError
-from operators.models.base import ModelBackend, ModelSpec
-from operators.models.plantain import HANDFUL
-from operators.prompts import Task
+from plantain.operators.errors import ModelUnavailableError, UsageError
+from plantain.operators.models.base import ModelBackend, ModelSpec
+from plantain.operators.models.plantain import HANDFUL
+from plantain.operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
 
 BACKENDS: dict[str, ModelSpec] = {
     "embedded": ModelSpec(
-        target="operators.models.plantain.model:EmbeddedModel",
+        target="plantain.operators.models.plantain.model:EmbeddedModel",
         summary="our own small generalist, trained from scratch on rendered streets; weights in the package",
         tasks=(*_PERCEPTION, Task.GENERATE),
         licence="Apache-2.0",
@@ -26,7 +26,7 @@ BACKENDS: dict[str, ModelSpec] = {
         warms_up=True,
     ),
     "fake": ModelSpec(
-        target="operators.models.fake:FakeModel",
+        target="plantain.operators.models.fake:FakeModel",
         summary="draws the exact answers of stamped synthetic scenes; for tests and for trying things out",
         tasks=_PERCEPTION,
         licence="Apache-2.0",

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.prompts import Prompt, Task
+from plantain.operators.prompts import Prompt, Task
 
 Pixels = NDArray[np.uint8]
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.codecs import codec_for
-from operators.errors import ModelError, UsageError
-from operators.models.base import Pixels
-from operators.prompts import Prompt, Task
-from operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.operators.answers import codec_for
+from plantain.operators.errors import ModelError, UsageError
+from plantain.operators.models.base import Pixels
+from plantain.operators.prompts import Prompt, Task
+from plantain.operators.types import DepthMap, Masks, NormalMap, Value
 
 if TYPE_CHECKING:
-    from operators.scenes import SceneFrame
+    from plantain.operators.scenes import SceneFrame
 
 _BLACK = 10
 """Rows and columns with no sample above this are a letterbox's bars; video codecs blur black a little."""
@@ -113,7 +113,7 @@ class _Truth:
         self._lock = threading.Lock()
 
     def answer(self, seed: int, index: int, size_hw: tuple[int, int], prompt: Prompt) -> Value:
-        from operators.models import truth  # scenes load numba: only where a stamp is met
+        from plantain.operators.models import truth  # scenes load numba: only where a stamp is met
 
         with self._lock:
             frame = self._frame(seed, index, size_hw)
@@ -130,8 +130,8 @@ class _Truth:
     def _frame(self, seed: int, index: int, size_hw: tuple[int, int]) -> SceneFrame:
         from pathlib import Path
 
-        from operators.models.truth import FRAMES_PER_S
-        from operators.scenes import Scene
+        from plantain.operators.models.truth import FRAMES_PER_S
+        from plantain.operators.scenes import Scene
 
         key = (seed, index, size_hw)
         if key not in self._frames:
@@ -176,7 +176,7 @@ def _between(bright: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def _stamp_of(picture: Pixels) -> tuple[int, int] | None:
-    from operators.scenes import read_stamp
+    from plantain.operators.scenes import read_stamp
 
     return read_stamp(picture)
 

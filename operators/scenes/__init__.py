@@ -1,11 +1,11 @@
 """Procedural street scenes with exact labels: training data, and what the synthetic source shows."""
 
-from operators.scenes.captions import referring
-from operators.scenes.descriptions import Setting, described
-from operators.scenes.frame import SceneFrame, SceneObject
-from operators.scenes.scene import Scene
-from operators.scenes.stamp import read_stamp, stamp
-from operators.scenes.vocabulary import CLASSES, GROUPS, SYNONYMS, THINGS, class_of, members_of
+from plantain.operators.scenes.captions import referring
+from plantain.operators.scenes.descriptions import Setting, described
+from plantain.operators.scenes.frame import SceneFrame, SceneObject
+from plantain.operators.scenes.scene import Scene
+from plantain.operators.scenes.stamp import read_stamp, stamp
+from plantain.operators.scenes.vocabulary import CLASSES, GROUPS, SYNONYMS, THINGS, class_of, members_of
 
 __all__ = [
     "CLASSES",

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from operators.errors import UsageError
-from operators.scenes.mesh import CREASE_COS, Floats, Mesh
+from plantain.operators.errors import UsageError
+from plantain.operators.scenes.mesh import CREASE_COS, Floats, Mesh
 
 MAX_TRIANGLES = 3000
 

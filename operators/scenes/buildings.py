@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from operators.scenes.mesh import Mesh, box, flat, join, quad, tube
+from plantain.operators.scenes.mesh import Mesh, box, flat, join, quad, tube
 
 FACADE, GROUND_FLOOR, ROOF, TRIM, SIGNBOARD = range(5)
 

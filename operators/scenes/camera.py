@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from operators.compiled import compiled
-from operators.scenes.textures import cell_hash
+from plantain.operators.compiled import compiled
+from plantain.operators.scenes.textures import cell_hash
 
 
 @dataclass(frozen=True, slots=True)

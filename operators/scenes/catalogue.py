@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from operators.scenes import people, vehicles
-from operators.scenes.materials import Kind
-from operators.scenes.mesh import Mesh
-from operators.scenes.world import Facts, World, pick
+from plantain.operators.scenes import people, vehicles
+from plantain.operators.scenes.materials import Kind
+from plantain.operators.scenes.mesh import Mesh
+from plantain.operators.scenes.world import Facts, World, pick
 
 CAR_COLOURS = ("white", "black", "grey", "red", "blue", "green", "yellow", "orange", "brown", "beige")
 _CAR_SHARES = (0.2, 0.16, 0.24, 0.12, 0.11, 0.05, 0.04, 0.03, 0.03, 0.02)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled
-from operators.scenes.textures import fade, noise, step
+from plantain.operators.compiled import compiled
+from plantain.operators.scenes.textures import fade, noise, step
 
 
 @compiled(fastmath=True, error_model="numpy")

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from operators.scenes.mesh import Mesh, box, ellipsoid, flat, join, tube
+from plantain.operators.scenes.mesh import Mesh, box, ellipsoid, flat, join, tube
 
 METAL, LAMP, FACE, SECOND, RED_LAMP, AMBER_LAMP, GREEN_LAMP = range(7)
 

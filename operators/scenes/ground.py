@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from operators.scenes.materials import Kind
-from operators.scenes.mesh import Mesh, box, ellipsoid, join, quad
-from operators.scenes.world import World
+from plantain.operators.scenes.materials import Kind
+from plantain.operators.scenes.mesh import Mesh, box, ellipsoid, join, quad
+from plantain.operators.scenes.world import World
 
 KERB_M = 0.13
 FAR_M = 420.0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from operators.scenes import places, rooms, streets
-from operators.scenes.camera import Camera
-from operators.scenes.light import Light
-from operators.scenes.world import World
+from plantain.operators.scenes import places, rooms, streets
+from plantain.operators.scenes.camera import Camera
+from plantain.operators.scenes.light import Light
+from plantain.operators.scenes.world import World
 
 LAYOUTS = (
     "street",

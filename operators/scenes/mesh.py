@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled
+from plantain.operators.compiled import compiled
 
 Floats = NDArray[np.float32]
 Vector = Sequence[float] | NDArray[np.floating]

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from operators.scenes.mesh import Floats, Mesh, box, ellipsoid, join, surface, tube
+from plantain.operators.scenes.mesh import Floats, Mesh, box, ellipsoid, join, surface, tube
 
 # Material slots of people; animals use SKIN for the coat and SHOES for nose and hooves.
 SKIN, HAIR, UPPER, LOWER, SHOES, EXTRA = range(6)

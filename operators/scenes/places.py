@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from operators.scenes import catalogue, ground, surroundings
-from operators.scenes.camera import Camera
-from operators.scenes.light import Light
-from operators.scenes.world import World
+from plantain.operators.scenes import catalogue, ground, surroundings
+from plantain.operators.scenes.camera import Camera
+from plantain.operators.scenes.light import Light
+from plantain.operators.scenes.world import World
 
 
 def highway(world: World, light: Light) -> Camera:

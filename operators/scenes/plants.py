@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from operators.scenes.mesh import Floats, Mesh, box, ellipsoid, join, surface, tube
+from plantain.operators.scenes.mesh import Floats, Mesh, box, ellipsoid, join, surface, tube
 
 TRUNK, LEAF, CORE = range(3)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled
+from plantain.operators.compiled import compiled
 
 NEAR_M = 0.15
 """Nothing nearer to the camera is drawn, metres."""

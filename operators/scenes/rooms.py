@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from operators.scenes import catalogue
-from operators.scenes.camera import Camera
-from operators.scenes.light import (
+from plantain.operators.scenes import catalogue
+from plantain.operators.scenes.camera import Camera
+from plantain.operators.scenes.light import (
     BOUNCE,
     FOG_DENSITY,
     HORIZON,
@@ -17,9 +17,9 @@ from operators.scenes.light import (
     ZENITH,
     Light,
 )
-from operators.scenes.materials import Kind
-from operators.scenes.mesh import Mesh, box, join, quad, tube
-from operators.scenes.world import Facts, World
+from plantain.operators.scenes.materials import Kind
+from plantain.operators.scenes.mesh import Mesh, box, join, quad, tube
+from plantain.operators.scenes.world import Facts, World
 
 
 def room(world: World, light: Light) -> Camera:

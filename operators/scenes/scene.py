@@ -8,18 +8,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.errors import UsageError
-from operators.scenes import layout
-from operators.scenes.assets import open_shelf
-from operators.scenes.camera import Sensor
-from operators.scenes.descriptions import Setting
-from operators.scenes.frame import SceneFrame, SceneObject
-from operators.scenes.light import SHADOW_TEXEL, choose_light
-from operators.scenes.materials import Materials
-from operators.scenes.raster import may_show, rasterise
-from operators.scenes.shading import shade_frame
-from operators.scenes.shadows import ShadowMap
-from operators.scenes.world import Geometry, World
+from plantain.operators.errors import UsageError
+from plantain.operators.scenes import layout
+from plantain.operators.scenes.assets import open_shelf
+from plantain.operators.scenes.camera import Sensor
+from plantain.operators.scenes.descriptions import Setting
+from plantain.operators.scenes.frame import SceneFrame, SceneObject
+from plantain.operators.scenes.light import SHADOW_TEXEL, choose_light
+from plantain.operators.scenes.materials import Materials
+from plantain.operators.scenes.raster import may_show, rasterise
+from plantain.operators.scenes.shading import shade_frame
+from plantain.operators.scenes.shadows import ShadowMap
+from plantain.operators.scenes.world import Geometry, World
 
 MIN_AREA_PX = 4
 """Things with fewer visible pixels stay in the maps but are not listed as objects."""

@@ -10,9 +10,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled
-from operators.scenes.decals import marked_road
-from operators.scenes.light import (
+from plantain.operators.compiled import compiled
+from plantain.operators.scenes.decals import marked_road
+from plantain.operators.scenes.light import (
     BOUNCE,
     FAR_M,
     FOG_COLOUR,
@@ -26,9 +26,9 @@ from operators.scenes.light import (
     WET,
     ZENITH,
 )
-from operators.scenes.shadows import sun_share
-from operators.scenes.sky import SKY_CLASS, sky_colour
-from operators.scenes.textures import cell_hash, noise, surface_colour
+from plantain.operators.scenes.shadows import sun_share
+from plantain.operators.scenes.sky import SKY_CLASS, sky_colour
+from plantain.operators.scenes.textures import cell_hash, noise, surface_colour
 
 
 @compiled(fastmath=True, error_model="numpy")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled
-from operators.scenes.raster import rasterise_from_light
+from plantain.operators.compiled import compiled
+from plantain.operators.scenes.raster import rasterise_from_light
 
 MAP_SIZE = 640
 

@@ -7,9 +7,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled
-from operators.scenes.light import CLOUDS, HORIZON, SHADOW_AMBIENT, SKY_SEED, SUN, SUN_COLOUR, ZENITH
-from operators.scenes.textures import noise
+from plantain.operators.compiled import compiled
+from plantain.operators.scenes.light import (
+    CLOUDS,
+    HORIZON,
+    SHADOW_AMBIENT,
+    SKY_SEED,
+    SUN,
+    SUN_COLOUR,
+    ZENITH,
+)
+from plantain.operators.scenes.textures import noise
 
 SKY_CLASS = 8
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from operators.scenes import buildings, furniture, plants
-from operators.scenes.assets import Asset
-from operators.scenes.light import Light
-from operators.scenes.materials import Kind
-from operators.scenes.world import Facts, World, pick
+from plantain.operators.scenes import buildings, furniture, plants
+from plantain.operators.scenes.assets import Asset
+from plantain.operators.scenes.light import Light
+from plantain.operators.scenes.materials import Kind
+from plantain.operators.scenes.world import Facts, World, pick
 
 
 def add_tree(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled
+from plantain.operators.compiled import compiled
 
 Colour = tuple[float, float, float, float, float]
 """Linear red, green, blue reflectance, how much the surface mirrors, how much light it gives off."""

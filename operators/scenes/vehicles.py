@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from operators.scenes.mesh import Floats, Mesh, box, ellipsoid, join, surface, tube
+from plantain.operators.scenes.mesh import Floats, Mesh, box, ellipsoid, join, surface, tube
 
 # Material slots of every vehicle.
 PAINT, GLASS, TYRE, RIM, DARK, HEADLAMP, TAILLAMP, PLATE, SECOND = range(9)

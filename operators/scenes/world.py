@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.scenes.assets import Asset, Shelf
-from operators.scenes.materials import Materials
-from operators.scenes.mesh import Floats, Mesh, Vector, move
-from operators.scenes.vocabulary import CLASS_ID, CLASSES
+from plantain.operators.scenes.assets import Asset, Shelf
+from plantain.operators.scenes.materials import Materials
+from plantain.operators.scenes.mesh import Floats, Mesh, Vector, move
+from plantain.operators.scenes.vocabulary import CLASS_ID, CLASSES
 
 CLEARANCE_M = {
     "vegetation": 4.0,

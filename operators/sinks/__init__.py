@@ -6,14 +6,14 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, cast
 
-from operators.errors import UsageError
-from operators.sinks.base import Sink
+from plantain.operators.errors import UsageError
+from plantain.operators.sinks.base import Sink
 
 SINKS = {
-    "kafka": "operators.sinks.kafka:KafkaSink",
-    "memory": "operators.sinks.memory:MemorySink",
-    "overlay": "operators.sinks.overlay:OverlaySink",
-    "parquet": "operators.sinks.parquet:ParquetSink",
+    "kafka": "plantain.operators.sinks.kafka.sink:KafkaSink",
+    "memory": "plantain.operators.sinks.memory:MemorySink",
+    "overlay": "plantain.operators.sinks.video.overlay:OverlaySink",
+    "parquet": "plantain.operators.sinks.parquet.sink:ParquetSink",
 }
 """Name of each sink, and where its class is."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from operators.types import Result
+from plantain.operators.types import Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from operators.sinks.base import Segment
-from operators.sinks.rows import Row, rows_of
-from operators.types import Result
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.rows import Row, rows_of
+from plantain.operators.types import Result
 
 
 class MemorySink:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from operators.codecs.rasters import pack_depth, pack_labels, pack_normals
-from operators.codecs.rle import encode_regions
-from operators.regions import boxes_of
-from operators.trace import trace_id_of
-from operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result
+from plantain.operators.answers.masks.regions import boxes_of
+from plantain.operators.answers.masks.rle import encode_regions
+from plantain.operators.answers.rasters import pack_depth, pack_labels, pack_normals
+from plantain.operators.trace import trace_id_of
+from plantain.operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result
 
 SCHEMA_VERSION = "2"
 

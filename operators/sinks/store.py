@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
 
-from operators.errors import SinkError, redact
+from plantain.operators.errors import SinkError, redact
 
 
 def open_filesystem(url: str) -> tuple[fs.FileSystem, str]:

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from operators.errors import UsageError, redact
-from operators.sources.address import is_yes, kind_of
-from operators.sources.base import Source, StreamSpec, View
-from operators.types import Position
+from plantain.operators.errors import UsageError, redact
+from plantain.operators.sources.base import Source
+from plantain.operators.sources.live.address import is_yes, kind_of
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
 
 SOURCES = {
-    "file": "operators.sources.file:FileSource",
-    "parts": "operators.sources.parts:FileInParts",
-    "images": "operators.sources.images:ImagesSource",
-    "synthetic": "operators.sources.synthetic:SyntheticSource",
-    "live": "operators.sources.live:LiveSource",
+    "file": "plantain.operators.sources.file.source:FileSource",
+    "parts": "plantain.operators.sources.file.parts:FileInParts",
+    "images": "plantain.operators.sources.images:ImagesSource",
+    "synthetic": "plantain.operators.sources.synthetic:SyntheticSource",
+    "live": "plantain.operators.sources.live.source:LiveSource",
 }
 """Name of each source, and where its class is."""
 

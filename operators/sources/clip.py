@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from operators.errors import SourceError
+from plantain.operators.errors import SourceError
 
 # Visually lossless: what a model makes of the clip is then its own doing, not the encoder's.
 CRF = "16"

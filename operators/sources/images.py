@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from operators.decode.container import local_path
-from operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
-from operators.geometry import Letterbox
-from operators.sources import IMAGE_SUFFIXES
-from operators.sources.base import StreamSpec, View
-from operators.sources.sequence import Picture, SequenceSource, fraction_of
-from operators.types import Position
+from plantain.operators.decode.container import local_path
+from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
+from plantain.operators.geometry import Letterbox
+from plantain.operators.sources import IMAGE_SUFFIXES
+from plantain.operators.sources.sequence import Picture, SequenceSource, fraction_of
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
 
 
 class ImagesSource(SequenceSource):

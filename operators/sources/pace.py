@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from fractions import Fraction
 
-from operators.sources.clock import Clock
+from plantain.operators.sources.clock import Clock
 
 # A picture that would be so early or late begins a new count: its time is not on the same line as those before it.
 MAX_OFF_S = 30.0

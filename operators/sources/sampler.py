@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import floor
 
-from operators.errors import UsageError
-from operators.sources.base import Sampling
+from plantain.operators.errors import UsageError
+from plantain.operators.streams import Sampling
 
 
 class Sampler:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from operators.errors import SourceError, UsageError
-from operators.geometry import Letterbox
-from operators.sources.base import StreamInfo, StreamSpec, View
-from operators.sources.sampler import Sampler
-from operators.types import Frame, FrameInfo, Header, Position
+from plantain.operators.errors import SourceError, UsageError
+from plantain.operators.geometry import Letterbox
+from plantain.operators.sources.sampler import Sampler
+from plantain.operators.streams import StreamInfo, StreamSpec, View
+from plantain.operators.types import Frame, FrameInfo, Header, Position
 
 
 class Picture(NamedTuple):

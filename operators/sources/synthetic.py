@@ -7,13 +7,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from PIL import Image
 
-from operators.errors import UsageError
-from operators.sources.base import StreamSpec, View
-from operators.sources.sequence import Picture, SequenceSource, fraction_of
-from operators.types import Position
+from plantain.operators.errors import UsageError
+from plantain.operators.sources.sequence import Picture, SequenceSource, fraction_of
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
 
 if TYPE_CHECKING:
-    from operators.scenes import Scene
+    from plantain.operators.scenes import Scene
 
 _NUMBERS = {"seed": "0", "frames": "250", "fps": "25"}
 _FORM = "synthetic://street?seed=3&frames=100&fps=25&width=384&height=224&split=train&stamp=1"
@@ -37,7 +37,7 @@ class SyntheticSource(SequenceSource):
 
     def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
         # Rendering compiles for seconds and loads numba: only where a street is really drawn.
-        from operators.scenes import Scene
+        from plantain.operators.scenes import Scene
 
         url = urlsplit(spec.url)
         given = {**dict(parse_qsl(url.query)), **spec.options}
@@ -58,7 +58,7 @@ class SyntheticSource(SequenceSource):
 
     def picture(self, index: int) -> Picture:
         """The street at `index / fps` seconds."""
-        from operators.scenes import stamp
+        from plantain.operators.scenes import stamp
 
         image = self._scene.render(float(index / self._rate)).image
         return Picture.whole(Image.fromarray(stamp(image, self._seed, index) if self._is_stamped else image))

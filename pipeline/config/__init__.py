@@ -3,9 +3,9 @@
 Every mistake is reported at once, each with its path and what to do (`load`).
 """
 
-from pipeline.config.file import check, load, plain
-from pipeline.config.pipeline import PipelineConfig
-from pipeline.config.serve import ServeConfig
-from pipeline.config.stream import StreamConfig, stream_of
+from plantain.pipeline.config.file import check, load, plain
+from plantain.pipeline.config.pipeline import PipelineConfig
+from plantain.pipeline.config.serve import ServeConfig
+from plantain.pipeline.config.stream import StreamConfig, stream_of
 
 __all__ = ["PipelineConfig", "ServeConfig", "StreamConfig", "check", "load", "plain", "stream_of"]

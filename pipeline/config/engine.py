@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.config.section import Section
+from plantain.pipeline.config.section import Section
 
 
 class ReadConfig(Section):

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from operators.errors import UsageError
-from pipeline.config.pipeline import PipelineConfig
-from pipeline.config.section import mistakes_of
+from plantain.operators.errors import UsageError
+from plantain.pipeline.config.pipeline import PipelineConfig
+from plantain.pipeline.config.section import mistakes_of
 
 
 def load(path: Path) -> PipelineConfig:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.config.section import Section
+from plantain.pipeline.config.section import Section
 
 
 class CanvasConfig(Section):

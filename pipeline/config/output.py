@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from pipeline.config.kafka import KafkaConfig
-from pipeline.config.section import Section
+from plantain.pipeline.config.kafka import KafkaConfig
+from plantain.pipeline.config.section import Section
 
 
 class OutputConfig(Section):

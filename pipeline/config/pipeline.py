@@ -6,17 +6,17 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from operators.errors import UsageError, redact
-from operators.prompts import Prompt
-from operators.sources import expand
-from operators.sources.base import StreamSpec
-from pipeline.config.engine import BatchConfig, OverloadConfig, RayConfig, ReadConfig
-from pipeline.config.model import ModelConfig
-from pipeline.config.output import OutputConfig
-from pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
-from pipeline.config.section import Section
-from pipeline.config.serve import ServeConfig
-from pipeline.config.stream import StreamConfig
+from plantain.operators.errors import UsageError, redact
+from plantain.operators.prompts import Prompt
+from plantain.operators.sources import expand
+from plantain.operators.streams import StreamSpec
+from plantain.pipeline.config.engine import BatchConfig, OverloadConfig, RayConfig, ReadConfig
+from plantain.pipeline.config.model import ModelConfig
+from plantain.pipeline.config.output import OutputConfig
+from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
+from plantain.pipeline.config.section import Section
+from plantain.pipeline.config.serve import ServeConfig
+from plantain.pipeline.config.stream import StreamConfig
 
 
 class PipelineConfig(Section):

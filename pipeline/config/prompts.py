@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from operators.errors import PromptError
-from operators.prompts import Prompt
-from pipeline.config.section import Section
+from plantain.operators.errors import PromptError
+from plantain.operators.prompts import Prompt
+from plantain.pipeline.config.section import Section
 
 # depth@1fps, normals@every5
 CADENCE = re.compile(r"^(?P<prompt>.+)@(?:(?P<fps>\d+(?:\.\d+)?)fps|every(?P<every>\d+))$", re.DOTALL)

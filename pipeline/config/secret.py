@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from operators.errors import UsageError
+from plantain.operators.errors import UsageError
 
 
 def secret_of(written: SecretStr | None, file: str | None, setting: str) -> str | None:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from pipeline.config.secret import secret_of
-from pipeline.config.section import Section
+from plantain.pipeline.config.secret import secret_of
+from plantain.pipeline.config.section import Section
 
 
 class ServeConfig(Section):

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from operators.errors import UsageError
-from operators.sources.base import Sampling, StreamSpec
-from pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
-from pipeline.config.section import Section, mistakes_of
+from plantain.operators.errors import UsageError
+from plantain.operators.streams import Sampling, StreamSpec
+from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
+from plantain.pipeline.config.section import Section, mistakes_of
 
 # Stream names become folder names `stream=NAME`; one that starts with a letter is never read as a number or a date.
 STREAM_ID = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")

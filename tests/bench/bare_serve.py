@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from ray import serve
 from starlette.responses import Response
 
-from deploy.service import ray_for_serve
+from plantain.deploy.ray.service import ray_for_serve
 
 api = FastAPI()
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from operators import colours
-from operators.codecs import codec_for, rasters
-from operators.codecs.rle import encode_regions
-from operators.prompts import Prompt
-from operators.types import DepthMap, Masks, NormalMap
+from plantain.operators import colours
+from plantain.operators.answers import codec_for, rasters
+from plantain.operators.answers.masks.rle import encode_regions
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import DepthMap, Masks, NormalMap
 
 SIZE_HW = (1080, 1920)
 REPEATS = 15

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from operators.sinks.base import Segment
-from operators.sinks.kafka import KafkaSink
-from operators.sinks.messages import messages_of
-from operators.types import Result
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.kafka.messages import messages_of
+from plantain.operators.sinks.kafka.sink import KafkaSink
+from plantain.operators.types import Result
 from tests.bench.material import report
 from tests.kafka_broker import Broker
 from tests.results import CARS, DEPTH, depth, masks, result

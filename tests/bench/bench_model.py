@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from operators.codecs import codec_for
-from operators.models.plantain import painting, weights
-from operators.models.plantain.model import WEIGHTS, EmbeddedModel
-from operators.models.plantain.network import TASKS as WORDS
-from operators.models.plantain.network import Network
-from operators.prompts import Prompt
+from plantain.operators.answers import codec_for
+from plantain.operators.models.plantain import painting, weights
+from plantain.operators.models.plantain.model import WEIGHTS, EmbeddedModel
+from plantain.operators.models.plantain.network import TASKS as WORDS
+from plantain.operators.models.plantain.network import Network
+from plantain.operators.prompts import Prompt
 from tests.bench.bench_pipeline import CACHE
 from tests.bench.material import make_clip, report
 
@@ -125,8 +125,8 @@ def alone(model: EmbeddedModel) -> None:
 
 def in_pipeline(tasks: tuple[str, ...], max_frames: int = 300) -> tuple[float, float]:
     """Frames a second from a 1080p file to Parquet, start-up left out, and CPU seconds of the whole run."""
-    from deploy.job import run_job
-    from pipeline.config import check
+    from plantain.deploy.job import run_job
+    from plantain.pipeline.config import check
 
     config = check(
         {

@@ -37,11 +37,11 @@ def loop(paths: list[Path], out: Path, threading: str) -> None:
     import numpy as np
     import pyarrow.parquet as pq
 
-    from operators.codecs import codec_for
-    from operators.geometry import Letterbox
-    from operators.prompts import Prompt
-    from operators.sinks.rows import rows_of, table_of
-    from operators.types import FrameInfo, Header, Prediction, Result, Timing
+    from plantain.operators.answers import codec_for
+    from plantain.operators.geometry import Letterbox
+    from plantain.operators.prompts import Prompt
+    from plantain.operators.sinks.rows import rows_of, table_of
+    from plantain.operators.types import FrameInfo, Header, Prediction, Result, Timing
 
     prompt = Prompt.parse(PROMPT)
     codec = codec_for(prompt)
@@ -93,8 +93,8 @@ def loop(paths: list[Path], out: Path, threading: str) -> None:
 
 def pipeline(paths: list[Path], out: Path, executor: str) -> None:
     """The same job on an executor of ours; prints the time without start-up."""
-    from deploy.job import run_job
-    from pipeline.config import check
+    from plantain.deploy.job import run_job
+    from plantain.pipeline.config import check
 
     config = check(
         {

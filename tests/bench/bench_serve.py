@@ -26,11 +26,11 @@ import psutil
 import yaml
 from PIL import Image
 
-from deploy.client import Client
-from operators.models import load_model, model_hw_of
-from operators.models.plantain import HANDFUL
-from operators.prompts import Prompt
-from operators.scenes import Scene
+from plantain.deploy.client import Client
+from plantain.operators.models import load_model, model_hw_of
+from plantain.operators.models.plantain import HANDFUL
+from plantain.operators.prompts import Prompt
+from plantain.operators.scenes import Scene
 from tests.bench.material import make_clip, report
 from tests.serving import image
 
@@ -215,7 +215,9 @@ def _service(executor: str, streams: list[dict[str, object]]) -> Iterator[tuple[
             "serve": {"port": 0, "max_requests": 2 * NUM_CLIENTS},
         }
         (folder / "serve.yaml").write_text(yaml.safe_dump(settings))
-        with _started(["deploy.cli", "serve", "--config", str(folder / "serve.yaml")], folder) as started:
+        with _started(
+            ["plantain.deploy.cli", "serve", "--config", str(folder / "serve.yaml")], folder
+        ) as started:
             yield started
 
 

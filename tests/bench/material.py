@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from operators.prompts import Prompt
+from plantain.operators.prompts import Prompt
 
 CANVAS_HW = (256, 256)
 # Longer clips repeat the packets of one of this length: encoding 3,000 frames would take minutes.

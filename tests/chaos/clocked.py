@@ -28,6 +28,6 @@ time.time = lambda: _wall_ns() / 1e9
 
 
 if __name__ == "__main__":
-    from deploy.cli import main
+    from plantain.deploy.cli.app import main
 
     main()

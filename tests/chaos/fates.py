@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from operators.models.base import Pixels
-from operators.prompts import Prompt
-from operators.sinks.base import Segment
-from operators.sinks.parquet import ParquetSink
-from operators.sources.base import StreamSpec, View
-from operators.sources.file import FileSource
-from operators.types import Frame, Position, Result
+from plantain.operators.models.base import Pixels
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.parquet.sink import ParquetSink
+from plantain.operators.sources.file.source import FileSource
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Frame, Position, Result
 from tests.plugins import PickyModel
 
 DIE, FAIL, KILL = "die", "fail", "kill"

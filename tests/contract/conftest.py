@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from deploy.ray_executor import RayExecutor, start_ray
-from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from plantain.deploy.ray.executor import RayExecutor, start_ray
+from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pillow
 
-from deploy.job import run_job
-from deploy.ray_executor import RayExecutor
-from operators.errors import PlantainError, SourceError, UsageError
-from operators.prompts import Prompt
-from operators.sources import open_source
-from operators.sources.base import StreamSpec, View
-from operators.types import DepthMap, Frame, HealthEvent, Masks, Position
-from pipeline.config import StreamConfig, check
-from pipeline.control import Control, Picture, StreamStatus, UnknownStreamError
-from pipeline.executor import Executor
-from pipeline.runner import Outcome
+from plantain.deploy.job import run_job
+from plantain.deploy.ray.executor import RayExecutor
+from plantain.operators.errors import PlantainError, SourceError, UsageError
+from plantain.operators.prompts import Prompt
+from plantain.operators.sources import open_source
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import DepthMap, Frame, HealthEvent, Masks, Position
+from plantain.pipeline.config import StreamConfig, check
+from plantain.pipeline.control import Control, Picture, StreamStatus, UnknownStreamError
+from plantain.pipeline.executor import Executor
+from plantain.pipeline.runner import Outcome
 from tests.assets.clips import make
 from tests.stored import rows_in
 

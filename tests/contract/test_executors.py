@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.job import run_job
-from deploy.ray_executor import RayExecutor
-from operators.errors import ModelUnavailableError
-from pipeline.config import PipelineConfig, check
-from pipeline.executor import InlineExecutor
-from pipeline.graph import Graph
-from pipeline.stream import Phase
-from pipeline.worker import Call
+from plantain.deploy.job import run_job
+from plantain.deploy.ray.executor import RayExecutor
+from plantain.operators.errors import ModelUnavailableError
+from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.executor import InlineExecutor
+from plantain.pipeline.graph import Graph
+from plantain.pipeline.stream import Phase
+from plantain.pipeline.worker import Call
 from tests.assets.clips import make
 from tests.stored import Row, key_of, rows_in
 

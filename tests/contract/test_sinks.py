@@ -8,12 +8,12 @@ from pathlib import Path
 import av
 import pytest
 
-from operators.errors import UsageError
-from operators.sinks import make_sink
-from operators.sinks.base import Segment, Sink
-from operators.sinks.memory import MemorySink
-from operators.sinks.overlay import OverlaySink
-from operators.sinks.parquet import ParquetSink
+from plantain.operators.errors import UsageError
+from plantain.operators.sinks import make_sink
+from plantain.operators.sinks.base import Segment, Sink
+from plantain.operators.sinks.memory import MemorySink
+from plantain.operators.sinks.parquet.sink import ParquetSink
+from plantain.operators.sinks.video.overlay import OverlaySink
 from tests.results import result
 from tests.stored import rows_in
 
@@ -169,7 +169,7 @@ def test_closing_twice_does_no_harm(kept):
 
 def test_sinks_are_made_by_name_or_by_dotted_path(tmp_path):
     assert isinstance(make_sink("memory", {"run_id": "run"}), MemorySink)
-    assert isinstance(make_sink("operators.sinks.memory:MemorySink", {"run_id": "run"}), MemorySink)
+    assert isinstance(make_sink("plantain.operators.sinks.memory:MemorySink", {"run_id": "run"}), MemorySink)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_sinks_are_made_by_name_or_by_dotted_path(tmp_path):
         ("printer", {}, "sink 'printer' is unknown: use .*memory, overlay, parquet"),
         ("memory", {"ink": "blue"}, "sink 'memory' cannot be made"),
         ("no.such.module:Sink", {}, "sink 'no.such.module:Sink' cannot be made"),
-        ("operators.sinks.memory:Sunk", {}, "Sunk"),
+        ("plantain.operators.sinks.memory:Sunk", {}, "Sunk"),
     ],
 )
 def test_a_sink_that_cannot_be_made_is_explained(name, options, said):

@@ -21,9 +21,9 @@ import psutil
 import pytest
 import yaml
 
-from deploy.app import create_app
-from operators.errors import UsageError
-from pipeline.config import PipelineConfig, check, load
+from plantain.deploy.service.app import create_app
+from plantain.operators.errors import UsageError
+from plantain.pipeline.config import PipelineConfig, check, load
 from tests.assets.clips import make, numbered
 from tests.gateways import StepGateway
 from tests.serving import image

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from deploy import demo
-from deploy.cli import app
-from deploy.scoring import MEASURES
-from operators.errors import UsageError
-from operators.models import truth
-from operators.scenes import Scene
-from operators.sinks.reading import read_frames, read_objects
+from plantain.deploy.cli.app import app
+from plantain.deploy.lab import demo
+from plantain.deploy.lab.scoring import MEASURES
+from plantain.operators.errors import UsageError
+from plantain.operators.models import truth
+from plantain.operators.scenes import Scene
+from plantain.operators.sinks.parquet.reading import read_frames, read_objects
 
 
 def plantain(*words: str) -> Result:

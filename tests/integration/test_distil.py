@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import app
-from deploy.job import run_job
-from deploy.lessons import collect
-from operators.errors import UsageError
-from operators.models import load_model, truth
-from operators.models.plantain import lessons
-from operators.prompts import Prompt
-from operators.scenes import Scene, stamp
-from operators.sinks.reading import read_frames
-from operators.sources.clip import write_clip
-from operators.types import Masks
-from pipeline.config import check
+from plantain.deploy.cli.app import app
+from plantain.deploy.job import run_job
+from plantain.deploy.lab.lessons import collect
+from plantain.operators.errors import UsageError
+from plantain.operators.models import load_model, truth
+from plantain.operators.models.plantain.training import lessons
+from plantain.operators.prompts import Prompt
+from plantain.operators.scenes import Scene, stamp
+from plantain.operators.sinks.parquet.reading import read_frames
+from plantain.operators.sources.clip import write_clip
+from plantain.operators.types import Masks
+from plantain.pipeline.config import check
 
 SEED = 3
 NUM_FRAMES = 11

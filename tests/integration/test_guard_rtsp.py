@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from operators.errors import SourceError
-from operators.sources.base import StreamSpec, View
-from operators.sources.live import LiveSource
-from operators.types import Position
+from plantain.operators.errors import SourceError
+from plantain.operators.sources.live.source import LiveSource
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
 from tests.assets.clips import make
 from tests.rtsp_server import RtspServer, why_missing
 from tests.watching import Watch, follow

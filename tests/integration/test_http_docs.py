@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.app import create_app
-from deploy.client import Client
-from pipeline.config import PipelineConfig, check, load
+from plantain.deploy.client import Client
+from plantain.deploy.service.app import create_app
+from plantain.pipeline.config import PipelineConfig, check, load
 from tests.assets.clips import make
 from tests.gateways import StepGateway
 from tests.serving import client, eventually, jpeg, served, served_with_engine

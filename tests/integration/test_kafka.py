@@ -18,12 +18,12 @@ import numpy as np
 import psutil
 import pytest
 
-from deploy.job import run_job
-from operators.errors import SinkBackpressureError, SinkError
-from operators.sinks.brokers import errors
-from operators.sinks.reading import read_frames
-from operators.types import HealthEvent, HealthState
-from pipeline.config import check
+from plantain.deploy.job import run_job
+from plantain.operators.errors import SinkBackpressureError, SinkError
+from plantain.operators.sinks.kafka.brokers import errors
+from plantain.operators.sinks.parquet.reading import read_frames
+from plantain.operators.types import HealthEvent, HealthState
+from plantain.pipeline.config import check
 from tests.kafka_broker import PASSWORD, USER, Broker
 from tests.kafka_client import header, ids, records
 from tests.kafka_kills import NUM_FRAMES
@@ -100,7 +100,9 @@ def test_a_machine_whose_clock_is_far_ahead_sends_its_messages_without_time(
     sink = sinks(transactional=transactional)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(2))
-    monkeypatch.setattr("operators.sinks.messages.time.time_ns", lambda: now_ns() + 86_400 * 10**9)
+    monkeypatch.setattr(
+        "plantain.operators.sinks.kafka.messages.time.time_ns", lambda: now_ns() + 86_400 * 10**9
+    )
     patiently(lambda: sink.write(segment(1), results(range(2, 4))))
     patiently(lambda: sink.commit(segment(1)))
     sink.tell(HealthEvent("clip", 0, "live", "stream 'clip': live", time.time_ns()))

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from deploy.job import run_job
-from operators.retry import retry
-from operators.sinks.base import Segment
-from operators.sinks.kafka import KafkaSink
-from pipeline.config import PipelineConfig, check
+from plantain.deploy.job import run_job
+from plantain.operators.retry import retry
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.kafka.sink import KafkaSink
+from plantain.pipeline.config import PipelineConfig, check
 from tests.assets import clips
 from tests.kafka_broker import Broker, Cluster, skipped_without_broker
 from tests.kafka_client import ids, records

@@ -11,9 +11,9 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from operators.errors import SinkBackpressureError, SinkError
-from operators.sinks.brokers import abandon, structs
-from operators.types import HealthEvent
+from plantain.operators.errors import SinkBackpressureError, SinkError
+from plantain.operators.sinks.kafka.brokers import abandon, structs
+from plantain.operators.types import HealthEvent
 from tests.kafka_broker import Broker
 from tests.kafka_client import ids, records
 from tests.kafka_sinks import Sinks, identities, patiently, results, segment, store
@@ -28,7 +28,7 @@ pytestmark = [
 def test_memory_is_bounded_while_nothing_is_acknowledged(
     sinks: Sinks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("operators.sinks.at_least_once.MAX_WAIT_FOR_ROOM_S", 0.2)
+    monkeypatch.setattr("plantain.operators.sinks.kafka.at_least_once.MAX_WAIT_FOR_ROOM_S", 0.2)
     sink = sinks(max_unacknowledged=10)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(1))
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_when_a_commit_is_noted_leaves_no_transaction_open(
     sink.write(segment(1), results(range(4, 8)))
     with monkeypatch.context() as patch:
         full = SinkError("no space is left")
-        patch.setattr("operators.sinks.store.Store.put", MagicMock(side_effect=full))
+        patch.setattr("plantain.operators.sinks.store.Store.put", MagicMock(side_effect=full))
         with pytest.raises(SinkError, match="no space is left"):
             sink.commit(segment(1))
     patiently(lambda: sink.commit(segment(1)))
@@ -105,7 +105,7 @@ def test_a_disk_that_is_full_when_a_commit_is_noted_leaves_no_transaction_open(
 def test_a_transaction_of_somebody_else_that_hangs_is_named_until_it_ends(
     sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("operators.sinks.coordinator.PATIENCE_S", 0.5)
+    monkeypatch.setattr("plantain.operators.sinks.kafka.coordinator.PATIENCE_S", 0.5)
     topic = f"{prefix}.predictions"
     sink = sinks(transactional=True)
     sink.begin("clip", is_resumed=False)

@@ -13,8 +13,8 @@ import pytest
 import structlog
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from operators.errors import SinkBackpressureError
-from operators.sinks.brokers import abandon, errors, structs
+from plantain.operators.errors import SinkBackpressureError
+from plantain.operators.sinks.kafka.brokers import abandon, errors, structs
 from tests.kafka_broker import Broker
 from tests.kafka_client import ids, records
 from tests.kafka_sinks import Sinks, identities, patiently, results, segment, store
@@ -139,7 +139,7 @@ def test_what_was_accepted_but_hangs_is_ended_before_the_next_segment_could_take
 ) -> None:
     if not broker.is_ours:
         pytest.skip("the broker that was named is not ours to set up")
-    monkeypatch.setattr("operators.sinks.coordinator.PATIENCE_S", 0.5)
+    monkeypatch.setattr("plantain.operators.sinks.kafka.coordinator.PATIENCE_S", 0.5)
     sink = sinks(transactional=True)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(4))
@@ -194,12 +194,12 @@ def end_after(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 MOMENTS = {
-    "before the initialisation": ("operators.sinks.brokers.Brokers.producer", end_before),
-    "after the initialisation": ("operators.sinks.brokers.Brokers.producer", end_after),
-    "before settling": ("operators.sinks.exactly_once.settle", end_before),
+    "before the initialisation": ("plantain.operators.sinks.kafka.brokers.Brokers.producer", end_before),
+    "after the initialisation": ("plantain.operators.sinks.kafka.brokers.Brokers.producer", end_after),
+    "before settling": ("plantain.operators.sinks.kafka.exactly_once.settle", end_before),
     "before the settling commit": ("kafka.KafkaProducer.commit_transaction", end_before),
     "after the settling commit": ("kafka.KafkaProducer.commit_transaction", end_after),
-    "after settling": ("operators.sinks.coordinator.Coordinator.await_end", end_before),
+    "after settling": ("plantain.operators.sinks.kafka.coordinator.Coordinator.await_end", end_before),
 }
 
 

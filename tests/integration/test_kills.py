@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import check
+from plantain.pipeline.config import check
 from tests.assets.clips import make
 from tests.moments import Progress
 from tests.stored import assert_whole, rows_in
@@ -29,12 +29,17 @@ PATIENCE_S = 120.0
 # Each run is a fork of a process that has imported everything, so that a kill costs what it undoes and no more.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["deploy.job", "operators.infer", "operators.sinks.parquet", "tests.plugins"]
+    [
+        "plantain.deploy.job",
+        "plantain.operators.infer",
+        "plantain.operators.sinks.parquet.sink",
+        "tests.plugins",
+    ]
 )
 
 
 def work(settings: dict[str, Any]) -> None:
-    from deploy.job import run_job
+    from plantain.deploy.job import run_job
 
     outcome = run_job(check(settings))
     assert outcome.exit_code == 0, outcome

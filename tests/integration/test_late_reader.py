@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from operators.sources.clock import SystemClock
-from operators.sources.connection import AvConnection
-from operators.sources.options import LiveOptions
-from operators.sources.pace import Pace
+from plantain.operators.sources.clock import SystemClock
+from plantain.operators.sources.live.connection import AvConnection
+from plantain.operators.sources.live.options import LiveOptions
+from plantain.operators.sources.pace import Pace
 from tests.assets import clips
 from tests.rtsp_server import RtspServer, why_missing
 

@@ -10,15 +10,15 @@ from typing import ClassVar
 import duckdb
 import pytest
 
-from deploy.job import run_job
-from operators.sinks.base import Segment
-from operators.sinks.parquet import ParquetSink
-from operators.sinks.store import Store
-from operators.types import Durable, Header, Position, Result
-from pipeline.checkpoint import Checkpoints
-from pipeline.config import PipelineConfig, check
-from pipeline.runner import Outcome
-from pipeline.stream import Phase
+from plantain.deploy.job import run_job
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.parquet.sink import ParquetSink
+from plantain.operators.sinks.store import Store
+from plantain.operators.types import Durable, Header, Position, Result
+from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.runner import Outcome
+from plantain.pipeline.stream import Phase
 from tests.assets import clips
 
 
@@ -108,8 +108,8 @@ def test_an_epoch_is_on_disk_before_any_result_of_it_leaves(tmp_path: Path) -> N
 
 
 def test_a_live_stream_that_has_to_go_back_loses_what_was_in_flight_and_says_so(tmp_path: Path) -> None:
-    from operators.sources.base import Start, StreamSpec
-    from pipeline.stream import Stream
+    from plantain.operators.streams import Start, StreamSpec
+    from plantain.pipeline.stream import Stream
 
     stream = Stream.of(Start.fresh(StreamSpec("cam", "rtsp://127.0.0.1/x"), (), is_live=True))
     stream.account.begin(stream.start.durable)

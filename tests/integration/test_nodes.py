@@ -10,12 +10,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from deploy.job import run_job
-from deploy.ray_executor import RayExecutor
-from pipeline.config import PipelineConfig, check
-from pipeline.executor import InlineExecutor
-from pipeline.stream import Phase
-from pipeline.worker import Call
+from plantain.deploy.job import run_job
+from plantain.deploy.ray.executor import RayExecutor
+from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.executor import InlineExecutor
+from plantain.pipeline.stream import Phase
+from plantain.pipeline.worker import Call
 from tests.assets import clips
 from tests.stored import Row, rows_in
 

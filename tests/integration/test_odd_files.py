@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operators.decode import scan
-from operators.errors import NoVideoError, SourceError
-from operators.sources import open_source
-from operators.sources.base import StreamSpec, View
-from operators.types import Frame, Position
+from plantain.operators.decode import scan
+from plantain.operators.errors import NoVideoError, SourceError
+from plantain.operators.sources import open_source
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Frame, Position
 from tests.assets import clips
 
 pytestmark = pytest.mark.skipif(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import PipelineConfig, check
+from plantain.pipeline.config import PipelineConfig, check
 from tests.assets.clips import make
 from tests.chromium import Page, why_missing
 from tests.serving import client, jpeg, served_with_engine

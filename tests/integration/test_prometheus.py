@@ -51,7 +51,7 @@ def test_prometheus_finds_in_a_run_what_the_rules_need(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     plantain = subprocess.Popen(
-        [sys.executable, "-m", "deploy.cli", "run", "--config", str(config), "--metrics", "0"],
+        [sys.executable, "-m", "plantain.deploy.cli", "run", "--config", str(config), "--metrics", "0"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,10 +12,10 @@ import ray
 from prometheus_client.parser import text_string_to_metric_families
 from ray.util.state import list_actors
 
-from deploy.job import run_job
-from deploy.ray_metrics import RayFigures
-from pipeline.config import check
-from pipeline.engine import Engine
+from plantain.deploy.job import run_job
+from plantain.deploy.ray.metrics import RayFigures
+from plantain.pipeline.config import check
+from plantain.pipeline.engine import Engine
 from tests.assets import clips
 from tests.ports import free_port
 

@@ -40,7 +40,15 @@ class Plantain:
         )
 
     def start(self, executor: str = "threads") -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "deploy.cli", "run", "--config", str(self._config), "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "plantain.deploy.cli",
+            "run",
+            "--config",
+            str(self._config),
+            "--json",
+        ]
         return subprocess.Popen(
             [*command, "--executor", executor],
             cwd=ROOT,
@@ -130,9 +138,9 @@ def test_sigint_while_it_starts_leaves_with_130(clip, tmp_path):
 def test_sigint_counts_before_a_run_drains_by_itself_however_the_shell_started_it():
     """Seen as a run that was interrupted while it started, from a script's background job, and went on to its end."""
     code = (
-        "import os, signal, time, deploy.cli\n"
-        "deploy.cli.app = lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(5))\n"
-        "deploy.cli.main()"
+        "import os, signal, time, plantain.deploy.cli.app\n"
+        "plantain.deploy.cli.app.app = lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(5))\n"
+        "plantain.deploy.cli.app.main()"
     )
     started = subprocess.run(
         [sys.executable, "-c", code],

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from deploy.client import Client, ServiceError
+from plantain.deploy.client import Client, ServiceError
 from tests.assets.clips import make
 from tests.service_process import refused, serving
 from tests.serving import client, eventually, jpeg
@@ -334,8 +334,8 @@ import sys
 from pathlib import Path
 import ray
 from ray import serve
-from deploy.service import APP, application
-from pipeline.config import check, plain
+from plantain.deploy.ray.service import APP, application
+from plantain.pipeline.config import check, plain
 ray.init(address=sys.argv[1], log_to_driver=False)
 serve.run(application(check(plain(Path(sys.argv[2])))), name=APP, route_prefix="/")
 """

@@ -17,17 +17,17 @@ import psutil
 import pytest
 import ray
 
-from deploy.job import run_job
-from deploy.ray_executor import RayExecutor, start_ray
-from operators.errors import PlantainError, UsageError
-from operators.prompts import Prompt
-from operators.sources import open_source
-from operators.sources.base import StreamSpec, View
-from operators.types import Position
-from pipeline.config import PipelineConfig, StreamConfig, check
-from pipeline.control import Control
-from pipeline.executor import Executor, ThreadExecutor
-from pipeline.runner import Outcome
+from plantain.deploy.job import run_job
+from plantain.deploy.ray.executor import RayExecutor, start_ray
+from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.prompts import Prompt
+from plantain.operators.sources import open_source
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
+from plantain.pipeline.config import PipelineConfig, StreamConfig, check
+from plantain.pipeline.control import Control
+from plantain.pipeline.executor import Executor, ThreadExecutor
+from plantain.pipeline.runner import Outcome
 from tests.assets.clips import make
 
 PATIENCE_S = 90.0
@@ -238,7 +238,7 @@ def test_the_model_gets_other_weights_between_two_batches_and_every_row_says_whi
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    from operators.models.plantain.model import WEIGHTS
+    from plantain.operators.models.plantain.model import WEIGHTS
 
     other = tmp_path / "other.safetensors"
     with safe_open(str(WEIGHTS), "pt") as kept:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 from scipy.ndimage import binary_erosion
 
-from operators import colours
-from operators.codecs import codec_for, rasters
-from operators.codecs.depth import metres_of
-from operators.codecs.instances import GAMMA, MIN_AREA, MIN_CORE, TAU
-from operators.codecs.rle import decode_region, encode_regions
-from operators.prompts import DepthCurve, Prompt, Task
-from operators.types import DepthMap, Masks, NormalMap
+from plantain.operators import colours
+from plantain.operators.answers import codec_for, rasters
+from plantain.operators.answers.depth.codec import metres_of
+from plantain.operators.answers.masks.instances import GAMMA, MIN_AREA, MIN_CORE, TAU
+from plantain.operators.answers.masks.rle import decode_region, encode_regions
+from plantain.operators.prompts import DepthCurve, Prompt, Task
+from plantain.operators.types import DepthMap, Masks, NormalMap
 
 # The first call of each function compiles it or builds its tables, which takes seconds.
 WARM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.stream import Phase
+from plantain.pipeline.stream import Phase
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 

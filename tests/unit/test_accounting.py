@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from operators.types import Durable, Position
-from pipeline.accounting import Account
+from plantain.operators.types import Durable, Position
+from plantain.pipeline.accounting import Account
 
 
 def test_what_is_neither_answered_nor_lost_is_in_flight():

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from operators.analyse import Analyse
-from operators.prompts import Prompt
-from operators.types import DepthMap, Failure
+from plantain.operators.analytics.distance import Analyse
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import DepthMap, Failure
 from tests.results import CARS, DEPTH, masks, result
 
 

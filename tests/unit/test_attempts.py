@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from operators.sinks.attempts import Attempt, Attempts, Mark
-from operators.sinks.messages import Message
-from operators.sinks.store import Store
+from plantain.operators.sinks.kafka.attempts import Attempt, Attempts, Mark
+from plantain.operators.sinks.kafka.messages import Message
+from plantain.operators.sinks.store import Store
 
 OLD, NEW = Mark((0, 0), (0, 3), "0123", 4), Mark((0, 4), (0, 7), "0123", 5)
 

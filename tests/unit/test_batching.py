@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.types import Header
-from pipeline.batching import Batcher, Item
-from pipeline.graph import Batch
+from plantain.operators.types import Header
+from plantain.pipeline.batching import Batcher, Item
+from plantain.pipeline.graph import Batch
 
 
 def item(index: int, *, key: str = "a", cost: int = 1, at: float = 0.0, attempts: int = 0) -> Item:

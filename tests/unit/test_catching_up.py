@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.sources.catching_up import CATCH_UP_S, MAX_BEHIND_S, CatchingUp
+from plantain.operators.sources.live.catching_up import CATCH_UP_S, MAX_BEHIND_S, CatchingUp
 
 FPS, GOP = 25, 50
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from operators.errors import UsageError
-from operators.sinks.store import Store
-from operators.types import Durable, Position
-from pipeline.checkpoint import Checkpoints
+from plantain.operators.errors import UsageError
+from plantain.operators.sinks.store import Store
+from plantain.operators.types import Durable, Position
+from plantain.pipeline.checkpoint import Checkpoints
 
 RUN = {"model": "fake", "prompts": ["depth"], "streams": {"clip": ["clip.mp4"]}}
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 import structlog
 
-from deploy import cli
-from operators.sinks.parquet import ParquetSink
+from plantain.deploy.cli import app as cli
+from plantain.operators.sinks.parquet.sink import ParquetSink
 from tests.assets.clips import cut_off, hole, make, sound
 from tests.stored import rows_in
 
@@ -274,7 +274,7 @@ def test_a_disk_that_is_full_fails_the_streams_and_the_next_run_goes_on(run, cli
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("operators.sinks.parquet._Part.close", refuse)
+        patched.setattr("plantain.operators.sinks.parquet.sink._Part.close", refuse)
         answer = run(clip)
     assert answer.code == 1
     assert "no space is left for results in" in answer.err
@@ -288,8 +288,8 @@ def test_a_disk_too_full_for_the_checkpoint_fails_the_stream(run, clip, tmp_path
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.checkpoint.Checkpoints.begin", lambda self, run, **_: None)
-        patched.setattr("operators.sinks.store.write_durably", refuse)
+        patched.setattr("plantain.pipeline.checkpoint.Checkpoints.begin", lambda self, run, **_: None)
+        patched.setattr("plantain.operators.sinks.store.write_durably", refuse)
         answer = run(clip)
     assert answer.code == 1
     assert "no space is left for results" in answer.err

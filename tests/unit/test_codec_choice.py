@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operators.codecs import CODECS, codec_for
-from operators.codecs.depth import DepthCodec
-from operators.codecs.image import ImageCodec
-from operators.codecs.instances import InstancesCodec
-from operators.codecs.masks import MasksCodec
-from operators.codecs.normals import NormalsCodec
-from operators.errors import CodecError
-from operators.prompts import CODECS as NAMES
-from operators.prompts import Prompt
-from operators.types import DepthMap, Image, Masks, NormalMap, Value
+from plantain.operators.answers import CODECS, codec_for
+from plantain.operators.answers.depth.codec import DepthCodec
+from plantain.operators.answers.image.codec import ImageCodec
+from plantain.operators.answers.masks.instances import InstancesCodec
+from plantain.operators.answers.masks.semantic import MasksCodec
+from plantain.operators.answers.normals.codec import NormalsCodec
+from plantain.operators.errors import CodecError
+from plantain.operators.prompts import CODECS as NAMES
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import DepthMap, Image, Masks, NormalMap, Value
 
 PROMPTS = {
     "semantic:car,road": MasksCodec,

@@ -10,11 +10,13 @@ from hilbertmap import cubewalk, transform
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from operators.codecs import codec_for, cube, depth
-from operators.codecs.colormaps import colormap
-from operators.errors import CodecError
-from operators.prompts import CURVES, Prompt
-from operators.types import DepthMap
+from plantain.operators.answers import codec_for
+from plantain.operators.answers.depth import codec as depth
+from plantain.operators.answers.depth import cube
+from plantain.operators.answers.depth.colormaps import colormap
+from plantain.operators.errors import CodecError
+from plantain.operators.prompts import CURVES, Prompt
+from plantain.operators.types import DepthMap
 
 MAPS = ("cube", "plasma", "inferno", "viridis", "gray")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from operators.codecs import codec_for
-from operators.errors import CodecError
-from operators.prompts import Prompt
-from operators.types import Masks
+from plantain.operators.answers import codec_for
+from plantain.operators.errors import CodecError
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import Masks
 
 PROMPT = Prompt.parse("instances:car")
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

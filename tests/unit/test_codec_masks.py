@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from operators import colours
-from operators.codecs import codec_for
-from operators.codecs.palette import Palette
-from operators.errors import CodecError
-from operators.prompts import Prompt
-from operators.types import Masks
+from plantain.operators import colours
+from plantain.operators.answers import codec_for
+from plantain.operators.answers.masks.palette import Palette
+from plantain.operators.errors import CodecError
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import Masks
 
 
 def decode(drawing: NDArray[np.uint8], prompt: Prompt) -> Masks:

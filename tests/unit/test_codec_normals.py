@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from operators.codecs import codec_for
-from operators.codecs.normals import BLANK_LENGTH, MAX_LENGTH, MIN_LENGTH, NO_DIRECTION
-from operators.errors import CodecError
-from operators.prompts import Prompt
-from operators.types import NormalMap
+from plantain.operators.answers import codec_for
+from plantain.operators.answers.normals.codec import BLANK_LENGTH, MAX_LENGTH, MIN_LENGTH, NO_DIRECTION
+from plantain.operators.errors import CodecError
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import NormalMap
 
 PROMPT = Prompt.parse("normals")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from operators.codecs import png, rasters
-from operators.errors import CodecError
-from operators.types import DepthMap, NormalMap
+from plantain.operators.answers import png, rasters
+from plantain.operators.errors import CodecError
+from plantain.operators.types import DepthMap, NormalMap
 
 
 def depth_map(farthest_m: float) -> DepthMap:

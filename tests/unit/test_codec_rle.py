@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from operators.codecs.rle import decode_region, encode_regions
-from operators.errors import CodecError
+from plantain.operators.answers.masks.rle import decode_region, encode_regions
+from plantain.operators.errors import CodecError
 
 
 def by_pycocotools(labels: NDArray[np.uint16], count: int) -> list[str]:

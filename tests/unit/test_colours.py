@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators import colours
-from operators.errors import PromptError
+from plantain.operators import colours
+from plantain.operators.errors import PromptError
 
 channel = st.integers(0, 255)
 

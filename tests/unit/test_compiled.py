@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = """
-from operators.compiled import compiled
+from plantain.operators.compiled import compiled
 
 @compiled(fastmath=True)
 def doubled(x):

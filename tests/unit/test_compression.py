@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from operators.decode.compression import compressed
-from operators.errors import SourceError
-from operators.models.plantain.views import disturbed
-from operators.scenes import Scene
+from plantain.operators.decode.compression import compressed
+from plantain.operators.errors import SourceError
+from plantain.operators.models.plantain.training.views import disturbed
+from plantain.operators.scenes import Scene
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from operators.errors import UsageError
-from operators.sources.base import Sampling
-from pipeline.config import PipelineConfig, check, load
-from pipeline.video import run_id_of, run_of, start_of, view_of
+from plantain.operators.errors import UsageError
+from plantain.operators.streams import Sampling
+from plantain.pipeline.config import PipelineConfig, check, load
+from plantain.pipeline.video import run_id_of, run_of, start_of, view_of
 
 GOOD = {"streams": [{"url": "a.mp4"}], "prompts": ["depth"]}
 

@@ -9,12 +9,12 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import app
-from deploy.control_socket import control_socket, request, socket_of
-from deploy.job import run_job
-from operators.errors import UsageError
-from pipeline.config import check
-from pipeline.control import Control
+from plantain.deploy.cli.app import app
+from plantain.deploy.control_socket import control_socket, request, socket_of
+from plantain.deploy.job import run_job
+from plantain.operators.errors import UsageError
+from plantain.pipeline.config import check
+from plantain.pipeline.control import Control
 from tests.assets.clips import make
 
 SECRET = "hunter2"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import copies
-from pipeline.config import check
-from pipeline.copies import Copies, copies_of
-from pipeline.video import build_graph
+from plantain.pipeline import copies
+from plantain.pipeline.config import check
+from plantain.pipeline.copies import Copies, copies_of
+from plantain.pipeline.video import build_graph
 
 
 @pytest.fixture(autouse=True)

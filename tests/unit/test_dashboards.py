@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from operators.types import HealthState
-from pipeline.metrics import METRICS, MetricKind
+from plantain.operators.types import HealthState
+from plantain.pipeline.metrics import METRICS, MetricKind
 from tests.prometheus_server import promtool, why_missing
 
 ROOT = Path(__file__).parents[2]

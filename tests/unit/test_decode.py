@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
-from operators.decode import PictureConverter, VideoReader, open_video, scan
-from operators.errors import NoVideoError, SourceError, SourceNotFoundError
+from plantain.operators.decode import PictureConverter, VideoReader, open_video, scan
+from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
 from tests.assets import clips
 
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3:b-pyramid=0"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -20,8 +21,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.job import run_job
-from pipeline.config import check, load
+from plantain.deploy.job import run_job
+from plantain.pipeline.config import check, load
 from tests.assets import clips
 
 ROOT = Path(__file__).parents[2]
@@ -250,10 +251,10 @@ def test_installed_as_in_the_image_the_command_has_all_that_it_needs(tmp_path: P
     """A wheel in an environment of its own, which borrows only the dependencies of this one."""
     source = tmp_path / "src"
     source.mkdir()
-    for name in ("pyproject.toml", "constraints.txt", "README.md"):
+    for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
         (source / name).write_bytes((ROOT / name).read_bytes())
     tracked = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "operators", "pipeline", "deploy"],
+        ["git", "ls-files", "-co", "--exclude-standard", "src", "operators", "pipeline", "deploy"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -261,7 +262,7 @@ def test_installed_as_in_the_image_the_command_has_all_that_it_needs(tmp_path: P
     ).stdout.splitlines()
     for name in filter(lambda name: (ROOT / name).exists(), tracked):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes((ROOT / name).read_bytes())
+        shutil.copy2(ROOT / name, source / name, follow_symlinks=False)
     home = tmp_path / "venv"
     venv.create(home, with_pip=False)
     (libraries,) = home.glob("lib/python*/site-packages")
@@ -270,16 +271,18 @@ def test_installed_as_in_the_image_the_command_has_all_that_it_needs(tmp_path: P
     subprocess.run(
         [sys.executable, *install, "--ignore-installed", str(source)], check=True, timeout=200, cwd=tmp_path
     )
-    probe = "import deploy, operators.models.plantain as m; print(deploy.__file__); print(m.__file__)"
+    probe = (
+        "import plantain.deploy as d, plantain.operators.models.plantain as m; print(d.__file__, m.__file__)"
+    )
     said = subprocess.run(
         [home / "bin" / "python", "-c", probe], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert all(line.startswith(str(home)) for line in said.stdout.split()), "it is this tree's"
     for name in ("models/plantain/weights.safetensors",):
-        assert (libraries / "operators" / name).stat().st_size > 1 << 20
-    data = {path for path in tracked if path.startswith(("deploy/web/", "deploy/configs/"))}
+        assert (libraries / "plantain" / "operators" / name).stat().st_size > 1 << 20
+    data = {path for path in tracked if path.startswith(("deploy/service/web/", "deploy/configs/"))}
     assert data
-    assert all((libraries / path).is_file() for path in data)
+    assert all((libraries / "plantain" / path).is_file() for path in data)
     clip = clips.make(tmp_path / "clip.mp4", 4)
     done = subprocess.run(
         [home / "bin" / "plantain", "run", clip, "--task", "depth", "--model", "fake"],

@@ -16,11 +16,11 @@ import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
-from deploy.cli import app
-from deploy.job import run_job
-from operators.sinks.rows import SCHEMAS
-from operators.sources.options import LiveOptions
-from pipeline.config import PipelineConfig, check, load
+from plantain.deploy.cli.app import app
+from plantain.deploy.job import run_job
+from plantain.operators.sinks.rows import SCHEMAS
+from plantain.operators.sources.live.options import LiveOptions
+from plantain.pipeline.config import PipelineConfig, check, load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -114,7 +114,7 @@ def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example.replace("frames=50", "frames=3")],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
         timeout=240,

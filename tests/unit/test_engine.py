@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from pipeline.deaths import MAX_ATTEMPTS, MAX_REWINDS
-from pipeline.engine import Engine
-from pipeline.state import Completion
-from pipeline.stream import Phase
+from plantain.pipeline.deaths import MAX_ATTEMPTS, MAX_REWINDS
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.state import Completion
+from plantain.pipeline.stream import Phase
 from tests.numbers import SEGMENT, OrderedSink, Plan, frame, graph_of, starts_of
 from tests.simulation import World
 

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from operators import errors
-from operators.errors import (
+from plantain.operators import errors
+from plantain.operators.errors import (
     ModelBusyError,
     PlantainError,
     SinkBackpressureError,
@@ -13,7 +13,7 @@ from operators.errors import (
     WorkerDiedError,
     redact,
 )
-from operators.retry import MAX_RETRIES, retry
+from plantain.operators.retry import MAX_RETRIES, retry
 
 ALL = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, PlantainError)]
 

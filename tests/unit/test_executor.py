@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from operators.errors import ModelUnavailableError
-from operators.types import Header
-from pipeline.executor import TURN_S, Executor, InlineExecutor, ThreadExecutor, freeze
-from pipeline.graph import Graph, Kind, Stage
-from pipeline.runner import run
-from pipeline.stream import Phase
-from pipeline.worker import Call
+from plantain.operators.errors import ModelUnavailableError
+from plantain.operators.types import Header
+from plantain.pipeline.executor import TURN_S, Executor, InlineExecutor, ThreadExecutor, freeze
+from plantain.pipeline.graph import Graph, Kind, Stage
+from plantain.pipeline.runner import run
+from plantain.pipeline.stream import Phase
+from plantain.pipeline.worker import Call
 from tests.numbers import NumberModel, OrderedSink, Plan, graph_of, starts_of
 
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from deploy.ray_executor import RayExecutor
-from pipeline.executor import ThreadExecutor
+from plantain.deploy.ray.executor import RayExecutor
+from plantain.pipeline.executor import ThreadExecutor
 
 WAIT_S = 0.1
 

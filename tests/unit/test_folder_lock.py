@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.folder_lock import locked
-from operators.errors import UsageError
+from plantain.deploy.folder_lock import locked
+from plantain.operators.errors import UsageError
 
 
 def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

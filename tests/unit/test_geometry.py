@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.geometry import Letterbox, iou
+from plantain.operators.geometry import Letterbox, iou
 
 side = st.integers(1, 4000)
 

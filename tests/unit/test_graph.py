@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from operators.errors import UsageError
-from pipeline.graph import Chain, Graph, Kind, Stage
+from plantain.operators.errors import UsageError
+from plantain.pipeline.graph import Chain, Graph, Kind, Stage
 
 
 def stage(name: str, kind: Kind = Kind.STREAM, **options) -> Stage:

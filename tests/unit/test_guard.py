@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from operators.errors import SourceError
-from operators.sources.base import StreamSpec, View
-from operators.sources.guard import AddressRefusedError, Relay, judged_addresses
-from operators.sources.live import LiveSource
-from operators.types import Position
+from plantain.operators.errors import SourceError
+from plantain.operators.sources.live.guard import AddressRefusedError, Relay, judged_addresses
+from plantain.operators.sources.live.source import LiveSource
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
 from tests.watching import Watch, follow
 
 

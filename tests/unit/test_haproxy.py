@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import haproxy
+from plantain.deploy.ray import haproxy
 
 # The lines of Serve's settings (Ray 2.60) that matter here, with one that must stay as it is.
 CONFIG = """defaults

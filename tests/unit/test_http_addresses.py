@@ -7,10 +7,10 @@ import asyncio
 import httpx
 import pytest
 
-from deploy.schemas import StreamIn
-from deploy.security_urls import check_stream
-from operators.sources.base import StreamSpec
-from pipeline.config import ServeConfig
+from plantain.deploy.service.schemas import StreamIn
+from plantain.deploy.service.security_urls import check_stream
+from plantain.operators.streams import StreamSpec
+from plantain.pipeline.config import ServeConfig
 from tests.doors import config
 from tests.gateways import StepGateway
 from tests.serving import client, served

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.client import AsyncClient, Client, ServiceError
-from pipeline.config import check
+from plantain.deploy.client import AsyncClient, Client, ServiceError
+from plantain.pipeline.config import check
 from tests.gateways import StepGateway
 from tests.serving import jpeg, served
 

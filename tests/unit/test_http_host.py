@@ -18,25 +18,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy import host as host_module
-from deploy import metrics
-from deploy import views as views_module
-from deploy.definitions import NAME
-from deploy.gateway import Want
-from deploy.host import EngineHost
-from deploy.job import run_job
-from deploy.problems import ConflictError, EngineDownError
-from operators.errors import SinkError, UsageError
-from operators.prompts import Prompt
-from operators.sinks.reading import read_frames
-from operators.sources.sequence import Picture, frame_of
-from operators.types import Header, Masks
-from pipeline import runner
-from pipeline.config import PipelineConfig, StreamConfig, check
-from pipeline.control import Control, UnknownStreamError
-from pipeline.engine import Engine
-from pipeline.executor import ThreadExecutor
-from pipeline.video import view_of
+from plantain.deploy import metrics
+from plantain.deploy.job import run_job
+from plantain.deploy.service import host as host_module
+from plantain.deploy.service import views as views_module
+from plantain.deploy.service.definitions import NAME
+from plantain.deploy.service.gateway import Want
+from plantain.deploy.service.host import EngineHost
+from plantain.deploy.service.problems import ConflictError, EngineDownError
+from plantain.operators.errors import SinkError, UsageError
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.parquet.reading import read_frames
+from plantain.operators.sources.sequence import Picture, frame_of
+from plantain.operators.types import Header, Masks
+from plantain.pipeline import runner
+from plantain.pipeline.config import PipelineConfig, StreamConfig, check
+from plantain.pipeline.control import Control, UnknownStreamError
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.executor import ThreadExecutor
+from plantain.pipeline.video import view_of
 from tests.assets.clips import make, numbered
 from tests.recording import RecordingModel
 from tests.serving import eventually

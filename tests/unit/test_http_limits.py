@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from deploy import security
-from deploy.security import Slots
+from plantain.deploy.service import security
+from plantain.deploy.service.security import Slots
 from tests.doors import BEARER, TOKEN, config
 from tests.gateways import StepGateway
 from tests.serving import client, jpeg, served

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.answers import Form, choose
-from deploy.problems import HttpError
-from operators.codecs.rle import decode_region
-from pipeline.config import check
+from plantain.deploy.service.answers import Form, choose
+from plantain.deploy.service.problems import HttpError
+from plantain.operators.answers.masks.rle import decode_region
+from plantain.pipeline.config import check
 from tests.assets.clips import make, numbered
 from tests.gateways import StepGateway
 from tests.serving import client, eventually, image, jpeg, served

@@ -13,10 +13,10 @@ import yaml
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from deploy import security
-from deploy.security import HEADERS, check_exposure, is_loopback
-from operators.errors import UsageError
-from pipeline.config import ServeConfig, plain
+from plantain.deploy.service import security
+from plantain.deploy.service.security import HEADERS, check_exposure, is_loopback
+from plantain.operators.errors import UsageError
+from plantain.pipeline.config import ServeConfig, plain
 from tests.doors import BEARER, TOKEN, config
 from tests.gateways import StepGateway
 from tests.serving import client, served

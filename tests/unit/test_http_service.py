@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import engine_actor
-from deploy.engine_actor import CALLS, EngineActor, RayGateway
-from deploy.gateway import Gateway
-from deploy.host import EngineHost
-from deploy.job import run_job
-from deploy.service import build
-from operators.errors import UsageError
-from pipeline.config import PipelineConfig, StreamConfig, check
-from pipeline.control import Control
-from pipeline.engine import Engine
-from pipeline.executor import ThreadExecutor
+from plantain.deploy.job import run_job
+from plantain.deploy.ray import engine_actor
+from plantain.deploy.ray.engine_actor import CALLS, EngineActor, RayGateway
+from plantain.deploy.ray.service import build
+from plantain.deploy.service.gateway import Gateway
+from plantain.deploy.service.host import EngineHost
+from plantain.operators.errors import UsageError
+from plantain.pipeline.config import PipelineConfig, StreamConfig, check
+from plantain.pipeline.control import Control
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.executor import ThreadExecutor
 
 TOKEN = "correct horse battery staple"
 

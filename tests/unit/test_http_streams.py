@@ -14,8 +14,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from deploy.gateway import Note
-from pipeline.config import check
+from plantain.deploy.service.gateway import Note
+from plantain.pipeline.config import check
 from tests.gateways import StepGateway
 from tests.serving import client, eventually, served
 

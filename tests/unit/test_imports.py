@@ -20,14 +20,14 @@ output: {out: nowhere, sinks: [parquet, overlay]}
 
 BUILD = """
 from pathlib import Path
-from pipeline.config import load
-from pipeline.video import build_graph
+from plantain.pipeline.config import load
+from plantain.pipeline.video import build_graph
 build_graph(load(Path("config.yaml"))).describe()
 """
 
 COMMAND = """
 import contextlib, sys
-from deploy.cli import main
+from plantain.deploy.cli.app import main
 sys.argv = ["plantain", *{arguments!r}]
 with contextlib.suppress(SystemExit):
     main()
@@ -43,7 +43,7 @@ def loaded_by(code: str, folder: Path) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", code + listing],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.codecs.rasters import unpack
-from operators.errors import SinkBackpressureError, SinkError, UsageError
-from operators.sinks.brokers import Brokers, errors
-from operators.sinks.messages import Message, health_record, json_schema, messages_of
-from operators.sinks.rows import identity_of, rows_of
-from operators.types import Failure, HealthEvent, Result
-from pipeline.config import check
+from plantain.operators.answers.rasters import unpack
+from plantain.operators.errors import SinkBackpressureError, SinkError, UsageError
+from plantain.operators.sinks.kafka.brokers import Brokers, errors
+from plantain.operators.sinks.kafka.messages import Message, health_record, json_schema, messages_of
+from plantain.operators.sinks.rows import identity_of, rows_of
+from plantain.operators.types import Failure, HealthEvent, Result
+from plantain.pipeline.config import check
 from tests.kafka_client import forgotten_sockets_are_closed
 from tests.results import CARS, DEPTH, depth, masks, result
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from operators.types import Result
-from pipeline.dispatch import MAX_LIVE_WAIT_S
-from pipeline.overload import Overload
+from plantain.operators.types import Result
+from plantain.pipeline.dispatch import MAX_LIVE_WAIT_S
+from plantain.pipeline.overload import Overload
 from tests.numbers import NumberSource, OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from operators.errors import UsageError
-from operators.sources.base import Sampling, StreamSpec
-from operators.sources.live import LiveSource
-from operators.types import Position
+from plantain.operators.errors import UsageError
+from plantain.operators.sources.live.source import LiveSource
+from plantain.operators.streams import Sampling, StreamSpec
+from plantain.operators.types import Position
 from tests.assets import clips
 from tests.scripted import (
     TICK,

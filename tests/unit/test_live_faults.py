@@ -7,8 +7,8 @@ import threading
 import av
 import pytest
 
-from operators.errors import NoVideoError, SourceError
-from operators.sources.base import Sampling
+from plantain.operators.errors import NoVideoError, SourceError
+from plantain.operators.streams import Sampling
 from tests.scripted import (
     LONG_S,
     SECRET,

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
-from operators.sources import open_source, source_for
-from operators.sources.base import Sampling, StreamSpec
-from operators.sources.live import LiveSource
-from operators.types import Frame, Position
+from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
+from plantain.operators.sources import open_source, source_for
+from plantain.operators.sources.live.source import LiveSource
+from plantain.operators.streams import Sampling, StreamSpec
+from plantain.operators.types import Frame, Position
 from tests.assets import clips
 from tests.scripted import (
     LONG_S,

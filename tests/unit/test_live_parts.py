@@ -10,14 +10,14 @@ from typing import get_args
 
 import pytest
 
-from operators.sources.address import ACCESS, Kind, kind_of, shown
-from operators.sources.backoff import Backoff
-from operators.sources.base import StreamSpec
-from operators.sources.clock import SystemClock
-from operators.sources.connection import ffmpeg_options
-from operators.sources.health import Health
-from operators.sources.options import LiveOptions
-from operators.sources.pace import Pace
+from plantain.operators.sources.clock import SystemClock
+from plantain.operators.sources.live.address import ACCESS, Kind, kind_of, shown
+from plantain.operators.sources.live.backoff import Backoff
+from plantain.operators.sources.live.connection import ffmpeg_options
+from plantain.operators.sources.live.health import Health
+from plantain.operators.sources.live.options import LiveOptions
+from plantain.operators.sources.pace import Pace
+from plantain.operators.streams import StreamSpec
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from operators.sources.base import Sampling, StreamSpec
-from operators.sources.live import LiveSource
-from operators.sources.options import STALENESS_S, LiveOptions
-from operators.sources.waking import wait_for_any
-from operators.types import Frame
+from plantain.operators.sources.live.options import STALENESS_S, LiveOptions
+from plantain.operators.sources.live.source import LiveSource
+from plantain.operators.sources.live.waking import wait_for_any
+from plantain.operators.streams import Sampling, StreamSpec
+from plantain.operators.types import Frame
 from tests.scripted import (
     LONG_S,
     URL,

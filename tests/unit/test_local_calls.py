@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from ray.exceptions import RayActorError
 
-from deploy import engine_actor, local_calls
-from deploy.engine_actor import RayGateway
-from deploy.local_calls import CallClient, CallServer, has_local_calls
-from deploy.problems import EngineDownError
-from operators.errors import UsageError
-from pipeline.config import PipelineConfig, check
+from plantain.deploy import local_calls
+from plantain.deploy.local_calls import CallClient, CallServer, has_local_calls
+from plantain.deploy.ray import engine_actor
+from plantain.deploy.ray.engine_actor import RayGateway
+from plantain.deploy.service.problems import EngineDownError
+from plantain.operators.errors import UsageError
+from plantain.pipeline.config import PipelineConfig, check
 
 pytestmark = pytest.mark.skipif(not has_local_calls(), reason="abstract sockets are Linux's")
 
@@ -139,7 +140,7 @@ def test_calls_end_with_the_connection_that_they_came_by() -> None:
 
 SERVING = """
 import asyncio
-from deploy.local_calls import CallServer
+from plantain.deploy.local_calls import CallServer
 
 async def wait(name, seconds):
     await asyncio.sleep(seconds)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from deploy import logs
+from plantain.deploy import logs
 
 URL = "rtsp://viewer:hunter2@192.0.2.1/live?token=hunter2"
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from operators.models.plantain import metrics
+from plantain.operators.models.plantain.evaluation import metrics
 
 
 def labels(rows: list[str]) -> np.ndarray:

@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.gpus import gpu_samples
-from deploy.job import run_job
-from deploy.metrics import Exporter, families
-from operators.errors import UsageError
-from operators.types import HealthEvent
-from pipeline.config import PipelineConfig, check
-from pipeline.engine import Engine
-from pipeline.meter import MAX_REASONS, OTHERS, Meter
-from pipeline.metrics import (
+from plantain.deploy.gpus import gpu_samples
+from plantain.deploy.job import run_job
+from plantain.deploy.metrics import Exporter, families
+from plantain.operators.errors import UsageError
+from plantain.operators.types import HealthEvent
+from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.meter import MAX_REASONS, OTHERS, Meter
+from plantain.pipeline.metrics import (
     ANSWERED,
     ANSWERS,
     BATCH,
@@ -47,7 +47,7 @@ from pipeline.metrics import (
     MetricKind,
     Sample,
 )
-from pipeline.stream import Phase, Stream
+from plantain.pipeline.stream import Phase, Stream
 from tests.assets import clips
 from tests.numbers import OrderedSink, Plan, frame, graph_of, starts_of
 from tests.simulation import World

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from operators import colours
-from operators.codecs import codec_for
-from operators.errors import ModelError, ModelUnavailableError, UsageError
-from operators.models import BACKENDS, load_model
-from operators.models.plantain import drawing, painting, weights
-from operators.models.plantain.model import EmbeddedModel
-from operators.models.plantain.network import Network
-from operators.models.plantain.text import MAX_WORDS, NUM_UNKNOWN, Vocabulary
-from operators.prompts import Prompt
-from operators.scenes import CLASSES, Scene
-from operators.types import DepthMap, Masks
+from plantain.operators import colours
+from plantain.operators.answers import codec_for
+from plantain.operators.errors import ModelError, ModelUnavailableError, UsageError
+from plantain.operators.models import BACKENDS, load_model
+from plantain.operators.models.plantain import drawing, painting, weights
+from plantain.operators.models.plantain.model import EmbeddedModel
+from plantain.operators.models.plantain.network import Network
+from plantain.operators.models.plantain.text import MAX_WORDS, NUM_UNKNOWN, Vocabulary
+from plantain.operators.prompts import Prompt
+from plantain.operators.scenes import CLASSES, Scene
+from plantain.operators.types import DepthMap, Masks
 
 TASKS = ("semantic:car,road,sky", "instances:car", "refer:the red car", "depth", "normals")
 
@@ -226,11 +226,11 @@ def test_depth_is_drawn_as_the_codec_reads_it(task):
 def test_backends_are_found_by_name_or_path(weights_path):
     assert set(BACKENDS) >= {"embedded", "fake"}
     assert load_model("embedded", {"weights": weights_path}).name == "embedded"
-    assert load_model("operators.models.fake:FakeModel").name == "fake"
+    assert load_model("plantain.operators.models.fake:FakeModel").name == "fake"
     with pytest.raises(UsageError, match="unknown"):
         load_model("banana")
     with pytest.raises(UsageError, match="imported"):
-        load_model("operators.models.fake:Nothing")
+        load_model("plantain.operators.models.fake:Nothing")
     with pytest.raises(UsageError, match="options"):
         load_model("fake", {"speed": 3})
 

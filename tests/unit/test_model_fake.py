@@ -5,13 +5,13 @@ import time
 import numpy as np
 import pytest
 
-from operators.codecs import codec_for
-from operators.errors import ModelError, UsageError
-from operators.geometry import Letterbox
-from operators.models.fake import FakeModel, picture_in
-from operators.models.plantain.evaluate import evaluate
-from operators.prompts import Prompt
-from operators.scenes import Scene, stamp
+from plantain.operators.answers import codec_for
+from plantain.operators.errors import ModelError, UsageError
+from plantain.operators.geometry import Letterbox
+from plantain.operators.models.fake import FakeModel, picture_in
+from plantain.operators.models.plantain.evaluation.evaluate import evaluate
+from plantain.operators.prompts import Prompt
+from plantain.operators.scenes import Scene, stamp
 
 TASKS = ("semantic:car,road,sky", "instances:car", "refer:the red car", "depth", "normals")
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_drawn_is_refused():
 def test_neither_the_table_of_backends_nor_the_fake_loads_torch():
     code = (
         "import sys, numpy as np;"
-        "from operators.models import load_model; from operators.prompts import Prompt;"
+        "from plantain.operators.models import load_model; from plantain.operators.prompts import Prompt;"
         "m = load_model('fake'); m.render(np.zeros((1, 64, 64, 3), np.uint8), [0], [Prompt.parse('depth')]);"
         "sys.exit('torch' in sys.modules)"
     )

@@ -9,19 +9,21 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from deploy.cli import app
-from operators.codecs import codec_for
-from operators.errors import ModelError
-from operators.models import model_hw_of
-from operators.models.plantain import drawing, recognition, shards, weights
-from operators.models.plantain.drafting import DraftOptions, Drafts, losses, train
-from operators.models.plantain.generator import CHANNELS, SKETCH_HW, Generator
-from operators.models.plantain.model import WEIGHTS, EmbeddedModel
-from operators.models.plantain.network import Network
-from operators.models.plantain.text import MAX_WORDS, Vocabulary
-from operators.prompts import Prompt
-from operators.scenes import CLASSES, Scene, Setting, class_of, described, descriptions
-from operators.types import Masks
+from plantain.deploy.cli.app import app
+from plantain.operators.answers import codec_for
+from plantain.operators.errors import ModelError
+from plantain.operators.models import model_hw_of
+from plantain.operators.models.plantain import drawing, weights
+from plantain.operators.models.plantain.evaluation import recognition
+from plantain.operators.models.plantain.generator import CHANNELS, SKETCH_HW, Generator
+from plantain.operators.models.plantain.model import WEIGHTS, EmbeddedModel
+from plantain.operators.models.plantain.network import Network
+from plantain.operators.models.plantain.text import MAX_WORDS, Vocabulary
+from plantain.operators.models.plantain.training import shards
+from plantain.operators.models.plantain.training.drafting import DraftOptions, Drafts, losses, train
+from plantain.operators.prompts import Prompt
+from plantain.operators.scenes import CLASSES, Scene, Setting, class_of, described, descriptions
+from plantain.operators.types import Masks
 
 
 @pytest.fixture(scope="module")

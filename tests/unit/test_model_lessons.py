@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from operators.models import truth
-from operators.models.plantain import lessons, losses, samples, weights
-from operators.models.plantain.agreement import agreement
-from operators.models.plantain.lessons import Lesson
-from operators.models.plantain.model import EmbeddedModel
-from operators.models.plantain.network import Guide, Network
-from operators.models.plantain.questions import IGNORE
-from operators.models.plantain.samples import TAUGHT, collate
-from operators.models.plantain.text import NUM_UNKNOWN, Vocabulary
-from operators.models.plantain.train import TrainOptions, train
-from operators.prompts import Prompt
-from operators.scenes import CLASSES, Scene, SceneFrame
-from operators.types import DepthMap, Masks
+from plantain.operators.models import truth
+from plantain.operators.models.plantain import weights
+from plantain.operators.models.plantain.evaluation.agreement import agreement
+from plantain.operators.models.plantain.model import EmbeddedModel
+from plantain.operators.models.plantain.network import Guide, Network
+from plantain.operators.models.plantain.text import NUM_UNKNOWN, Vocabulary
+from plantain.operators.models.plantain.training import lessons, losses, samples
+from plantain.operators.models.plantain.training.lessons import Lesson
+from plantain.operators.models.plantain.training.questions import IGNORE
+from plantain.operators.models.plantain.training.samples import TAUGHT, collate
+from plantain.operators.models.plantain.training.train import TrainOptions, train
+from plantain.operators.prompts import Prompt
+from plantain.operators.scenes import CLASSES, Scene, SceneFrame
+from plantain.operators.types import DepthMap, Masks
 
 SIZE = (64, 96)
 PROMPTS = ("semantic:road,sky,building,car", "instances:car", "depth[curve=street]", "normals")

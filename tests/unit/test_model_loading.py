@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import IterableDataset
 
-from operators.models.plantain.loading import batches_of
+from plantain.operators.models.plantain.training.loading import batches_of
 
 
 class Zeros(IterableDataset):

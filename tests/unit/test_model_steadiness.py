@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import app
-from operators.codecs import codec_for
-from operators.models.steadiness import Answered, between
-from operators.prompts import Prompt
-from operators.scenes import Scene, stamp
-from operators.sources.clip import write_clip
-from operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.deploy.cli.app import app
+from plantain.operators.answers import codec_for
+from plantain.operators.models.plantain.evaluation.steadiness import Answered, between
+from plantain.operators.prompts import Prompt
+from plantain.operators.scenes import Scene, stamp
+from plantain.operators.sources.clip import write_clip
+from plantain.operators.types import DepthMap, Masks, NormalMap, Value
 
 SIZE = (40, 60)
 

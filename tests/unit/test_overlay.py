@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from operators.errors import SinkError
-from operators.geometry import Letterbox
-from operators.prompts import Prompt
-from operators.sinks.base import Segment
-from operators.sinks.drawing import draw, enlarge
-from operators.sinks.layout import Layout, has_tile, layout_for
-from operators.sinks.overlay import OverlaySink
-from operators.types import (
+from plantain.operators.errors import SinkError
+from plantain.operators.geometry import Letterbox
+from plantain.operators.prompts import Prompt
+from plantain.operators.render.drawing import draw, enlarge
+from plantain.operators.render.layout import Layout, has_tile, layout_for
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.video.overlay import OverlaySink
+from plantain.operators.types import (
     DepthMap,
     Failure,
     FrameInfo,

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-import operators.sinks.parquet as parquet
-from operators.prompts import Prompt
-from operators.sinks.base import Segment
-from operators.types import Image
+import plantain.operators.sinks.parquet.sink as parquet
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.base import Segment
+from plantain.operators.types import Image
 from tests.parquet_sinks import NOTHING, SEGMENT, rows, seen, sink_at, store
 from tests.results import CARS, DEPTH, depth, masks, result
 

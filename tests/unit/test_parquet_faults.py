@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-import operators.sinks.parquet as parquet
-from operators.errors import SinkError
-from operators.sinks.base import Segment
+import plantain.operators.sinks.parquet.sink as parquet
+from plantain.operators.errors import SinkError
+from plantain.operators.sinks.base import Segment
 from tests.parquet_sinks import NOTHING, SEGMENT, rows, seen, seen_by_duckdb, sink_at, store
 from tests.results import result
 

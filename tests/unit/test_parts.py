@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.read import Read
-from operators.sources.base import Sampling, Source, Start, StreamSpec, View
-from operators.sources.file import FileSource
-from operators.sources.parts import FileInParts
-from operators.types import Frame, Position
+from plantain.operators.read import Read
+from plantain.operators.sources.base import Source
+from plantain.operators.sources.file.parts import FileInParts
+from plantain.operators.sources.file.source import FileSource
+from plantain.operators.streams import Sampling, Start, StreamSpec, View
+from plantain.operators.types import Frame, Position
 from tests.assets import clips
 
 VIEW = View((90, 160), "stretch")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from operators.geometry import Letterbox
-from operators.sources.base import View
-from operators.sources.images import picture_of
-from operators.sources.sequence import Picture
+from plantain.operators.geometry import Letterbox
+from plantain.operators.sources.images import picture_of
+from plantain.operators.sources.sequence import Picture
+from plantain.operators.streams import View
 
 
 def street(height: int, width: int) -> Image.Image:

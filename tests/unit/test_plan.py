@@ -6,11 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from operators.geometry import Letterbox
-from operators.plan import Plan, smaller
-from operators.prompts import Prompt
-from operators.sources.base import Ease, Sampling, Start, StreamSpec
-from operators.types import Durable, Frame, FrameInfo, Header, Position, Request, Result
+from plantain.operators.geometry import Letterbox
+from plantain.operators.plan import Plan, smaller
+from plantain.operators.prompts import Prompt
+from plantain.operators.streams import Ease, Sampling, Start, StreamSpec
+from plantain.operators.types import Durable, Frame, FrameInfo, Header, Position, Request, Result
 
 DEPTH, NORMALS, BANDS = map(Prompt.parse, ("depth", "normals", "semantic:dark,bright"))
 

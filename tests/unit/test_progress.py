@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-import deploy.progress as progress
-from deploy.progress import MAX_BARS, Display, describe_end, summary
-from pipeline.stream import Phase
+import plantain.deploy.cli.progress as progress
+from plantain.deploy.cli.progress import MAX_BARS, Display, describe_end, summary
+from plantain.pipeline.stream import Phase
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.errors import PromptError
-from operators.prompts import CODECS, COLORMAPS, CURVES, DepthCurve, Prompt, Task
+from plantain.operators.errors import PromptError
+from plantain.operators.prompts import CODECS, COLORMAPS, CURVES, DepthCurve, Prompt, Task
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     str.strip

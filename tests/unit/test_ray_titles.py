@@ -2,9 +2,9 @@
 
 import pytest
 
-from deploy.ray_executor import RayExecutor
-from operators.types import Header
-from pipeline.worker import Call
+from plantain.deploy.ray.executor import RayExecutor
+from plantain.operators.types import Header
+from plantain.pipeline.worker import Call
 
 
 def header(stream_id: str) -> Header:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import find_objects
 
-from operators.regions import boxes_of, medians_of
+from plantain.operators.answers.masks.regions import boxes_of, medians_of
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda shape: st.tuples(

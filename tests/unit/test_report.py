@@ -14,16 +14,16 @@ import duckdb
 import numpy as np
 import pytest
 
-from deploy import charts, gallery
-from deploy.report import MAX_BYTES, queries, write_report
-from deploy.scoring import Score
-from operators.errors import SinkError, UsageError
-from operators.geometry import Letterbox
-from operators.prompts import Prompt
-from operators.sinks.base import Segment
-from operators.sinks.parquet import ParquetSink
-from operators.sinks.reading import read_frames, read_metadata, read_objects, read_results
-from operators.types import (
+from plantain.deploy.lab.scoring import Score
+from plantain.deploy.report import charts, gallery
+from plantain.deploy.report.page import MAX_BYTES, queries, write_report
+from plantain.operators.errors import SinkError, UsageError
+from plantain.operators.geometry import Letterbox
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_objects, read_results
+from plantain.operators.sinks.parquet.sink import ParquetSink
+from plantain.operators.types import (
     DepthMap,
     Failure,
     FrameInfo,
@@ -34,7 +34,7 @@ from operators.types import (
     Result,
     Timing,
 )
-from pipeline.runner import Outcome
+from plantain.pipeline.runner import Outcome
 
 MAP_HW = (28, 48)
 PROMPTS = tuple(

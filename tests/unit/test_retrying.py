@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from operators.errors import SinkError
-from operators.sources.base import Sampling
-from operators.types import Result
-from pipeline.lifecycle import LAST_RETRY_S
-from pipeline.stream import Phase
+from plantain.operators.errors import SinkError
+from plantain.operators.streams import Sampling
+from plantain.operators.types import Result
+from plantain.pipeline.lifecycle import LAST_RETRY_S
+from plantain.pipeline.stream import Phase
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from operators.codecs.rasters import unpack
-from operators.codecs.rle import decode_region
-from operators.prompts import Prompt
-from operators.sinks.rows import (
+from plantain.operators.answers.masks.rle import decode_region
+from plantain.operators.answers.rasters import unpack
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.rows import (
     FRAMES,
     OBJECTS,
     SCHEMA_VERSION,
@@ -19,8 +19,8 @@ from operators.sinks.rows import (
     rows_of,
     table_of,
 )
-from operators.trace import trace_id_of
-from operators.types import DepthMap, Failure, Image, NormalMap
+from plantain.operators.trace import trace_id_of
+from plantain.operators.types import DepthMap, Failure, Image, NormalMap
 from tests.results import CARS, DEPTH, depth, masks, result
 
 NORMALS = Prompt.parse("normals")

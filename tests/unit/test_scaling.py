@@ -12,16 +12,16 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.ray_executor import RayExecutor, start_ray
-from operators.errors import UsageError
-from pipeline import runner, scaling
-from pipeline.config import PipelineConfig, check
-from pipeline.engine import Engine
-from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
-from pipeline.runner import Outcome, run
-from pipeline.scaling import DOWN_AFTER_S, RETRY_S, SETTLE_S, UP_AFTER_S, UP_AGE_S, Scaler
-from pipeline.stream import Phase
-from pipeline.video import build_graph, starts_of
+from plantain.deploy.ray.executor import RayExecutor, start_ray
+from plantain.operators.errors import UsageError
+from plantain.pipeline import runner, scaling
+from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.engine import Engine
+from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from plantain.pipeline.runner import Outcome, run
+from plantain.pipeline.scaling import DOWN_AFTER_S, RETRY_S, SETTLE_S, UP_AFTER_S, UP_AGE_S, Scaler
+from plantain.pipeline.stream import Phase
+from plantain.pipeline.video import build_graph, starts_of
 from tests.assets import clips
 from tests.numbers import OrderedSink, Plan, graph_of
 from tests.numbers import starts_of as simulated

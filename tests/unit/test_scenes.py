@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from operators.errors import UsageError
-from operators.scenes import CLASSES, THINGS, Scene, SceneFrame, layout, referring
-from operators.scenes.frame import SceneObject
+from plantain.operators.errors import UsageError
+from plantain.operators.scenes import CLASSES, THINGS, Scene, SceneFrame, layout, referring
+from plantain.operators.scenes.frame import SceneObject
 
 SIZE = (60, 104)
 SEEDS = (1, 2, 3, 4, 5, 6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from operators.scenes import read_stamp, stamp
+from plantain.operators.scenes import read_stamp, stamp
 
 
 def picture(width: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 import pytest
 
-from operators.scenes import CLASSES, GROUPS, SYNONYMS, members_of
+from plantain.operators.scenes import CLASSES, GROUPS, SYNONYMS, members_of
 
 
 def ids(*names: str) -> frozenset[int]:

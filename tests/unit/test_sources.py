@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
-from operators.sources import SOURCES, expand, open_source, source_for
-from operators.sources.base import Sampling, Source, StreamSpec, View
-from operators.sources.sampler import Sampler
-from operators.types import Frame, Position
+from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
+from plantain.operators.sources import SOURCES, expand, open_source, source_for
+from plantain.operators.sources.base import Source
+from plantain.operators.sources.sampler import Sampler
+from plantain.operators.streams import Sampling, StreamSpec, View
+from plantain.operators.types import Frame, Position
 from tests.assets import clips
 
 VIEW = View((90, 160), "stretch")
@@ -213,12 +214,12 @@ def test_every_named_source_can_be_imported() -> None:
 
 
 def test_a_users_own_source_is_opened_by_its_dotted_path(clip: Path) -> None:
-    frames = all_of(opened(clip, source="operators.sources.file:FileSource"))
+    frames = all_of(opened(clip, source="plantain.operators.sources.file.source:FileSource"))
     assert len(frames) == 50
     for name, says in (
         ("nothing", "is unknown: use one of file"),
         ("no_such_package.at_all:Source", "cannot be imported"),
-        ("operators.sources.file:Nothing", "has no 'Nothing'"),
+        ("plantain.operators.sources.file.source:Nothing", "has no 'Nothing'"),
     ):
         with pytest.raises(UsageError, match=says):
             opened(clip, source=name)

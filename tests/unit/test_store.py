@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from operators.errors import SinkError
-from operators.sinks import store
-from operators.sinks.store import Store, open_filesystem
+from plantain.operators.errors import SinkError
+from plantain.operators.sinks import store
+from plantain.operators.sinks.store import Store, open_filesystem
 
 
 @pytest.fixture(params=["path", "file url", "object store"])

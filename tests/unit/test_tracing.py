@@ -19,16 +19,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from deploy.tracing import observed, traced
-from operators.errors import UsageError
-from operators.sinks.memory import MemorySink
-from operators.trace import Sampling, sampling, span_id_of, trace_id_of, traceparent_of
-from operators.types import Header
-from pipeline.config import check
-from pipeline.executor import Executor, InlineExecutor, ThreadExecutor
-from pipeline.graph import Graph
-from pipeline.runner import run
-from pipeline.video import build_graph, starts_of
+from plantain.deploy.tracing import observed, traced
+from plantain.operators.errors import UsageError
+from plantain.operators.sinks.memory import MemorySink
+from plantain.operators.trace import Sampling, sampling, span_id_of, trace_id_of, traceparent_of
+from plantain.operators.types import Header
+from plantain.pipeline.config import check
+from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from plantain.pipeline.graph import Graph
+from plantain.pipeline.runner import run
+from plantain.pipeline.video import build_graph, starts_of
 from tests.assets import clips
 from tests.stored import rows_in
 
@@ -219,7 +219,17 @@ def test_a_collector_gets_the_traces_of_a_run_whose_rows_name_them(
 ) -> None:
     endpoint, received = collector
     clip = clips.make(tmp_path / "clip.mp4", FRAMES)
-    command = [sys.executable, "-m", "deploy.cli", "run", str(clip), "--task", "depth", "--model", "fake"]
+    command = [
+        sys.executable,
+        "-m",
+        "plantain.deploy.cli",
+        "run",
+        str(clip),
+        "--task",
+        "depth",
+        "--model",
+        "fake",
+    ]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out"), "--executor", executor],
         env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": "street"},

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operators.prompts import Prompt
-from operators.sources.base import Start, StreamSpec
-from operators.track import MAX_AGE, Track
-from operators.types import Durable, Failure, Masks, Position, Result
+from plantain.operators.analytics.track import MAX_AGE, Track
+from plantain.operators.prompts import Prompt
+from plantain.operators.streams import Start, StreamSpec
+from plantain.operators.types import Durable, Failure, Masks, Position, Result
 from tests.results import CARS, DEPTH, depth, result
 
 SEGMENT = 10

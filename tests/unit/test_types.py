@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from operators.geometry import Letterbox
-from operators.types import Failure, Frame, FrameInfo, Header
+from plantain.operators.geometry import Letterbox
+from plantain.operators.types import Failure, Frame, FrameInfo, Header
 from tests.results import CARS, DEPTH, depth, masks, result
 
 INFO = FrameInfo(90, Fraction(1, 30), None, "file", Letterbox.fit((24, 32), (12, 16)))

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.errors import ModelError
-from operators.models.base import Pixels
-from operators.prompts import Prompt, Task
-from pipeline.config import PipelineConfig, check
-from pipeline.graph import Stage
-from pipeline.video import build_graph
+from plantain.operators.errors import ModelError
+from plantain.operators.models.base import Pixels
+from plantain.operators.prompts import Prompt, Task
+from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.graph import Stage
+from plantain.pipeline.video import build_graph
 
 drawn: list[tuple[str, int, tuple[str, ...]]] = []
 """What the models were asked, in order: which one, of how many pictures, which prompts."""

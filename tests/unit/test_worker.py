@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from operators.errors import ModelBusyError, ModelError, SinkError, SourceLostError
-from operators.types import Failure, Header
-from pipeline.graph import Kind, Stage
-from pipeline.worker import Call, StageWorker, StreamError
+from plantain.operators.errors import ModelBusyError, ModelError, SinkError, SourceLostError
+from plantain.operators.types import Failure, Header
+from plantain.pipeline.graph import Kind, Stage
+from plantain.pipeline.worker import Call, StageWorker, StreamError
 
 
 @dataclass

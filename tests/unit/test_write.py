@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from operators.errors import SinkBackpressureError, SinkError
-from operators.sinks.base import Segment
-from operators.sinks.memory import MemorySink
-from operators.sources.base import Start, StreamSpec
-from operators.types import Durable, Failure, Position, Result
-from operators.write import Write
+from plantain.operators.errors import SinkBackpressureError, SinkError
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.memory import MemorySink
+from plantain.operators.streams import Start, StreamSpec
+from plantain.operators.types import Durable, Failure, Position, Result
+from plantain.operators.write import Write
 from tests.results import CARS, DEPTH, depth, result
 
 SEGMENT = 4

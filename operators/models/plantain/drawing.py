@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from operators import colours
-from operators.codecs import depth as depth_codec
-from operators.codecs.normals import NO_DIRECTION
-from operators.models.plantain.network import OFFSET_UNIT_PX
-from operators.prompts import DepthCurve, Prompt
+from plantain.operators import colours
+from plantain.operators.answers.depth import codec as depth_codec
+from plantain.operators.answers.normals.codec import NO_DIRECTION
+from plantain.operators.models.plantain.network import OFFSET_UNIT_PX
+from plantain.operators.prompts import DepthCurve, Prompt
 
 NUM_COLOURS = 56
 """Colours for instances; 56 beside a background keep 72 levels apart, the decoder needs 56 levels (4 tau)."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from operators.models.plantain.text import MAX_WORDS, Attention, Perceptron, Vocabulary
+from plantain.operators.models.plantain.text import MAX_WORDS, Attention, Perceptron, Vocabulary
 
 SKETCH_HW = (28, 48)
 """Size of the sketch; the finished picture is CELL times as large."""

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operators.cores import num_cores
-from operators.errors import ModelError, ModelUnavailableError
-from operators.models.base import Pixels
-from operators.models.plantain import HANDFUL, drawing, painting
-from operators.models.plantain.memory import keep_freed_memory
-from operators.models.plantain.network import STRIDE, TASKS, Features, Fields
-from operators.models.plantain.shared import Shared, shared
-from operators.models.plantain.sight import Sight
-from operators.models.plantain.text import Vocabulary
-from operators.prompts import Prompt, Task
+from plantain.operators.cores import num_cores
+from plantain.operators.errors import ModelError, ModelUnavailableError
+from plantain.operators.models.base import Pixels
+from plantain.operators.models.plantain import HANDFUL, drawing, painting
+from plantain.operators.models.plantain.memory import keep_freed_memory
+from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
+from plantain.operators.models.plantain.shared import Shared, shared
+from plantain.operators.models.plantain.sight import Sight
+from plantain.operators.models.plantain.text import Vocabulary
+from plantain.operators.prompts import Prompt, Task
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
@@ -297,7 +297,9 @@ def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt) -> Te
 @lru_cache(MAX_CACHED_PHRASES)
 def _drawable(description: str) -> str:
     """Of a description the words that scenes are described with: of others the generator was taught nothing."""
-    from operators.scenes import descriptions  # renders with compiled code: loaded where pictures are drawn
+    from plantain.operators.scenes import (
+        descriptions,
+    )  # renders with compiled code: loaded where pictures are drawn
 
     return Vocabulary.of(descriptions.all_words()).known(description)
 

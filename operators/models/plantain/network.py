@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from operators.models.plantain import fused
-from operators.models.plantain.generator import Generator
-from operators.models.plantain.text import Attention, Perceptron, PhraseEncoder
+from plantain.operators.models.plantain import fused
+from plantain.operators.models.plantain.generator import Generator
+from plantain.operators.models.plantain.text import Attention, Perceptron, PhraseEncoder
 
 STRIDE = 32
 """Canvas sides must be multiples of this."""

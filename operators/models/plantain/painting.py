@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.codecs.normals import NO_DIRECTION
-from operators.compiled import compiled
-from operators.models.plantain import drawing
-from operators.models.plantain.network import OFFSET_UNIT_PX
-from operators.prompts import Prompt
+from plantain.operators.answers.normals.codec import NO_DIRECTION
+from plantain.operators.compiled import compiled
+from plantain.operators.models.plantain import drawing
+from plantain.operators.models.plantain.network import OFFSET_UNIT_PX
+from plantain.operators.prompts import Prompt
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

@@ -10,10 +10,10 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from operators.models.plantain import weights
-from operators.models.plantain.network import Network
-from operators.models.plantain.sight import Sight
-from operators.models.plantain.text import Vocabulary
+from plantain.operators.models.plantain import weights
+from plantain.operators.models.plantain.network import Network
+from plantain.operators.models.plantain.sight import Sight
+from plantain.operators.models.plantain.text import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)

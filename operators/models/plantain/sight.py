@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from operators.compiled import compiled
-from operators.models.plantain import fused
-from operators.models.plantain.network import (
+from plantain.operators.compiled import compiled
+from plantain.operators.models.plantain import fused
+from plantain.operators.models.plantain.network import (
     CENTRE_BIAS,
     EMBED,
     LOG_DEPTH_CENTRE,

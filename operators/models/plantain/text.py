@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from operators.models.plantain import fused
+from plantain.operators.models.plantain import fused
 
 MAX_WORDS = 16
 """Longer phrases are cut; the scenes' longest expression has 14 words."""

@@ -13,8 +13,8 @@ from safetensors.torch import save as serialised
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from operators.models.plantain.network import Network
-from operators.models.plantain.text import Vocabulary
+from plantain.operators.models.plantain.network import Network
+from plantain.operators.models.plantain.text import Vocabulary
 
 FORMAT = "plantain-embedded-1"
 

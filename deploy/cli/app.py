@@ -1,0 +1,273 @@
+"""The command `plantain`.
+
+Exit codes: 0 done; 1 some streams failed, each named with its reason; 2 bad usage or configuration; 130 interrupted
+after a clean drain.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+
+from plantain.deploy import logs
+from plantain.deploy.cli.demo import demo
+from plantain.deploy.cli.evaluate import evaluate
+from plantain.deploy.cli.options import ExecutorName, Json
+from plantain.deploy.cli.progress import Display, summary
+from plantain.deploy.cli.report import report
+from plantain.deploy.cli.serve import serve
+from plantain.deploy.cli.streams import streams
+from plantain.deploy.cli.train import train
+from plantain.operators.errors import PlantainError, UsageError, redact
+from plantain.operators.models import BACKENDS, missing_modules
+from plantain.pipeline.config import PipelineConfig, check, load, plain
+from plantain.pipeline.engine import Engine
+
+app = typer.Typer(
+    name="plantain",
+    help="Streaming video analytics on one generalist model: prompts in, drawings decoded, typed rows out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+log = structlog.get_logger()
+
+
+@app.command()
+def run(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders, globs, URLs, synthetic://street?seed=1&frames=100."),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to ask of each frame, such as depth or semantic:car,road; repeat for several."
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file; options given here win over it.")] = None,
+    output: Annotated[str | None, typer.Option("--out", help="Folder or s3://, gs://, abfs:// URL.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of 'plantain models', or my_pkg.my_module:MyBackend.")
+    ] = None,
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of the model, such as weights=FILE; repeat for several."),
+    ] = None,
+    executor: Annotated[ExecutorName | None, typer.Option(help="Where workers live.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster; implies --executor ray.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Look at no more than this many frames per second.")
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Stop each stream after this many frames.")] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write an annotated video of each stream.")
+    ] = False,
+    no_resume: Annotated[
+        bool, typer.Option("--no-resume", help="Replace what an earlier run stored.")
+    ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="PORT", help="Give figures to Prometheus here; HOST:PORT for other machines."),
+    ] = None,
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            help="Socket for 'plantain streams'; the job then goes on until it is stopped. "
+            "Jobs with cameras have one in their output folder."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    r"""Run tasks over video and store the answers as Parquet.
+
+    \b
+    Tasks: semantic:car,person,road   instances:car   refer:the red car
+           depth   normals   prompt[codec=depth]:any words
+    """
+    settings = plain(config) if config is not None else {}
+    if sources:
+        settings["streams"] = [{"url": source} for source in sources]
+    if task:
+        settings["prompts"] = list(task)
+    _set(settings, "output", "out", output)
+    _set(settings, "model", "name", model)
+    for written in model_option or ():
+        name, equals, value = written.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--model-option '{written}': write NAME=VALUE, such as weights=FILE")
+        _set(settings, "model", "options", (settings.get("model") or {}).get("options", {}))
+        _set(settings["model"], "options", name, _value(value))
+    if executor is not None or address is not None:
+        settings["executor"] = str(executor or ExecutorName.RAY)
+    _set(settings, "ray", "address", address)
+    if control is not None:
+        settings.setdefault("streams", [])
+    elif not settings.get("streams"):
+        raise UsageError("name at least one file, folder or URL, or a --config that does")
+    for k in range(len(settings["streams"]) if isinstance(settings["streams"], list) else 0):
+        _set(settings["streams"], k, "fps", fps)
+        _set(settings["streams"], k, "max_frames", max_frames)
+    checked = check(settings, str(config or "command line"), may_be_idle=control is not None)
+    if overlay and "overlay" not in checked.output.sinks:
+        _set(settings, "output", "sinks", [*checked.output.sinks, "overlay"])
+        checked = check(settings, may_be_idle=control is not None)
+    _run_and_exit(checked, resume=not no_resume, metrics=metrics, socket=control, as_json=as_json)
+
+
+@app.command()
+def validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
+    """Check a configuration: every mistake at once, each with its path."""
+    from plantain.pipeline.video import build_graph
+
+    checked = load(config)
+    build_graph(checked)
+    out.print(f"{config} is fine: {len(checked.specs())} streams", soft_wrap=True)
+
+
+@app.command()
+def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
+    """Show what a configuration would run: streams, prompts and stages."""
+    from plantain.pipeline.video import build_graph, view_of
+
+    checked = load(config)
+    graph = build_graph(checked)
+    view = view_of(checked)
+    out.print(
+        f"model {checked.model.name} on a canvas of {view.model_hw[1]} x {view.model_hw[0]} ({view.fit})"
+    )
+    for spec, prompts in checked.specs():
+        out.print(f"\n{spec.stream_id}: {redact(spec.url)}", soft_wrap=True, markup=False)
+        for prompt in prompts:
+            out.print(f"    {prompt}", soft_wrap=True, markup=False)
+    out.print(f"\n{graph.describe()}", soft_wrap=True, markup=False)
+    out.print(f"results to {redact(checked.output.out)} ({', '.join(checked.output.sinks)})", soft_wrap=True)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List every backend: tasks, licence, needs, and whether it is usable here."""
+    rows: list[dict[str, Any]] = []
+    for name, spec in BACKENDS.items():
+        missing = missing_modules(spec)
+        rows.append(
+            {
+                "name": name,
+                "summary": spec.summary,
+                "tasks": [str(task) for task in spec.tasks],
+                "licence": spec.licence,
+                "needs": list(spec.needs),
+                "usable": not missing,
+                "missing": missing,
+            }
+        )
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+        return
+    for row in rows:
+        usable = (
+            "usable here" if row["usable"] else f"not usable here: pip install {' '.join(row['missing'])}"
+        )
+        out.print(f"[bold]{row['name']}[/bold]  {usable}", soft_wrap=True)
+        out.print(f"    {row['summary']}", soft_wrap=True)
+        out.print(
+            f"    tasks {' '.join(row['tasks'])}; licence {row['licence']}; needs {' '.join(row['needs']) or 'nothing'}"
+        )
+
+
+app.command()(demo)
+app.command()(report)
+app.command()(serve)
+app.command("eval")(evaluate)
+app.command()(train)
+app.add_typer(streams, name="streams")
+
+
+def _run_and_exit(
+    config: PipelineConfig, *, resume: bool, metrics: str | None, socket: Path | None, as_json: bool
+) -> None:
+    """Runs, says how it went, and leaves with the right exit code."""
+    from plantain.deploy.control_socket import socket_of
+    from plantain.deploy.job import run_job
+    from plantain.deploy.metrics import watching
+    from plantain.operators.sources import is_live
+    from plantain.pipeline.control import Control
+
+    has_cameras = any(is_live(spec) for spec, _ in config.specs())
+    control = None
+    if socket is not None:
+        control = Control(config)
+    elif has_cameras and "://" not in config.output.out:
+        socket, control = socket_of(config.output.out), Control(config, is_lasting=False)
+
+    say = None if sys.stderr.isatty() else partial(log.info, "progress")
+    with Display(say=say) as display, watching(config, metrics, control) as publish:
+
+        def on_progress(engine: Engine) -> None:
+            display.update(engine)
+            publish(engine)
+
+        with redirect_stdout(sys.stderr):  # where Ray, too, tells what it sees: stdout is for the result
+            outcome = run_job(config, resume=resume, on_progress=on_progress, control=control, socket=socket)
+    if as_json:
+        report = {
+            "out": redact(config.output.out),
+            "wall_s": round(outcome.wall_s, 3),
+            "streams": [summary(stream) for stream in outcome.streams],
+        }
+        if outcome.num_removed:
+            report["removed"] = {"streams": outcome.num_removed} | asdict(outcome.removed)
+        sys.stdout.write(json.dumps(report) + "\n")
+    else:
+        frames = outcome.removed.results + sum(stream.account.results for stream in outcome.streams)
+        count = outcome.num_removed + len(outcome.streams)
+        out.print(
+            f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s; "
+            f"results in {redact(config.output.out)}",
+            soft_wrap=True,
+        )
+    raise typer.Exit(outcome.exit_code)
+
+
+def _value(written: str) -> Any:
+    """A number, true, false or null as JSON writes them; anything else as it stands."""
+    try:
+        return json.loads(written)
+    except ValueError:
+        return written
+
+
+def _set(settings: Any, section: Any, key: str, value: Any) -> None:
+    """Puts an option into a section of unchecked settings; a section of a wrong form is left for `check` to name."""
+    if value is None:
+        return
+    if isinstance(settings, dict):
+        settings.setdefault(section, {})
+    if isinstance(settings[section], dict):
+        settings[section][key] = value
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # A shell without job control lets background processes ignore SIGINT, but who sends it to ours means it: a run
+    # and a service drain at it however they were started, and until they do it ends the process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    logs.configure()
+    try:
+        app()
+    except PlantainError as error:  # before the first frame: nothing has been done that could be kept
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)

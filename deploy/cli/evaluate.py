@@ -1,0 +1,138 @@
+"""`plantain eval`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from plantain.deploy.cli.options import Json, Model
+from plantain.deploy.cli.scores import table_of
+from plantain.operators.errors import UsageError
+
+_NUM_SCENES = 200
+
+
+def evaluate(
+    model: Model = "embedded",
+    scenes: Annotated[
+        int, typer.Option(min=1, max=_NUM_SCENES, help="Scenes of the test split, a frame of each.")
+    ] = 100,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights file for the embedded model, such as 'train' writes.")
+    ] = None,
+    assets: Annotated[
+        Path | None, typer.Option(help="Folder of meshes to render with; none if left out.")
+    ] = None,
+    clips: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead, look at real clips (files, folders, globs): a page of pictures, and how steady "
+            "the answers are."
+        ),
+    ] = None,
+    generate: Annotated[
+        bool,
+        typer.Option(
+            help="Instead, draw pictures from descriptions of held-out scenes: a page of them, and what of the words "
+            "is recognised."
+        ),
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the page about --clips or --generate.")] = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Measure a model on rendered streets that no training ever shows, with exact labels."""
+    if assets is not None and not assets.is_dir():
+        raise UsageError(f"--assets {assets} is no folder")
+    options = _options(model, weights, assets)
+    if clips:
+        _look(model, options, clips, out, as_json=as_json)
+        return
+    if generate:
+        _draw(model, options, scenes, out, as_json=as_json)
+        return
+    from plantain.deploy.lab.scoring import MEASURES, scores_of
+    from plantain.operators.models import load_model, model_hw_of
+    from plantain.operators.models.plantain.evaluation.evaluate import evaluate as measure
+
+    backend = load_model(model, options)
+    try:
+        status = Console(stderr=True).status(f"{model}: {scenes} scenes")
+        with status:
+            figures = measure(backend, scenes, size_hw=model_hw_of(model), assets=assets)
+    finally:
+        backend.close()
+    if as_json:
+        keys = [key for name in MEASURES for key in (name, f"{name}_ci")]
+        sys.stdout.write(json.dumps({key: _finite(figures[key]) for key in keys}) + "\n")
+        return
+    console = Console(highlight=False)
+    console.print(f"[bold]{model} on {scenes} held-out scenes[/bold]", soft_wrap=True)
+    console.print(table_of(scores_of(figures), console.width))
+    spent_ms = figures["model_ms_per_frame"]
+    console.print(
+        f"{figures['model_fingerprint']}, {spent_ms:.0f} ms a frame with all its questions", soft_wrap=True
+    )
+
+
+def _look(model: str, options: dict[str, Any], clips: list[str], out: Path, *, as_json: bool) -> None:
+    """Real clips, without labels."""
+    from plantain.deploy.cli.scores import steadiness_of
+    from plantain.deploy.lab.footage import look
+    from plantain.operators.models import load_model, model_hw_of
+
+    backend = load_model(model, options)
+    try:
+        with Console(stderr=True).status(model) as status:
+            page, found = look(backend, model_hw_of(model), clips, out, on_progress=status.update)
+    finally:
+        backend.close()
+    if as_json:
+        told = {clip.name: clip.steadiness if not clip.error else {"error": clip.error} for clip in found}
+        sys.stdout.write(json.dumps({"page": str(page), "clips": told}) + "\n")
+        return
+    console = Console(highlight=False)
+    console.print(steadiness_of(found))
+    console.print(f"pictures in {page}", soft_wrap=True)
+
+
+def _draw(model: str, options: dict[str, Any], scenes: int, out: Path, *, as_json: bool) -> None:
+    """Pictures from words."""
+    from plantain.deploy.lab.drawings import MEANINGS, draw, written
+    from plantain.operators.models import load_model, model_hw_of
+
+    backend = load_model(model, options)
+    try:
+        with Console(stderr=True).status(f"{model}: {scenes} descriptions"):
+            page, found = draw(backend, model_hw_of(model), scenes, out)
+    finally:
+        backend.close()
+    if as_json:
+        told = {key: _finite(value) for key, value in found.items()}
+        sys.stdout.write(json.dumps({"page": str(page), **told}) + "\n")
+        return
+    console = Console(highlight=False)
+    for name, meaning in MEANINGS.items():
+        console.print(f"{name:9} {written(found, name)}  [dim]{meaning}[/dim]", soft_wrap=True)
+    console.print(f"pictures in {page}", soft_wrap=True)
+
+
+def _options(model: str, weights: Path | None, assets: Path | None) -> dict[str, Any]:
+    """What the backend is made from."""
+    if weights is not None and model != "embedded":
+        raise UsageError(f"--weights is for the embedded model, not for '{model}'")
+    if model == "fake":
+        return {"split": "heldout", "assets": "" if assets is None else str(assets)}
+    return {} if weights is None else {"weights": str(weights)}
+
+
+def _finite(value: float | list[float]) -> float | list[float | None] | None:
+    """The value as JSON can hold it: null where it could not be measured."""
+    if isinstance(value, list):
+        return [None if math.isnan(each) else each for each in value]
+    return None if math.isnan(value) else value

@@ -1,0 +1,175 @@
+"""`plantain streams`: the streams of a running job, while the others go on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from plantain.deploy.cli.options import Json
+from plantain.operators.errors import UsageError
+
+streams = typer.Typer(
+    help="See and change the streams of a running job, while the others go on.", no_args_is_help=True
+)
+
+Socket = Annotated[
+    Path | None, typer.Option("--control", help="Socket of the job, as given to 'plantain run --control'.")
+]
+Out = Annotated[str | None, typer.Option("--out", help="Output folder of the job, instead of its socket.")]
+Name = Annotated[str, typer.Argument(help="The stream's name.")]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help="What to ask of each frame; repeat for several.")
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="For the source; repeat for several."),
+]
+Fps = Annotated[float | None, typer.Option(help="Look at no more than this many frames per second.")]
+Every = Annotated[int | None, typer.Option(help="Look at every n-th frame.")]
+
+
+@streams.command("list")
+def list_streams(control: Socket = None, out: Out = None, as_json: Json = False) -> None:
+    """Show every stream: what is asked of it, how it is, and where its frames went."""
+    _show(_request(control, out, {"do": "list"}), as_json=as_json)
+
+
+@streams.command()
+def add(
+    url: Annotated[str, typer.Argument(help="rtsp://..., a file, or what 'plantain run' takes.")],
+    name: Annotated[str | None, typer.Option("--id", help="Its name in every row.")] = None,
+    task: Tasks = None,
+    fps: Fps = None,
+    every: Every = None,
+    option: Options = None,
+    control: Socket = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Watch one more stream; without --task it is asked what the job asks of all."""
+    stream: dict[str, Any] = {"url": url} | _settings(task, fps, every, option)
+    if name is not None:
+        stream["id"] = name
+    _show(_request(control, out, {"do": "add", "stream": stream}), as_json=as_json)
+
+
+@streams.command()
+def change(
+    name: Name,
+    task: Tasks = None,
+    fps: Fps = None,
+    every: Every = None,
+    option: Options = None,
+    control: Socket = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Ask something else of a stream, or look at it more or less often."""
+    changes = _settings(task, fps, every, option)
+    if not changes:
+        raise UsageError("name what to change: --task, --fps, --every or --option")
+    _show(_request(control, out, {"do": "change", "stream_id": name, "changes": changes}), as_json=as_json)
+
+
+@streams.command()
+def pause(name: Name, control: Socket = None, out: Out = None, as_json: Json = False) -> None:
+    """Let a stream rest: its source is closed, what is in flight is stored."""
+    _show(_request(control, out, {"do": "pause", "stream_id": name}), as_json=as_json)
+
+
+@streams.command()
+def resume(name: Name, control: Socket = None, out: Out = None, as_json: Json = False) -> None:
+    """Let a paused stream go on, and one that failed try again."""
+    _show(_request(control, out, {"do": "resume", "stream_id": name}), as_json=as_json)
+
+
+@streams.command()
+def remove(
+    name: Name,
+    now: Annotated[bool, typer.Option("--now", help="Drop what is in flight.")] = False,
+    control: Socket = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """End a stream and forget it; what is stored stays. Shows its last figures."""
+    command = {"do": "remove", "stream_id": name, "drain": not now}
+    _show(_request(control, out, command), as_json=as_json)
+
+
+def _request(control: Path | None, out: str | None, command: dict[str, Any]) -> list[dict[str, Any]]:
+    from plantain.deploy.control_socket import request, socket_of
+
+    if control is None and out is None:
+        raise UsageError("say which job: --out with its output folder, or --control with its socket")
+    return request(control or socket_of(str(out)), command)
+
+
+def _settings(
+    task: list[str] | None, fps: float | None, every: int | None, option: list[str] | None
+) -> dict[str, Any]:
+    """What was given, as StreamConfig names it."""
+    settings: dict[str, Any] = {}
+    if task:
+        settings["prompts"] = task
+    if fps is not None:
+        settings["fps"] = fps
+    if every is not None:
+        settings["every"] = every
+    if option:
+        wrong = [each for each in option if "=" not in each]
+        if wrong:
+            raise UsageError(f"--option is NAME=VALUE, not '{wrong[0]}'")
+        settings["options"] = dict(each.split("=", 1) for each in option)
+    return settings
+
+
+def _show(found: list[dict[str, Any]], *, as_json: bool) -> None:
+    """A table for people, a list for machines."""
+    if as_json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in (
+        "stream",
+        "phase",
+        "health",
+        "fps",
+        "latency",
+        "decoded",
+        "results",
+        "dropped",
+        "failed",
+        "asked",
+    ):
+        table.add_column(column, justify="right" if column in _FIGURES else "left", overflow="fold")
+    for status in found:
+        latency = status["latency_ms"]
+        table.add_row(
+            status["stream_id"],
+            status["phase"],
+            status["health"] or "-",
+            f"{status['fps']:.1f}",
+            "-" if latency is None else f"{latency:.0f} ms",
+            str(status["decoded"]),
+            str(status["results"]),
+            str(sum(status["dropped"].values())),
+            str(sum(status["failed"].values())),
+            ", ".join(status["prompts"]),
+        )
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    for status in found:
+        reasons = [f"{count} {why}" for why, count in sorted((status["dropped"] | status["failed"]).items())]
+        if reasons:
+            console.print(f"{status['stream_id']}: let go or failed: {', '.join(reasons)}", soft_wrap=True)
+        if status["error"]:
+            console.print(f"{status['stream_id']}: {status['error']}", soft_wrap=True)
+
+
+_FIGURES = frozenset(("fps", "latency", "decoded", "results", "dropped", "failed"))

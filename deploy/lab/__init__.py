@@ -1,0 +1,1 @@
+"""Demo, scores and lessons: what production never imports."""

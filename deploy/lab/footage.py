@@ -1,0 +1,224 @@
+"""What a model does on real clips, which have no labels: its answers as pictures, and how steady they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from plantain.deploy.report import gallery
+from plantain.deploy.report.charts import number_of
+from plantain.operators.answers import codec_for
+from plantain.operators.errors import PlantainError, UsageError, redact
+from plantain.operators.models.base import ModelBackend
+from plantain.operators.models.plantain.evaluation.steadiness import Answered, Change, between
+from plantain.operators.prompts import Prompt
+from plantain.operators.scenes import CLASSES
+from plantain.operators.sinks.store import write_durably
+from plantain.operators.sources import expand, open_source
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Frame, Position, Prediction, Result, Timing
+
+FILE = "footage.html"
+TASKS = (
+    f"semantic:{','.join(CLASSES[1:])}",
+    "instances:car",
+    "instances:person",
+    "depth[curve=street]",
+    "normals",
+)
+NUM_MOMENTS = 4
+"""Runs of consecutive frames that are looked at in each clip, evenly spread."""
+RUN_FRAMES = 8
+"""Frames of each run."""
+WIDTH_PX = 480
+
+MEANINGS = {
+    "class_flicker": "share of still pixels whose class changes from frame to frame",
+    "depth_flicker": "mean change of a still pixel's distance, as a share of it",
+    "normals_flicker_deg": "mean turn of a still pixel's surface, degrees",
+    "objects_lost": "share of objects that are gone in the next frame",
+    "colour_switches": "share of objects that change their colour, and with it perhaps their identity",
+    "still": "share of pixels that are still: only these tell the model's flicker from the world's",
+}
+"""What is measured between consecutive frames, in the order of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What came out on one clip.
+
+    Attributes:
+        name: As `plantain run` names the stream.
+        error: Why it could not be read; empty if it could.
+        num_frames: Frames that were answered.
+        steadiness: Means by the names of `MEANINGS`.
+        moments: The first frame of each run, with its answers and its picture.
+    """
+
+    name: str
+    error: str = ""
+    num_frames: int = 0
+    steadiness: dict[str, float] | None = None
+    moments: tuple[Result, ...] = ()
+
+
+def look(
+    backend: ModelBackend,
+    model_hw: tuple[int, int],
+    clips: Sequence[str],
+    out: Path,
+    tasks: Sequence[str] = TASKS,
+    on_progress: Callable[[str], None] | None = None,
+) -> tuple[Path, list[Clip]]:
+    """Asks a model about clips and writes a page about its answers.
+
+    Args:
+        backend: The model.
+        model_hw: Its canvas.
+        clips: Files, folders, globs.
+        out: Folder of the page, `footage.html`.
+        tasks: What is asked.
+        on_progress: Told the name of each clip when it begins.
+
+    Returns:
+        Where the page is, and what came out.
+
+    Raises:
+        UsageError: If there are no clips, or none can be read.
+        SinkError: If the page cannot be written.
+    """
+    prompts = tuple(Prompt.parse(task) for task in tasks)
+    found: list[Clip] = []
+    started = perf_counter()
+    for spec in expand(list(clips)):
+        if on_progress is not None:
+            on_progress(spec.stream_id)
+        try:
+            found.append(_clip(backend, model_hw, spec, prompts))
+        except PlantainError as error:
+            found.append(Clip(spec.stream_id, error=redact(str(error))))
+    if not any(clip.num_frames for clip in found):
+        raise UsageError(
+            "; ".join(f"{clip.name}: {clip.error}" for clip in found) or "name at least one clip"
+        )
+    page = _page(backend, found, prompts, perf_counter() - started)
+    path = out / FILE
+    write_durably(path, page.encode())
+    return path, found
+
+
+def _clip(
+    backend: ModelBackend, model_hw: tuple[int, int], spec: StreamSpec, prompts: tuple[Prompt, ...]
+) -> Clip:
+    total, moments, num_frames = Change({}), [], 0
+    for run in _runs(spec, model_hw):
+        answers = [_answered(backend, frame, prompts) for frame in run]
+        num_frames += len(run)
+        for before, after in pairwise(answers):
+            total += between(before, after)
+        predictions = tuple(
+            Prediction(prompt, value, backend.name, backend.fingerprint, Timing())
+            for prompt, value in zip(answers[0].prompts, answers[0].values, strict=True)
+        )
+        moments.append(Result(run[0].header, run[0].info, predictions))
+    return Clip(spec.stream_id, "", num_frames, total.means(), tuple(moments))
+
+
+def _runs(spec: StreamSpec, model_hw: tuple[int, int]) -> Iterator[list[Frame]]:
+    """Runs of consecutive frames, evenly spread over a clip; one run where its length is unknown."""
+    source = open_source(spec, View(model_hw, picture_long_side=WIDTH_PX), Position())
+    try:
+        length = source.info.num_frames or RUN_FRAMES
+        starts = np.linspace(0, max(0, length - RUN_FRAMES), NUM_MOMENTS + 1)[:-1]
+        starts = np.unique((starts + (length - RUN_FRAMES) / NUM_MOMENTS / 2).clip(0).astype(int))
+        run: list[Frame] = []
+        for start in starts.tolist():
+            while not source.ended and len(run) < RUN_FRAMES:
+                run += [frame for frame in source.read(1) if frame.header.frame_index >= start]
+            if run:
+                yield run
+            run = []
+    finally:
+        source.close()
+
+
+def _answered(backend: ModelBackend, frame: Frame, prompts: tuple[Prompt, ...]) -> Answered:
+    drawn = backend.render(frame.image[None], [0] * len(prompts), prompts)
+    drawings = [frame.info.fit.crop(each) for each in drawn]
+    values = [codec_for(prompt).decode(each, prompt) for prompt, each in zip(prompts, drawings, strict=True)]
+    return Answered(frame.info.fit.crop(frame.image), prompts, drawings, values)
+
+
+def _page(backend: ModelBackend, clips: Sequence[Clip], prompts: Sequence[Prompt], spent_s: float) -> str:
+    style = (resources.files("plantain.deploy.service") / "web" / "report.css").read_text(encoding="utf-8")
+    num_frames = sum(clip.num_frames for clip in clips)
+    articles = "".join(_article(clip, f"clip{number}") for number, clip in enumerate(clips))
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    cards = [
+        (str(sum(bool(clip.num_frames) for clip in clips)), "clips"),
+        (f"{num_frames:,}", "frames"),
+        (str(len(prompts)), "questions about each"),
+        (f"{number_of(spent_s)}&nbsp;s", "with decoding"),
+    ]
+    numbers = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in cards)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>Plantain on footage</title><style>{style}</style></head><body>"
+        '<a class="skip" href="#main">Skip to the results</a>'
+        "<header><p class='eyebrow'>Plantain on footage</p>"
+        f"<h1>{escape(backend.name)} without labels</h1><p class='lead'>What <b>{escape(backend.name)}</b> "
+        f"<span class='dim'>({escape(backend.fingerprint)})</span> answers about clips whose truth nobody "
+        "wrote down: pictures to judge by eye, and how steady the answers are from frame to frame.</p>"
+        f"<div class='cards'>{numbers}</div></header>"
+        f'<main id="main"><section><h2>How steady</h2>{_table(clips)}</section>'
+        f"<section><h2>What was seen</h2>{articles}</section></main><footer>Made by Plantain, {made}.</footer>"
+        "</body></html>\n"
+    )
+
+
+def _table(clips: Sequence[Clip]) -> str:
+    shown = [clip for clip in clips if clip.steadiness]
+    heads = "".join(f"<th class='number' scope='col'>{escape(clip.name)}</th>" for clip in shown)
+    rows = ""
+    for name, meaning in MEANINGS.items():
+        cells = "".join(
+            f"<td class='number'>{written(name, clip.steadiness[name])}</td>"
+            if clip.steadiness and name in clip.steadiness
+            else "<td class='number dim'>none</td>"
+            for clip in shown
+        )
+        title = name.removesuffix("_deg").replace("_", " ")
+        rows += f"<tr><th scope='row'>{title}<span class='dim'>{meaning}</span></th>{cells}</tr>"
+    return (
+        "<div class='scroll' tabindex='0'><table><thead><tr><th>Between consecutive frames</th>"
+        f"{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def written(name: str, value: float) -> str:
+    """A mean with its unit."""
+    return f"{value:.1f}\u00b0" if name.endswith("_deg") else f"{value:.1%}"
+
+
+def _article(clip: Clip, anchor: str) -> str:
+    if clip.error:
+        return f"<article><h3>{escape(clip.name)}</h3><p class='note'>{escape(clip.error)}</p></article>"
+    moments = "".join(
+        gallery.moment(result, f"{anchor}-{number}", WIDTH_PX, is_first=number == 0)
+        for number, result in enumerate(clip.moments)
+    )
+    size = "{1} x {0} pixels".format(*clip.moments[0].info.fit.source_hw)
+    return (
+        f"<article><h3>{escape(clip.name)}</h3><p class='dim'>{clip.num_frames} frames of {size}</p>"
+        f"{moments}</article>"
+    )

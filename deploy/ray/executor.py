@@ -1,0 +1,332 @@
+"""Workers as Ray actors: a thin shell around StageWorker, with payloads by reference."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import os
+import queue
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError
+
+from plantain.deploy import logs
+from plantain.operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError, redact
+from plantain.pipeline.executor import take_all
+from plantain.pipeline.graph import Graph, Stage
+from plantain.pipeline.state import Cause, Completion
+from plantain.pipeline.worker import Call, Reply, StageWorker
+
+# Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
+START_TIMEOUT_S = 300.0
+
+# An answer lies on the machine that made it; one that does not come in this time never will.
+GET_TIMEOUT_S = 10.0
+
+# Streams that a call's title names.
+NAMED = 3
+
+# What Ray says of actors that died with their machine.
+NODE_DIED = "its node has died"
+
+# A Ray of our own has no dashboard, the only place where tasks (4 MB for every 1,000 queries) and its own metrics are
+# shown, and one machine, whose resources nobody else asks for. `event_stats` times every step of Ray's loops.
+LOCAL_RAY: dict[str, object] = {
+    "event_stats": False,
+    "task_events_report_interval_ms": 0,
+    "enable_metrics_collection": False,
+    "raylet_report_resources_period_milliseconds": 1000,
+    "raylet_check_gc_period_milliseconds": 1000,
+    "gcs_pull_resource_loads_period_milliseconds": 10000,
+    "report_worker_backlog_interval_ms": 10000,
+    "io_context_monitor_probe_interval_ms": 5000,
+    "core_worker_internal_heartbeat_ms": 5000,
+    "object_manager_timer_freq_ms": 1000,
+    "kill_idle_workers_interval_ms": 2000,
+    "memory_monitor_refresh_ms": 1000,
+}
+
+Handle = tuple[Any, int]
+"""A payload: the reference to the list that a call returned, and the payload's place in it."""
+
+
+class WorkerActor:
+    """The actor: unpacks references, calls its StageWorker, returns the reply and the payloads apart.
+
+    The reply is small and goes to the driver; the payloads are *returned*, so that the driver owns them and they
+    outlive this process.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        logs.configure()
+        # Ray says 1 for an actor without reserved CPUs; torch and numba read it when they are first imported, below.
+        threads = str(max(1, round(stage.cpus)))
+        os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = threads
+        self._stage = stage
+        self._worker: StageWorker | None = None
+
+    def __repr__(self) -> str:
+        return f"plantain {self._stage.name}"
+
+    def pid(self) -> int:
+        """This process, for whoever wants to watch or kill it."""
+        return os.getpid()
+
+    def make(self) -> PlantainError | None:
+        """Makes the operator; gives the reason if that is impossible here, which Ray would wrap in its own words."""
+        try:
+            self._worker = StageWorker(self._stage)
+        except PlantainError as error:
+            return error
+        return None
+
+    @ray.method(num_returns=2)
+    def run(
+        self, call: Call, places: Sequence[tuple[int, int]], *lists: list[Any]
+    ) -> tuple[Reply, list[Any]]:
+        """Does a call; item k is `lists[places[k][0]][places[k][1]]`."""
+        if self._worker is None:  # made anew after a death; what fails now is a death, too
+            self._worker = StageWorker(self._stage)
+        return self._worker.run(call, [lists[which][index] for which, index in places])
+
+    def close(self) -> None:
+        """Closes the operator."""
+        if self._worker is not None:
+            self._worker.close()
+
+
+class RayExecutor:
+    """Runs workers on a Ray cluster.
+
+    A worker that dies is reported once for each of its calls and made anew by `restart`; Ray itself retries nothing
+    (`max_restarts=0`), since what must be repeated is the engine's to know.
+
+    Args:
+        address: Of a running cluster; None starts a local Ray, which ends with the run.
+        name: Prefix of the actors' names on the dashboard.
+    """
+
+    def __init__(self, address: str | None = None, name: str = "plantain") -> None:
+        self._address = address
+        self._name = name
+        self._owns_ray = False
+        self._stages: dict[str, Stage] = {}
+        self._actors: dict[tuple[str, int], Any] = {}
+        self._starts: dict[tuple[str, int], int] = {}
+        self._payloads: dict[int, Any] = {}
+        self._done: queue.Queue[Completion | None] = queue.Queue()
+        self._doing: Mapping[str, str] = {}
+
+    def start(self, graph: Graph) -> None:
+        """Connects, makes the actors, and waits until each has its operator.
+
+        Raises:
+            PlantainError: What an operator raised when it was made.
+            ModelUnavailableError: If the cluster cannot place an actor in time.
+        """
+        if not ray.is_initialized():
+            start_ray(self._address)
+            self._owns_ray = True
+        for stage in graph.stages:
+            self._stages[stage.name] = stage
+            for index in range(stage.at_first):
+                self._make(stage.name, index)
+        making = [actor.make.remote() for actor in self._actors.values()]
+        try:
+            for error in ray.get(making, timeout=START_TIMEOUT_S):
+                if error is not None:
+                    raise error
+        except RayActorError as error:
+            raise WorkerDiedError(f"a worker could not be started: {_first_line(error)}") from error
+        except GetTimeoutError as error:
+            needs = ", ".join(f"{s.name}: {s.workers} x {s.cpus:g} CPU {s.gpus:g} GPU" for s in graph.stages)
+            raise ModelUnavailableError(f"the cluster has no room for the workers ({needs})") from error
+
+    def submit(self, call: Call) -> None:
+        """Sends a call to its actor; references travel, pixels do not."""
+        lists: list[Any] = []
+        known: dict[Any, int] = {}
+        places = []
+        for reference, index in call.handles:
+            which = known.get(reference)
+            if which is None:
+                which = known[reference] = len(lists)
+                lists.append(reference)
+            places.append((which, index))
+        bare = Call(
+            call.ticket, call.stage, call.worker, call.verb, call.stream_id, call.generation,
+            call.headers, (), call.waits_ms, call.argument,
+        )  # fmt: skip
+        actor = self._actors[call.stage, call.worker]
+        reply, payloads = actor.run.options(name=self._title(call)).remote(bare, places, *lists)
+        self._payloads[call.ticket] = payloads
+        reply.future().add_done_callback(partial(self._note, call.ticket))
+
+    def _title(self, call: Call) -> str:
+        """What the call is about, on the dashboard's list of tasks and as the process's name while it is done."""
+        match call.verb:
+            case "read" | "poll":
+                names = [name for name, *_ in call.argument]
+            case _:
+                names = [call.stream_id, *(header.stream_id for header in call.headers)]
+        told = [f"{name} ({self._doing[name]})" for name in dict.fromkeys(names) if name in self._doing]
+        more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+        return f"{call.stage} {', '.join(told[:NAMED])}{more}".strip()
+
+    def entitle(self, streams: Mapping[str, str]) -> None:
+        """Further calls are called after their streams and how those are doing."""
+        self._doing = streams
+
+    def _note(self, ticket: int, reply: Future[Reply]) -> None:
+        """Puts what has been done where `wait` finds it; in a thread of Ray's."""
+        error = reply.exception()
+        if error is None:
+            self._done.put(Completion(ticket, reply.result()))
+        elif isinstance(error, ObjectLostError):
+            self._done.put(Completion(ticket, None, error=_first_line(error), cause=Cause.PAYLOAD))
+        elif isinstance(error, RayActorError):
+            cause = Cause.MACHINE if NODE_DIED in str(error) else Cause.WORKER
+            said = f"its process died ({_first_line(error)})"
+            self._done.put(Completion(ticket, None, error=said, cause=cause))
+        else:
+            self._done.put(Completion(ticket, None, error=_first_line(error)))
+
+    def wait(self, timeout_s: float) -> list[Completion]:
+        """What has been done; waits for the first."""
+        return [self._with_payloads(done) for done in take_all(self._done, timeout_s)]
+
+    def wake(self) -> None:
+        """Ends a `wait` in another thread."""
+        self._done.put(None)
+
+    def put(self, payloads: Sequence[Any]) -> list[Handle]:
+        """Puts payloads into the object store, together."""
+        reference = ray.put(list(payloads))
+        return [(reference, place) for place in range(len(payloads))]
+
+    def get(self, handles: Sequence[Handle]) -> list[Any]:
+        """Fetches payloads from the object store.
+
+        Raises:
+            WorkerDiedError: If the machine that held them is gone.
+        """
+        references = list(dict.fromkeys(reference for reference, _ in handles))
+        try:
+            lists = dict(zip(references, ray.get(references, timeout=GET_TIMEOUT_S), strict=True))
+        except RayError as error:
+            raise WorkerDiedError(f"an answer was lost: {_first_line(error)}") from error
+        return [lists[reference][place] for reference, place in handles]
+
+    def restart(self, stage: str, worker: int) -> None:
+        """Makes a dead actor anew."""
+        with contextlib.suppress(RayError):
+            ray.kill(self._actors[stage, worker])
+        self._make(stage, worker)
+
+    def add(self, stage: str, worker: int) -> None:
+        """Makes a further actor; it makes its operator with its first call."""
+        self._make(stage, worker)
+
+    def remove(self, stage: str, worker: int) -> None:
+        """Lets an actor close its operator; it ends with its last reference."""
+        with contextlib.suppress(RayError):
+            self._actors.pop((stage, worker)).close.remote()
+
+    def close(self) -> None:
+        """Closes the operators and removes the actors; ends Ray if it was started here."""
+        if ray.is_initialized():
+            closing = [actor.close.remote() for actor in self._actors.values()]
+            with contextlib.suppress(RayError):
+                ray.wait(closing, num_returns=len(closing), timeout=30.0) if closing else None
+            for actor in self._actors.values():
+                ray.kill(actor)
+            if self._owns_ray:
+                ray.shutdown()
+        self._actors.clear()
+        self._payloads.clear()
+
+    def actor_pids(self, stage: str) -> list[int]:
+        """Process ids of a stage's actors, for tests that kill them and for reports of what they cost."""
+        actors = [actor for (name, _), actor in self._actors.items() if name == stage]
+        return list(ray.get([actor.pid.remote() for actor in actors]))
+
+    def _make(self, stage_name: str, index: int) -> None:
+        stage = self._stages[stage_name]
+        count = self._starts[stage_name, index] = self._starts.get((stage_name, index), -1) + 1
+        name = f"{self._name}-{stage_name}-{index}" + (f"-again{count}" if count else "")
+        self._actors[stage_name, index] = (
+            ray.remote(WorkerActor)
+            .options(
+                name=f"{name}-{ray.get_runtime_context().get_job_id()}",
+                num_cpus=0,  # the engine bounds the work; reserving cores would keep small machines from starting
+                num_gpus=stage.gpus,
+                max_restarts=0,
+                max_task_retries=0,
+            )
+            .remote(stage)
+        )
+
+    def _with_payloads(self, done: Completion) -> Completion:
+        payloads = self._payloads.pop(done.ticket)
+        if done.reply is None:
+            return done
+        return replace(done, handles=[(payloads, place) for place in range(len(done.reply.headers))])
+
+
+def start_ray(address: str | None, **settings: object) -> None:
+    """Connects to a cluster, or starts a Ray that costs as little as it can.
+
+    Of the processes that a local Ray brings, the dashboard (and its agents' metrics) are left out; what remains
+    costs about 0.3 GB (README, "What Ray costs"), and looks at itself less often than a cluster must: a service that is
+    asked nothing takes some 5 % of a core instead of 8.2 (`python -m tests.bench serve`).
+
+    Args:
+        address: Of the cluster; None for a Ray of our own.
+        settings: Of Ray's configuration, for a Ray of our own.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its hints about authentication are not for our users
+    common: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "namespace": f"plantain-{getpass.getuser()}",
+    }
+    if address is None:
+        # "local": never somebody else's Ray that happens to run on this machine.
+        common |= {
+            "include_dashboard": False,
+            "object_store_memory": 512 << 20,
+            "configure_logging": False,
+            "_system_config": LOCAL_RAY | settings,
+        }
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray.init(address=address or "local", **common)
+    if address is None:
+        _end_idlers()
+    # Ray has taken SIGTERM for itself, and would leave at once, with a dump of the stack.
+    if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _end_idlers() -> None:
+    """Ends what a local Ray does not need, and `ray.init` cannot leave out (2.60).
+
+    The log monitor, which copies the workers' output to a driver that does not want it (`log_to_driver`); the monitor
+    that asks for machines when actors wait for resources; and what is left of the dashboard without its pages, which
+    only sends usage statistics.
+    """
+    node = ray._private.worker._global_node
+    if node is not None:
+        for end in (node.kill_log_monitor, node.kill_monitor, node.kill_dashboard):
+            end(check_alive=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__

@@ -1,0 +1,1 @@
+"""The service: HTTP, live views and the page, wherever its engine lives."""

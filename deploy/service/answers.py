@@ -1,0 +1,311 @@
+"""Results to what the client asked for: JSON, PNG, arrays, an annotated picture, or several of these."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from plantain.deploy.service.problems import RETRY_AFTER_S, HttpError
+from plantain.deploy.service.schemas import Answer, FrameAnswers, Object, Resolution, Rle
+from plantain.operators.answers import png
+from plantain.operators.answers.masks.rle import encode_regions
+from plantain.operators.answers.rasters import Raster, pack_depth, pack_labels, pack_normals
+from plantain.operators.render.drawing import draw, draw_answer, enlarge
+from plantain.operators.render.layout import layout_for
+from plantain.operators.render.shades import class_colour, object_colour
+from plantain.operators.sinks.rows import Row, rows_of
+from plantain.operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result, Value
+from plantain.pipeline.video import PICTURE_LONG_SIDE
+
+JPEG_QUALITY = 85
+# A clip's masks and maps at the size of its pictures may not take more than this together.
+MAX_PIXELS_OUT = 128_000_000
+
+
+class Form(StrEnum):
+    """Media types that an answer can have, the preferred first."""
+
+    JSON = "application/json"
+    PNG = "image/png"
+    NPY = "application/x-npy"
+    JPEG = "image/jpeg"
+    MIXED = "multipart/mixed"
+
+
+def choose(accept: str) -> Form:
+    """The form that an Accept header likes best.
+
+    Raises:
+        HttpError: 406 if it likes none.
+    """
+    best, best_rank = None, (0.0, 0)
+    for part in accept.split(","):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = _quality(parameters)
+        for form in Form:
+            family = form.split("/")[0]
+            specificity = {form.value: 3, f"{family}/*": 2, "*/*": 1}.get(media or "*/*", 0)
+            if specificity and quality > 0 and (quality, specificity) > best_rank:
+                best, best_rank = form, (quality, specificity)
+    if best is None:
+        raise HttpError(406, f"no answer of the kind '{accept[:200]}': accept one of {', '.join(Form)}")
+    return best
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def check_success(results: Sequence[Result]) -> None:
+    """Complains where not one task was answered.
+
+    Raises:
+        HttpError: 503 if the same may work later, 422 otherwise.
+    """
+    failures = [p.value for r in results for p in r.predictions if isinstance(p.value, Failure)]
+    if len(failures) < sum(len(result.predictions) for result in results):
+        return
+    first = failures[0]
+    text = f"{first.stage}: {first.error}"
+    raise HttpError(503, text, retry_after_s=RETRY_AFTER_S) if first.retryable else HttpError(422, text)
+
+
+def at(results: Sequence[Result], resolution: Resolution) -> list[Result]:
+    """The results with masks and maps at the size that was asked for.
+
+    Raises:
+        HttpError: 413 if that is too much.
+    """
+    if resolution == "model":
+        return list(results)
+    total = sum(np.prod(r.info.fit.source_hw, dtype=np.int64) * len(r.predictions) for r in results)
+    if total > MAX_PIXELS_OUT:
+        raise HttpError(
+            413, f"masks and maps of {total / 1e6:.0f} million pixels are too many: ask for resolution=model"
+        )
+    return [_enlarged(result) for result in results]
+
+
+def _enlarged(result: Result) -> Result:
+    size_hw = result.info.fit.source_hw
+    predictions = tuple(replace(p, value=_at_size(p.value, size_hw)) for p in result.predictions)
+    return replace(result, predictions=predictions)
+
+
+def _at_size(value: Value | Failure, size_hw: tuple[int, int]) -> Value | Failure:
+    match value:
+        case Masks():
+            return replace(value, labels=enlarge(value.labels, size_hw))
+        case DepthMap():
+            return replace(
+                value, depth_m=enlarge(value.depth_m, size_hw), valid=enlarge(value.valid, size_hw)
+            )
+        case NormalMap():
+            return replace(
+                value, normals=enlarge(value.normals, size_hw), valid=enlarge(value.valid, size_hw)
+            )
+        case Image():
+            return replace(value, rgb=enlarge(value.rgb, size_hw))
+        case _:
+            return value
+
+
+# -- JSON --------------------------------------------------------------------------------------------------
+
+
+def json_of(
+    results: Sequence[Result], resolution: Resolution, *, rasters: bool = False, drawn: bool = False
+) -> list[FrameAnswers]:
+    """Results as plain data.
+
+    Args:
+        results: One or more.
+        resolution: Size of the masks.
+        rasters: With the dense maps.
+        drawn: With the frames, and the answer to the first task drawn on them.
+    """
+    frames = [
+        _frame_of(result, sized, rasters=rasters)
+        for result, sized in zip(results, at(results, resolution), strict=True)
+    ]
+    if not drawn:
+        return frames
+    pictures = (base64.b64encode(_first_drawn(result)).decode() for result in results)
+    return [frame.model_copy(update={"drawn": text}) for frame, text in zip(frames, pictures, strict=True)]
+
+
+def _frame_of(result: Result, sized: Result, *, rasters: bool) -> FrameAnswers:
+    rows = rows_of([result], run_id="", rasters=False)
+    objects: dict[str, list[Row]] = {}
+    for row in rows["objects"]:
+        objects.setdefault(row["prompt"], []).append(row)
+    answers = []
+    for row, prediction in zip(rows["frames"], sized.predictions, strict=True):
+        raster = _raster(prediction.value) if rasters else None
+        answers.append(_answer(row, objects.get(row["prompt"], []), prediction, raster))
+    frame = rows["frames"][0]
+    captured = frame["captured_at"]
+    return FrameAnswers(
+        **{
+            name: frame[name] for name in FrameAnswers.model_fields if name in frame and name != "captured_at"
+        },
+        captured_at=None if captured is None else captured.isoformat(),
+        answers=answers,
+    )
+
+
+def _answer(row: Row, objects: Sequence[Row], prediction: Prediction, raster: Raster | None) -> Answer:
+    value = prediction.value
+    known = {name: row[name] for name in Answer.model_fields if row.get(name) is not None}
+    if raster is not None:
+        known["raster_format"], known["raster_scale"] = raster.format, raster.scale
+        known["raster"] = base64.b64encode(raster.data).decode()
+    if isinstance(value, Masks) and objects:  # a row for each region, in their order
+        size = (int(value.labels.shape[0]), int(value.labels.shape[1]))
+        counts = encode_regions(np.ascontiguousarray(value.labels), len(value.names))
+        known["objects"] = [
+            Object(
+                **{name: each[name] for name in Object.model_fields if name in each},
+                rle=Rle(size=size, counts=text),
+            )
+            for each, text in zip(objects, counts, strict=True)
+        ]
+    return Answer(**known)
+
+
+def _raster(value: Value | Failure) -> Raster | None:
+    match value:
+        case Masks():
+            return pack_labels(np.ascontiguousarray(value.labels))
+        case DepthMap():
+            return pack_depth(value)
+        case NormalMap():
+            return pack_normals(value)
+        case Image():
+            return Raster("png-rgb-u8", 1.0, png.write(np.ascontiguousarray(value.rgb)))
+        case _:
+            return None
+
+
+# -- pictures and arrays -----------------------------------------------------------------------------------
+
+
+def png_of(prediction: Prediction) -> tuple[bytes, dict[str, str]]:
+    """One answer as a PNG file, and headers that say how to read it.
+
+    Masks are a palette image whose indexes are the regions' numbers (0 background) and whose colours can be looked
+    at; depth is 16 bit gray, metres = sample / scale, 0 for none; normals are RGB, n = 2 * sample / 255 - 1.
+
+    Raises:
+        HttpError: 422 if the task failed.
+    """
+    value = prediction.value
+    if isinstance(value, Failure):
+        raise HttpError(422, f"{value.stage}: {value.error}")
+    if isinstance(value, Masks) and len(value.names) < 256:
+        names = json.dumps(value.names)  # ASCII, as headers are
+        return _indexed(prediction, value), {"Plantain-Format": "png-labels-u8", "Plantain-Labels": names}
+    raster = _raster(value)
+    assert raster is not None
+    return raster.data, {"Plantain-Format": raster.format, "Plantain-Scale": f"{raster.scale:g}"}
+
+
+def _indexed(prediction: Prediction, masks: Masks) -> bytes:
+    is_objects = prediction.prompt.codec == "instances"
+    colours = [(0, 0, 0)]
+    for number, name in enumerate(masks.names):
+        colours.append(object_colour(masks, number) if is_objects else class_colour(prediction.prompt, name))
+    picture = Picture.fromarray(np.ascontiguousarray(masks.labels.astype(np.uint8)), "P")
+    picture.putpalette([sample for colour in colours for sample in colour])
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def array_of(value: Value | Failure) -> NDArray[Any]:
+    """One answer as numbers: labels uint16, metres float32 (0 for none), normals float32, or RGB uint8.
+
+    Raises:
+        HttpError: 422 if the task failed.
+    """
+    match value:
+        case Masks():
+            return value.labels
+        case DepthMap():
+            return np.where(value.valid, value.depth_m, np.float32(0))
+        case NormalMap():
+            return np.where(value.valid[..., None], value.normals, np.float32(0))
+        case Image():
+            return value.rgb
+        case _:
+            raise HttpError(422, f"{value.stage}: {value.error}")
+
+
+def npy_of(results: Sequence[Result]) -> bytes:
+    """The answers to one task as a NumPy file: (h, w, ...) of a picture, (n, h, w, ...) of a clip."""
+    arrays = [array_of(result.predictions[0].value) for result in results]
+    file = io.BytesIO()
+    np.save(file, arrays[0] if len(arrays) == 1 else np.stack(arrays), allow_pickle=False)
+    return file.getvalue()
+
+
+def jpeg_of(result: Result) -> bytes:
+    """The frame with all answers drawn on it and beside it."""
+    return _jpeg(draw(result, layout_for(result)))
+
+
+def _first_drawn(result: Result) -> bytes:
+    """The frame with the answer to the first task, without captions; `/v1/key` says what its colours mean."""
+    info = result.info
+    height, width = info.fit.source_hw
+    scale = min(1.0, PICTURE_LONG_SIDE / max(height, width))
+    size_hw = (max(2, round(height * scale)), max(2, round(width * scale)))
+    return _jpeg(draw_answer(result.predictions[0], info, size_hw))
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Picture.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()
+
+
+def mixed_of(body: str, results: Sequence[Result]) -> tuple[bytes, str]:
+    """JSON and one PNG for each frame and task as multipart/mixed, with its media type."""
+    boundary = secrets.token_hex(16)
+    parts = [_part(boundary, {"Content-Type": "application/json"}, body.encode())]
+    for result in results:
+        for number, prediction in enumerate(result.predictions):
+            if isinstance(prediction.value, Failure):
+                continue
+            data, headers = png_of(prediction)
+            name = f"frame{result.header.frame_index}-task{number}.png"
+            headers |= {
+                "Content-Type": "image/png",
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Plantain-Frame": str(result.header.frame_index),
+                "Plantain-Task": str(number),
+            }
+            parts.append(_part(boundary, headers, data))
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/mixed; boundary={boundary}"
+
+
+def _part(boundary: str, headers: dict[str, str], body: bytes) -> bytes:
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"--{boundary}\r\n{head}\r\n".encode() + body + b"\r\n"

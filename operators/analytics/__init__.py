@@ -1,0 +1,1 @@
+"""Facts over time and between answers: who is who, how far away."""

@@ -1,0 +1,1 @@
+"""Metric depth, drawn along a path of colours."""

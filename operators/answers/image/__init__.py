@@ -1,0 +1,1 @@
+"""A picture that is its own answer."""

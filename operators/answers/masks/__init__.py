@@ -1,0 +1,1 @@
+"""Regions with names: semantic classes, instances, referred things."""

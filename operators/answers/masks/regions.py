@@ -1,0 +1,90 @@
+"""The regions of a label map, each measured in one pass over all pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plantain.operators.answers import pixels
+from plantain.operators.compiled import compiled
+
+
+def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Tight boxes and areas of the regions 1..count of a label map.
+
+    Args:
+        labels: (H, W) uint16, 0 is background; higher labels than `count` are passed over.
+        count: How many regions there are; a region without a pixel gets an empty box and area 0.
+
+    Returns:
+        Boxes (count, 4) float32 `x1, y1, x2, y2` in pixel edges (x2, y2 exclusive), and areas (count,) in pixels.
+    """
+    boxes = np.zeros((count, 4), np.float32)
+    areas = np.zeros(count, np.int64)
+    _measure(pixels.frozen(labels).reshape(labels.shape), boxes, areas)
+    return boxes, areas
+
+
+def medians_of(
+    labels: NDArray[np.uint16], values: NDArray[np.float32], valid: NDArray[np.bool_], count: int
+) -> list[float | None]:
+    """The median value of each region 1..count of a label map; None for a region without a valid pixel.
+
+    Args:
+        labels: (H, W) uint16, 0 is background.
+        values: (H, W) float32.
+        valid: (H, W) bool, which of them count.
+        count: How many regions there are.
+    """
+    medians, known = _medians(pixels.frozen(labels), pixels.frozen(values), pixels.frozen(valid), count)
+    return [float(median) if any_known else None for median, any_known in zip(medians, known, strict=True)]
+
+
+@compiled()
+def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.float32], areas: NDArray[np.int64]) -> None:
+    """Fills boxes (count, 4) and areas (count,), run by run along the rows."""
+    height, width = labels.shape
+    count = len(areas)
+    for y in range(height):
+        x = 0
+        while x < width:
+            label = np.int64(labels[y, x])
+            first = x
+            while x < width and labels[y, x] == label:
+                x += 1
+            if label == 0 or label > count:
+                continue
+            k = label - 1
+            if areas[k] == 0:
+                boxes[k, 0], boxes[k, 1] = first, y
+            boxes[k, 0] = min(boxes[k, 0], np.float32(first))
+            boxes[k, 2] = max(boxes[k, 2], np.float32(x))
+            boxes[k, 3] = y + 1
+            areas[k] += x - first
+
+
+@compiled()
+def _medians(
+    labels: NDArray[np.uint16], values: NDArray[np.float32], valid: NDArray[np.bool_], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Medians (count,) of flat maps, and which of them mean something."""
+    ends = np.zeros(count + 1, np.int64)
+    for i in range(len(labels)):
+        if valid[i] and 0 < labels[i] <= count:
+            ends[labels[i]] += 1
+    for k in range(count):
+        ends[k + 1] += ends[k]
+    places = ends[:-1].copy()
+    grouped = np.empty(ends[count], np.float32)
+    for i in range(len(labels)):
+        if valid[i] and 0 < labels[i] <= count:
+            label = labels[i] - 1
+            grouped[places[label]] = values[i]
+            places[label] += 1
+    medians = np.zeros(count, np.float32)
+    known = np.zeros(count, np.bool_)
+    for k in range(count):
+        if ends[k + 1] > ends[k]:
+            medians[k] = np.float32(np.median(grouped[ends[k] : ends[k + 1]]))
+            known[k] = True
+    return medians, known

@@ -1,0 +1,157 @@
+"""Regions as COCO compressed run lengths, all regions of a label map in one pass.
+
+The format counts pixels down the columns, first those outside the region, then those inside, and so on; each
+count from the fourth on is written as its difference from the one two before it, in groups of 5 bits, lowest
+first, as characters from '0' on. Byte for byte what pycocotools 2.0 writes.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plantain.operators.answers import pixels
+from plantain.operators.compiled import compiled
+from plantain.operators.errors import CodecError
+
+# A count fits in 32 bits and a sign, so it takes at most seven groups of 5 bits.
+_MAX_CHARACTERS = 7
+
+
+def encode_regions(labels: NDArray[np.uint16], count: int) -> list[str]:
+    """Compressed counts of the regions 1..count of a label map.
+
+    Args:
+        labels: (H, W) uint16, 0 is background.
+        count: How many regions there are; one without a pixel gets the counts of an empty mask.
+
+    Returns:
+        The `counts` of a COCO RLE `{"size": [H, W], "counts": ...}` for each region.
+
+    Raises:
+        CodecError: If the map has another shape or dtype, or holds a label above `count`.
+    """
+    if labels.ndim != 2 or labels.dtype != np.uint16:
+        raise CodecError(f"a label map must be (H, W) uint16, not {labels.shape} {labels.dtype}")
+    column_major = pixels.frozen(labels.T)
+    highest = int(labels.max(initial=0))
+    if highest > count:
+        raise CodecError(f"the label map holds label {highest}, but only {count} regions are asked for")
+    text, ends = _encode(column_major, count)
+    whole = text.tobytes().decode("ascii")
+    return [whole[start:end] for start, end in pairwise(ends)]
+
+
+def decode_region(counts: str | bytes, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask (H, W) bool of compressed counts.
+
+    Raises:
+        CodecError: If the counts are damaged, or do not add up to the size.
+    """
+    height, width = size_hw
+    raw = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
+    mask = np.zeros(height * width, np.bool_)
+    if not _decode(np.frombuffer(raw, np.uint8), mask):
+        raise CodecError(
+            f"run lengths of {len(raw)} characters do not describe a mask of {height} x {width} pixels"
+        )
+    return mask.reshape(width, height).T
+
+
+@compiled()
+def _encode(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The counts of all regions one after another, and where each begins and ends (count + 1,).
+
+    The runs are found twice, first counted, then filled in, region by region, as positions where a region's
+    pixels begin and end.
+    """
+    size = len(labels)
+    num_runs = np.zeros(count + 2, np.int64)
+    before = np.uint16(0)
+    for i in range(size):
+        label = labels[i]
+        if label != before:
+            num_runs[label + 1] += 1
+            before = label
+    num_runs[1] = 0  # the background's
+    first = np.cumsum(num_runs)
+    edges = np.empty((first[-1], 2), np.int64)
+    free = first.copy()
+    before = np.uint16(0)
+    for i in range(size):
+        label = labels[i]
+        if label != before:
+            if before:
+                edges[free[before], 1] = i
+                free[before] += 1
+            if label:
+                edges[free[label], 0] = i
+            before = label
+    if before:
+        edges[free[before], 1] = size
+    text = np.empty((2 * len(edges) + count) * _MAX_CHARACTERS, np.uint8)
+    ends = np.zeros(count + 1, np.int64)
+    end = 0
+    for region in range(1, count + 1):
+        position = 0
+        two_before = one_before = np.int64(0)
+        written = 0
+        for run in range(first[region], first[region + 1]):
+            for edge in range(2):
+                length = edges[run, edge] - position
+                position = edges[run, edge]
+                end = _write(text, end, length - two_before if written > 2 else length)
+                two_before, one_before = one_before, length
+                written += 1
+        if position < size or size == 0:
+            length = np.int64(size - position)
+            end = _write(text, end, length - two_before if written > 2 else length)
+        ends[region] = end
+    return text[:end], ends
+
+
+@compiled()
+def _write(text: NDArray[np.uint8], end: int, number: np.int64) -> int:
+    """Writes a number in groups of 5 bits at `end`; returns the new end."""
+    while True:
+        group = number & 31
+        number >>= 5
+        is_last = number == (-1 if group & 16 else 0)
+        text[end] = (group if is_last else group | 32) + 48
+        end += 1
+        if is_last:
+            return end
+
+
+@compiled()
+def _decode(text: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
+    """Fills `mask` (N,), all False before, column by column; returns whether the counts add up to it."""
+    position = np.int64(0)
+    two_before = one_before = np.int64(0)
+    read = 0
+    i = 0
+    while i < len(text):
+        number = np.int64(0)
+        shift = 0
+        while True:
+            if i == len(text) or text[i] < 48 or text[i] > 111 or shift > 55:
+                return False
+            group = np.int64(text[i]) - 48
+            i += 1
+            number |= (group & 31) << np.int64(shift)
+            shift += 5
+            if not group & 32:
+                if group & 16:
+                    number |= np.int64(-1) << np.int64(shift)
+                break
+        length = number + two_before if read > 2 else number
+        if length < 0 or position + length > len(mask):
+            return False
+        if read & 1:
+            mask[position : position + length] = True
+        position += length
+        two_before, one_before = one_before, length
+        read += 1
+    return bool(position == len(mask))

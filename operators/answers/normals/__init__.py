@@ -1,0 +1,1 @@
+"""Surface normals, drawn as colours."""

@@ -1,0 +1,1 @@
+"""How right the embedded model is; production never imports it."""

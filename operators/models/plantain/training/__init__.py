@@ -1,0 +1,1 @@
+"""How the embedded model learns; production never imports it."""

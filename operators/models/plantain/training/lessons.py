@@ -1,0 +1,193 @@
+"""Annotated frames as training reads them: a picture and the answers that some model, or a person, gave.
+
+    <folder>/<number>.npz     image u8, a map for each answer, meta: prompts, names
+
+The other half of training beside `shards`: there every label of a frame is known, here only what was asked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plantain.operators.geometry import Letterbox
+from plantain.operators.models.plantain.training import questions
+from plantain.operators.models.plantain.training.questions import IGNORE
+from plantain.operators.models.plantain.training.samples import TAUGHT, Sample, centres_of, log_depth_of
+from plantain.operators.models.plantain.training.views import view_of
+from plantain.operators.prompts import Prompt, Task
+from plantain.operators.types import DepthMap, Masks, NormalMap, Value
+
+MAX_OFF_PALETTE = 0.1
+"""An answer with a larger share of pixels in colours that mean nothing is not learnt from."""
+
+Answer = tuple[Prompt, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A frame and what is held to be true about it.
+
+    Attributes:
+        image: (h, w, 3) uint8, the picture without padding.
+        answers: Prompts, and their values in maps (h, w).
+    """
+
+    image: NDArray[np.uint8]
+    answers: tuple[Answer, ...]
+
+    def one_of(self, kind: str, rng: np.random.Generator) -> Answer | None:
+        """An answer of this kind (of TAUGHT), None if there is none."""
+        found = [answer for answer in self.answers if kind_of(answer[0]) == kind]
+        return found[int(rng.integers(len(found)))] if found else None
+
+
+def kind_of(prompt: Prompt) -> str | None:
+    """Which of TAUGHT an answer to the prompt teaches; None for what the network has no fields for."""
+    if prompt.task is Task.PROMPT:
+        return prompt.codec if prompt.codec in ("depth", "normals", "instances") else None
+    return prompt.task.value if prompt.task.value in TAUGHT else None
+
+
+def store(path: Path, image: NDArray[np.uint8], answers: tuple[Answer, ...]) -> bool:
+    """Writes a lesson; readers see all of it or nothing.
+
+    Args:
+        path: Where.
+        image: (h, w, 3) uint8, the picture without padding, as the student will see it.
+        answers: Prompts and values; their maps cover the picture at any size, the teacher's.
+
+    Returns:
+        False if no answer is fit to learn from, and nothing was written.
+    """
+    arrays: dict[str, Any] = {}
+    meta: list[tuple[str, tuple[str, ...]]] = []
+    for prompt, value in answers:
+        if kind_of(prompt) is None or value.off_palette > MAX_OFF_PALETTE:
+            continue
+        name = f"map{len(meta)}"
+        match value:
+            case Masks():
+                arrays[name] = _fitted(value.labels, image)
+                meta.append((str(prompt), value.names))
+            case DepthMap():
+                known_m = np.where(value.valid, value.depth_m, 0).astype(np.float16)
+                arrays[name] = _fitted(known_m, image)
+                meta.append((str(prompt), ()))
+            case NormalMap():
+                known = value.normals * value.valid[..., None]
+                arrays[name] = _fitted(np.round(known * 127).astype(np.int8), image)
+                meta.append((str(prompt), ()))
+    if not meta:
+        return False
+    waiting = path.with_suffix(".tmp.npz")
+    np.savez_compressed(
+        waiting, image=image, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays
+    )
+    waiting.replace(path)
+    return True
+
+
+def load(path: Path) -> Lesson:
+    """Reads what `store` wrote."""
+    with np.load(path) as held:
+        meta = json.loads(held["meta"].tobytes())
+        answers = [
+            (prompt := Prompt.parse(written), _value(prompt, held[f"map{index}"], tuple(names)))
+            for index, (written, names) in enumerate(meta)
+        ]
+        return Lesson(held["image"], tuple(answers))
+
+
+def words_of(folder: Path) -> tuple[str, ...]:
+    """Every phrase that the lessons of a folder ask for."""
+    phrases: dict[str, None] = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as held:
+            for written, _ in json.loads(held["meta"].tobytes()):
+                prompt = Prompt.parse(written)
+                phrases.update(dict.fromkeys(prompt.classes or ((prompt.text,) if prompt.text else ())))
+    return tuple(phrases)
+
+
+def _fitted(values: NDArray[Any], image: NDArray[np.uint8]) -> NDArray[Any]:
+    """A map at the picture's size, each pixel the nearest one."""
+    if values.shape[:2] == image.shape[:2]:
+        return values
+    rows, columns = (
+        (np.arange(wanted) + 0.5) * there // wanted
+        for wanted, there in zip(image.shape[:2], values.shape[:2], strict=True)
+    )
+    return values[np.ix_(rows.astype(int), columns.astype(int))]
+
+
+def _value(prompt: Prompt, stored: NDArray[np.generic], names: tuple[str, ...]) -> Value:
+    if prompt.codec == "depth":
+        depth_m = stored.astype(np.float32)
+        return DepthMap(depth_m, depth_m > 0, 0.0)
+    if prompt.codec == "normals":
+        normals = stored.astype(np.float32) / np.float32(127)
+        return NormalMap(normals, np.square(normals).sum(axis=-1) > 0.25, 0.0)
+    return Masks(stored.astype(np.uint16), names, np.ones(len(names), np.float32), 0.0)
+
+
+def sample(
+    lesson: Lesson, size_hw: tuple[int, int], rng: np.random.Generator, augmented: bool = True
+) -> Sample:
+    """Of each kind of answer that a lesson has, one; the picture lies on the canvas as pipelines put it there."""
+    fit = Letterbox.fit(lesson.image.shape[:2], size_hw)
+    is_mirrored = augmented and bool(rng.random() < 0.5)
+    placement = fit.top, fit.left, fit.height, fit.width, np.arange(lesson.image.shape[1])
+    view = view_of(lesson.image, size_hw, placement, is_mirrored, rng if augmented else None)
+    inside, grid = view.inside, view.grid
+    chosen = {kind: lesson.one_of(kind, rng) for kind in TAUGHT[:-1]}
+    blank = np.zeros(inside.shape, np.uint16)
+    log_depth, normals = np.full(inside.shape, np.nan, np.float32), np.zeros((*inside.shape, 3), np.float32)
+    class_map = np.full(inside.shape, IGNORE, np.uint8)
+    semantic = np.full(inside.shape, IGNORE, np.uint8)
+    phrases: tuple[str, ...] = ()
+    match chosen["semantic"]:
+        case prompt, Masks() as masks:
+            labels = np.where(inside, masks.labels[grid], 0)
+            class_map = np.where(inside, questions.class_ids(masks.names)[labels], IGNORE).astype(np.uint8)
+            phrases, table = questions.asked_again(prompt.classes, masks.names, rng if augmented else None)
+            semantic = np.where(inside, table[labels], IGNORE).astype(np.uint8)
+    things, thing = blank, ""
+    match chosen["instances"]:
+        case prompt, Masks() as masks:
+            things, thing = np.where(inside, masks.labels[grid], 0), (*prompt.classes, prompt.text)[0]
+    region, expression = blank, ""
+    match chosen["refer"]:
+        case prompt, Masks() as masks:
+            region, expression = np.where(inside, masks.labels[grid], 0), prompt.classes[0]
+    match chosen["depth"]:
+        case _, DepthMap() as depth:
+            log_depth = log_depth_of(depth.depth_m[grid], inside & depth.valid[grid])
+    match chosen["normals"]:
+        case _, NormalMap() as found:
+            normals = view.directions(found.normals[grid] * found.valid[grid][..., None])
+    centre, offset = centres_of(things.clip(0, 255).astype(np.uint8), 2)
+    all_centre, all_offset = centres_of(np.zeros_like(centre[::2, ::2], np.uint8), 4)
+    return Sample(
+        view.image,
+        inside,
+        np.array([*(chosen[kind] is not None for kind in TAUGHT[:-1]), False]),
+        log_depth,
+        normals,
+        class_map,
+        phrases,
+        semantic,
+        thing,
+        things > 0,
+        centre,
+        offset,
+        all_centre,
+        all_offset,
+        questions.mirrored(expression) if is_mirrored else expression,
+        region > 0,
+    )

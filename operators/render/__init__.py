@@ -1,0 +1,1 @@
+"""Drawing on pictures: one place for overlay, page, report and live views."""

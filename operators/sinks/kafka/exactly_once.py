@@ -1,0 +1,312 @@
+"""Exactly once: a segment is collected, and sent in one transaction on commit."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import structlog
+
+from plantain.operators.errors import SinkBackpressureError, SinkError
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.kafka.attempts import Attempt, Attempts, Mark
+from plantain.operators.sinks.kafka.brokers import RETRY_AFTER_S, Brokers, abandon, errors, structs
+from plantain.operators.sinks.kafka.coordinator import Coordinator, settle
+from plantain.operators.sinks.kafka.deliveries import MAX_UNACKNOWLEDGED_BYTES
+from plantain.operators.sinks.kafka.messages import Message
+from plantain.operators.sinks.store import Store, storage_error
+
+# Messages of an open segment that are kept in memory; beyond, they wait in a temporary file.
+SPOOL_BYTES = 8 << 20
+
+# A transaction that stands still for longer is begun again by another producer, which costs little: after a broker was
+# restarted, the client's own (3.0.12) stood still until its deliveries had expired (measured 2026-11-21).
+STANDSTILL_S = 25.0
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream's open segment, and its producer.
+
+    Attributes:
+        attempt: Stands for itself until the first message.
+        is_repeatable: Whether another process can go on with the attempt; None until the first message.
+    """
+
+    spool: _Spool
+    attempt: Attempt = field(default_factory=Attempt)
+    is_repeatable: bool | None = None
+    producer: Any = None
+    mark: Mark | None = None
+    num_fenced: int = 0
+    num_skipped: int = 0
+
+
+class ExactlyOnce:
+    """Collects a segment, then sends it in one transaction.
+
+    The transaction is as short as the sending, however slow the model is, and a transaction that was broken off is made
+    again as a whole. How far the stream is committed is stored with it, as the offset of a consumer group: after a
+    kill at any moment, what is committed is not sent again. A commit is taken for done when that can be read and no
+    partition holds the transaction open any more: what the brokers have accepted may still hang (`settle`), and the
+    next transaction that is broken off would take it away.
+
+    Args:
+        brokers: Where to.
+        topic: Where to.
+        run_id: With the stream's name, the name of the producer: a new one fences the one before.
+        store: Where attempts are remembered, beside the checkpoints of the streams: whoever forgets those starts
+            a new attempt, which sends everything.
+        max_unacknowledged: Messages that may wait for acknowledgement.
+    """
+
+    def __init__(
+        self, brokers: Brokers, topic: str, run_id: str, store: Store, max_unacknowledged: int
+    ) -> None:
+        self._brokers = brokers
+        self._topic = topic
+        self._run_id = run_id
+        self._attempts = Attempts(store)
+        self._max_unacknowledged = max_unacknowledged
+        self._standstill_s = min(STANDSTILL_S, brokers.timeout_s)
+        self._coordinator = Coordinator(brokers, self._standstill_s)
+        self._streams: dict[str, _Stream] = {}
+
+    def begin(self, stream_id: str) -> None:
+        """Forgets the open segment. The producer is made, and the earlier one fenced, with the first message."""
+        self._drop(stream_id)
+        self._streams[stream_id] = _Stream(_Spool())
+
+    def send(self, segment: Segment, messages: Sequence[Message], *, is_repeatable: bool) -> None:
+        """Keeps messages for the transaction.
+
+        Args:
+            segment: Where they belong.
+            messages: What to send.
+            is_repeatable: Whether the stream can be read again from its start (a file), so that a frame that an earlier
+                process committed is the same frame.
+        """
+        stream = self._streams[segment.stream_id]
+        if stream.is_repeatable is None:
+            if is_repeatable:
+                stream.attempt = self._attempts.get(segment.stream_id)
+            stream.is_repeatable = is_repeatable
+        self._connect(segment.stream_id, stream)
+        stream.spool.add(messages)
+
+    def commit(self, segment: Segment) -> None:
+        """Sends what is not committed yet, and commits it."""
+        stream = self._streams[segment.stream_id]
+        if stream.is_repeatable is None:
+            return
+        self._connect(segment.stream_id, stream)
+        try:
+            self._transact(segment.stream_id, stream)
+        except SinkError:
+            self._part(stream)
+            raise
+        except errors.KafkaError as error:
+            self._part(stream)
+            explained = self._brokers.error_of(error)
+            if isinstance(error, errors.ProducerFencedError | errors.InvalidProducerEpochError):
+                # A process that was stopped for longer than its transaction may last is fenced once, by the broker.
+                stream.num_fenced += 1
+                if stream.num_fenced == 1:
+                    explained = SinkBackpressureError(str(explained), RETRY_AFTER_S)
+            raise explained from None
+        stream.num_fenced = 0
+        stream.spool.clear()
+
+    def finish(self, stream_id: str) -> None:
+        """Lets go of the producer."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.num_skipped:
+            log.info("already in kafka", stream=stream_id, messages=stream.num_skipped, topic=self._topic)
+        self._drop(stream_id)
+
+    def close(self) -> None:
+        """Open segments are gone."""
+        for stream_id in list(self._streams):
+            self._drop(stream_id)
+        self._coordinator.close()
+
+    def _drop(self, stream_id: str) -> None:
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            stream.spool.close()
+            self._part(stream)
+
+    @staticmethod
+    def _part(stream: _Stream) -> None:
+        """Leaves the producer, and a transaction that is under way to whoever takes over."""
+        if stream.producer is not None:
+            abandon(stream.producer)
+            stream.producer = None
+
+    def _remember(self, stream_id: str, stream: _Stream, **changes: Any) -> None:
+        """Changes what is known of the attempt, and stores it if another process can go on with it."""
+        changed = replace(stream.attempt, **changes)
+        if changed != stream.attempt and stream.is_repeatable:
+            self._attempts.put(stream_id, changed)
+        stream.attempt = changed
+
+    def _connect(self, stream_id: str, stream: _Stream) -> None:
+        """A producer that has fenced its predecessors, and then what they had committed."""
+        if stream.producer is not None:
+            return
+        name = self._name(stream_id)
+        with self._brokers.explained():
+            outcome = self._coordinator.outcome_of(name)
+        if outcome != "unknown" or stream.attempt.outcome is None:
+            self._remember(stream_id, stream, outcome=outcome)
+        producer = self._brokers.producer(name)
+        try:
+            with self._brokers.explained():
+                stream.mark = self._take_over(stream_id, stream, producer)
+        except BaseException:
+            abandon(producer)
+            raise
+        stream.producer = producer
+
+    def _take_over(self, stream_id: str, stream: _Stream, producer: Any) -> Mark | None:
+        """How far the stream is committed, after what may hang of the last transaction was ended as that ended."""
+        partitions, group = producer.partitions_for(self._topic), self._group(stream_id, stream)
+        outcome, notes = stream.attempt.outcome, dict[Any, Any]()
+        if outcome is None:
+            return stream.attempt.reaches(self._coordinator.note_of(group, self._topic))
+        is_pending = self._coordinator.is_pending(group, self._topic)
+        is_open = self._coordinator.is_open(self._topic, partitions, producer)
+        commits = not is_pending if outcome == "unknown" else outcome == "commit"
+        if commits and is_open and not is_pending:
+            text = self._coordinator.note_of(group, self._topic)
+            self._remember(stream_id, stream, outcome="commit", half="mark", mark=text)
+            told = Mark.read(text)
+            notes = {} if told is None else self._note(told.renewed())
+        elif commits and is_pending and not is_open:
+            self._remember(stream_id, stream, half="messages", mark=stream.attempt.promise)
+        self._within(lambda: settle(producer, self._topic, partitions, group, commits=commits, notes=notes))
+        self._coordinator.await_end(self._topic, partitions, producer)
+        mark = stream.attempt.reaches(self._coordinator.note_of(group, self._topic))
+        self._remember(stream_id, stream, outcome=None)
+        if is_pending or is_open:
+            log.warning(
+                "healed a hanging transaction",
+                stream=stream_id,
+                topic=self._topic,
+                was=outcome,
+                ended_by="commit" if commits else "abort",
+                committed_to=None if mark is None else mark.last,
+            )
+        return mark
+
+    def _name(self, stream_id: str) -> str:
+        return f"{self._topic}.{self._run_id}.{stream_id}"
+
+    def _group(self, stream_id: str, stream: _Stream) -> str:
+        return f"{self._name(stream_id)}.{stream.attempt.name}"
+
+    def _transact(self, stream_id: str, stream: _Stream) -> None:
+        producer, futures, size = stream.producer, [], 0
+        first = last = None
+        partitions: set[int] = set()
+        for message in stream.spool:
+            if stream.mark is not None and stream.mark.covers(message):
+                stream.num_skipped += 1
+                continue
+            if first is None:
+                first = message
+                producer.begin_transaction()
+            futures.append(self._brokers.send(producer, self._topic, message))
+            size += message.size
+            last = message
+            if len(futures) >= self._max_unacknowledged or size >= MAX_UNACKNOWLEDGED_BYTES:
+                partitions |= self._await(futures)
+                futures, size = [], 0
+        if first is None or last is None:
+            return
+        partitions |= self._await(futures)
+        number = 0 if stream.mark is None else stream.mark.number + 1
+        mark = Mark(first.position, last.position, last.fingerprint, number)
+        self._remember(stream_id, stream, promise=mark.written())
+        group = self._group(stream_id, stream)
+        members = structs.ConsumerGroupMetadata(group, -1, "", None)
+        self._within(lambda: producer.send_offsets_to_transaction(self._note(mark), members))
+        self._within(producer.commit_transaction)
+        self._coordinator.await_end(self._topic, partitions, producer)
+        if self._coordinator.note_of(group, self._topic) != mark.written():
+            raise errors.KafkaError("what was committed does not count")
+        stream.mark = mark
+
+    def _note(self, mark: Mark) -> dict[Any, Any]:
+        """A mark as what the brokers store: the offset of a consumer group, with a text."""
+        offset = structs.OffsetAndMetadata(mark.last[1] + 1, mark.written(), -1)
+        return {structs.TopicPartition(self._topic, 0): offset}
+
+    def _await(self, futures: Sequence[Any]) -> set[int]:
+        """Returns when every message is stored, if only in the open transaction: the partitions they are in."""
+        deadline = time.monotonic() + self._standstill_s
+        return {future.get(timeout=max(0.0, deadline - time.monotonic())).partition for future in futures}
+
+    def _within(self, call: Callable[[], None]) -> None:
+        """A call that has no timeout of its own, given up after one.
+
+        Whether it still took effect does not matter: the next producer waits for the outcome and reads the mark.
+        """
+        outcome: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - handed to the caller below
+                outcome.append(error)
+
+        thread = threading.Thread(target=run, name="kafka-transaction", daemon=True)
+        thread.start()
+        thread.join(self._standstill_s)
+        if thread.is_alive():
+            raise errors.KafkaTimeoutError(f"a transaction did not end within {self._standstill_s:g} s")
+        if outcome:
+            raise outcome[0]
+
+
+@dataclass(slots=True)
+class _Spool:
+    """Messages in memory, or in a temporary file when they are many; read as often as wanted."""
+
+    _file: Any = field(default_factory=partial(tempfile.SpooledTemporaryFile, SPOOL_BYTES))
+    _size: int = 0
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Appends messages, all or none.
+
+        Raises:
+            SinkError: If the disk is full.
+        """
+        try:
+            self._file.seek(self._size)
+            for message in messages:
+                pickle.dump(message, self._file)
+            self._size = self._file.tell()
+        except OSError as error:
+            raise storage_error(tempfile.gettempdir(), error) from error
+
+    def __iter__(self) -> Iterator[Message]:
+        self._file.seek(0)
+        while self._file.tell() < self._size:
+            yield pickle.load(self._file)
+
+    def clear(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._size = 0
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,133 @@
+"""Kafka: a topic of predictions and one of health, keyed by stream, as JSON with CloudEvents headers.
+
+    results --messages.py--> messages --at_least_once.py--> PREFIX.predictions   sent at once, verified on commit
+                                     `-exactly_once.py--->                       a transaction for each segment
+    events  --messages.py--> records  --notices.py--------> PREFIX.health        sent beside, nobody waits
+
+Topics, values, headers and guarantees are described in docs/kafka.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plantain.operators.errors import redact
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.kafka.at_least_once import AtLeastOnce
+from plantain.operators.sinks.kafka.brokers import Brokers
+from plantain.operators.sinks.kafka.deliveries import Delivery
+from plantain.operators.sinks.kafka.exactly_once import ExactlyOnce
+from plantain.operators.sinks.kafka.messages import Rasters, health_record, messages_of
+from plantain.operators.sinks.kafka.notices import Notices
+from plantain.operators.sinks.rows import folder_of
+from plantain.operators.sinks.store import Store
+from plantain.operators.types import HealthEvent, Result
+
+
+class KafkaSink:
+    """Sends results and what is told of the streams. It connects with the first of them, in the process that writes.
+
+    Args:
+        url: The run's output folder: checkpoints lie there, and the Parquet parts that `rasters="refer"` names.
+        run_id: Written into each message.
+        bootstrap: `host:port` of some brokers, separated by commas.
+        topic_prefix: The topics' names up to the dot.
+        transactional: Whether a consumer that reads committed messages must see each frame exactly once.
+        rasters: What happens to dense maps.
+        max_message_bytes: A larger answer goes in parts.
+        max_unacknowledged: Messages that may wait for acknowledgement.
+        timeout_s: How long a delivery may take, seconds.
+        bootstrap_timeout_ms: How long the first contact may take.
+        api_version: Of the brokers, where they cannot be asked.
+        security: See `Brokers`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        run_id: str,
+        bootstrap: str,
+        *,
+        topic_prefix: str = "plantain",
+        transactional: bool = False,
+        rasters: Rasters = "drop",
+        max_message_bytes: int = 900_000,
+        max_unacknowledged: int = 10_000,
+        timeout_s: float = 120.0,
+        bootstrap_timeout_ms: int = 30_000,
+        api_version: Sequence[int] | None = None,
+        security: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._url = redact(url.rstrip("/"))
+        self._run_id = run_id
+        self._rasters = rasters
+        self._max_message_bytes = max_message_bytes
+        topic = f"{topic_prefix}.predictions"
+        brokers = Brokers(
+            bootstrap,
+            timeout_s=timeout_s,
+            bootstrap_timeout_ms=bootstrap_timeout_ms,
+            api_version=api_version,
+            max_request_bytes=max(1 << 20, 2 * max_message_bytes),
+            security=security or {},
+        )
+        self._delivery: Delivery
+        if transactional:
+            self._delivery = ExactlyOnce(brokers, topic, run_id, Store(url), max_unacknowledged)
+        else:
+            self._delivery = AtLeastOnce(brokers, topic, max_unacknowledged)
+        self._notices = Notices(brokers, f"{topic_prefix}.health")
+
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        """Forgets what was not committed. Topics keep what earlier runs sent: their messages have the same ids."""
+        del is_resumed
+        self._delivery.begin(stream_id)
+
+    def write(self, segment: Segment, results: Sequence[Result]) -> None:
+        """Takes results; without transactions they are on their way at once.
+
+        Raises:
+            SinkBackpressureError: If the brokers cannot be reached, or do not keep up.
+            SinkError: If they refuse, or a single object is larger than a message may be.
+        """
+        raster_ref = f"{self._url}/{folder_of('frames', segment.stream_id)}/{segment.name}.parquet"
+        messages = [
+            message
+            for result in results
+            for message in messages_of(
+                result,
+                self._run_id,
+                rasters=self._rasters,
+                raster_ref=raster_ref,
+                max_bytes=self._max_message_bytes,
+            )
+        ]
+        is_repeatable = all(result.info.captured_by == "file" for result in results)
+        self._delivery.send(segment, messages, is_repeatable=is_repeatable)
+
+    def commit(self, segment: Segment) -> None:
+        """Returns when every message of the segment is acknowledged, with transactions: committed.
+
+        Raises:
+            SinkBackpressureError: If that is not known yet; commit again.
+            SinkError: If a message was refused.
+        """
+        self._delivery.commit(segment)
+
+    def finish(self, stream_id: str) -> None:
+        """Gives back the stream's connections."""
+        self._delivery.finish(stream_id)
+
+    def forget(self, stream_id: str) -> None:
+        """Gives back the stream's connections, and lets go of what was not committed."""
+        self._delivery.finish(stream_id)
+
+    def tell(self, event: HealthEvent) -> None:
+        """Sends a change of a stream's health, in its own time."""
+        self._notices.put(health_record(event))
+
+    def close(self) -> None:
+        """Gives back all connections; what was not committed may or may not arrive, with transactions it does not."""
+        self._delivery.close()
+        self._notices.close()

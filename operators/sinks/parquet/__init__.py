@@ -1,0 +1,1 @@
+"""Flat tables in Parquet, and how they are read again."""

@@ -1,0 +1,223 @@
+"""What a Parquet sink stored, back as columns or as the results they were made of.
+
+    from plantain.operators.sinks.parquet.reading import read_frames, read_objects, read_results
+
+    objects = read_objects("out", ["label", "distance_m"])          # columns: NumPy arrays of one length
+    for result in read_results("out", "dock-3", [0, 25, 50]):       # masks, metres and normals again
+        ...
+
+Any other Parquet reader opens the same folder; these functions also decode maps and run lengths.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+from pyarrow import fs
+
+from plantain.operators.answers.masks.rle import decode_region
+from plantain.operators.answers.rasters import unpack
+from plantain.operators.errors import SinkError, redact
+from plantain.operators.geometry import Letterbox
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.rows import SCHEMAS, Row, folder_of
+from plantain.operators.sinks.store import open_filesystem
+from plantain.operators.types import (
+    DepthMap,
+    Failure,
+    FrameInfo,
+    Header,
+    Masks,
+    NormalMap,
+    Prediction,
+    Result,
+    Timing,
+    Value,
+)
+
+Columns = dict[str, NDArray[Any]]
+"""Columns by name, all of one length."""
+
+Key = tuple[int, int, str]
+
+
+def read_frames(
+    root: str | Path, columns: Sequence[str] | None = None, *, stream_id: str | None = None
+) -> Columns:
+    """Columns of the `frames` table, one row for each frame and prompt, in stream and frame order.
+
+    Args:
+        root: The output folder, local or `s3://`, `gs://`, `abfs://`.
+        columns: Which ones; all but the maps if left out.
+        stream_id: Only this stream.
+
+    Returns:
+        Numbers as NumPy numbers (integers with nulls as float64 and NaN); words and bytes as objects, None
+        where null.
+
+    Raises:
+        SinkError: If the folder holds no such table, or the table no such column.
+    """
+    return _columns(root, "frames", columns, stream_id)
+
+
+def read_objects(
+    root: str | Path, columns: Sequence[str] | None = None, *, stream_id: str | None = None
+) -> Columns:
+    """Columns of the `objects` table, one row for each mask; like `read_frames`.
+
+    Raises:
+        SinkError: If the folder holds no such table, or the table no such column.
+    """
+    return _columns(root, "objects", columns, stream_id)
+
+
+def read_metadata(root: str | Path) -> dict[str, str]:
+    """What the Parquet footers say about the run: schema version, model, palette, label map."""
+    schema = _dataset(root, "frames", None).schema
+    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+
+
+def read_results(root: str | Path, stream_id: str, frames: Collection[int] | None = None) -> list[Result]:
+    """The answers about frames of a stream, in frame order, as the pipeline made them.
+
+    A map that was not stored comes back as a Failure that says so. Pictures are never stored, so
+    `info.picture` is None.
+
+    Args:
+        root: The output folder.
+        stream_id: The stream.
+        frames: Frame indexes; all of them if left out, which a long stream makes large.
+
+    Raises:
+        SinkError: If the folder holds no such tables.
+        CodecError: If a stored map is damaged.
+    """
+    where = None if frames is None else ds.field("frame_index").isin([int(index) for index in frames])
+    rows = _dataset(root, "frames", stream_id).to_table(filter=where).to_pylist()
+    objects: dict[Key, list[Row]] = defaultdict(list)
+    for row in _dataset(root, "objects", stream_id).to_table(filter=where).to_pylist():
+        objects[_key(row)].append(row)
+    grouped: dict[tuple[int, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row["epoch"], row["frame_index"]].append(row)
+    return [_result(group, objects) for _, group in sorted(grouped.items())]
+
+
+def _columns(root: str | Path, name: str, columns: Sequence[str] | None, stream_id: str | None) -> Columns:
+    wanted = (
+        [field for field in SCHEMAS[name].names if field != "raster"] if columns is None else list(columns)
+    )
+    unknown = [column for column in wanted if column not in SCHEMAS[name].names]
+    if unknown:
+        raise SinkError(
+            f"table '{name}' has no column {', '.join(unknown)}; it has {', '.join(SCHEMAS[name].names)}"
+        )
+    table: pa.Table = _dataset(root, name, stream_id).to_table(columns=wanted)
+    return {column: table[column].to_numpy() for column in wanted}
+
+
+def _dataset(root: str | Path, name: str, stream_id: str | None) -> ds.Dataset:
+    """The parts of a table, in the order of streams and segments."""
+    filesystem, path = open_filesystem(str(root))
+    folder = str(PurePosixPath(path) / (name if stream_id is None else folder_of(name, stream_id)))
+    try:
+        found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        missing = f"no stream '{stream_id}'" if stream_id is not None else "no results"
+        raise SinkError(
+            f"{redact(str(root))} holds {missing}: there is no folder {redact(folder)}"
+        ) from error
+    except OSError as error:
+        raise SinkError(f"{redact(str(root))} cannot be read: {redact(str(error))}") from error
+    parts = sorted(info.path for info in found if info.path.endswith(".parquet"))
+    if not parts:
+        return ds.dataset(SCHEMAS[name].empty_table())
+    return ds.dataset(parts, format="parquet", filesystem=filesystem, partitioning=None)
+
+
+def _key(row: Row) -> Key:
+    return row["epoch"], row["frame_index"], row["prompt"]
+
+
+def _result(rows: Sequence[Row], objects: dict[Key, list[Row]]) -> Result:
+    """All answers about one frame."""
+    predictions = tuple(
+        Prediction(
+            Prompt.parse(row["prompt"]),
+            _value(row, objects.get(_key(row), [])),
+            row["model"],
+            row["model_fingerprint"],
+            Timing(row["decode_ms"], row["wait_ms"], row["model_ms"], row["codec_ms"]),
+        )
+        for row in rows
+    )
+    first = rows[0]
+    captured = first["captured_at"]
+    size_hw = (first["height"], first["width"])
+    info = FrameInfo(
+        pts=first["pts"],
+        time_base=Fraction(first["time_base_num"], first["time_base_den"]),
+        captured_ns=None if captured is None else round(captured.timestamp() * 1e6) * 1000,
+        captured_by=first["captured_by"],
+        # Maps are stored without padding, so that the picture fills them whatever the model's canvas was.
+        fit=Letterbox.fit(size_hw, _map_hw(predictions) or size_hw, "stretch"),
+        decode_ms=first["decode_ms"],
+    )
+    return Result(Header(first["stream_id"], first["epoch"], first["frame_index"]), info, predictions)
+
+
+def _map_hw(predictions: Sequence[Prediction]) -> tuple[int, int] | None:
+    """Height and width of the maps, all of which have the size of the model's picture."""
+    for prediction in predictions:
+        match prediction.value:
+            case Masks(labels=values) | DepthMap(valid=values) | NormalMap(valid=values):
+                return values.shape[0], values.shape[1]
+    return None
+
+
+def _value(row: Row, objects: Sequence[Row]) -> Value | Failure:
+    """The value that a frame row and its object rows stand for."""
+    if row["status"] != "ok":
+        stage, _, error = (row["reason"] or row["status"]).partition(": ")
+        return Failure(stage, error or stage, retryable=False)
+    codec = Prompt.parse(row["prompt"]).codec
+    if codec in ("masks", "instances"):
+        return _masks(row, objects)
+    if row["raster"] is None:
+        return Failure("write", f"the {row['task']} map was not stored", retryable=False)
+    values = unpack(row["raster_format"], row["raster_scale"], row["raster"])
+    if codec == "depth":
+        depth_m = values.astype(np.float32, copy=False)
+        return DepthMap(depth_m, depth_m > 0, row["off_palette"])
+    normals = values.astype(np.float32, copy=False)
+    return NormalMap(normals, np.asarray(normals.any(axis=-1)), row["off_palette"])
+
+
+def _masks(row: Row, objects: Sequence[Row]) -> Masks:
+    """Regions from the label map, or from their run lengths where no maps were stored."""
+    if row["raster"] is not None:
+        labels = unpack(row["raster_format"], row["raster_scale"], row["raster"]).astype(
+            np.uint16, copy=False
+        )
+    else:
+        size_hw = (objects[0]["rle_h"], objects[0]["rle_w"]) if objects else (row["height"], row["width"])
+        labels = np.zeros(size_hw, np.uint16)
+        for number, each in enumerate(objects, start=1):
+            labels[decode_region(each["rle_counts"], size_hw)] = number
+    return Masks(
+        labels,
+        tuple(each["label"] for each in objects),
+        np.array([each["score"] for each in objects], np.float32),
+        row["off_palette"],
+        tuple(each["track_id"] for each in objects),
+        tuple(each["distance_m"] for each in objects),
+    )

@@ -1,0 +1,331 @@
+"""Parquet: a folder of flat tables that any reader opens, every segment visible as a whole or not at all.
+
+    ROOT/frames/stream=NAME/part-EPOCH-SEGMENT.parquet
+    ROOT/objects/stream=NAME/part-EPOCH-SEGMENT.parquet
+    ROOT/.plantain/...                                     where segments are made; no reader looks there
+
+Part names follow from the frames in them, so a segment that is made again replaces itself. The parts of all
+tables of a segment appear in one step, although no file system renames two files at once (`_Exchange`). On an
+object store each part is one PUT, objects before frames: a frame row is never there without its objects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path, PurePosixPath
+from typing import Any, ParamSpec, TypeVar
+
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.rows import SCHEMAS, Row, folder_of, rows_of, table_of
+from plantain.operators.sinks.store import open_filesystem, storage_error, sync_folder
+from plantain.operators.types import Result
+
+# A row group is written out when it has grown to this, so that memory does not depend on the segment's length.
+ROW_GROUP_BYTES = 8 << 20
+# What a row takes beside its texts and dense map while it waits.
+ROW_BYTES = 2048
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _storing(method: Callable[P, T]) -> Callable[P, T]:
+    """Errors of the storage as SinkError, with what a user can do."""
+
+    @wraps(method)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except OSError as error:
+            raise storage_error(args[0].url, error) from error  # type: ignore[attr-defined]  # args[0] is self
+
+    return wrapped
+
+
+class ParquetSink:
+    """Writes segments of rows.
+
+    Args:
+        url: The output folder, local or `s3://`, `gs://`, `abfs://`.
+        run_id: Written into each row.
+        metadata: Strings for the Parquet key-value metadata (model, palette, label map).
+        rasters: Whether to store the dense maps.
+    """
+
+    def __init__(
+        self, url: str, run_id: str, metadata: dict[str, str] | None = None, *, rasters: bool = True
+    ) -> None:
+        self.url = url
+        self._run_id = run_id
+        self._metadata = metadata or {}
+        self._rasters = rasters
+        filesystem, root = open_filesystem(url)
+        self._folder: _LocalFolder | _RemoteFolder
+        if isinstance(filesystem, fs.LocalFileSystem):
+            self._folder = _LocalFolder(Path(root))
+        else:
+            self._folder = _RemoteFolder(filesystem, root)
+        self._open: dict[Segment, dict[str, _Part]] = {}
+
+    @_storing
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        """Forgets uncommitted rows; if the stream starts anew, its earlier parts go too."""
+        self.forget(stream_id)
+        self._folder.begin(stream_id, is_resumed=is_resumed)
+
+    @_storing
+    def write(self, segment: Segment, results: Sequence[Result]) -> None:
+        """Adds rows to the segment's parts, which nobody sees yet."""
+        parts = self._open.get(segment)
+        if parts is None:
+            parts = {name: _Part(name, self._folder.stage(segment, name), self._metadata) for name in SCHEMAS}
+            self._open[segment] = parts
+        for name, rows in rows_of(results, self._run_id, rasters=self._rasters).items():
+            parts[name].add(rows)
+
+    @_storing
+    def commit(self, segment: Segment) -> None:
+        """Makes the segment durable, and visible in all tables at once."""
+        parts = self._open[segment]
+        for part in parts.values():
+            part.close()
+        del self._open[segment]
+        self._folder.commit(segment, {name: part.target for name, part in parts.items()})
+
+    def finish(self, stream_id: str) -> None:
+        """Every segment is in its place already."""
+
+    def forget(self, stream_id: str) -> None:
+        """Lets go of uncommitted rows."""
+        for segment in [segment for segment in self._open if segment.stream_id == stream_id]:
+            self._let_go(segment)
+
+    def close(self) -> None:
+        """Lets go of uncommitted segments."""
+        for segment in list(self._open):
+            self._let_go(segment)
+
+    def _let_go(self, segment: Segment) -> None:
+        for part in self._open.pop(segment).values():
+            part.discard()
+
+
+class _Part:
+    """One table's share of a segment, written row group by row group.
+
+    Args:
+        name: The table.
+        target: A path to write to, or a buffer.
+        metadata: For the Parquet footer.
+    """
+
+    def __init__(self, name: str, target: Path | io.BytesIO, metadata: dict[str, str]) -> None:
+        self.target = target
+        self._name = name
+        sink = str(target) if isinstance(target, Path) else target
+        schema = table_of(name, [], metadata).schema
+        self._writer = pq.ParquetWriter(sink, schema, compression="zstd")
+        self._metadata = metadata
+        self._waiting: list[Row] = []
+        self._bytes = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keeps rows for the next group: cameras bring a row at a time, and a table costs as much for one as for 50."""
+        self._waiting.extend(rows)
+        self._bytes += sum(
+            ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, bytes | str))
+            for row in rows
+        )
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._write_group()
+
+    def close(self) -> None:
+        if self._waiting:
+            self._write_group()
+        self._writer.close()
+
+    def discard(self) -> None:
+        """Closes the file, which nobody will read; on a full disk even that is refused."""
+        with contextlib.suppress(OSError):
+            self._writer.close()
+        self._writer.is_open = False  # or it would try again when it is collected
+
+    def _write_group(self) -> None:
+        self._writer.write_table(table_of(self._name, self._waiting, self._metadata))
+        self._waiting = []
+        self._bytes = 0
+
+
+class _RemoteFolder:
+    """Parts on an object store: buffered, then one PUT each."""
+
+    def __init__(self, filesystem: fs.FileSystem, root: str) -> None:
+        self._filesystem = filesystem
+        self._root = PurePosixPath(root)
+
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        if is_resumed:
+            return
+        for name in SCHEMAS:
+            folder = str(self._root / folder_of(name, stream_id))
+            found = self._filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+            for info in found:
+                self._filesystem.delete_file(info.path)
+
+    def stage(self, segment: Segment, name: str) -> io.BytesIO:
+        del segment, name
+        return io.BytesIO()
+
+    def commit(self, segment: Segment, targets: dict[str, Any]) -> None:
+        for name in sorted(targets, reverse=True):  # objects, then frames
+            folder = self._root / folder_of(name, segment.stream_id)
+            if isinstance(self._filesystem, fs.SubTreeFileSystem):
+                self._filesystem.create_dir(str(folder))
+            with self._filesystem.open_output_stream(str(folder / f"{segment.name}.parquet")) as stream:
+                stream.write(targets[name].getbuffer())
+
+
+class _LocalFolder:
+    """Parts on a local file system, exchanged all at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._work = root / ".plantain" / "segments"
+        self._empty = root / ".plantain" / "empty"
+
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        """Ends or undoes commits that a killed run left, clears the workshop, and makes or empties the folders."""
+        work = self._work / stream_id
+        for now in sorted(work.glob("*.now")):
+            self._exchange(stream_id, now.stem).recover()
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        folders = [self._root / folder_of(name, stream_id) for name in SCHEMAS]
+        for name, folder in zip(SCHEMAS, folders, strict=True):
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+            self._make_empty(name)
+        sync_folder(self._root)
+        if not is_resumed:
+            for part in sorted({path.stem for folder in folders for path in folder.glob("*.parquet")}):
+                self._exchange(stream_id, part).remove()
+
+    def stage(self, segment: Segment, name: str) -> Path:
+        folder = self._work / segment.stream_id / f"{segment.name}.new"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    def commit(self, segment: Segment, targets: dict[str, Any]) -> None:
+        for target in targets.values():
+            descriptor = os.open(target, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        self._exchange(segment.stream_id, segment.name).run()
+
+    def _exchange(self, stream_id: str, part: str) -> _Exchange:
+        places = {name: self._root / folder_of(name, stream_id) / f"{part}.parquet" for name in SCHEMAS}
+        return _Exchange(places, self._work / stream_id / part, self._empty)
+
+    def _make_empty(self, name: str) -> None:
+        """The table without rows that stands in for a part that is not there yet."""
+        path = self._empty / name
+        if path.exists():
+            return
+        self._empty.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(f".{os.getpid()}")
+        pq.write_table(table_of(name, []), str(aside), compression="zstd")
+        aside.replace(path)
+
+
+class _Exchange:
+    """Replaces several files at the same instant.
+
+    Each place first becomes a symbolic link that leads, through one common link `now`, to what was there before
+    (or to an empty table). Then `now` is pointed at the new files, in a single rename: that is the commit. Last, each
+    link gives way to the file it leads to. A reader sees all of the old or all of the new at every moment, and a
+    crash at any moment leaves one of the two, which `recover` then tidies up.
+
+    Args:
+        places: Where each table's part belongs.
+        work: Prefix of the workshop; the new files are in `work.new`.
+        empty: Folder of the tables without rows.
+    """
+
+    def __init__(self, places: dict[str, Path], work: Path, empty: Path) -> None:
+        self._places = places
+        self._new = work.with_name(f"{work.name}.new")
+        self._old = work.with_name(f"{work.name}.old")
+        self._now = work.with_name(f"{work.name}.now")
+        self._empty = empty
+
+    def run(self) -> None:
+        """Puts the new files in their places."""
+        sync_folder(self._new)
+        self._old.mkdir(exist_ok=True)
+        for name, place in self._places.items():
+            kept = self._old / name
+            kept.unlink(missing_ok=True)
+            os.link(place if place.exists() else self._empty / name, kept)
+        sync_folder(self._old)
+        self._point_now(self._old)
+        for name, place in self._places.items():
+            link = self._aside(name)
+            link.symlink_to(os.path.relpath(self._now / name, place.parent))
+            link.replace(place)
+        self._sync_places()
+        self._point_now(self._new)
+        self._settle(self._new)
+
+    def remove(self) -> None:
+        """Takes what is in the places away."""
+        self._new.mkdir(exist_ok=True)
+        for name in self._places:
+            os.link(self._empty / name, self._new / name)
+        self.run()
+
+    def recover(self) -> None:
+        """Ends or undoes what a killed process had begun."""
+        self._settle(self._now.resolve())
+
+    def _aside(self, name: str) -> Path:
+        """A free name in the workshop, where no reader looks."""
+        aside = self._now.with_suffix(f".{name}")
+        aside.unlink(missing_ok=True)
+        return aside
+
+    def _point_now(self, target: Path) -> None:
+        aside = self._aside("next")
+        aside.symlink_to(target.name)
+        aside.replace(self._now)
+        sync_folder(self._now.parent)
+
+    def _sync_places(self) -> None:
+        for folder in {place.parent for place in self._places.values()}:
+            sync_folder(folder)
+
+    def _settle(self, folder: Path) -> None:
+        """Puts the files of `folder` in the places of the links, and removes the workshop."""
+        for name, place in self._places.items():
+            if not place.is_symlink():
+                continue
+            file = folder / name
+            if file.samefile(self._empty / name):
+                place.unlink()
+                continue
+            aside = self._aside(name)
+            os.link(file, aside)
+            aside.replace(place)
+        self._sync_places()
+        self._now.unlink()
+        shutil.rmtree(self._new, ignore_errors=True)
+        shutil.rmtree(self._old, ignore_errors=True)

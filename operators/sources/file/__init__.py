@@ -1,0 +1,1 @@
+"""Video files: whole, or in parts side by side."""

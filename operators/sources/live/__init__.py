@@ -1,0 +1,1 @@
+"""Cameras and other streams that cannot be read again."""

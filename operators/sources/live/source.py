@@ -1,0 +1,401 @@
+"""Cameras: streams that come when they come, break, and are taken up again for ever."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from time import perf_counter
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from plantain.operators.decode import PictureConverter
+from plantain.operators.errors import NoVideoError, PlantainError, SourceError
+from plantain.operators.sources.clock import Clock, SystemClock
+from plantain.operators.sources.live.address import shown
+from plantain.operators.sources.live.backoff import Backoff
+from plantain.operators.sources.live.capture import captured
+from plantain.operators.sources.live.connection import Connection, Opener, Picture
+from plantain.operators.sources.live.health import Health
+from plantain.operators.sources.live.opening import Opening
+from plantain.operators.sources.live.options import LiveOptions
+from plantain.operators.sources.live.ring import Counts, Ring
+from plantain.operators.sources.live.stillness import Stillness
+from plantain.operators.sources.live.timeline import Timeline
+from plantain.operators.sources.live.trouble import LASTING, Trouble, trouble_at_opening, trouble_at_reading
+from plantain.operators.sources.sampler import Sampler
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Frame, FrameInfo, Header, HealthEvent, HealthState, Position
+
+# A stream without keyframes (intra refresh) is taken as it is after this long.
+JOIN_LIMIT_S = 20.0
+# A connection that held this long was a good one: the next pause is the first again.
+STEADY_S = 5.0
+# A camera whose clock keeps jumping says so at most this often.
+REPEAT_S = 10.0
+# How long `close` waits beyond the timeout, for the camera to be told goodbye.
+CLOSE_S = 1.0
+
+_FLOWING: frozenset[HealthState] = frozenset(("live", "frozen"))
+_BROKEN = (OSError, ValueError, av.FFmpegError)
+
+
+class LiveSource:
+    """The newest frames of a camera; its trouble is told in `events` and never raised.
+
+    A thread of its own opens, decodes, samples and converts into a ring (`Ring`), from which `read` takes what is
+    there. A connection that breaks is opened again, for ever, with growing pauses; each connection after the first
+    counts the epoch up. Frame indices go on counting. Only what has a length ends by itself: files, and recordings
+    on the web; they are played at their own pace. Options: `LiveOptions`.
+
+    Args:
+        spec: Which camera: `rtsp://`, `rtsps://`, `http(s)://`, an HLS playlist, `udp://` or `tcp://` with MPEG-TS,
+            `/dev/video0`, or with the option `realtime` a file.
+        view: What the frames must look like.
+        position: How frame indices and delivered frames go on counting; a camera has no past to go back to.
+        opener: Opens a connection, in place of what the URL asks for.
+        clock: Tells the time.
+
+    Attributes:
+        info: What is known of the stream; size 0 x 0 until its first frame.
+        newest: The frame that came last, whether it was read or not.
+
+    Raises:
+        UsageError: If an option or the address makes no sense.
+        SourceError: If a `realtime` file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        spec: StreamSpec,
+        view: View,
+        position: Position,
+        *,
+        opener: Opener | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._spec = spec
+        self._view = view
+        self._options = LiveOptions.of(spec)
+        self._clock = clock or SystemClock()
+        self._stop = threading.Event()
+        opening = Opening(spec, self._options, self._clock, self._stop)
+        self._kind = opening.kind
+        self._open = opener or opening
+        self._sampler = Sampler(replace(spec.sampling, max_frames=None))
+        self._delivered_before = position.delivered
+        self._next_index = self._position_index = position.frame_index
+        self._ring = Ring(
+            self._options.ring, self._options.policy, self._options.max_staleness_s, self._clock
+        )
+        self._health = Health(spec.stream_id, self._clock)
+        chance = f"{self._options.seed}:{spec.stream_id}"
+        self._pauses = Backoff(self._options.backoff_s, self._options.backoff_max_s, Random(chance))
+        self._long_pauses = Backoff(self._options.patience_s, self._options.patience_max_s, Random(chance))
+        self._timeline = Timeline()
+        self._began_s = self._clock.monotonic_s()
+        self._silent_since_s: float | None = None
+        self._backwards_told_s = -REPEAT_S
+        self._epoch = self._options.epoch
+        self._num_connections = 0
+        self._num_damaged = 0
+        self._shape: tuple[str, int, int] | None = None
+        self._stillness = Stillness()
+        self._failure: str | None = None
+        self._shown_long_side = 0
+        self.newest: Frame | None = None
+        self.info = opening.info()
+        self._say("connecting", "connecting")
+        if self._remaining == 0:
+            self.stop()
+        self._thread = threading.Thread(target=self._run, name=f"plantain-live-{spec.stream_id}", daemon=True)
+        self._thread.start()
+
+    def read(self, max_frames: int) -> list[Frame]:
+        """What is there, at most `max_frames` frames, oldest first; returns at once, perhaps with nothing.
+
+        Raises:
+            SourceError: If the stream ended for a reason that time does not heal, once all its frames were read.
+        """
+        remaining = self._remaining
+        frames = self._ring.take(max_frames if remaining is None else min(max_frames, remaining))
+        if frames:
+            self._position_index = frames[-1].header.frame_index + 1
+        if self._remaining == 0:
+            self.stop()
+            self._ring.clear()
+        if not frames and self._failure is not None:
+            raise SourceError(self._failure)
+        return frames
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleeps until a frame is there or none will come; whether one is there."""
+        return self._ring.wait(timeout_s)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was told to stop, or cannot go on, and all its frames were read."""
+        return self._ring.is_stopped and self._ring.counts.waiting == 0
+
+    @property
+    def position(self) -> Position:
+        """The frame after the last one that was read."""
+        return Position(self._position_index, None, self._delivered_before + self._ring.counts.delivered)
+
+    @property
+    def num_damaged(self) -> int:
+        """Packets that could not be decoded so far."""
+        return self._num_damaged
+
+    @property
+    def epoch(self) -> int:
+        """Of the connection that is open, or was last."""
+        return self._epoch
+
+    @property
+    def counts(self) -> Counts:
+        """Where the decoded frames are, all at one moment."""
+        return self._ring.counts
+
+    @property
+    def decoded(self) -> int:
+        """Frames that came out of the decoder so far."""
+        return self._ring.counts.decoded
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Decoded frames that will never be read, by reason, so far."""
+        return self._ring.counts.dropped
+
+    @property
+    def state(self) -> HealthState:
+        """How the stream is doing now."""
+        self._look()
+        return self._health.state
+
+    def events(self) -> list[HealthEvent]:
+        """The changes of state since the last call, oldest first."""
+        self._look()
+        return self._health.drain()
+
+    def stop(self) -> None:
+        """Ends the stream without waiting; what is in the ring can still be read."""
+        self._stop.set()
+        self._ring.stop()
+
+    def close(self) -> None:
+        """Ends the stream, counts what nobody read as dropped, and waits for the thread.
+
+        A camera that is silent just then holds the thread until the timeout; a name that cannot be resolved may hold
+        it longer, and it then ends by itself.
+        """
+        self.stop()
+        self._ring.clear()
+        self._thread.join(self._options.timeout_s + CLOSE_S)
+
+    def listen(self, event: threading.Event) -> None:
+        """Sets `event` whenever a frame arrives or the stream ends; at once if one is there."""
+        self._ring.listen(event)
+
+    def forget(self, event: threading.Event) -> None:
+        """Undoes `listen`."""
+        self._ring.forget(event)
+
+    def show(self, long_side: int) -> None:
+        """Keeps a display picture with each frame, its longer side at most this; 0 for none but what the view asks."""
+        self._shown_long_side = long_side
+
+    @property
+    def _remaining(self) -> int | None:
+        """Frames that may still be delivered; None without a limit."""
+        limit = self._spec.sampling.max_frames
+        if limit is None:
+            return None
+        return max(0, limit - self._delivered_before - self._ring.counts.delivered)
+
+    # What follows runs in the thread, but for `_look` and `_say`.
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                trouble = self._attempt()
+                if trouble is None:
+                    break
+                self._pause(trouble)
+            self._say("ended", "ended")
+        except PlantainError as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 (the owner hears of it from `read`)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"  # its text may hold the URL
+            self._fail(self._sentence(f"reading it broke ({what}); please report this"))
+        finally:
+            self._ring.stop()
+
+    def _fail(self, sentence: str) -> None:
+        self._failure = sentence
+        self._health.enter("failed", self._epoch, sentence)
+
+    def _attempt(self) -> Trouble | None:
+        """One connection from its opening to its loss; None if the stream is to end."""
+        started_s = self._clock.monotonic_s()
+        try:
+            connection = self._open()
+        except (*_BROKEN, NoVideoError) as error:
+            if self._kind == "realtime" and isinstance(error, NoVideoError):
+                raise
+            elapsed_s = self._clock.monotonic_s() - started_s
+            return (
+                None if self._stop.is_set() else trouble_at_opening(error, elapsed_s, self._options.timeout_s)
+            )
+        damaged_before = self._num_damaged
+        if self._num_connections:
+            self._epoch += 1
+        self._num_connections += 1
+        try:
+            return self._watch(connection, damaged_before)
+        finally:
+            self._silent_since_s = None
+            connection.close()
+
+    def _watch(self, connection: Connection, damaged_before: int) -> Trouble | None:
+        """Takes the connection's pictures until it is lost."""
+        opened_s = self._clock.monotonic_s()
+        converter = PictureConverter(self._view.model_hw, self._view.fit, self._view.picture_long_side)
+        self._timeline.begin()
+        has_joined, num_skipped = False, 0
+        pictures = connection.pictures()
+        while not self._stop.is_set():
+            silent_since_s = self._silent_since_s = self._clock.monotonic_s()
+            try:
+                picture = next(pictures)
+            except StopIteration:
+                return self._why_over(None, silent_since_s) if connection.is_endless else None
+            except _BROKEN as error:
+                return self._why_over(error, silent_since_s)
+            now_s = self._clock.monotonic_s()
+            self._silent_since_s = None
+            self._num_damaged = damaged_before + connection.num_damaged
+            if now_s - opened_s >= STEADY_S:
+                self._pauses.reset()
+            if (news := connection.num_skipped - num_skipped) > 0:
+                num_skipped += news
+                self._next_index += news
+                self._ring.drop("late", news)
+            if picture is None:
+                continue
+            has_joined = has_joined or picture.is_keyframe or now_s - opened_s >= JOIN_LIMIT_S
+            index, self._next_index = self._next_index, self._next_index + 1
+            if not has_joined:
+                self._ring.drop("before keyframe")
+                continue
+            self._take(picture, index, connection, converter, now_s)
+        return None
+
+    def _why_over(self, error: Exception | None, silent_since_s: float) -> Trouble | None:
+        """The trouble that ended a connection; None if the stream was stopped."""
+        if self._stop.is_set():
+            return None
+        silent_s = self._clock.monotonic_s() - silent_since_s
+        return trouble_at_reading(error, silent_s, self._options.timeout_s)
+
+    def _take(
+        self, picture: Picture, index: int, connection: Connection, converter: PictureConverter, now_s: float
+    ) -> None:
+        """Samples, converts and puts one picture into the ring."""
+        self._compare_shape(picture, connection)
+        time, back_s = self._timeline.place(picture.pts, connection.time_base, now_s - self._began_s)
+        if back_s and now_s - self._backwards_told_s >= REPEAT_S:
+            self._backwards_told_s = now_s
+            self._say("clock_backwards", f"its clock went back by {back_s:.3f} s at frame {index}; going on")
+        if self._health.state not in _FLOWING:
+            self._long_pauses.reset()
+            rate = "" if connection.fps is None else f" at {connection.fps:g} fps"
+            size = f"{self.info.width}x{self.info.height}"
+            self._say("live", f"live, {connection.codec} {size}{rate}, epoch {self._epoch}")
+        is_wanted = picture.is_keyframe or not self._options.keyframes_only
+        if not (is_wanted and self._sampler.keeps(index, time)):
+            self._ring.drop("not sampled")
+            return
+        started = perf_counter()
+        try:
+            converter.picture_long_side = (
+                max(self._view.picture_long_side or 0, self._shown_long_side) or None
+            )
+            image = converter.canvas(picture.frame)
+            display = converter.display(picture.frame)
+            fit = converter.fit(picture.frame)
+        except _BROKEN:
+            self._num_damaged += 1
+            self._ring.drop("damaged")
+            return
+        captured_ns, captured_by = captured(picture, connection, self._clock.wall_ns())
+        info = FrameInfo(
+            pts=picture.pts,
+            time_base=connection.time_base,
+            captured_ns=captured_ns,
+            captured_by=captured_by,
+            fit=fit,
+            is_corrupt=picture.is_corrupt,
+            decode_ms=(picture.decode_s + perf_counter() - started) * 1e3,
+            picture=display,
+        )
+        self._compare_picture(image, now_s)
+        self.newest = Frame(Header(self._spec.stream_id, self._epoch, index), info, image)
+        self._ring.offer(self.newest, now_s)
+
+    def _compare_shape(self, picture: Picture, connection: Connection) -> None:
+        """Tells of another resolution or codec than before."""
+        shape = connection.codec, picture.frame.width, picture.frame.height
+        if shape == self._shape:
+            return
+        if self._shape is not None:
+            before, after = (f"{codec} {width}x{height}" for codec, width, height in (self._shape, shape))
+            self._say("changed", f"changed from {before} to {after}; going on")
+        self._shape = shape
+        self.info = replace(self.info, width=shape[1], height=shape[2], fps=connection.fps)
+
+    def _compare_picture(self, image: NDArray[np.uint8], now_s: float) -> None:
+        """Tells of a picture that stands still, and of one that moves again."""
+        still_s = self._stillness.of(image, now_s)
+        if still_s is None:
+            moves = self._sentence("the picture moves again")
+            self._health.enter("live", self._epoch, moves, frozenset(("frozen",)))
+        elif still_s >= self._options.frozen_s:
+            sentence = self._sentence(
+                f"the same picture for {still_s:.1f} s (limit {self._options.frozen_s:g} s); "
+                "restart the camera if it should move"
+            )
+            self._health.enter("frozen", self._epoch, sentence, frozenset(("live",)))
+
+    def _pause(self, trouble: Trouble) -> None:
+        """Tells of the trouble and waits before the next attempt."""
+        pauses = self._long_pauses if trouble.state in LASTING else self._pauses
+        pause_s = pauses.next_s()
+        self._say(
+            trouble.state,
+            f"{shown(self._spec.url)} {trouble.what}; trying again in {pause_s:.1f} s, for ever; {trouble.advice}",
+        )
+        self._clock.sleep(pause_s, self._stop)
+
+    def _look(self) -> None:
+        """Tells of silence while the thread is still waiting for FFmpeg to notice it."""
+        silent_since_s = self._silent_since_s
+        if silent_since_s is None or self._kind == "realtime":  # a file is only waiting for its time
+            return
+        silent_s = self._clock.monotonic_s() - silent_since_s
+        if silent_s > self._options.timeout_s:
+            what = f"sent nothing for {silent_s:.1f} s (limit {self._options.timeout_s:g} s); waiting for it"
+            self._health.enter(
+                "stalled", self._epoch, self._sentence(f"{shown(self._spec.url)} {what}"), _FLOWING
+            )
+
+    def _say(self, state: HealthState, what: str) -> None:
+        self._health.enter(state, self._epoch, self._sentence(what))
+
+    def _sentence(self, what: str) -> str:
+        return f"stream '{self._spec.stream_id}': {what}"

@@ -1,0 +1,72 @@
+"""Streaming video analytics on generalist models: prompts in, drawings decoded, typed rows out. On Ray.
+
+What users need, by one import; each name is loaded when it is first used, so that `import plantain` costs nothing:
+
+    import plantain
+
+    config = plantain.check({"streams": [{"url": "street.mp4"}], "prompts": ["depth"], "output": {"out": "out"}})
+    plantain.run(config)
+    cars = plantain.read_objects("out", ["label", "time_s", "distance_m"])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plantain.deploy.client import AsyncClient, Client
+    from plantain.deploy.job import run_job as run
+    from plantain.operators.errors import PlantainError
+    from plantain.operators.models.base import ModelBackend
+    from plantain.operators.sinks.base import Sink
+    from plantain.operators.sinks.parquet.reading import read_frames, read_objects, read_results
+    from plantain.operators.sources.base import Source
+    from plantain.pipeline.config import PipelineConfig, check, load
+    from plantain.pipeline.control import Control
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Control",
+    "ModelBackend",
+    "PipelineConfig",
+    "PlantainError",
+    "Sink",
+    "Source",
+    "check",
+    "load",
+    "read_frames",
+    "read_objects",
+    "read_results",
+    "run",
+]
+
+_WHERE = {
+    "AsyncClient": "deploy.client",
+    "Client": "deploy.client",
+    "Control": "pipeline.control",
+    "ModelBackend": "operators.models.base",
+    "PipelineConfig": "pipeline.config",
+    "PlantainError": "operators.errors",
+    "Sink": "operators.sinks.base",
+    "Source": "operators.sources.base",
+    "check": "pipeline.config",
+    "load": "pipeline.config",
+    "read_frames": "operators.sinks.parquet.reading",
+    "read_objects": "operators.sinks.parquet.reading",
+    "read_results": "operators.sinks.parquet.reading",
+    "run": "deploy.job:run_job",
+}
+
+
+def __getattr__(name: str) -> object:
+    """A name of the table, from its module."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'plantain' has no attribute '{name}'")
+    module, _, called = _WHERE[name].partition(":")
+    return getattr(importlib.import_module(f"plantain.{module}"), called or name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
