@@ -2,7 +2,8 @@
 
 Two classes answer it: `deploy.service.host.EngineHost` in the same process, and
 `deploy.ray.engine_actor.RayGateway`, which passes each call on to an `EngineHost` in an actor. All methods are
-coroutines; one that is cancelled takes its query back. """
+coroutines; one that is cancelled takes its query back.
+"""
 
 from __future__ import annotations
 
