@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from plantain.pipeline.metrics import GPU_BUSY, GPU_MEMORY, GPU_USED, Sample
+from plantain.pipeline.engine.metrics import GPU_BUSY, GPU_MEMORY, GPU_USED, Sample
 
 
 @cache

@@ -15,7 +15,7 @@ from plantain.operators.sources import is_live
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from plantain.pipeline.runner import Outcome, run
 from plantain.pipeline.video import build_graph, run_of, sinks_of, starts_of

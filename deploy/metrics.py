@@ -1,4 +1,4 @@
-"""The figures of `plantain.pipeline.metrics` for Prometheus, in its text format, with no need of a Ray dashboard."""
+"""The figures of `pipeline.engine.metrics` for Prometheus, in its text format, with no need of a Ray dashboard."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from plantain.deploy.gpus import gpu_samples
 from plantain.operators.errors import UsageError
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
-from plantain.pipeline.engine import Engine
-from plantain.pipeline.metrics import BUILD, METRICS, Distribution, MetricKind, Sample
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.metrics import BUILD, METRICS, Distribution, MetricKind, Sample
 
 log = structlog.get_logger()
 
@@ -53,7 +53,14 @@ class Exporter(Collector):
     ) -> None:
         self._show = show
         self._build = Sample(
-            BUILD, (_version(), config.model.name, config.executor, platform.python_version()), 1.0
+            BUILD,
+            (
+                _version(),
+                " ".join(model.name for model in config.pools.values()),
+                config.executor,
+                platform.python_version(),
+            ),
+            1.0,
         )
         self._samples: Sequence[Sample] = ()
         self._wanted = threading.Event()

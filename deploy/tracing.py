@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 from plantain.operators.errors import UsageError
 from plantain.operators.trace import sampling, span_id_of, trace_id_of
 from plantain.operators.types import Header
+from plantain.pipeline.calls import Call, Reply
+from plantain.pipeline.engine.item import key_of
+from plantain.pipeline.engine.queries import MARK
 from plantain.pipeline.graph import Graph, Kind
-from plantain.pipeline.queries import MARK
-from plantain.pipeline.worker import Call, Observer, Reply
+from plantain.pipeline.worker import Observer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -126,12 +128,12 @@ class SpanObserver:
 
     def _take_items(self, call: Call, reply: Reply) -> None:
         begin_ns, end_ns = _times(reply)
-        failed = {(header.stream_id, header.epoch, header.frame_index): why for header, why in reply.failed}
+        failed = {key_of(refusal.header): refusal.error for refusal in reply.failed}
         common: dict[str, Any] = {"plantain.call.frames": len(call.headers), "plantain.worker": call.worker}
         common |= {f"plantain.call.{part}_ms": seconds * 1e3 for part, seconds in reply.laps}
         for header, wait_ms in zip(call.headers, call.waits_ms, strict=True):
             if _is_traced(header):
-                error = failed.get((header.stream_id, header.epoch, header.frame_index))
+                error = failed.get(key_of(header))
                 attributes = common | {"plantain.wait_ms": wait_ms}
                 self._record(header, self._stage, begin_ns, end_ns, attributes, error)
 

@@ -56,6 +56,7 @@ class Infer:
         model: The backend. Each frame of a batch is given to it once, however many prompts ask about it.
         load: Makes such a backend with other options, or with None as it was made first; for `swap`.
         warm_up: What a backend does before it is used, for instance `WarmUp`; None for nothing.
+        stage: Name of the pool, for failures.
 
     Attributes:
         laps: What the last calls were made of, as (part, seconds); whoever reads it clears it.
@@ -66,10 +67,12 @@ class Infer:
         model: ModelBackend,
         load: Callable[[Mapping[str, Any] | None], ModelBackend] | None = None,
         warm_up: Callable[[ModelBackend], None] | None = None,
+        stage: str = "infer",
     ) -> None:
         self._model = model
         self._load = load
         self._warm_up = warm_up
+        self._stage = stage
         if warm_up is not None:
             warm_up(model)
         self.laps: list[tuple[str, float]] = []
@@ -124,6 +127,9 @@ class Infer:
             self._warm_up(new)
         old, self._model = self._model, new
         old.close()
+
+    def forget(self, stream_id: str) -> None:
+        """Forgets what the model keeps about a stream."""
 
     def fail(self, request: Request, failure: Failure) -> Result:
         """The result that announces that a request failed."""

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
-from plantain.operators.streams import Ease, Sampling, Start
+from plantain.operators.streams import Canvas, Ease, Sampling, Start
 from plantain.operators.types import Frame, FrameInfo, Request, Result
 
 # Models work on a grid of so many pixels.
 GRID = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A pool of models that frames may be for.
+
+    Attributes:
+        name: Of the pool.
+        canvas: What its model sees; None for what the frame comes on.
+        place: Where that canvas is among `Frame.canvases`; None for the frame's own.
+    """
+
+    name: str = ""
+    canvas: Canvas | None = None
+    place: int | None = None
 
 
 @dataclass(slots=True)
@@ -27,28 +43,37 @@ class _Asked:
     Attributes:
         prompts: The most important first.
         cadences: Those that are not asked of every frame, and how often they are.
+        pools: The pool that each prompt goes to, where that is not the first.
         count: Frames that came before, since the stream began.
         previous_pts: Time of the last of them; None where unknown.
-        ease: What is given up just now.
+        eases: What is given up just now, by pool.
     """
 
     prompts: tuple[Prompt, ...]
     cadences: dict[str, Sampling]
+    pools: dict[str, str]
     count: int = 0
     previous_pts: int | None = None
-    ease: Ease = field(default_factory=Ease)
+    eases: dict[str, Ease] = field(default_factory=dict)
 
-    def next(self, frame: Frame) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
-        """The prompts that are asked of the next frame, and those that would be but for overload."""
-        info = frame.info
-        due = tuple(prompt for prompt in self.prompts if self._is_due(str(prompt), info))
-        is_spared = self.count % self.ease.frames != 0
+    def due(self, info: FrameInfo) -> list[Prompt]:
+        """The prompts that the next frame should be asked."""
+        due = [prompt for prompt in self.prompts if self._is_due(str(prompt), info)]
         self.count += 1
         self.previous_pts = info.pts
-        if is_spared:
-            return (), due
-        kept = {*self.prompts[: -(-len(self.prompts) // self.ease.tasks)]}
-        return tuple(p for p in due if p in kept), tuple(p for p in due if p not in kept)
+        return due
+
+    def split(
+        self, pool: str, first: str, due: list[Prompt]
+    ) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
+        """Of a pool's prompts that are due those that are asked, and those that would be but for overload."""
+        mine = [prompt for prompt in self.prompts if self.pools.get(str(prompt), first) == pool]
+        wanted = tuple(prompt for prompt in due if prompt in mine)
+        ease = self.eases.get(pool, Ease())
+        if (self.count - 1) % ease.frames:
+            return (), wanted
+        kept = mine[: -(-len(mine) // ease.tasks)]
+        return tuple(p for p in wanted if p in kept), tuple(p for p in wanted if p not in kept)
 
     def _is_due(self, prompt: str, info: FrameInfo) -> bool:
         """Decided by the frame's place and time alone, so that a repeated run asks the same."""
@@ -64,34 +89,43 @@ class _Asked:
 
 
 class Plan:
-    """Joins each frame with those of its stream's prompts that are due."""
+    """Joins each frame with those of its stream's prompts that are due: a request for each pool that has some.
 
-    def __init__(self) -> None:
+    Args:
+        targets: The pools, the first one for prompts that name none.
+    """
+
+    def __init__(self, targets: tuple[Target, ...] = (Target(),)) -> None:
+        self._targets = targets
         self._asked: dict[str, _Asked] = {}
 
     def open(self, start: Start) -> None:
         """Sets what is asked of a stream's frames from now on."""
         position = start.durable.position
         self._asked[start.spec.stream_id] = _Asked(
-            start.prompts, dict(start.cadences), position.delivered, position.previous_pts
+            start.prompts, dict(start.cadences), dict(start.pools), position.delivered, position.previous_pts
         )
 
     def change(self, start: Start) -> None:
         """Asks something else of the frames that are still to be read."""
         asked = self._asked[start.spec.stream_id]
-        asked.prompts, asked.cadences = start.prompts, dict(start.cadences)
+        asked.prompts, asked.cadences, asked.pools = start.prompts, dict(start.cadences), dict(start.pools)
 
     def ease(self, stream_id: str, ease: Ease) -> None:
         """Gives something up from the next frame on, or takes it back."""
-        self._asked[stream_id].ease = ease
+        self._asked[stream_id].eases[ease.pool] = ease
 
     def __call__(self, frames: Iterable[Frame]) -> list[Request | Result]:
-        """One request for each frame; of a frame that is asked nothing, a result without answers."""
-        return [self._plan(frame) for frame in frames]
+        """Requests for each frame, one for each pool that is asked, or a result without answers if none is."""
+        return [planned for frame in frames for planned in self._plan(frame)]
 
-    def for_query(self, frames: Iterable[Frame], query_id: str, prompts: tuple[Prompt, ...]) -> list[Request]:
+    def for_query(
+        self, frames: Iterable[Frame], query_id: str, stream_id: str, prompts: tuple[Prompt, ...]
+    ) -> list[Request]:
         """Requests that belong to a query and not to the frames' stream."""
-        requests = [request_of(frame, prompts) for frame in frames]
+        asked = self._asked.get(stream_id)
+        pools = {} if asked is None else asked.pools
+        requests = [each for frame in frames for each in requests_of(frame, prompts, pools, self._targets)]
         return [replace(each, header=replace(each.header, stream_id=query_id)) for each in requests]
 
     def close(self, stream_id: str | None = None) -> None:
@@ -99,20 +133,62 @@ class Plan:
         for name in list(self._asked) if stream_id is None else [stream_id]:
             self._asked.pop(name, None)
 
-    def _plan(self, frame: Frame) -> Request | Result:
+    def _plan(self, frame: Frame) -> list[Request | Result]:
         asked = self._asked[frame.header.stream_id]
-        prompts, spared = asked.next(frame)
-        if asked.ease.rung:
-            frame = replace(frame, info=replace(frame.info, rung=asked.ease.rung))
-            if asked.ease.shrink > 1 and prompts:
-                frame = smaller(frame, asked.ease.shrink)
-        request = request_of(frame, prompts)
-        if spared:
-            request = replace(request, header=replace(request.header, spared=tuple(map(str, spared))))
-        return request if prompts else Result(request.header, frame.info, ())
+        due = asked.due(frame.info)
+        first = self._targets[0].name
+        requests: list[Request] = []
+        spared: list[Prompt] = []
+        for target in self._targets:
+            prompts, given_up = asked.split(target.name, first, due)
+            spared += given_up
+            ease = asked.eases.get(target.name, Ease())
+            if prompts:
+                seen = seen_by(frame, target)
+                if ease.rung:
+                    seen = replace(seen, info=replace(seen.info, rung=ease.rung))
+                    seen = smaller(seen, ease.shrink) if ease.shrink > 1 else seen
+                requests.append(request_of(seen, prompts, target.name))
+        names = tuple(map(str, spared))
+        if not requests:
+            frame = seen_by(frame, self._targets[0])
+            rung = max((ease.rung for ease in asked.eases.values()), default=0)
+            header = replace(request_of(frame, (), first).header, spared=names)
+            return [Result(header, replace(frame.info, rung=rung), ())]
+        return [*numbered(requests, names)]
 
 
-def request_of(frame: Frame, prompts: tuple[Prompt, ...]) -> Request:
+def requests_of(
+    frame: Frame, prompts: tuple[Prompt, ...], pools: Mapping[str, str], targets: tuple[Target, ...]
+) -> list[Request]:
+    """What a frame is asked, a request for each pool.
+
+    Args:
+        frame: What is looked at.
+        prompts: At least one.
+        pools: The pool of each prompt, by its text; the first of `targets` if it is not named.
+        targets: The pools.
+    """
+    requests = []
+    for target in targets:
+        mine = tuple(p for p in prompts if pools.get(str(p), targets[0].name) == target.name)
+        if mine:
+            requests.append(request_of(seen_by(frame, target), mine, target.name))
+    return numbered(requests, ())
+
+
+def numbered(requests: list[Request], spared: tuple[str, ...]) -> list[Request]:
+    """The requests of one frame, each knowing which part of it it is."""
+    return [
+        replace(
+            request,
+            header=replace(request.header, part=part, parts=len(requests), spared=() if part else spared),
+        )
+        for part, request in enumerate(requests)
+    ]
+
+
+def request_of(frame: Frame, prompts: tuple[Prompt, ...], pool: str = "") -> Request:
     """What a frame is asked.
 
     The batch key is what a forward pass needs to be equal, the canvas, and never the task or the stream.
@@ -127,8 +203,22 @@ def request_of(frame: Frame, prompts: tuple[Prompt, ...]) -> Request:
         cost=len(prompts),
         prompts=tuple(map(str, prompts)),
         age_s=age_s,
+        pool=pool,
+        pts=frame.info.pts,
     )
     return Request(header, frame, prompts)
+
+
+def seen_by(frame: Frame, target: Target) -> Frame:
+    """A frame on the canvas of a pool; where its source made only one, of the best picture that there is."""
+    if target.place is None or target.canvas is None:
+        return frame if frame.canvases is None else replace(frame, canvases=None)
+    if frame.canvases is not None:
+        fit, image = frame.canvases(target.place)
+        return Frame(frame.header, replace(frame.info, fit=fit), image)
+    fit = Letterbox.fit(frame.info.fit.source_hw, target.canvas.model_hw, target.canvas.fit)
+    picture = frame.info.picture if frame.info.picture is not None else frame.info.fit.crop(frame.image)
+    return _placed(frame, fit, picture)
 
 
 def smaller(frame: Frame, shrink: int) -> Frame:
@@ -141,6 +231,11 @@ def smaller(frame: Frame, shrink: int) -> Frame:
     small = Letterbox.fit(
         fit.source_hw, (model_hw[0], model_hw[1]), "stretch" if is_stretched else "letterbox"
     )
-    picture = Image.fromarray(fit.crop(frame.image)).resize((small.width, small.height), Image.Resampling.BOX)
-    image = np.ascontiguousarray(small.place(np.asarray(picture)))
-    return Frame(frame.header, replace(frame.info, fit=small), image)
+    return _placed(frame, small, fit.crop(frame.image))
+
+
+def _placed(frame: Frame, fit: Letterbox, picture: NDArray[np.uint8]) -> Frame:
+    """A frame whose picture is put on a canvas."""
+    resized = Image.fromarray(picture).resize((fit.width, fit.height), Image.Resampling.BOX)
+    image = np.ascontiguousarray(fit.place(np.asarray(resized)))
+    return Frame(frame.header, replace(frame.info, fit=fit), image)

@@ -25,18 +25,33 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Canvas:
+    """What a model sees.
+
+    Attributes:
+        model_hw: Height and width, pixels.
+        fit: How the picture is put on it.
+    """
+
+    model_hw: tuple[int, int]
+    fit: Fit = "letterbox"
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What a frame must look like when it leaves the source.
 
     Attributes:
-        model_hw: The model's canvas.
+        model_hw: The canvas of the first pool of models.
         fit: How the picture is put on it.
         picture_long_side: Also keep the picture for display, its longer side at most this; None to leave it out.
+        more: Further canvases, of other pools; a source that cannot make them leaves them to the planning step.
     """
 
     model_hw: tuple[int, int]
     fit: Fit = "letterbox"
     picture_long_side: int | None = None
+    more: tuple[Canvas, ...] = ()
 
     def shown_hw(self, source_hw: tuple[int, int]) -> tuple[int, int] | None:
         """Size of the picture that is kept of one of `source_hw`; None for none."""
@@ -75,6 +90,8 @@ class Start:
         durable: Where it goes on, and what the tracker knew there.
         is_live: It cannot be read again.
         cadences: How often prompts are asked that are not asked of every frame, by their text.
+        pools: Which pool of models is asked, by the prompts' text; the first one if a prompt is not named.
+        segment: Number of the segment that its next result belongs to.
     """
 
     spec: StreamSpec
@@ -82,6 +99,8 @@ class Start:
     durable: Durable
     is_live: bool = False
     cadences: tuple[tuple[str, Sampling], ...] = ()
+    pools: tuple[tuple[str, str], ...] = ()
+    segment: int = 0
 
     @classmethod
     def fresh(cls, spec: StreamSpec, prompts: tuple[Prompt, ...], *, is_live: bool = False) -> Start:
@@ -94,12 +113,14 @@ class Ease:
     """What a live stream gives up under overload.
 
     Attributes:
+        pool: The pool of models whose prompts are concerned.
         rung: Of the ladder; written into each row.
         frames: Only every so many-th frame is asked anything.
         shrink: The canvas is so many times smaller, in width and height.
         tasks: Only the first of so many parts of the prompts are asked, at least one.
     """
 
+    pool: str = ""
     rung: int = 0
     frames: int = 1
     shrink: int = 1

@@ -9,6 +9,7 @@ with its `time_base`; seconds appear only at the edges. Arrays are read-only, as
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
@@ -54,6 +55,10 @@ class Header:
             camera where that says when; 0 for files.
         waited_s: Time since it arrived when it was read, seconds, by this machine's clock alone; 0 for files.
         spared: What would have been asked of it, and is not because of overload.
+        pool: The pool of models that it is for; empty where nothing is asked.
+        part: A frame whose prompts go to several pools becomes as many requests; this is number `part` of `parts`.
+        parts: See `part`.
+        pts: Presentation time in units of the stream's time base; None where the container gives none.
     """
 
     stream_id: str
@@ -65,6 +70,10 @@ class Header:
     age_s: float = 0.0
     waited_s: float = 0.0
     spared: tuple[str, ...] = ()
+    pool: str = ""
+    part: int = 0
+    parts: int = 1
+    pts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,10 @@ class FrameInfo:
         return None if self.pts is None else float(self.pts * self.time_base)
 
 
+Canvases = Callable[[int], tuple[Letterbox, NDArray[np.uint8]]]
+"""A picture on one of several canvases, by its place among them: where it lies there, and (h, w, 3) uint8 RGB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One decoded picture at the model's size.
@@ -107,11 +120,14 @@ class Frame:
         header: Whose frame it is.
         info: When it was taken, and where its picture lies on the canvas.
         image: (model_h, model_w, 3) uint8 RGB.
+        canvases: Puts the same picture on the canvases of `View.more`, for pools whose models want another; None where
+            there is none, or a source makes only one.
     """
 
     header: Header
     info: FrameInfo
     image: NDArray[np.uint8] = field(repr=False)
+    canvases: Canvases | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         expected = (*self.info.fit.model_hw, 3)
@@ -252,25 +268,40 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All answers about one frame, in the order of its prompts; what the stages after the model work on.
+    """Answers about one frame, in the order of its prompts; what the stages after the model work on.
 
     Attributes:
         header: The request's.
         info: The frame's.
         predictions: One for each prompt.
-        state_before: What the tracker knew before this frame, on the first frame of each segment; stored in the
-            checkpoint, so that a resumed run gives the same track ids.
     """
 
     header: Header
     info: FrameInfo
     predictions: tuple[Prediction, ...]
-    state_before: str | None = None
+
+    @property
+    def failures(self) -> tuple[tuple[str, Failure], ...]:
+        """The prompts that were not answered, and why."""
+        return tuple((str(p.prompt), p.value) for p in self.predictions if isinstance(p.value, Failure))
 
     @property
     def failed_in(self) -> str | None:
         """The stage where a prompt of this frame failed; None if all were answered."""
-        return next((p.value.stage for p in self.predictions if isinstance(p.value, Failure)), None)
+        return next((failure.stage for _, failure in self.failures), None)
+
+
+def joined(header: Header, parts: Sequence[Result]) -> Result:
+    """One result of what several pools answered about the same frame.
+
+    Args:
+        header: Of the whole.
+        parts: In the order of the requests, at least one.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    info = max((part.info for part in parts), key=lambda info: info.picture is not None)
+    return Result(header, info, tuple(prediction for part in parts for prediction in part.predictions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +311,7 @@ class Durable:
     Attributes:
         stream_id, epoch: The stream.
         position: Where a restart goes on.
-        state: What the tracker knew at `position` (`Result.state_before`).
+        state: What the analytics knew at `position`.
         failed: Frames before `position` with a failed prompt, by stage.
         is_complete: The stream was read to its end.
         answers: How often each prompt was asked before `position`, as (prompt, stage where it failed or empty, count);
@@ -294,6 +325,25 @@ class Durable:
     failed: tuple[tuple[str, int], ...] = ()
     is_complete: bool = False
     answers: tuple[tuple[str, str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """The end of a segment of a stream, on its way through the stages that keep something about it.
+
+    Attributes:
+        following: Number of the segment that begins, within its epoch.
+        promise: What is durable once the sinks have committed all that came before; what was known at its position is
+            added on the way.
+    """
+
+    following: int
+    promise: Durable
+
+    @property
+    def stream_id(self) -> str:
+        """The stream."""
+        return self.promise.stream_id
 
 
 HealthState = Literal[

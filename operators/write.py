@@ -3,70 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
+from plantain.operators.following import Follower
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.render.pictures import Artist
 from plantain.operators.retry import retry
 from plantain.operators.sinks.base import Segment, Sink
 from plantain.operators.streams import Start
-from plantain.operators.types import Durable, HealthEvent, Position, Result
+from plantain.operators.types import Barrier, Durable, HealthEvent, Result
 
 
 @dataclass(slots=True)
 class _Open:
-    """A stream that is being written."""
+    """A stream that is being written.
+
+    Attributes:
+        durable: What is durable of it.
+        segment: What its results belong to now.
+        has_results: The segment has some.
+    """
 
     durable: Durable
-    segment: Segment | None = None
-    delivered: int = 0
-    last_pts: int | None = None
-    failed: Counter[str] = field(default_factory=Counter)
-    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    @classmethod
-    def at(cls, durable: Durable) -> _Open:
-        answers = Counter({(prompt, stage): count for prompt, stage, count in durable.answers})
-        position, failed = durable.position, Counter(dict(durable.failed))
-        return cls(durable, None, position.delivered, position.previous_pts, failed, answers)
-
-    def count(self, results: Sequence[Result]) -> None:
-        self.delivered += len(results)
-        self.last_pts = results[-1].info.pts
-        for result in results:
-            stage = result.failed_in
-            if stage is not None:
-                self.failed[stage] += 1
-            for prediction in result.predictions:
-                self.answers[str(prediction.prompt), stage or ""] += 1
-            if not result.predictions:
-                self.answers["", ""] += 1
-
-    def durable_at(self, position: Position, state: str | None, *, is_complete: bool = False) -> Durable:
-        failed = tuple(sorted(self.failed.items()))
-        answers = tuple((*asked, count) for asked, count in sorted(self.answers.items()))
-        epoch = self.durable.epoch if self.segment is None else self.segment.epoch
-        return Durable(self.durable.stream_id, epoch, position, state, failed, is_complete, answers)
+    segment: Segment
+    has_results: bool = False
 
 
-class Write:
-    """Cuts each stream into segments and commits each one to all sinks before it says that it is durable.
+class Write(Follower):
+    """Gives results to all sinks, and has them commit where a barrier says that a segment ends.
 
     Args:
         sinks: Where results go; all see the same segments.
-        segment_frames: Frame indexes in a segment.
         sleep: How to wait for a sink that cannot take more just now.
     """
 
-    def __init__(
-        self, sinks: Sequence[Sink], segment_frames: int, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, sinks: Sequence[Sink], sleep: Callable[[float], None] = time.sleep) -> None:
+        super().__init__()
         self._sinks = tuple(sinks)
-        self._segment_frames = segment_frames
         self._sleep = sleep
         self._artist = Artist()
         self._streams: dict[str, _Open] = {}
@@ -77,29 +53,26 @@ class Write:
         is_resumed = durable.position.frame_index > 0 or durable.epoch > 0
         for sink in self._sinks:
             sink.begin(stream_id, is_resumed=is_resumed)
-        self._streams[stream_id] = _Open.at(durable)
+        self._streams[stream_id] = _Open(durable, Segment(stream_id, durable.epoch, start.segment))
 
-    def __call__(self, results: Sequence[Result]) -> Iterator[Durable | Picture]:
-        """Takes results of one stream in frame order; gives pictures to show, and what becomes durable, at once.
-
-        What was given counts, also where an error follows.
-        """
+    def __call__(self, results: Sequence[Result]) -> Iterator[Result | Durable | Picture]:
+        """Takes results of streams in order; gives pictures to show, and the results when the sinks have them."""
         yield from self._artist.draw(results)
-        for segment, group in groupby(results, self._segment_of):
+        for stream_id, group in groupby(results, lambda result: result.header.stream_id):
             batch = list(group)
-            stream = self._streams[segment.stream_id]
-            if stream.segment is not None and stream.segment != segment:
-                self._commit(stream.segment)
-                first, stream.segment = batch[0], segment
-                position = Position(
-                    first.header.frame_index, first.info.pts, stream.delivered, stream.last_pts
-                )
-                stream.durable = stream.durable_at(position, first.state_before)
-                yield stream.durable
+            stream = self._streams[stream_id]
             for sink in self._sinks:
-                self._patiently(partial(sink.write, segment, batch))
-            stream.segment = segment
-            stream.count(batch)
+                self._patiently(partial(sink.write, stream.segment, batch))
+            stream.has_results = True
+
+    def cut(self, barrier: Barrier) -> Barrier | Durable:
+        """Commits the segment that ends, and begins the next one."""
+        stream = self._streams[barrier.stream_id]
+        self._commit(stream)
+        promise = barrier.promise
+        stream.durable = promise
+        stream.segment = Segment(barrier.stream_id, promise.epoch, barrier.following)
+        return promise
 
     def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
         """Draws pictures of a stream from now on, or no more."""
@@ -111,23 +84,22 @@ class Write:
             if (tell := getattr(sink, "tell", None)) is not None:
                 tell(event)
 
-    def finish(self, stream_id: str, *, is_complete: bool) -> Durable:
+    def finish(self, stream_id: str, promise: Durable | None) -> Durable | None:
         """Commits what is left of a stream.
 
         Args:
             stream_id: The stream.
-            is_complete: Whether it was read to its end. If not, its last segment is visible but will be made again.
+            promise: What is durable then, if it was read to its end. If it was not, its last segment is visible but
+                will be made again.
         """
         self._artist.watch(stream_id, ())
         stream = self._streams.pop(stream_id)
-        if stream.segment is not None:
-            self._commit(stream.segment)
-        if not is_complete:
+        self._commit(stream)
+        if promise is None:
             return stream.durable
         for sink in self._sinks:
             sink.finish(stream_id)
-        position = Position(stream.durable.position.frame_index, None, stream.delivered)
-        return stream.durable_at(position, None, is_complete=True)
+        return replace(promise, state=stream.durable.state)
 
     def close(self, stream_id: str | None = None) -> None:
         """Forgets one stream, with what was not committed of it, or closes all sinks."""
@@ -141,13 +113,12 @@ class Write:
             if (forget := getattr(sink, "forget", None)) is not None:
                 forget(stream_id)
 
-    def _segment_of(self, result: Result) -> Segment:
-        header = result.header
-        return Segment(header.stream_id, header.epoch, header.frame_index // self._segment_frames)
-
-    def _commit(self, segment: Segment) -> None:
+    def _commit(self, stream: _Open) -> None:
+        if not stream.has_results:
+            return
         for sink in self._sinks:
-            self._patiently(partial(sink.commit, segment))
+            self._patiently(partial(sink.commit, stream.segment))
+        stream.has_results = False
 
     def _patiently(self, work: Callable[[], None]) -> None:
         """One call of one sink, repeated by itself: what the other sinks took they must not be given again."""

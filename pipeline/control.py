@@ -18,20 +18,20 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from plantain.operators.errors import PlantainError, UsageError
-from plantain.operators.plan import request_of
+from plantain.operators.plan import requests_of
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.types import Frame, HealthEvent, Result
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig, StreamConfig
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.queries import MARK
+from plantain.pipeline.engine.stream import ENDED, Phase
+from plantain.pipeline.engine.streams import UnknownStreamError
 from plantain.pipeline.executor import Executor
-from plantain.pipeline.lifecycle import UnknownStreamError
-from plantain.pipeline.queries import MARK
 from plantain.pipeline.status import StreamStatus, status_of
-from plantain.pipeline.stream import ENDED, Phase
 from plantain.pipeline.switchboard import Asked, NoAnswerError, Switchboard, result_of
-from plantain.pipeline.video import made_of, start_of
+from plantain.pipeline.video import made_of, start_of, targets_of
 
 __all__ = ["Control", "Picture", "StreamStatus", "UnknownStreamError"]
 
@@ -213,11 +213,11 @@ class Control:
         if not frames or not prompts:
             raise UsageError("a query needs at least one frame and one prompt")
         query_id = f"{MARK}{next(self._numbers)}"
-        requests = []
-        for place, frame in enumerate(frames):
-            request = request_of(frame, tuple(prompts))
-            header = replace(request.header, stream_id=query_id, epoch=0, frame_index=place)
-            requests.append(replace(request, header=header))
+        requests = [
+            replace(each, header=replace(each.header, stream_id=query_id, epoch=0, frame_index=place))
+            for place, frame in enumerate(frames)
+            for each in requests_of(frame, tuple(prompts), {}, targets_of(self._config))
+        ]
 
         def work(engine: Engine, asked: Asked) -> None:
             assert self._board.executor is not None

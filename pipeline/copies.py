@@ -8,6 +8,7 @@ from pathlib import Path
 from plantain.operators.cores import num_cores
 from plantain.operators.models import handful_of
 from plantain.pipeline.config import PipelineConfig
+from plantain.pipeline.config.model import ModelConfig
 
 # Copies in one process take turns at what Python does between two operators, a tenth of a core each.
 MAX_PER_PROCESS = 8
@@ -35,8 +36,8 @@ class Copies:
     calls_in_flight: int
 
 
-def copies_of(config: PipelineConfig) -> Copies:
-    """The copies of a run.
+def copies_of(config: PipelineConfig, model: ModelConfig) -> Copies:
+    """The copies of a model in a run.
 
     A model that can draw a handful of frames on one core gets a copy for each core, if it runs on the CPU of one
     process and nobody said otherwise. None of them waits for another at the end of a batch, and a query waits for the
@@ -44,9 +45,9 @@ def copies_of(config: PipelineConfig) -> Copies:
     195 ms at the median, and the cameras get 3 % more (`python -m tests.bench serve`, 2026-11-22). Their batches are
     not given ahead: a query that comes meanwhile is in the next one, and while one copy waits, the others work.
     """
-    model, cores = config.model, num_cores()
-    items, handful = config.batch.max_items, handful_of(model.name)
-    if model.replicas is None and handful and config.has_threads and _is_on_cpu(config):
+    cores = num_cores()
+    items, handful = (model.batch or config.batch).max_items, handful_of(model.name)
+    if model.replicas is None and handful and config.has_threads and _is_on_cpu(model):
         own = model.options.get("threads") or round(model.cpus or cores)
         copies = max(1, min(int(own), MAX_PER_PROCESS))
         return Copies(copies, copies, 1.0, items or handful, 1 if copies > 1 else 2)
@@ -54,7 +55,7 @@ def copies_of(config: PipelineConfig) -> Copies:
     return Copies(least, most, model.cpus or cores, items or BATCH_ITEMS, 2)
 
 
-def _is_on_cpu(config: PipelineConfig) -> bool:
+def _is_on_cpu(model: ModelConfig) -> bool:
     """Whether the model draws on the CPU, as far as one can say without loading it."""
-    device = str(config.model.options.get("device", ""))
-    return device == "cpu" or not (device or config.model.gpus or GPU_DRIVER.exists())
+    device = str(model.options.get("device", ""))
+    return device == "cpu" or not (device or model.gpus or GPU_DRIVER.exists())

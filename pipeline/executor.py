@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from plantain.operators.errors import PlantainError
+from plantain.pipeline.calls import Call, Completion
 from plantain.pipeline.graph import Graph, Stage
-from plantain.pipeline.state import Completion
-from plantain.pipeline.worker import Call, StageWorker
+from plantain.pipeline.worker import StageWorker, worker_of
 
 # How long a thread may keep the GIL that another one wants, seconds.
 TURN_S = 0.0005
@@ -100,7 +100,7 @@ class InlineExecutor:
         self._graph = graph
         for stage in graph.stages:
             for index in range(stage.at_first):
-                self._workers[stage.name, index] = StageWorker(stage)
+                self._workers[stage.name, index] = worker_of(stage)
 
     def submit(self, call: Call) -> None:
         """Does the call."""
@@ -141,7 +141,7 @@ class InlineExecutor:
     def add(self, stage: str, worker: int) -> None:
         """Makes it at once."""
         try:
-            self._workers[stage, worker] = StageWorker(self._graph.stage(stage))
+            self._workers[stage, worker] = worker_of(self._graph.stage(stage))
         except PlantainError as error:
             self._error = str(error)
 
@@ -259,7 +259,7 @@ class ThreadExecutor:
             this = threading.get_native_id()
             os.setpriority(os.PRIO_PROCESS, this, os.getpriority(os.PRIO_PROCESS, this) + self._niceness)
         try:
-            worker = StageWorker(stage)
+            worker = worker_of(stage)
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that called start
             self._ready.put(error)
             self._answer_dead(inbox.get(), inbox, f"it could not be made ({type(error).__name__}: {error})")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from time import perf_counter
 from typing import Any
 
 from plantain.operators.errors import UsageError
-from plantain.pipeline.overload import Overload
+from plantain.pipeline.engine.overload import Overload
 
 
 class Kind(StrEnum):
     """How a stage's copies may be given work.
 
     SOURCE makes items, each stream bound to one copy. PARALLEL gives exactly one output for each input, any batch
-    to any copy. STREAM sees each stream's items in order, each stream bound to one copy, and may keep state.
+    to any copy. STREAM sees each stream's items in order, each stream bound to one copy, and may keep state: the steps
+    behind the models, and models that follow what they see.
     """
 
     SOURCE = "source"
@@ -52,6 +52,8 @@ class Stage:
         least: Copies that are always there, where the others come and go with the load; None for all.
         cpus, gpus: What one copy needs.
         calls_in_flight: Calls that one copy has at most; with more than one it never waits for the engine.
+        has_model: It is a pool of models, and beside the others of its kind: each item passes through one of them.
+        overload: Of a pool, what live streams give up for it; None for what the graph says.
         observe: Makes what is told of every call of a copy (`plantain.pipeline.worker.Observer`), in the worker.
     """
 
@@ -64,7 +66,14 @@ class Stage:
     cpus: float = 1.0
     gpus: float = 0.0
     calls_in_flight: int = 2
+    has_model: bool = False
+    overload: Overload | None = None
     observe: Callable[[], Any] | None = None
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether it is a pool of models."""
+        return self.has_model or self.kind is Kind.PARALLEL
 
     @property
     def at_first(self) -> int:
@@ -77,11 +86,13 @@ class Graph:
     """Stages in the order in which data meets them.
 
     Attributes:
-        stages: One source stage, then the others.
+        stages: One source stage, then pools of models side by side, then the steps that follow streams.
         read_frames: Frames asked of a stream in one call.
         streams_per_reader: Files that one copy of the source stage reads at a time; cameras share it without limit.
         max_frames_in_flight: Frames between decoder and sink over all streams; what bounds memory.
         overload: What live streams give up when they are too many.
+        segment_frames: Frame indexes of a file, or results of a camera, that become durable together.
+        segment_s: A camera's results become durable after so long at the latest, seconds.
     """
 
     stages: tuple[Stage, ...]
@@ -89,6 +100,23 @@ class Graph:
     streams_per_reader: int = 1
     max_frames_in_flight: int = 256
     overload: Overload = field(default_factory=Overload)
+    segment_frames: int = 512
+    segment_s: float = 10.0
+
+    @property
+    def source(self) -> Stage:
+        """The stage that reads."""
+        return self.stages[0]
+
+    @property
+    def pools(self) -> tuple[Stage, ...]:
+        """The pools of models; the first one answers where nobody says otherwise."""
+        return tuple(stage for stage in self.stages if stage.is_pool)
+
+    @property
+    def followers(self) -> tuple[Stage, ...]:
+        """The steps behind the models, in their order."""
+        return tuple(stage for stage in self.stages[1:] if not stage.is_pool)
 
     def stage(self, name: str) -> Stage:
         """A stage by its name."""
@@ -104,10 +132,13 @@ class Graph:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             mistakes.append(f"stage names must differ: {', '.join(names)}")
-        if not self.stages or [stage.kind is Kind.SOURCE for stage in self.stages] != [True] + [False] * (
-            len(self.stages) - 1
+        if [stage.kind is Kind.SOURCE for stage in self.stages[:1]] != [True] or any(
+            stage.kind is Kind.SOURCE for stage in self.stages[1:]
         ):
             mistakes.append("the first stage, and only the first, must be a source")
+        ranks = [stage.is_pool for stage in self.stages[1:]]
+        if ranks != sorted(ranks, reverse=True):
+            mistakes.append("pools of models come before the steps that follow streams")
         mistakes.extend(
             f"stage {stage.name} needs at least one worker, one item and one call in flight"
             for stage in self.stages
@@ -138,96 +169,3 @@ class Graph:
             lines.append(f"{stage.name:<8} {stage.kind:<8} {resources:<16} {batch}")
         lines.append(f"at most {self.max_frames_in_flight} frames between decoder and sink")
         return "\n".join(lines)
-
-
-class Chain:
-    """Operators joined inside one worker: each works on what the one before it gives.
-
-    What is told about a stream (`open`, `change`, `finish`, `close` and so on) goes to the members that have it.
-
-    Attributes:
-        laps: What the last calls were made of, as (member, seconds); whoever reads it clears it.
-    """
-
-    def __init__(self, *operators: Any) -> None:
-        self._operators: Sequence[Any] = operators
-        self.laps: list[tuple[str, float]] = []
-
-    def __call__(self, *arguments: Any) -> Any:
-        """The last operator's output."""
-        items: Any = None
-        for operator in self._operators:
-            begin = perf_counter()
-            items = operator(*arguments)
-            arguments = (items,)
-            self.laps.append((type(operator).__name__.lower(), perf_counter() - begin))
-        return items
-
-    def open(self, start: Any) -> Any:
-        """Opens a stream in every member; gives the first answer."""
-        return self._first(operator.open(start) for operator in self._operators if hasattr(operator, "open"))
-
-    def change(self, start: Any) -> None:
-        """Changes a stream in every member."""
-        for operator in self._operators:
-            if hasattr(operator, "change"):
-                operator.change(start)
-
-    def watch(self, stream_id: str, looks: Any) -> None:
-        """Tells every member what is to be shown of a stream."""
-        for operator in self._operators:
-            if hasattr(operator, "watch"):
-                operator.watch(stream_id, looks)
-
-    def ease(self, stream_id: str, ease: Any) -> None:
-        """Tells every member what a stream gives up."""
-        for operator in self._operators:
-            if hasattr(operator, "ease"):
-                operator.ease(stream_id, ease)
-
-    def wait(self, stream_ids: Any, timeout_s: float) -> None:
-        """Waits in the first member until a stream has something."""
-        self._operators[0].wait(stream_ids, timeout_s)
-
-    def peek(self, stream_id: str, query_id: str, prompts: Any) -> list[Any]:
-        """The newest item of a stream, as every member behind the first makes it for a query."""
-        items = self._operators[0].peek(stream_id)
-        for operator in self._operators[1:]:
-            items = operator.for_query(items, query_id, prompts)
-        return list(items)
-
-    def finish(self, stream_id: str, *, is_complete: bool) -> Any:
-        """Ends a stream in every member; gives the first answer."""
-        return self._first(
-            operator.finish(stream_id, is_complete=is_complete)
-            for operator in self._operators
-            if hasattr(operator, "finish")
-        )
-
-    def snapshot(self, stream_id: str) -> Any:
-        """What each member that keeps something knows about a stream."""
-        return [operator.snapshot(stream_id) for operator in self._operators if hasattr(operator, "snapshot")]
-
-    def restore(self, stream_id: str, snapshot: Any) -> None:
-        """Goes back to an earlier `snapshot`."""
-        keeping = (operator for operator in self._operators if hasattr(operator, "snapshot"))
-        for operator, state in zip(keeping, snapshot, strict=True):
-            operator.restore(stream_id, state)
-
-    def fail(self, item: Any, failure: Any) -> Any:
-        """The output that announces that an item failed; the first member that can make one does."""
-        return next(operator for operator in self._operators if hasattr(operator, "fail")).fail(item, failure)
-
-    def state(self, stream_id: str) -> Any:
-        """How far the first member has come with a stream."""
-        return self._operators[0].state(stream_id)
-
-    def close(self, stream_id: str | None = None) -> None:
-        """Closes one stream, or everything."""
-        for operator in self._operators:
-            if hasattr(operator, "close"):
-                operator.close() if stream_id is None else operator.close(stream_id)
-
-    @staticmethod
-    def _first(answers: Any) -> Any:
-        return next((answer for answer in list(answers) if answer is not None), None)

@@ -15,15 +15,15 @@ import structlog
 from plantain.operators.errors import SinkError
 from plantain.operators.streams import Start
 from plantain.operators.types import Durable, HealthEvent, HealthState
-from plantain.pipeline.accounting import Book
+from plantain.pipeline.calls import Scaling
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.control import Control
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.books import Book
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.stream import Phase, Stream
 from plantain.pipeline.executor import Executor
 from plantain.pipeline.graph import Graph
-from plantain.pipeline.state import Scaling
 from plantain.pipeline.status import doing
-from plantain.pipeline.stream import Phase, Stream
 
 log = structlog.get_logger()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plantain.operators.errors import redact
-from plantain.pipeline.stream import Stream
+from plantain.pipeline.engine.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from plantain.operators.errors import PlantainError, WorkerDiedError
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.types import Header, HealthEvent, Result
 from plantain.pipeline.checkpoint import Checkpoints
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.queries import Answer, frames_of
 from plantain.pipeline.executor import Executor
-from plantain.pipeline.queries import Answer
 
 T = TypeVar("T")
 
@@ -179,7 +179,7 @@ class Switchboard:
             return
         assert self.executor is not None
         try:
-            results: list[Result] = self.executor.get(answer.handles)
+            results: list[Result] = frames_of(self.executor.get(answer.handles))
         except WorkerDiedError as error:
             _reject(asked.future, error)
             return

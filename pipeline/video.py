@@ -1,10 +1,11 @@
 """The pipeline: what a newcomer opens first.
 
-    source -> decode -> plan(frame x prompts) -> [batch across streams AND tasks] -> model -> RGB decode
-           -> reorder per stream -> track -> analyse -> sinks
+    source -> decode -> plan(frame x prompts, per pool)
+           -> [pool: batch across streams AND tasks -> model -> answers] x any number
+           -> in order per stream -> analyse -> sinks
 
-Four stages, so four process boundaries: reading is tied to a camera and a CPU core; the model wants full batches
-and a GPU; tracking needs one stream's results in order; sinks want large writes. Inside a stage, plain Python.
+Reading is tied to a camera and a CPU core; models want full batches and a GPU; what follows a stream needs its results
+in order; sinks want large writes: so each is a stage of its own. Inside a stage, plain Python.
 """
 
 from __future__ import annotations
@@ -15,27 +16,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from plantain.operators.analytics.distance import Analyse
-from plantain.operators.analytics.track import Track
+from plantain.operators.analyse import Analyse
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import redact
 from plantain.operators.infer import Infer, WarmUp
-from plantain.operators.models import load_model, model_hw_of, warms_up
+from plantain.operators.models import keeps_streams, load_model, model_hw_of, warms_up
 from plantain.operators.models.base import ModelBackend
-from plantain.operators.plan import Plan
+from plantain.operators.plan import Plan, Target
 from plantain.operators.prompts import Prompt
 from plantain.operators.read import Read
 from plantain.operators.sinks import make_sink
 from plantain.operators.sinks.base import Sink
 from plantain.operators.sources import is_live, source_for
-from plantain.operators.streams import Sampling, Start, View
+from plantain.operators.streams import Canvas, Sampling, Start, View
 from plantain.operators.types import Durable, Position
 from plantain.operators.write import Write
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig, StreamConfig
+from plantain.pipeline.config.engine import OverloadConfig
+from plantain.pipeline.config.model import ModelConfig
 from plantain.pipeline.copies import copies_of
-from plantain.pipeline.graph import Batch, Chain, Graph, Kind, Stage
-from plantain.pipeline.overload import Overload
+from plantain.pipeline.engine.overload import Overload
+from plantain.pipeline.graph import Batch, Graph, Kind, Stage
+from plantain.pipeline.reader import PlannedReader
 
 # The longer side of pictures that a sink wants to show; beyond it, drawing them costs more than the model.
 PICTURE_LONG_SIDE = 1280
@@ -60,94 +63,132 @@ def build_graph(
     Raises:
         UsageError: If the configuration names something that does not exist.
     """
-    model, output = config.model, config.output
-    view = view_of(config)
+    output, view = config.output, view_of(config)
     sinks = make_sinks or (lambda: sinks_of(config))
     specs = config.specs()
     for spec, _ in specs:
         source_for(spec)
     cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
-
-    def load(options: Mapping[str, Any] | None) -> ModelBackend:
-        return load_model(model.name, model.options if options is None else options)
-
-    kinds = {(prompt.task, prompt.codec): prompt for _, prompts in specs for prompt in prompts}
-    copies = copies_of(config)
-    sizes = tuple(size for size in WARM_UP_SIZES if size <= copies.max_items)
-    tried = tuple(kinds.values()) or WARM_UP_PROMPTS
-    warm_up = WarmUp(view.model_hw, tried, sizes) if warms_up(model.name) else None
+    targets = targets_of(config)
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
             Stage(
                 "read",
                 Kind.SOURCE,
-                lambda: Chain(Read(view, decoder_threads=max(1, cores // readers)), Plan()),
+                lambda: PlannedReader(Read(view, decoder_threads=max(1, cores // readers)), Plan(targets)),
                 workers=readers,
             ),
-            Stage(
-                "infer",
-                Kind.PARALLEL,
-                lambda: Infer(load(None), load, warm_up),
-                batch=Batch(copies.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3),
-                workers=copies.most,
-                least=copies.least,
-                cpus=copies.cpus,
-                gpus=model.gpus,
-                calls_in_flight=copies.calls_in_flight,
-            ),
-            Stage(
-                "analyse",
-                Kind.STREAM,
-                lambda: Chain(Track(output.segment_frames, is_on=config.track), Analyse()),
-                batch=per_stream,
-            ),
-            Stage(
-                "write",
-                Kind.STREAM,
-                lambda: Write(sinks(), output.segment_frames),
-                batch=per_stream,
-                workers=output.workers,
-            ),
+            *(pool_of(config, name, model) for name, model in config.pools.items()),
+            Stage("analyse", Kind.STREAM, lambda: Analyse(is_tracking=config.track), batch=per_stream),
+            Stage("write", Kind.STREAM, lambda: Write(sinks()), batch=per_stream, workers=output.workers),
         ),
         read_frames=config.read.chunk_frames,
         max_frames_in_flight=config.read.max_frames_in_flight,
-        overload=overload_of(config),
+        overload=overload_of(config.overload),
+        segment_frames=output.segment_frames,
+        segment_s=output.segment_s,
     )
     graph.validate()
     return graph
 
 
-def overload_of(config: PipelineConfig) -> Overload:
+def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
+    """The stage of a model.
+
+    Args:
+        config: What to run.
+        name: Of the stage.
+        model: Who answers there.
+    """
+    copies = copies_of(config, model)
+    batch = model.batch or config.batch
+    canvas = canvas_of(model)
+    follows = keeps_streams(model.name)
+
+    def load(options: Mapping[str, Any] | None) -> ModelBackend:
+        return load_model(model.name, model.options if options is None else options)
+
+    first = next(iter(config.pools))
+    mine = {
+        (prompt.task, prompt.codec): prompt
+        for stream in config.named()
+        for prompt in stream.prompts or config.prompts
+        if dict(config.pools_of(stream)).get(str(prompt), first) == name
+    }
+    sizes = tuple(size for size in WARM_UP_SIZES if size <= copies.max_items)
+    tried = tuple(mine.values()) or WARM_UP_PROMPTS
+    warm_up = WarmUp(canvas.model_hw, tried, sizes) if warms_up(model.name) else None
+    return Stage(
+        name,
+        Kind.STREAM if follows else Kind.PARALLEL,
+        lambda: Infer(load(None), load, warm_up, stage=name),
+        batch=Batch(copies.max_items, batch.max_drawings, batch.max_wait_ms / 1e3),
+        workers=copies.most,
+        least=None if follows else copies.least,
+        cpus=copies.cpus,
+        gpus=model.gpus,
+        calls_in_flight=copies.calls_in_flight,
+        has_model=True,
+        overload=None if model.overload is None else overload_of(model.overload),
+    )
+
+
+def overload_of(section: OverloadConfig) -> Overload:
     """What live streams give up, and when."""
-    return Overload(**config.overload.model_dump())
+    return Overload(**section.model_dump())
+
+
+def canvas_of(model: ModelConfig) -> Canvas:
+    """What a model sees."""
+    if model.canvas is None:
+        return Canvas(model_hw_of(model.name))
+    return Canvas((model.canvas.height, model.canvas.width), model.canvas.fit)
 
 
 def view_of(config: PipelineConfig) -> View:
-    """What a frame must look like for this run."""
-    canvas = config.model.canvas
+    """What a frame must look like for this run: on the canvas of the first model, and on those of the others."""
+    first, *others = dict.fromkeys(map(canvas_of, config.pools.values()))
     picture = PICTURE_LONG_SIDE if "overlay" in config.output.sinks else None
-    if canvas is None:
-        return View(model_hw_of(config.model.name), picture_long_side=picture)
-    return View((canvas.height, canvas.width), canvas.fit, picture)
+    return View(first.model_hw, first.fit, picture, tuple(others))
+
+
+def targets_of(config: PipelineConfig) -> tuple[Target, ...]:
+    """The pools as the planning step knows them."""
+    _, *others = dict.fromkeys(map(canvas_of, config.pools.values()))
+    canvases = {name: canvas_of(model) for name, model in config.pools.items()}
+    return tuple(
+        Target(name, canvas, others.index(canvas) if canvas in others else None)
+        for name, canvas in canvases.items()
+    )
 
 
 def run_of(config: PipelineConfig) -> dict[str, Any]:
     """What decides the rows of a run; a run may be resumed by one that has the same."""
     view, output = view_of(config), config.output
+    model = next(iter(config.pools.values()))
+    others = {name: _model_of(each) for name, each in config.models.items()}
     return {
-        "model": config.model.name,
-        "model_options": _digest(config.model.options),
+        "model": model.name,
+        "model_options": _digest(model.options),
         "canvas": [view.model_hw[1], view.model_hw[0], view.fit],
+        **({"models": others} if others else {}),
         "segment_frames": output.segment_frames,
         "sinks": [f"kafka:{output.kafka.topic_prefix}" if name == "kafka" else name for name in output.sinks],
         "rasters": output.rasters,
         "track": config.track,
         "prompts": [str(prompt) for prompt in config.prompts],
         **({"cadences": str(config.cadences)} if config.cadences else {}),
+        **({"asked_of": config.asked_of} if config.asked_of else {}),
         "streams": {str(stream.id): made_of(config, stream) for stream in config.named()},
     }
+
+
+def _model_of(model: ModelConfig) -> list[Any]:
+    """What decides the answers of a model."""
+    canvas = canvas_of(model)
+    return [model.name, _digest(model.options), [canvas.model_hw[1], canvas.model_hw[0], canvas.fit]]
 
 
 def made_of(config: PipelineConfig, stream: StreamConfig) -> list[Any]:
@@ -159,6 +200,7 @@ def made_of(config: PipelineConfig, stream: StreamConfig) -> list[Any]:
         str(spec.sampling),
         _digest(spec.options),
         *([str(stream.cadences)] if stream.cadences else []),
+        *([stream.asked_of] if stream.asked_of else []),
     ]
 
 
@@ -190,12 +232,13 @@ def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoi
     cadences = tuple(
         (text, Sampling(own[text].fps, own[text].every)) for text in map(str, prompts) if text in own
     )
-    start = replace(Start.fresh(spec, prompts, is_live=live), cadences=cadences)
+    fresh = Start.fresh(spec, prompts, is_live=live)
+    start = replace(fresh, cadences=cadences, pools=config.pools_of(stream))
     durable = checkpoints.load(spec.stream_id) if checkpoints is not None else None
     if durable is None:
         return start
     if live:  # a camera has no past to go back to: it begins a new epoch
-        durable = Durable(spec.stream_id, durable.epoch + 1, Position())
+        durable = Durable(spec.stream_id, durable.epoch + 1, Position(), durable.state)
     return replace(start, durable=durable)
 
 
@@ -211,7 +254,10 @@ def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
         case "memory":
             return {"run_id": run_id}
         case "parquet":
-            metadata = {"plantain.model": config.model.name, "plantain.run": json.dumps(run_of(config))}
+            metadata = {
+                "plantain.model": next(iter(config.pools.values())).name,
+                "plantain.run": json.dumps(run_of(config)),
+            }
             return {"url": output.out, "run_id": run_id, "metadata": metadata, "rasters": output.rasters}
         case "overlay":
             return {"root": output.out}

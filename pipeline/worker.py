@@ -3,112 +3,130 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from plantain.operators.errors import PlantainError, redact
+from plantain.operators.following import Follower
+from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look, Picture
 from plantain.operators.retry import retry
-from plantain.operators.types import Failure, Header
+from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
+from plantain.operators.types import (
+    Durable,
+    Failure,
+    Header,
+    Request,
+    Result,
+    joined,
+)
+from plantain.pipeline.calls import (
+    Call,
+    Change,
+    Close,
+    Cut,
+    Fail,
+    Finish,
+    Note,
+    Open,
+    Peek,
+    Poll,
+    Read,
+    Refusal,
+    Relieve,
+    Reply,
+    Run,
+    StreamError,
+    Swap,
+    Tell,
+    Watch,
+)
 from plantain.pipeline.graph import Kind, Stage
 
 log = structlog.get_logger()
 
-Verb = Literal[
-    "hello",
-    "open",
-    "change",
-    "ease",
-    "watch",
-    "read",
-    "poll",
-    "peek",
-    "run",
-    "fail",
-    "swap",
-    "tell",
-    "finish",
-    "close",
-]
-"""What a worker can be told.
-
-hello: Nothing is to be done but to be there.
-open, finish, close: A stream begins where its Start says, ends, is forgotten.
-change, ease, watch: Something else is asked of its next frames; less, under overload; pictures of it are wanted.
-read, poll: Frames of one stream; of several cameras, as soon as one of them has some.
-peek: A stream's newest frame, for a query.
-run, fail: Items are worked on, or announced as failed.
-swap: The model is replaced by one made with other options.
-tell: A stream's sinks hear of an event.
-"""
+Laps = list[tuple[str, float]]
+Output = Result | Durable | Picture
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One piece of work for one worker.
+class Reader(Protocol):
+    """An operator that makes items (`pipeline.reader.PlannedReader`).
 
     Attributes:
-        ticket: The engine's name for it.
-        stage, worker: Who does it.
-        verb: What is to be done; `run` and `fail` are about items, `poll` about several streams, `swap` about none.
-        stream_id: The stream, where it is about one.
-        generation: The stream's restart that it belongs to, where it is about one.
-        headers, handles: The items, and the executor's references to their payloads.
-        waits_ms: How long each item waited, milliseconds; of `poll`, how long it may wait for the first frame.
-        argument: `open`, `change`: a Start. `read`, `poll`: (stream, generation, number of frames) for each stream.
-            `peek`: the query's name and its prompts. `ease`: an Ease. `watch`: what to draw. `fail`: a Failure.
-            `swap`: the model's options. `tell`: a HealthEvent. `finish`: whether the stream is complete.
+        laps: What the last calls were made of, as (part, seconds); whoever reads it clears it.
     """
 
-    ticket: int
-    stage: str
-    worker: int
-    verb: Verb
-    stream_id: str = ""
-    generation: int = 0
-    headers: tuple[Header, ...] = ()
-    handles: tuple[Any, ...] = ()
-    waits_ms: tuple[float, ...] = ()
-    argument: Any = None
+    laps: Laps
+
+    def open(self, start: Start) -> StreamInfo:
+        """A stream is to be read from where it starts."""
+        ...
+
+    def change(self, start: Start) -> None:
+        """Something else is asked of its next frames."""
+        ...
+
+    def ease(self, stream_id: str, ease: Ease) -> None:
+        """Less is asked of its next frames, or all again."""
+        ...
+
+    def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
+        """Pictures of it are wanted, or none any more."""
+        ...
+
+    def wait(self, stream_ids: Sequence[str], timeout_s: float) -> None:
+        """Sleeps until one of several streams has something."""
+        ...
+
+    def read(self, stream_id: str, max_frames: int) -> Sequence[Request | Result]:
+        """Its next items."""
+        ...
+
+    def peek(self, stream_id: str, query_id: str, prompts: tuple[Prompt, ...]) -> Sequence[Request]:
+        """Its newest frame, as a query asks it."""
+        ...
+
+    def state(self, stream_id: str) -> ReadState:
+        """How far reading it has come."""
+        ...
+
+    def close(self, stream_id: str | None = None) -> None:
+        """Closes one stream, or all."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class StreamError:
-    """A stream that cannot go on in this stage.
+class Answerer(Protocol):
+    """An operator that gives one result for each request (`operators.infer.Infer`).
 
     Attributes:
-        stream_id: The stream.
-        stage: Where it broke.
-        error: One sentence, without secrets.
+        laps: As of readers.
     """
 
-    stream_id: str
-    stage: str
-    error: str
+    laps: Laps
 
+    def __call__(self, requests: Sequence[Request], waits_ms: Sequence[float] = ()) -> Sequence[Result]:
+        """Results in the order of the requests."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a call came to.
+    def fail(self, request: Request, failure: Failure) -> Result:
+        """The result that announces that a request failed."""
+        ...
 
-    Attributes:
-        headers: Of the payloads that go on to the next stage, in their order.
-        notes: What the engine must know: StreamInfo, ReadState, Durable, Picture, StreamError.
-        failed: Those of `headers` whose items failed in this call, and why.
-        busy_s: Time spent in the operator, seconds.
-        laps: What that time was made of, as (part, seconds); empty if the operator does not say.
-        ended_ns: When it was done by the worker's wall clock, ns since 1970 UTC.
-    """
+    def swap(self, options: Mapping[str, Any] | None) -> None:
+        """Answers with other weights from now on."""
+        ...
 
-    headers: tuple[Header, ...] = ()
-    notes: tuple[Any, ...] = ()
-    failed: tuple[tuple[Header, str], ...] = ()
-    busy_s: float = 0.0
-    laps: tuple[tuple[str, float], ...] = ()
-    ended_ns: int = 0
+    def forget(self, stream_id: str) -> None:
+        """Forgets what is kept about a stream."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+        ...
 
 
 class Observer(Protocol):
@@ -123,191 +141,302 @@ class Observer(Protocol):
         ...
 
 
-class StageWorker:
+class StageWorker(ABC):
     """One running copy of a stage's operator.
 
     Args:
-        stage: What to run; its operator is made here.
+        stage: What to run.
         sleep: How to wait before a retry.
     """
 
-    def __init__(self, stage: Stage, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._stage = stage
-        self._sleep = sleep
-        self._operator = stage.make()
-        self._laps: list[tuple[str, float]] = getattr(self._operator, "laps", [])
-        self._broken: set[str] = set()  # streams that failed here, and have not been closed or opened again
+    def __init__(self, stage: Stage, sleep: Callable[[float], None]) -> None:
+        self.stage = stage
+        self.sleep = sleep
+        self.failed: list[Refusal] = []
         self._observer: Observer | None = None if stage.observe is None else stage.observe()
 
-    def run(self, call: Call, payloads: Sequence[Any]) -> tuple[Reply, list[Any]]:
+    def run(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[Reply, list[Any]]:
         """Does one call; whatever an operator raises becomes part of the reply.
 
         Args:
             call: What to do.
-            payloads: The items, in the order of `call.headers`.
+            payloads: Those of each item, in the order of `call.headers`.
 
         Returns:
             The reply, and the payloads that go on.
         """
-        start = time.perf_counter()
-        outputs: list[Any] = []
-        notes: list[Any] = []
-        self._failed: list[tuple[Header, str]] = []
-        self._laps.clear()
-        if call.verb == "run":
-            if self._stage.kind is Kind.PARALLEL:
-                outputs = self._run_parallel(payloads, call.waits_ms)
-            else:
-                outputs, notes = self._run_streams(payloads)
-        elif call.verb == "fail":
-            outputs = [self._operator.fail(payload, call.argument) for payload in payloads]
-            self._failed.extend((header, call.argument.error) for header in call.headers)
-        else:
-            try:
-                outputs, notes = self._about_stream(call)
-            except Exception as error:  # noqa: BLE001 - a user's operator may raise anything; it ends this stream only
-                notes = [StreamError(call.stream_id, self._stage.name, self._sentence(error))]
-        busy_s = time.perf_counter() - start
+        begin = time.perf_counter()
+        self.failed = []
+        laps = self.laps()
+        laps.clear()
+        outputs, notes = self.do(call, payloads)
+        busy_s = time.perf_counter() - begin
         headers = tuple(output.header for output in outputs)
-        laps = tuple(self._laps)
-        reply = Reply(headers, tuple(notes), tuple(self._failed), busy_s, laps, time.time_ns())
+        reply = Reply(headers, tuple(notes), tuple(self.failed), busy_s, tuple(laps), time.time_ns())
         if self._observer is not None:
             self._observer(call, outputs, reply)
         return reply, outputs
+
+    @abstractmethod
+    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
+        """What goes on, and what the engine must know."""
+
+    @abstractmethod
+    def laps(self) -> Laps:
+        """The operator's own."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Closes the operator."""
 
     def close(self) -> None:
         """Closes the operator; what it raises comes too late to matter."""
         if self._observer is not None:
             self._observer.close()
         try:
-            self._operator.close()
+            self.end()
         except Exception as error:  # noqa: BLE001 - the others must be closed, too
-            log.warning("close", stage=self._stage.name, error=self._sentence(error))
+            log.warning("close", stage=self.stage.name, error=sentence_of(error))
 
-    def _about_stream(self, call: Call) -> tuple[list[Any], list[Any]]:
-        operator = self._operator
-        if call.verb in ("open", "close"):
-            self._broken.discard(call.stream_id)
-        match call.verb:
-            case "open":
-                note = operator.open(call.argument)
-            case "hello":
-                note = None
-            case "change":
-                note = operator.change(call.argument)
-            case "ease":
-                note = operator.ease(call.stream_id, call.argument)
-            case "read":
-                ((_, _, max_frames),) = call.argument
-                items = self._retry(lambda: operator(call.stream_id, max_frames))
-                return items, [operator.state(call.stream_id)]
-            case "poll":
-                return self._poll(call)
-            case "peek":
-                return operator.peek(call.stream_id, *call.argument), []
-            case "watch":
-                note = operator.watch(call.stream_id, call.argument)
-            case "swap":
-                note = operator.swap(call.argument)
-            case "tell":
-                note = operator.tell(call.argument)
-            case "finish":
-                note = operator.finish(call.stream_id, is_complete=call.argument)
-            case _:
-                self._close_stream(call.stream_id)
-                note = None
-        return [], [] if note is None else [note]
+    def about_stream(self, call: Call, work: Callable[[], Note | None]) -> list[Note]:
+        """What an operator says to something about a stream; what it raises ends the stream."""
+        try:
+            note = work()
+        except Exception as error:  # noqa: BLE001 - a user's operator may raise anything; it ends this stream only
+            return [StreamError(call.stream_id, self.stage.name, sentence_of(error))]
+        return [] if note is None else [note]
 
-    def _poll(self, call: Call) -> tuple[list[Any], list[Any]]:
-        """New frames of several cameras; one that fails does not touch the others."""
-        operator = self._operator
-        operator.wait([stream_id for stream_id, _, _ in call.argument], call.waits_ms[0] / 1e3)
+    def failure_of(self, error: Exception) -> Failure:
+        """What became of an item whose operator raised."""
+        return Failure(
+            self.stage.name, sentence_of(error), isinstance(error, PlantainError) and error.retryable
+        )
+
+    def note_failed(self, header: Header, error: str) -> None:
+        """Every prompt of an item failed here."""
+        self.failed += [Refusal(header, prompt, error) for prompt in header.prompts or ("",)]
+
+
+class ReaderWorker(StageWorker):
+    """A worker of the source stage."""
+
+    def __init__(self, stage: Stage, sleep: Callable[[float], None]) -> None:
+        super().__init__(stage, sleep)
+        self._reader: Reader = stage.make()
+
+    def laps(self) -> Laps:
+        """The operator's own."""
+        return self._reader.laps
+
+    def end(self) -> None:
+        """Closes every stream."""
+        self._reader.close()
+
+    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
+        """Reads, or is told something about a stream."""
+        del payloads
+        reader, stream_id = self._reader, call.stream_id
         items: list[Any] = []
-        notes: list[Any] = []
-        for stream_id, _, max_frames in call.argument:
-            try:
-                items += operator(stream_id, max_frames)
-                notes.append(operator.state(stream_id))
-            except Exception as error:  # noqa: BLE001 - a user's source may raise anything; it ends this stream only
-                notes.append(StreamError(stream_id, self._stage.name, self._sentence(error)))
+        match call.work:
+            case Poll(wanted, wait_s):
+                reader.wait([each.stream_id for each in wanted], wait_s)
+                notes = [
+                    note for each in wanted for note in self._read(each.stream_id, each.max_frames, items)
+                ]
+            case Read(wanted):
+                notes = self._read(stream_id, wanted.max_frames, items)
+            case Peek(query_id, prompts):
+                notes = self.about_stream(
+                    call, lambda: items.extend(reader.peek(stream_id, query_id, prompts))
+                )
+            case Open(start):
+                notes = self.about_stream(call, lambda: reader.open(start))
+            case Change(start):
+                notes = self.about_stream(call, lambda: reader.change(start))
+            case Relieve(ease):
+                notes = self.about_stream(call, lambda: reader.ease(stream_id, ease))
+            case Watch(looks):
+                notes = self.about_stream(call, lambda: reader.watch(stream_id, looks))
+            case Close():
+                notes = []
+                closed = self.about_stream(call, lambda: reader.close(stream_id))
+                for error in closed:  # all its frames have been read: worth a line and no more
+                    log.warning("close", stage=self.stage.name, stream=stream_id, error=error)
+            case _:
+                notes = []
         return items, notes
 
-    def _close_stream(self, stream_id: str) -> None:
-        """Closes one stream; all its frames have been read, so an error is worth a line and no more."""
+    def _read(self, stream_id: str, max_frames: int, items: list[Any]) -> list[Note]:
+        """Adds the next items of a stream; one that fails does not touch the others."""
         try:
-            self._operator.close(stream_id)
-        except Exception as error:  # noqa: BLE001 - a user's source may raise anything
-            log.warning("close", stage=self._stage.name, stream=stream_id, error=self._sentence(error))
+            items += retry(lambda: self._reader.read(stream_id, max_frames), self.stage.name, self.sleep)
+            return [self._reader.state(stream_id)]
+        except Exception as error:  # noqa: BLE001 - a user's source may raise anything; it ends this stream only
+            return [StreamError(stream_id, self.stage.name, sentence_of(error))]
 
-    def _run_parallel(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
+
+class PoolWorker(StageWorker):
+    """A worker of a pool of models."""
+
+    def __init__(self, stage: Stage, sleep: Callable[[float], None]) -> None:
+        super().__init__(stage, sleep)
+        self._answerer: Answerer = stage.make()
+
+    def laps(self) -> Laps:
+        """The operator's own."""
+        return self._answerer.laps
+
+    def end(self) -> None:
+        """Gives back the model."""
+        self._answerer.close()
+
+    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
+        """Answers, or is told something about the model or a stream."""
+        requests = [parts[0] for parts in payloads]
+        match call.work:
+            case Run() if self.stage.kind is Kind.PARALLEL:
+                return self._answer(requests, call.waits_ms), []
+            case Run():  # a model that keeps something about streams sees one at a time
+                waits = iter(call.waits_ms)
+                groups = [list(group) for _, group in groupby(requests, lambda item: item.header.stream_id)]
+                return [
+                    out for group in groups for out in self._answer(group, [next(waits) for _ in group])
+                ], []
+            case Fail(failure):
+                for header in call.headers:
+                    self.note_failed(header, failure.error)
+                return [self._answerer.fail(request, failure) for request in requests], []
+            case Swap(options):
+                return [], self.about_stream(call, lambda: self._answerer.swap(options))
+            case Open() | Close() | Finish():
+                return [], self.about_stream(call, lambda: self._answerer.forget(call.stream_id))
+            case _:
+                return [], []
+
+    def _answer(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
         """One output for each item; a batch that fails is halved until the bad items stand alone."""
         try:
-            outputs = self._retry(lambda: self._operator(items, waits_ms))
+            outputs = retry(lambda: self._answerer(items, waits_ms), self.stage.name, self.sleep)
             if len(outputs) != len(items):
                 raise PlantainError(
-                    f"stage {self._stage.name} gave {len(outputs)} outputs for {len(items)} inputs"
+                    f"stage {self.stage.name} gave {len(outputs)} outputs for {len(items)} inputs"
                 )
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own items only
-            failure = self._failure(error)
+            if self.stage.kind is not Kind.PARALLEL:
+                self._answerer.forget(items[0].header.stream_id)
+            failure = self.failure_of(error)
             if len(items) == 1 or failure.retryable:  # a busy model is busy for every half, too
-                self._failed.extend((item.header, failure.error) for item in items)
-                return [self._operator.fail(item, failure) for item in items]
+                for item in items:
+                    self.note_failed(item.header, failure.error)
+                return [self._answerer.fail(item, failure) for item in items]
             half = len(items) // 2
-            return self._run_parallel(items[:half], waits_ms[:half]) + self._run_parallel(
-                items[half:], waits_ms[half:]
-            )
+            return self._answer(items[:half], waits_ms[:half]) + self._answer(items[half:], waits_ms[half:])
+        for output in outputs:
+            self.failed += [Refusal(output.header, prompt, why.error) for prompt, why in output.failures]
         return list(outputs)
 
-    def _run_streams(self, items: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+
+class FollowerWorker(StageWorker):
+    """A worker of a stage that follows streams."""
+
+    def __init__(self, stage: Stage, sleep: Callable[[float], None]) -> None:
+        super().__init__(stage, sleep)
+        self._follower: Follower = stage.make()
+        self._broken: set[str] = set()  # streams that failed here, and have not been closed or opened again
+
+    def laps(self) -> Laps:
+        """The operator's own."""
+        return self._follower.laps
+
+    def end(self) -> None:
+        """Closes all that it has."""
+        self._follower.close()
+
+    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
+        """Works on items, or is told something about a stream."""
+        follower, stream_id = self._follower, call.stream_id
+        match call.work:
+            case Run():
+                whole = [joined(header, parts) for header, parts in zip(call.headers, payloads, strict=True)]
+                return self._follow_all(whole)
+            case Open(start):
+                self._broken.discard(stream_id)
+                return [], self.about_stream(call, lambda: follower.open(start))
+            case Cut(barrier):
+                if stream_id in self._broken:
+                    return [], []
+                return [], self.about_stream(call, lambda: follower.cut(barrier))
+            case Watch(looks):
+                return [], self.about_stream(call, lambda: follower.watch(stream_id, looks))
+            case Tell(event):
+                return [], self.about_stream(call, lambda: follower.tell(event))
+            case Finish(promise):
+                return [], self.about_stream(call, lambda: follower.finish(stream_id, promise))
+            case Close():
+                self._broken.discard(stream_id)
+                for error in self.about_stream(call, lambda: follower.close(stream_id)):
+                    log.warning("close", stage=self.stage.name, stream=stream_id, error=error)
+                return [], []
+            case _:
+                return [], []
+
+    def _follow_all(self, items: Sequence[Result]) -> tuple[list[Any], list[Note]]:
         """Outputs and notes of each stream's run of items; a stream that fails does not touch the others.
 
         What is still on its way here when a stream fails comes to nothing: an operator never sees items behind a gap.
         """
         outputs: list[Any] = []
-        notes: list[Any] = []
+        notes: list[Note] = []
         for stream_id, group in groupby(items, lambda item: item.header.stream_id):
             batch = list(group)
             if stream_id in self._broken:
                 continue
             try:
-                for output in self._run_stream(stream_id, batch):
-                    (outputs if hasattr(output, "header") else notes).append(output)
+                for output in self._follow(stream_id, batch):
+                    if isinstance(output, Result):
+                        outputs.append(output)
+                    else:
+                        notes.append(output)
             except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; it ends this stream only
                 self._broken.add(stream_id)
-                notes.append(StreamError(stream_id, self._stage.name, self._sentence(error)))
+                notes.append(StreamError(stream_id, self.stage.name, sentence_of(error)))
         return outputs, notes
 
-    def _run_stream(self, stream_id: str, batch: list[Any]) -> Iterable[Any]:
-        """A stateful operator's outputs; where it can be set back, a failing item is announced and the rest go on.
-
-        Where it cannot, what it has given before an error stands.
-        """
-        operator = self._operator
-        if not hasattr(operator, "snapshot"):
-            outputs: Iterable[Any] = operator(batch)
-            return outputs
-        before = operator.snapshot(stream_id)
+    def _follow(self, stream_id: str, batch: list[Result]) -> Iterator[Output]:
+        """An operator's outputs; where it can be set back, a failing item is announced and the rest go on."""
+        follower = self._follower
+        if not follower.undoes:
+            yield from follower(batch)
+            return
+        before = follower.snapshot(stream_id)
         try:
-            return list(operator(batch))
+            outputs = list(follower(batch))
         except Exception as error:  # noqa: BLE001 - a user's operator may raise anything; it fails its own items only
-            operator.restore(stream_id, before)
-            if len(batch) == 1:
-                failure = self._failure(error)
-                self._failed.append((batch[0].header, failure.error))
-                return [operator.fail(batch[0], failure)]
-            return [output for item in batch for output in self._run_stream(stream_id, [item])]
+            follower.restore(stream_id, before)
+            if len(batch) > 1:
+                outputs = [output for item in batch for output in self._follow(stream_id, [item])]
+            else:
+                failure = self.failure_of(error)
+                self.note_failed(batch[0].header, failure.error)
+                outputs = [follower.fail(batch[0], failure)]
+        yield from outputs
 
-    def _retry(self, work: Callable[[], Any]) -> Any:
-        return retry(work, self._stage.name, self._sleep)
 
-    def _failure(self, error: Exception) -> Failure:
-        retryable = isinstance(error, PlantainError) and error.retryable
-        return Failure(self._stage.name, self._sentence(error), retryable)
+def worker_of(stage: Stage, sleep: Callable[[float], None] = time.sleep) -> StageWorker:
+    """A running copy of a stage; its operator is made here.
 
-    @staticmethod
-    def _sentence(error: Exception) -> str:
-        """What went wrong, in a line; an error that nobody meant to show names its type."""
-        text = redact(str(error)).strip()
-        if isinstance(error, PlantainError):
-            return text
-        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    Args:
+        stage: What to run.
+        sleep: How to wait before a retry.
+    """
+    if stage.kind is Kind.SOURCE:
+        return ReaderWorker(stage, sleep)
+    return PoolWorker(stage, sleep) if stage.is_pool else FollowerWorker(stage, sleep)
+
+
+def sentence_of(error: Exception) -> str:
+    """What went wrong, in a line; an error that nobody meant to show names its type."""
+    text = redact(str(error)).strip()
+    if isinstance(error, PlantainError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from plantain.operators.analytics.track import Track
+from plantain.operators.analyse import Analyse
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.memory import MemorySink
@@ -31,7 +31,7 @@ from plantain.operators.types import (
     Timing,
 )
 from plantain.operators.write import Write
-from plantain.pipeline.graph import Batch, Chain, Graph, Kind, Stage
+from plantain.pipeline.graph import Batch, Graph, Kind, Stage
 
 DEPTH = Prompt.parse("depth")
 SEGMENT = 5
@@ -79,10 +79,17 @@ QUERIED = Plan(0)
 
 
 class NumberSource:
-    """Frames of the plans, as empty results."""
+    """Frames of the plans, as empty results.
 
-    def __init__(self, plans: dict[str, Plan]) -> None:
+    Args:
+        plans: Of the streams.
+        pools: Names of the pools; prompts go to them in turn.
+    """
+
+    def __init__(self, plans: dict[str, Plan], pools: tuple[str, ...] = ("",)) -> None:
         self._plans = plans
+        self._pools = pools
+        self.laps: list[tuple[str, float]] = []
         self._next: dict[str, int] = {}
         self._starts: dict[str, Start] = {}
 
@@ -108,7 +115,10 @@ class NumberSource:
     def watch(self, stream_id: str, looks: Any) -> None:
         """There are no pixels."""
 
-    def __call__(self, stream_id: str, max_frames: int) -> list[Result]:
+    def ease(self, stream_id: str, ease: Any) -> None:
+        """Nothing is given up."""
+
+    def read(self, stream_id: str, max_frames: int) -> list[Result]:
         plan, first = self._plans[stream_id], self._next[stream_id]
         if plan.breaks_at is not None and first >= plan.breaks_at:
             raise OSError("the tape is torn")
@@ -116,7 +126,11 @@ class NumberSource:
         self._next[stream_id] = last
         start = self._starts[stream_id]
         asked = tuple(map(str, start.prompts))
-        return [frame(stream_id, index, start.durable.epoch, asked) for index in range(first, last)]
+        return [
+            part
+            for index in range(first, last)
+            for part in parts_of(frame(stream_id, index, start.durable.epoch, asked), self._pools)
+        ]
 
     def state(self, stream_id: str) -> ReadState:
         at, plan = self._next[stream_id], self._plans[stream_id]
@@ -134,6 +148,7 @@ class NumberModel:
 
     def __init__(self, plans: dict[str, Plan]) -> None:
         self._plans = plans
+        self.laps: list[tuple[str, float]] = []
 
     def __call__(self, items: Sequence[Result], waits_ms: Sequence[float] = ()) -> list[Result]:
         for item in items:
@@ -149,6 +164,12 @@ class NumberModel:
             raise WorkerKilled
         return _answered(item, failure)
 
+    def swap(self, options: Any) -> None:
+        """It has no weights."""
+
+    def forget(self, stream_id: str) -> None:
+        """It keeps nothing."""
+
     def close(self) -> None:
         pass
 
@@ -160,17 +181,18 @@ def _answered(item: Result, value: Image | Failure) -> Result:
     )
 
 
-class Picky:
-    """Behind the tracker: checks the order, and raises as planned."""
+class Picky(Analyse):
+    """Analyses, and raises as planned."""
 
     def __init__(self, plans: dict[str, Plan]) -> None:
+        super().__init__()
         self._plans = plans
 
-    def __call__(self, items: Sequence[Result]) -> list[Result]:
-        for item in items:
-            if item.header.frame_index in self._plans[item.header.stream_id].analyse_fails:
-                raise ValueError(f"cannot follow {item.header.frame_index}")
-        return list(items)
+    def __call__(self, results: Sequence[Result]) -> Sequence[Result]:
+        for result in results:
+            if result.header.frame_index in self._plans[result.header.stream_id].analyse_fails:
+                raise ValueError(f"cannot follow {result.header.frame_index}")
+        return super().__call__(results)
 
 
 class OrderedSink(MemorySink):
@@ -180,13 +202,22 @@ class OrderedSink(MemorySink):
         plans: Of the streams; those of cameras may have gaps.
         faults: How many of its calls to begin, write or commit fail, by chance.
         seed: Of chance.
+        overtaking: A camera's answers come from several models, in no order.
     """
 
-    def __init__(self, plans: dict[str, Plan] | None = None, *, faults: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        plans: dict[str, Plan] | None = None,
+        *,
+        faults: int = 0,
+        seed: int = 0,
+        overtaking: bool = False,
+    ) -> None:
         super().__init__("simulation")
         self.faults = faults
         self._chance = random.Random(seed)
         self.offences: list[str] = []
+        self._overtaking = overtaking
         self._gappy = {stream_id for stream_id, plan in (plans or {}).items() if plan.is_live}
         self._last: dict[str, int] = {}
         self.begun: set[str] = set()
@@ -209,7 +240,9 @@ class OrderedSink(MemorySink):
         self._meet_fault()
         for result in results:
             is_next = result.header.frame_index == before + 1
-            is_later = segment.stream_id in self._gappy and result.header.frame_index > before
+            is_later = segment.stream_id in self._gappy and (
+                result.header.frame_index > before or self._overtaking
+            )
             if not (is_next or is_later):
                 self.offences.append(f"{result.header} came after {before}")
                 raise AssertionError(self.offences[-1])  # a worker takes it for the sink's own trouble
@@ -244,7 +277,25 @@ class OrderedSink(MemorySink):
 def frame(stream_id: str, index: int, epoch: int = 0, prompts: tuple[str, ...] = (str(DEPTH),)) -> Result:
     """A frame without pixels."""
     info = FrameInfo(index, Fraction(1, 25), None, "file", Letterbox.fit((4, 4), (4, 4)))
-    return Result(Header(stream_id, epoch, index, "4x4", 1 + index % 3, prompts), info, ())
+    return Result(Header(stream_id, epoch, index, "4x4", 1 + index % 3, prompts, pts=index), info, ())
+
+
+def parts_of(whole: Result, pools: tuple[str, ...]) -> list[Result]:
+    """A frame as a part for each pool that is asked something; prompts go to the pools in turn."""
+    if len(pools) == 1:
+        return [replace(whole, header=replace(whole.header, pool=pools[0]))]
+    prompts = whole.header.prompts
+    mine = {pool: prompts[k :: len(pools)] for k, pool in enumerate(pools)}
+    asked = [(pool, texts) for pool, texts in mine.items() if texts] or [(pools[0], ())]
+    return [
+        replace(
+            whole,
+            header=replace(
+                whole.header, pool=pool, prompts=texts, part=part, parts=len(asked), cost=len(texts)
+            ),
+        )
+        for part, (pool, texts) in enumerate(asked)
+    ]
 
 
 def graph_of(
@@ -259,30 +310,40 @@ def graph_of(
     read_frames: int = 3,
     max_frames_in_flight: int = 24,
     calls_in_flight: int = 2,
+    pools: dict[str, Kind] | None = None,
 ) -> Graph:
-    """The four stages of the product with operators of this module."""
+    """The stages of the product with operators of this module.
+
+    Args:
+        pools: Name and kind of each pool of models; one, `infer`, if left out.
+    """
+    named = pools or {"infer": Kind.PARALLEL}
     flow = Batch(max_items, max_cost=2 * max_items, max_wait_s=0.05)
     return Graph(
         (
             Stage(
                 "read",
                 Kind.SOURCE,
-                lambda: NumberSource(plans),
+                lambda: NumberSource(plans, tuple(named)),
                 workers=readers,
                 calls_in_flight=calls_in_flight,
             ),
-            Stage(
-                "infer",
-                Kind.PARALLEL,
-                lambda: NumberModel(plans),
-                flow,
-                workers=models,
-                calls_in_flight=calls_in_flight,
+            *(
+                Stage(
+                    name,
+                    kind,
+                    lambda: NumberModel(plans),
+                    flow,
+                    workers=models,
+                    calls_in_flight=calls_in_flight,
+                    has_model=True,
+                )
+                for name, kind in named.items()
             ),
             Stage(
                 "analyse",
                 Kind.STREAM,
-                lambda: Chain(Track(SEGMENT), Picky(plans)),
+                lambda: Picky(plans),
                 flow,
                 workers=trackers,
                 calls_in_flight=calls_in_flight,
@@ -290,7 +351,7 @@ def graph_of(
             Stage(
                 "write",
                 Kind.STREAM,
-                lambda: Write([sink], SEGMENT),
+                lambda: Write([sink]),
                 flow,
                 workers=writers,
                 calls_in_flight=calls_in_flight,
@@ -298,17 +359,22 @@ def graph_of(
         ),
         read_frames=read_frames,
         max_frames_in_flight=max_frames_in_flight,
+        segment_frames=SEGMENT,
     )
 
 
-def starts_of(plans: dict[str, Plan], checkpoints: dict[str, Durable] | None = None) -> list[Start]:
+def starts_of(
+    plans: dict[str, Plan],
+    checkpoints: dict[str, Durable] | None = None,
+    prompts: tuple[Prompt, ...] = (DEPTH,),
+) -> list[Start]:
     """The streams, each where it is durable."""
     starts = []
     for stream_id, plan in plans.items():
         spec = StreamSpec(stream_id, f"numbers://{stream_id}")
-        start = Start.fresh(spec, (DEPTH,), is_live=plan.is_live)
+        start = Start.fresh(spec, prompts, is_live=plan.is_live)
         durable = (checkpoints or {}).get(stream_id)
         if durable is not None and plan.is_live:
-            durable = Durable(stream_id, durable.epoch + 1, Position())
+            durable = Durable(stream_id, durable.epoch + 1, Position(), durable.state)
         starts.append(start if durable is None else replace(start, durable=durable))
     return starts

@@ -11,13 +11,13 @@ from plantain.operators.errors import ModelBusyError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.streams import Sampling, Start
 from plantain.operators.types import Durable
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.calls import Call, Completion
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.queries import MARK, Answer
+from plantain.pipeline.engine.stream import ENDED, Phase, Stream
 from plantain.pipeline.graph import Graph, Kind
-from plantain.pipeline.queries import MARK, Answer
-from plantain.pipeline.state import Completion
-from plantain.pipeline.stream import ENDED, Phase, Stream
-from plantain.pipeline.worker import Call, StageWorker
-from tests.numbers import DEPTH, Plan, WorkerKilled, frame, starts_of
+from plantain.pipeline.worker import worker_of
+from tests.numbers import DEPTH, Plan, WorkerKilled, frame, parts_of, starts_of
 
 NORMALS = Prompt.parse("normals")
 
@@ -56,7 +56,7 @@ class World:
         self.num_steps = 0
         self._stages = {stage.name: stage for stage in self.graph.stages}
         self.workers = {
-            (stage.name, index): StageWorker(stage, sleep=lambda _: None)
+            (stage.name, index): worker_of(stage, sleep=lambda _: None)
             for stage in self.graph.stages
             for index in range(stage.workers)
         }
@@ -74,7 +74,7 @@ class World:
         """One thing happens, and the engine reacts; then the books must be right."""
         self.num_steps += 1
         for stage, index in self.engine.restarts():
-            self.workers[stage, index] = StageWorker(self._stages[stage], sleep=lambda _: None)
+            self.workers[stage, index] = worker_of(self._stages[stage], sleep=lambda _: None)
             self.dead.discard((stage, index))
         for call in self.engine.dispatch(self.now):
             self.calls.append(call)
@@ -168,7 +168,11 @@ class World:
                     every = draw.choice((start.spec.sampling, Sampling(every=draw.randint(1, 3))))
                     engine.change(replace(start, prompts=prompts, spec=replace(start.spec, sampling=every)))
                 case 6:
-                    frames = [frame(query_id, index) for index in range(draw.randint(1, 4))]
+                    frames = [
+                        part
+                        for index in range(draw.randint(1, 4))
+                        for part in parts_of(frame(query_id, index), tuple(engine.pools))
+                    ]
                     engine.ask(query_id, [each.header for each in frames], frames, self.now)
                     self.asked.add(query_id)
                 case 7:
@@ -204,6 +208,6 @@ def check_books(stream: Stream) -> None:
     for book in (account, *account.prompts.values()):
         parts = (*book.failed.values(), *book.dropped.values())
         assert min(book.decoded, book.results, book.in_flight, *parts) >= 0, book
-        assert book.in_flight <= stream.num_items, book
+        assert book.in_flight <= stream.num_items + stream.num_sides, book
     if stream.phase in ENDED:
-        assert stream.num_items == 0
+        assert stream.num_items == stream.num_sides == 0

@@ -31,7 +31,7 @@ from plantain.deploy.cli.train import train
 from plantain.operators.errors import PlantainError, UsageError, redact
 from plantain.operators.models import BACKENDS, missing_modules
 from plantain.pipeline.config import PipelineConfig, check, load, plain
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
 
 app = typer.Typer(
     name="plantain",

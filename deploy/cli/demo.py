@@ -18,7 +18,7 @@ from plantain.deploy.cli.scores import table_of
 
 if TYPE_CHECKING:
     from plantain.deploy.lab.demo import Demo
-    from plantain.pipeline.engine import Engine
+    from plantain.pipeline.engine.engine import Engine
 
 
 def demo(

@@ -22,8 +22,8 @@ from rich.progress import (
 from rich.text import Text
 
 from plantain.operators.errors import redact
-from plantain.pipeline.engine import Engine
-from plantain.pipeline.stream import ENDED, Phase, Stream
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.stream import ENDED, Phase, Stream
 
 # More bars than this do not fit on a screen; then only streams at work have one.
 MAX_BARS = 20

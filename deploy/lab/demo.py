@@ -20,7 +20,7 @@ from plantain.operators.models import model_hw_of, truth
 from plantain.operators.scenes import CLASSES, Scene, stamp
 from plantain.operators.sources.clip import write_clip
 from plantain.pipeline.config import PipelineConfig, check
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.runner import Outcome
 
 STREAM = "street"

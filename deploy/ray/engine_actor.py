@@ -27,7 +27,7 @@ from plantain.operators.types import Frame, Result
 from plantain.pipeline.config import PipelineConfig, StreamConfig
 from plantain.pipeline.control import Control
 from plantain.pipeline.copies import copies_of
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import Executor, ThreadExecutor
 
 log = structlog.get_logger()
@@ -76,7 +76,9 @@ class EngineActor:
         logs.configure()
         if config.ray.stages == "threads":
             # Ray says 1; torch reads it when it is first imported, which is yet to come.
-            os.environ["OMP_NUM_THREADS"] = str(max(1, round(config.model.cpus or num_cores())))
+            os.environ["OMP_NUM_THREADS"] = str(
+                max(1, round(next(iter(config.pools.values())).cpus or num_cores()))
+            )
         self._config = config
         self._made_ns = 0
         self._host = EngineHost(config, run_on_ray)
@@ -285,5 +287,5 @@ def engine_actor(config: PipelineConfig) -> Any:
 
 
 def gpus_of(config: PipelineConfig) -> float:
-    """What all copies of the model need."""
-    return config.model.gpus * copies_of(config).most
+    """What all copies of all models need."""
+    return sum(model.gpus * copies_of(config, model).most for model in config.pools.values())

@@ -20,10 +20,10 @@ from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayE
 
 from plantain.deploy import logs
 from plantain.operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError, redact
+from plantain.pipeline.calls import Call, Cause, Completion, Reply
 from plantain.pipeline.executor import take_all
 from plantain.pipeline.graph import Graph, Stage
-from plantain.pipeline.state import Cause, Completion
-from plantain.pipeline.worker import Call, Reply, StageWorker
+from plantain.pipeline.worker import StageWorker, worker_of
 
 # Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
 START_TIMEOUT_S = 300.0
@@ -83,19 +83,19 @@ class WorkerActor:
     def make(self) -> PlantainError | None:
         """Makes the operator; gives the reason if that is impossible here, which Ray would wrap in its own words."""
         try:
-            self._worker = StageWorker(self._stage)
+            self._worker = worker_of(self._stage)
         except PlantainError as error:
             return error
         return None
 
     @ray.method(num_returns=2)
     def run(
-        self, call: Call, places: Sequence[tuple[int, int]], *lists: list[Any]
+        self, call: Call, places: Sequence[Sequence[tuple[int, int]]], *lists: list[Any]
     ) -> tuple[Reply, list[Any]]:
-        """Does a call; item k is `lists[places[k][0]][places[k][1]]`."""
+        """Does a call; payload p of item k is `lists[i][j]`, where (i, j) is `places[k][p]`."""
         if self._worker is None:  # made anew after a death; what fails now is a death, too
-            self._worker = StageWorker(self._stage)
-        return self._worker.run(call, [lists[which][index] for which, index in places])
+            self._worker = worker_of(self._stage)
+        return self._worker.run(call, [[lists[which][index] for which, index in parts] for parts in places])
 
     def close(self) -> None:
         """Closes the operator."""
@@ -154,17 +154,16 @@ class RayExecutor:
         """Sends a call to its actor; references travel, pixels do not."""
         lists: list[Any] = []
         known: dict[Any, int] = {}
-        places = []
-        for reference, index in call.handles:
-            which = known.get(reference)
-            if which is None:
-                which = known[reference] = len(lists)
-                lists.append(reference)
-            places.append((which, index))
-        bare = Call(
-            call.ticket, call.stage, call.worker, call.verb, call.stream_id, call.generation,
-            call.headers, (), call.waits_ms, call.argument,
-        )  # fmt: skip
+        places: list[list[tuple[int, int]]] = []
+        for parts in call.handles:
+            places.append([])
+            for reference, index in parts:
+                which = known.get(reference)
+                if which is None:
+                    which = known[reference] = len(lists)
+                    lists.append(reference)
+                places[-1].append((which, index))
+        bare = replace(call, handles=())
         actor = self._actors[call.stage, call.worker]
         reply, payloads = actor.run.options(name=self._title(call)).remote(bare, places, *lists)
         self._payloads[call.ticket] = payloads
@@ -172,11 +171,8 @@ class RayExecutor:
 
     def _title(self, call: Call) -> str:
         """What the call is about, on the dashboard's list of tasks and as the process's name while it is done."""
-        match call.verb:
-            case "read" | "poll":
-                names = [name for name, *_ in call.argument]
-            case _:
-                names = [call.stream_id, *(header.stream_id for header in call.headers)]
+        headers = (header.stream_id for header in call.headers)
+        names = [call.stream_id, *(each.stream_id for each in call.wanted), *headers]
         told = [f"{name} ({self._doing[name]})" for name in dict.fromkeys(names) if name in self._doing]
         more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
         return f"{call.stage} {', '.join(told[:NAMED])}{more}".strip()

@@ -12,8 +12,8 @@ from typing import Any
 import ray
 from ray.util import metrics as ray_metrics
 
-from plantain.pipeline.engine import Engine
-from plantain.pipeline.metrics import Distribution, Metric, MetricKind, Sample
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.metrics import Distribution, Metric, MetricKind, Sample
 
 # Ray's agents collect every few seconds; more often would be lost.
 FLUSH_EVERY_S = 5.0

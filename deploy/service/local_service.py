@@ -18,7 +18,7 @@ from plantain.deploy.service.host import NICENESS, EngineHost
 from plantain.operators.errors import UsageError
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
 
 DRAIN_TIMEOUT_S = 10
 

@@ -16,7 +16,7 @@ from plantain.operators.errors import (
     UsageError,
     redact,
 )
-from plantain.pipeline.lifecycle import UnknownStreamError
+from plantain.pipeline.engine.streams import UnknownStreamError
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -1,4 +1,4 @@
-"""The step behind tracking: what follows from several answers about one frame."""
+"""How far away every region is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from plantain.operators.types import DepthMap, Masks, Prediction, Result
 
 
-class Analyse:
+class Distance:
     """Gives every region its distance, where the same frame was also asked for depth."""
 
     def __call__(self, results: Sequence[Result]) -> list[Result]:

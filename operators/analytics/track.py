@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from plantain.operators.geometry import iou
 from plantain.operators.prompts import Task
 from plantain.operators.streams import Start
-from plantain.operators.types import Failure, Masks, Prediction, Result
+from plantain.operators.types import Masks, Prediction, Result
 
 # A pair that overlaps less is never the same object (SORT, Bewley et al. 2016, uses 0.3 on boxes at full rate;
 # sampled video moves further between frames).
@@ -34,7 +34,6 @@ class _Lane:
 @dataclass(slots=True)
 class _Stream:
     next_id: int = 1
-    segment: int | None = None
     lanes: dict[str, _Lane] = field(default_factory=dict)
 
 
@@ -45,12 +44,10 @@ class Track:
     written as JSON, so that a restarted stream goes on with the same ids.
 
     Args:
-        segment_frames: Frame indexes in a segment; the first result of each carries the state before it.
         is_on: Whether to give identities at all.
     """
 
-    def __init__(self, segment_frames: int, *, is_on: bool = True) -> None:
-        self._segment_frames = segment_frames
+    def __init__(self, *, is_on: bool = True) -> None:
         self._is_on = is_on
         self._streams: dict[str, _Stream] = {}
 
@@ -71,39 +68,17 @@ class Track:
         """Goes back to an earlier `snapshot`."""
         self._streams[stream_id] = _read(state)
 
-    def fail(self, result: Result, failure: Failure) -> Result:
-        """The result that announces that this step failed; the objects are looked for again in the next frame."""
-        state_before = self._enter_segment(result)
-        failed = tuple(replace(prediction, value=failure) for prediction in result.predictions)
-        return replace(result, predictions=failed, state_before=state_before)
-
-    def finish(self, stream_id: str, *, is_complete: bool) -> None:
-        """Forgets a stream."""
-        del is_complete
-        self.close(stream_id)
-
     def close(self, stream_id: str | None = None) -> None:
         """Forgets one stream, or all."""
         for name in list(self._streams) if stream_id is None else [stream_id]:
             self._streams.pop(name, None)
 
-    def _enter_segment(self, result: Result) -> str | None:
-        """What is known before the first result of a segment; None for the others."""
-        stream = self._streams[result.header.stream_id]
-        segment = result.header.frame_index // self._segment_frames
-        if segment == stream.segment:
-            return None
-        before = _write(stream)
-        stream.segment = segment
-        return before
-
     def _follow(self, result: Result) -> Result:
+        if not self._is_on:
+            return result
         stream = self._streams[result.header.stream_id]
-        state_before = self._enter_segment(result)
-        predictions = result.predictions
-        if self._is_on:
-            predictions = tuple(self._follow_prompt(stream, prediction) for prediction in predictions)
-        return replace(result, predictions=predictions, state_before=state_before)
+        predictions = tuple(self._follow_prompt(stream, prediction) for prediction in result.predictions)
+        return replace(result, predictions=predictions)
 
     def _follow_prompt(self, stream: _Stream, prediction: Prediction) -> Prediction:
         from plantain.operators.answers.masks.regions import (
@@ -159,10 +134,10 @@ def _write(stream: _Stream) -> str:
     lanes = {
         prompt: [lane.ids, lane.boxes, lane.velocities, lane.ages] for prompt, lane in stream.lanes.items()
     }
-    return json.dumps({"next_id": stream.next_id, "segment": stream.segment, "lanes": lanes})
+    return json.dumps({"next_id": stream.next_id, "lanes": lanes})
 
 
 def _read(state: str) -> _Stream:
     fields = json.loads(state)
     lanes = {prompt: _Lane(*parts) for prompt, parts in fields["lanes"].items()}
-    return _Stream(fields["next_id"], fields["segment"], lanes)
+    return _Stream(fields["next_id"], lanes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -12,6 +13,8 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from plantain.operators.geometry import Fit, Letterbox
+from plantain.operators.streams import Canvas
+from plantain.operators.types import Canvases
 
 # AVColorSpace of a frame -> the matrix that swscale is told. 0 is RGB, 2 unspecified.
 _MATRICES = {
@@ -67,12 +70,19 @@ class PictureConverter:
         model_hw: The model's canvas.
         fit: How the picture is put on it.
         picture_long_side: Longest side of the display picture, pixels; None for no display picture.
+        more: Further canvases, of other pools of models.
 
     Attributes:
         picture_long_side: The same; may be changed between two frames.
     """
 
-    def __init__(self, model_hw: tuple[int, int], fit: Fit, picture_long_side: int | None = None) -> None:
+    def __init__(
+        self,
+        model_hw: tuple[int, int],
+        fit: Fit,
+        picture_long_side: int | None = None,
+        more: tuple[Canvas, ...] = (),
+    ) -> None:
         self._model_hw = model_hw
         self._fit: Fit = fit
         self.picture_long_side = picture_long_side
@@ -80,6 +90,7 @@ class PictureConverter:
         self._display_scaler = VideoReformatter()
         self._orientation: Orientation | None = None
         self._fits: dict[tuple[int, int], Letterbox] = {}
+        self._more = tuple((canvas, VideoReformatter()) for canvas in more)
 
     def fit(self, frame: VideoFrame) -> Letterbox:
         """Where the displayed picture lies on the canvas."""
@@ -95,6 +106,15 @@ class PictureConverter:
         """The canvas (model_h, model_w, 3) with the picture on it."""
         fit = self.fit(frame)
         return np.ascontiguousarray(fit.place(self._rgb(self._canvas_scaler, frame, (fit.height, fit.width))))
+
+    def canvases(self, frame: VideoFrame) -> Canvases | None:
+        """What puts the picture on one of the further canvases when somebody wants it there; None without any."""
+        return partial(self._on_canvas, frame) if self._more else None
+
+    def _on_canvas(self, frame: VideoFrame, place: int) -> tuple[Letterbox, NDArray[np.uint8]]:
+        canvas, scaler = self._more[place]
+        fit = Letterbox.fit(self.fit(frame).source_hw, canvas.model_hw, canvas.fit)
+        return fit, np.ascontiguousarray(fit.place(self._rgb(scaler, frame, (fit.height, fit.width))))
 
     def display(self, frame: VideoFrame) -> NDArray[np.uint8] | None:
         """The picture (h, w, 3) for display, never larger than its source; None where none is wanted."""

@@ -91,6 +91,16 @@ def warms_up(name: str) -> bool:
     return spec.warms_up if spec is not None else bool(getattr(_class_of(name), "warms_up", False))
 
 
+def keeps_streams(name: str) -> bool:
+    """Whether a backend keeps something about each stream; a class may say it as `keeps_streams`.
+
+    Raises:
+        UsageError: If there is no such backend.
+    """
+    spec = BACKENDS.get(name)
+    return spec.keeps_streams if spec is not None else bool(getattr(_class_of(name), "keeps_streams", False))
+
+
 def missing_modules(spec: ModelSpec) -> list[str]:
     """What a backend needs and this machine lacks."""
     return [module for module in spec.needs if importlib.util.find_spec(module) is None]

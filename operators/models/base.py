@@ -27,6 +27,8 @@ class ModelSpec:
         model_hw: The canvas it likes best, height and width in pixels.
         handful: Frames that it draws together on one core of the CPU, where copies of it in one process share the
             weights: a copy for each core is quicker then than one for all. 0 for a model that takes all cores itself.
+        keeps_streams: It keeps something about each stream (a memory of objects, for instance), so that the frames of a
+            stream go to one copy, in order.
         warms_up: Its first drawings are slow, and cost nothing: each copy makes some before it counts as there.
     """
 
@@ -37,6 +39,7 @@ class ModelSpec:
     needs: tuple[str, ...] = ()
     model_hw: tuple[int, int] = (256, 256)
     handful: int = 0
+    keeps_streams: bool = False
     warms_up: bool = False
 
 

@@ -13,11 +13,12 @@ from plantain.operators.types import Result
 class Segment:
     """A run of frames of one stream that is stored as one unit.
 
-    Boundaries depend on frame indexes only, never on timing, so a repeated run makes the same segments.
+    Of files, boundaries depend on frame indexes only, never on timing, so a repeated run makes the same segments. A
+    camera's end by time.
 
     Attributes:
         stream_id, epoch: The stream.
-        index: Segment number in the stream; holds frames `index * size` to `(index + 1) * size - 1`.
+        index: Number of the segment; of files it holds frames `index * size` to `(index + 1) * size - 1`.
     """
 
     stream_id: str

@@ -12,7 +12,7 @@ from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundE
 from plantain.operators.geometry import Letterbox
 from plantain.operators.sources import IMAGE_SUFFIXES
 from plantain.operators.sources.sequence import Picture, SequenceSource, fraction_of
-from plantain.operators.streams import StreamSpec, View
+from plantain.operators.streams import Canvas, StreamSpec, View
 from plantain.operators.types import Position
 
 
@@ -89,9 +89,13 @@ def _surplus(source_hw: tuple[int, int], view: View) -> int:
 
     Between these, the average over areas would weigh pixels unevenly.
     """
-    fit = Letterbox.fit(source_hw, view.model_hw, view.fit)
+    canvases = (Canvas(view.model_hw, view.fit), *view.more)
+    fits = [Letterbox.fit(source_hw, canvas.model_hw, canvas.fit) for canvas in canvases]
     shown_hw = view.shown_hw(source_hw) or (0, 0)
-    needed_hw = max(fit.height, shown_hw[0]), max(fit.width, shown_hw[1])
+    needed_hw = (
+        max(shown_hw[0], *(fit.height for fit in fits)),
+        max(shown_hw[1], *(fit.width for fit in fits)),
+    )
     for factor in (8, 4, 2):
         sides = list(zip(source_hw, needed_hw, strict=True))
         if all(side == factor * needed for side, needed in sides):

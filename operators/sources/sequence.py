@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from PIL import Image
 from plantain.operators.errors import SourceError, UsageError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.sources.sampler import Sampler
-from plantain.operators.streams import StreamInfo, StreamSpec, View
+from plantain.operators.streams import Canvas, StreamInfo, StreamSpec, View
 from plantain.operators.types import Frame, FrameInfo, Header, Position
 
 
@@ -127,6 +128,26 @@ class SequenceSource(ABC):
         return frame_of(self.picture(index), self._view, header, 1 / self._fps, started)
 
 
+@dataclass(frozen=True, slots=True)
+class PictureCanvases:
+    """A picture on further canvases, when somebody wants it there.
+
+    Attributes:
+        picture: At least as large as each of them needs it.
+        canvases: Of other pools of models.
+    """
+
+    picture: Picture
+    canvases: tuple[Canvas, ...]
+
+    def __call__(self, place: int) -> tuple[Letterbox, NDArray[np.uint8]]:
+        """Where it lies on one of them, and (h, w, 3) uint8 RGB."""
+        canvas = self.canvases[place]
+        fit = Letterbox.fit(self.picture.source_hw, canvas.model_hw, canvas.fit)
+        image = fit.place(_resized(self.picture.image, (fit.height, fit.width)))
+        return fit, np.ascontiguousarray(image)
+
+
 def frame_of(picture: Picture, view: View, header: Header, time_base: Fraction, started: float) -> Frame:
     """A picture as a frame whose pts is its index.
 
@@ -150,7 +171,7 @@ def frame_of(picture: Picture, view: View, header: Header, time_base: Fraction, 
         decode_ms=(perf_counter() - started) * 1e3,
         picture=display,
     )
-    return Frame(header, info, image)
+    return Frame(header, info, image, PictureCanvases(picture, view.more) if view.more else None)
 
 
 def fraction_of(spec: StreamSpec, name: str, text: str) -> Fraction:

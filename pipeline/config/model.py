@@ -1,4 +1,4 @@
-"""The generalist: which backend answers, in how many copies, and what it sees."""
+"""A model: which backend answers, in how many copies, what it sees, and how it gives way under load."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from plantain.pipeline.config.engine import BatchConfig, OverloadConfig
 from plantain.pipeline.config.section import Section
 
 
@@ -42,7 +43,7 @@ def _replicas(written: object) -> object:
 
 
 class ModelConfig(Section):
-    """The generalist."""
+    """A pool of copies of one model."""
 
     name: str = Field(default="embedded", description="One of `plantain models`, or module:Class.")
     options: dict[str, Any] = Field(default={}, description="Passed to the backend.")
@@ -59,4 +60,11 @@ class ModelConfig(Section):
     gpus: float = Field(default=0.0, ge=0, description="GPUs that one copy needs.")
     canvas: CanvasConfig | None = Field(
         default=None, description="What the model sees; its own favourite if left out."
+    )
+    batch: BatchConfig | None = Field(
+        default=None,
+        description="When waiting frames become a batch for it; as `batch` at the top if left out.",
+    )
+    overload: OverloadConfig | None = Field(
+        default=None, description="What live streams give up for it; as `overload` at the top if left out."
     )

@@ -18,6 +18,11 @@ class OutputConfig(Section):
         default=("parquet",), description="parquet, kafka, memory, overlay, or module:Class."
     )
     segment_frames: int = Field(default=512, ge=1, description="Frames that become visible together.")
+    segment_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="A camera's results become visible, and are kept, after so long at the latest.",
+    )
     rasters: bool = Field(default=True, description="Store the dense maps.")
     workers: int = Field(default=1, ge=1, description="Writers; a stream belongs to one.")
     kafka: KafkaConfig = Field(default=KafkaConfig(), description="The sink `kafka`.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, model_validator
 
 from plantain.operators.errors import UsageError, redact
 from plantain.operators.prompts import Prompt
@@ -13,10 +13,12 @@ from plantain.operators.streams import StreamSpec
 from plantain.pipeline.config.engine import BatchConfig, OverloadConfig, RayConfig, ReadConfig
 from plantain.pipeline.config.model import ModelConfig
 from plantain.pipeline.config.output import OutputConfig
-from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
+from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
 from plantain.pipeline.config.section import Section
 from plantain.pipeline.config.serve import ServeConfig
 from plantain.pipeline.config.stream import StreamConfig
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class PipelineConfig(Section):
@@ -28,7 +30,16 @@ class PipelineConfig(Section):
         default={},
         description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`.",
     )
+    asked_of: dict[str, str] = Field(
+        default={},
+        description="By prompt, which of `models` answers; shorter: {prompt: depth, model: NAME} in `prompts`.",
+    )
     model: ModelConfig = Field(default=ModelConfig(), description="Who answers.")
+    models: dict[ModelName, ModelConfig] = Field(
+        default={},
+        description="Several models side by side, by name, instead of `model`; the first one answers prompts that name "
+        "none. Each has its own copies, canvas and batches, and a slow one holds up no other.",
+    )
     batch: BatchConfig = Field(default=BatchConfig(), description="When waiting frames become a batch.")
     read: ReadConfig = Field(default=ReadConfig(), description="Decoding.")
     output: OutputConfig = Field(default=OutputConfig(), description="Where results go.")
@@ -47,10 +58,20 @@ class PipelineConfig(Section):
         """Whether the stages work in threads of one process."""
         return self.executor == "threads" or (self.executor == "ray" and self.ray.stages == "threads")
 
+    @property
+    def pools(self) -> dict[str, ModelConfig]:
+        """The models, by the name of the stage that runs each: `infer`, or `infer-NAME` where they have names."""
+        return {f"infer-{name}": model for name, model in self.models.items()} or {"infer": self.model}
+
+    def pools_of(self, stream: StreamConfig) -> tuple[tuple[str, str], ...]:
+        """Which stage answers each prompt of a stream that names a model."""
+        named = {**({} if stream.prompts else self.asked_of), **stream.asked_of}
+        return tuple((prompt, f"infer-{name}") for prompt, name in sorted(named.items()))
+
     @model_validator(mode="before")
     @classmethod
     def _split(cls, data: Any) -> Any:
-        return split_cadences(data)
+        return split_prompts(data)
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> PipelineConfig:
@@ -66,8 +87,15 @@ class PipelineConfig(Section):
             unasked = sorted({*stream.cadences} - {str(prompt) for prompt in prompts})
             if unasked:
                 mistakes.append(f"streams.{k}.cadences: {unasked[0]} is not asked of {stream.url}")
+            mistakes.extend(
+                f"streams.{k}: {prompt} is asked of '{name}', and models has {', '.join(self.models) or 'none'}"
+                for prompt, name in {**self.asked_of, **stream.asked_of}.items()
+                if name not in self.models
+            )
             if len({str(prompt) for prompt in prompts}) != len(prompts):
                 mistakes.append(f"streams.{k}: the same prompt is asked twice of {stream.url}")
+        if self.models and "model" in self.model_fields_set:
+            mistakes.append("model: models are named already; write either model or models")
         names = [stream.id for stream in self.streams if stream.id is not None]
         mistakes.extend(
             f"streams: two streams are called {name}" for name in sorted({*names}) if names.count(name) > 1

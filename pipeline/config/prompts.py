@@ -23,12 +23,13 @@ class CadenceConfig(Section):
     every: int = Field(default=1, ge=1, description="Of every n-th of them.")
 
 
-def split_cadences(data: Any) -> Any:
-    """Prompts with a cadence (`{prompt: depth, fps: 1}`, `depth@1fps`, `depth@every5`) as prompts and cadences."""
+def split_prompts(data: Any) -> Any:
+    """Prompts that say more (`{prompt: depth, fps: 1, model: strong}`, `depth@1fps`, `depth@every5`), taken apart."""
     if not isinstance(data, Mapping) or not isinstance(data.get("prompts"), list | tuple):
         return data
     prompts: list[object] = []
     cadences: dict[str, object] = {}
+    asked_of: dict[str, object] = {}
     for written in data["prompts"]:
         text, how = _cadence(written)
         try:
@@ -37,9 +38,12 @@ def split_cadences(data: Any) -> Any:
             prompts.append(text)  # said with its place when that is checked
             continue
         prompts.append(prompt)
+        if "model" in how:
+            asked_of[str(prompt)] = how.pop("model")
         if how:
             cadences[str(prompt)] = how
-    return {**data, "prompts": prompts, "cadences": {**dict(data.get("cadences") or {}), **cadences}}
+    more = {"cadences": cadences, "asked_of": asked_of}
+    return {**data, "prompts": prompts, **{k: {**dict(data.get(k) or {}), **v} for k, v in more.items()}}
 
 
 def _cadence(written: object) -> tuple[object, dict[str, object]]:
@@ -53,7 +57,9 @@ def _cadence(written: object) -> tuple[object, dict[str, object]]:
 
 def _prompt(written: object) -> object:
     if isinstance(written, Mapping):
-        raise ValueError("a prompt with a cadence is written {prompt: depth, fps: 1}, or with every")
+        raise ValueError(
+            "a prompt that says more is written {prompt: depth, fps: 1, model: NAME}, or with every"
+        )
     if not isinstance(written, str):
         return written
     try:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from plantain.operators.errors import UsageError
 from plantain.operators.streams import Sampling, StreamSpec
-from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_cadences
+from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
 from plantain.pipeline.config.section import Section, mistakes_of
 
 # Stream names become folder names `stream=NAME`; one that starts with a letter is never read as a number or a date.
@@ -45,6 +45,10 @@ class StreamConfig(Section):
         default={},
         description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`.",
     )
+    asked_of: dict[str, str] = Field(
+        default={},
+        description="By prompt, which of `models` answers; shorter: {prompt: depth, model: NAME} in `prompts`.",
+    )
     fps: float | None = Field(
         default=None, gt=0, description="Look at no more than this many frames per second."
     )
@@ -55,7 +59,7 @@ class StreamConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _split(cls, data: Any) -> Any:
-        return split_cadences(data)
+        return split_prompts(data)
 
     @property
     def sampling(self) -> Sampling:
@@ -75,7 +79,7 @@ class StreamConfig(Section):
         """
         settings = {name: getattr(self, name) for name in type(self).model_fields}
         if "prompts" in changes:
-            settings["cadences"] = {}
+            settings["cadences"] = settings["asked_of"] = {}
         try:
             return StreamConfig.model_validate({**settings, **changes})
         except ValidationError as error:

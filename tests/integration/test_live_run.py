@@ -17,8 +17,8 @@ from plantain.operators.sinks.store import Store
 from plantain.operators.types import Durable, Header, Position, Result
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.runner import Outcome
-from plantain.pipeline.stream import Phase
 from tests.assets import clips
 
 
@@ -109,7 +109,7 @@ def test_an_epoch_is_on_disk_before_any_result_of_it_leaves(tmp_path: Path) -> N
 
 def test_a_live_stream_that_has_to_go_back_loses_what_was_in_flight_and_says_so(tmp_path: Path) -> None:
     from plantain.operators.streams import Start, StreamSpec
-    from plantain.pipeline.stream import Stream
+    from plantain.pipeline.engine.stream import Stream
 
     stream = Stream.of(Start.fresh(StreamSpec("cam", "rtsp://127.0.0.1/x"), (), is_live=True))
     stream.account.begin(stream.start.durable)

@@ -15,7 +15,7 @@ from ray.util.state import list_actors
 from plantain.deploy.job import run_job
 from plantain.deploy.ray.metrics import RayFigures
 from plantain.pipeline.config import check
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
 from tests.assets import clips
 from tests.ports import free_port
 

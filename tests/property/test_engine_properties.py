@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plantain.pipeline.stream import Phase
-from tests.numbers import OrderedSink, Plan, graph_of, starts_of
-from tests.simulation import World
+from plantain.operators.prompts import Prompt
+from plantain.pipeline.engine.stream import Phase
+from plantain.pipeline.graph import Kind
+from tests.numbers import DEPTH, OrderedSink, Plan, graph_of, starts_of
+from tests.simulation import NORMALS, World
 
 # One more could hit the same frame each time, which is then announced as failed (deaths.MAX_ATTEMPTS).
 FEW_DEATHS = 2
@@ -214,6 +216,74 @@ def test_whatever_is_done_to_streams_meanwhile_nothing_is_lost_uncounted_or_left
     assert_nothing_is_left(world)
 
 
+POOLS = {"infer": Kind.PARALLEL, "sessions": Kind.STREAM, "more": Kind.PARALLEL}
+LAST = Prompt.parse("refer:the red car")
+
+
+@SLOW
+@given(plans(breaks=True), shapes, seeds, st.integers(0, FEW_DEATHS), st.integers(2, 3))
+def test_a_file_asked_of_several_models_gets_one_result_for_each_frame(
+    plan_of, shape, seed, deaths, num_pools
+):
+    sink = OrderedSink()
+    named = dict(list(POOLS.items())[:num_pools])
+    starts = starts_of(plan_of, prompts=(DEPTH, NORMALS, LAST))
+    world = World(graph_of(plan_of, sink, pools=named, **shape), starts, seed, deaths=deaths)
+    world.run()
+    assert_ended_as_planned(world, sink, plan_of)
+    for result in sink.results:
+        assert sorted(str(p.prompt) for p in result.predictions) == ["depth", "normals", str(LAST)]
+
+
+@SLOW
+@given(plans(breaks=True), shapes, seeds, st.lists(st.integers(0, 160), min_size=1, max_size=3))
+def test_a_killed_run_of_several_models_is_completed_by_the_next_one(plan_of, shape, seed, lives):
+    sink = OrderedSink()
+    checkpoints = {}
+    prompts = (DEPTH, NORMALS)
+    for number, steps in enumerate([*lives, 20_000]):
+        starts = starts_of(plan_of, checkpoints, prompts)
+        graph = graph_of(plan_of, sink, pools={"infer": Kind.PARALLEL, "sessions": Kind.STREAM}, **shape)
+        world = World(graph, starts, seed + number, deaths=1, checkpoints=checkpoints)
+        for _ in range(steps):
+            if world.engine.is_done:
+                break
+            world.step()
+        checkpoints = dict(world.checkpoints)
+    assert_ended_as_planned(world, sink, plan_of)
+
+
+@SLOW
+@given(plans(live=True), shapes, seeds, faults, st.integers(0, FEW_DEATHS), st.integers(1, 20))
+def test_whatever_is_done_to_streams_of_several_models_the_books_are_right(
+    plan_of, shape, seed, num_faults, deaths, pause
+):
+    """World.step checks the books of every stream and prompt at every step; a camera's pools overtake one another."""
+    sink = OrderedSink(plan_of, faults=num_faults, seed=seed, overtaking=True)
+    graph = graph_of(plan_of, sink, pools={"infer": Kind.PARALLEL, "sessions": Kind.STREAM}, **shape)
+    world = World(graph, starts_of(plan_of, prompts=(DEPTH, NORMALS)), seed, deaths=deaths)
+    for number in range(400):
+        if number % pause == 0:
+            world.operate(plan_of)
+        if not world.engine.is_done:
+            world.step()
+    for stream in list(world.engine.streams.values()):
+        if not stream.is_leaving and (stream.phase is Phase.PAUSED or stream.then is Phase.PAUSED):
+            world.engine.resume(stream.stream_id)
+    world.run()
+    assert not world.asked, "every query is answered or refused"
+    for stream_id, plan in plan_of.items():
+        stream = world.engine.streams.get(stream_id)
+        if not plan.is_live and stream is not None and stream.phase is Phase.DONE:
+            assert indexes(sink.frames_of(stream_id)) == indexes(plan.expected())
+    for stream in list(world.engine.streams.values()):
+        world.engine.remove(stream.stream_id)
+    world.run()
+    world.step()
+    assert all(stream.account.in_flight == 0 for stream in world.gone)
+    assert_nothing_is_left(world)
+
+
 def assert_results_are_what_is_stored(world: World, sink: OrderedSink, stream_id: str) -> None:
     """What a camera's books call a result is on disk, over all that it was added and removed.
 
@@ -236,11 +306,16 @@ def assert_results_are_what_is_stored(world: World, sink: OrderedSink, stream_id
 
 def assert_nothing_is_left(world: World) -> None:
     """No worker and no queue remembers a stream or a query."""
-    state = world.engine._state
-    assert not [*state.queries, *state.peeks, *state.calls]
-    assert not any(len(batcher) for batcher in state.batchers.values())
-    assert not any(lane.queue for lanes in state.lanes.values() for lane in lanes)
-    for worker in world.workers.values():
-        for operator in getattr(worker._operator, "_operators", (worker._operator,)):
-            for kept in ("_next", "_starts", "_streams"):
-                assert not getattr(operator, kept, None), (operator, kept)
+    engine = world.engine
+    assert not len(engine._queries)
+    assert not list(engine._queries.deadlines())
+    assert not engine._workers.sent
+    assert not any(list(pool.waiting()) for pool in engine.pools.values())
+    assert not any(lane.queue for lanes in engine._workers.lanes.values() for lane in lanes)
+    reader, follower, writer = (
+        [worker for (stage, _), worker in world.workers.items() if stage == name]
+        for name in ("read", "analyse", "write")
+    )
+    assert not any(worker._reader._next or worker._reader._starts for worker in reader)
+    assert not any(worker._follower._track._streams for worker in follower)
+    assert not any(worker._follower._streams for worker in writer)

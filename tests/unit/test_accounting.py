@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 from plantain.operators.types import Durable, Position
-from plantain.pipeline.accounting import Account
+from plantain.pipeline.engine.books import Account
 
 
 def test_what_is_neither_answered_nor_lost_is_in_flight():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plantain.operators.types import Header
-from plantain.pipeline.batching import Batcher, Item
+from plantain.pipeline.engine.batcher import Batcher, Item
 from plantain.pipeline.graph import Batch
 
 

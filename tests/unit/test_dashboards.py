@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from plantain.operators.types import HealthState
-from plantain.pipeline.metrics import METRICS, MetricKind
+from plantain.pipeline.engine.metrics import METRICS, MetricKind
 from tests.prometheus_server import promtool, why_missing
 
 ROOT = Path(__file__).parents[2]

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from plantain.pipeline.deaths import MAX_ATTEMPTS, MAX_REWINDS
-from plantain.pipeline.engine import Engine
-from plantain.pipeline.state import Completion
-from plantain.pipeline.stream import Phase
+from plantain.pipeline.calls import Completion
+from plantain.pipeline.engine.deaths import MAX_ATTEMPTS, MAX_REWINDS
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.stream import Phase
 from tests.numbers import SEGMENT, OrderedSink, Plan, frame, graph_of, starts_of
 from tests.simulation import World
 
@@ -198,7 +198,7 @@ def test_a_drain_after_the_last_read_lets_the_stream_complete():
 
 def test_nothing_has_a_deadline_that_no_worker_is_free_for():
     world, _ = world_of({"a": Plan(30)}, models=1, calls_in_flight=1, max_items=2)
-    while not (world.inboxes["infer", 0] and len(world.engine._state.batchers["infer"])):
+    while not (world.inboxes["infer", 0] and world.engine.loads(world.now)["infer"].items):
         world.step()
     calls = world.engine.dispatch(world.now + 10)
     assert not any(call.stage == "infer" for call in calls)
@@ -223,13 +223,14 @@ def test_only_full_batches_are_given_ahead_to_a_model_that_still_works():
 
 def test_a_further_batch_is_given_when_the_model_has_nearly_done_the_one_before():
     world, _ = world_of({"a": Plan(60)}, models=1, calls_in_flight=2, max_items=4, read_frames=2)
-    engine, lane = world.engine, world.engine._state.lanes["infer"][0]
+    engine, pool = world.engine, world.engine.pool()
+    lane = pool.lanes[0]
 
-    while not (len(lane.tickets) == 1 and engine._state.batchers["infer"].has_full):
+    while not (len(lane.tickets) == 1 and len(list(pool.waiting())) >= 4):
         lane.item_s = 0.1
         world.step()
     lane.item_s = 0.1
-    begun_s, size = lane.begun_s, len(engine._state.calls[min(lane.tickets)][1])
+    begun_s, size = lane.begun_s, len(pool.workers.sent[min(lane.tickets)].items)
     due_s = begun_s + 0.9 * 0.1 * size
     assert engine.deadline() <= due_s
     assert not [call for call in engine.dispatch(due_s - 0.01) if call.stage == "infer"]

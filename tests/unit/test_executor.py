@@ -13,10 +13,10 @@ import pytest
 
 from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.types import Header
+from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.executor import TURN_S, Executor, InlineExecutor, ThreadExecutor, freeze
 from plantain.pipeline.graph import Graph, Kind, Stage
 from plantain.pipeline.runner import run
-from plantain.pipeline.stream import Phase
 from plantain.pipeline.worker import Call
 from tests.numbers import NumberModel, OrderedSink, Plan, graph_of, starts_of
 

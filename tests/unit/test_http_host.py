@@ -34,7 +34,7 @@ from plantain.operators.types import Header, Masks
 from plantain.pipeline import runner
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control, UnknownStreamError
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import ThreadExecutor
 from plantain.pipeline.video import view_of
 from tests.assets.clips import make, numbered

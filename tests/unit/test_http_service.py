@@ -18,7 +18,7 @@ from plantain.deploy.service.host import EngineHost
 from plantain.operators.errors import UsageError
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import ThreadExecutor
 
 TOKEN = "correct horse battery staple"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from plantain.pipeline.deaths import MACHINE_LOST
-from plantain.pipeline.state import Cause, Completion
-from plantain.pipeline.stream import Phase
+from plantain.pipeline.calls import Cause, Completion
+from plantain.pipeline.engine.deaths import MACHINE_LOST
+from plantain.pipeline.engine.stream import Phase
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 

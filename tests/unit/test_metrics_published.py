@@ -21,9 +21,9 @@ from plantain.deploy.metrics import Exporter, families
 from plantain.operators.errors import UsageError
 from plantain.operators.types import HealthEvent
 from plantain.pipeline.config import PipelineConfig, check
-from plantain.pipeline.engine import Engine
-from plantain.pipeline.meter import MAX_REASONS, OTHERS, Meter
-from plantain.pipeline.metrics import (
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.meter import MAX_REASONS, OTHERS, Meter
+from plantain.pipeline.engine.metrics import (
     ANSWERED,
     ANSWERS,
     BATCH,
@@ -47,7 +47,7 @@ from plantain.pipeline.metrics import (
     MetricKind,
     Sample,
 )
-from plantain.pipeline.stream import Phase, Stream
+from plantain.pipeline.engine.stream import Phase, Stream
 from tests.assets import clips
 from tests.numbers import OrderedSink, Plan, frame, graph_of, starts_of
 from tests.simulation import World
@@ -147,7 +147,7 @@ def test_frames_of_which_nothing_was_asked_have_no_latency(tmp_path: Path) -> No
 
 def test_streams_beyond_the_limit_are_counted_together_and_nothing_is_lost_when_they_go() -> None:
     lived = world({f"cam{k}": Plan(4) for k in range(6)})
-    lived.engine._state.meter = Meter(max_streams=2)
+    lived.engine.meter = Meter(max_streams=2)
     lived.run()
     samples = lived.engine.meter.samples(lived.engine, lived.now)
     labels = {sample.labels[0] for sample in samples if sample.metric is DECODED}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plantain.pipeline.ordering import Reorder
+from plantain.pipeline.engine.ordering import Reorder
 
 
 @given(st.permutations(range(12)), st.frozensets(st.integers(0, 11)))

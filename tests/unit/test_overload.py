@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from plantain.pipeline.overload import Overload, Strain
+from plantain.pipeline.engine.overload import Overload, Strain
 
 LADDER = Overload(("frames", "size", "tasks"), max_age_s=1.0, window_s=2.0, recover_s=6.0)
 

@@ -8,7 +8,7 @@ import pytest
 
 import plantain.deploy.cli.progress as progress
 from plantain.deploy.cli.progress import MAX_BARS, Display, describe_end, summary
-from plantain.pipeline.stream import Phase
+from plantain.pipeline.engine.stream import Phase
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 

@@ -11,8 +11,8 @@ import pytest
 from plantain.operators.errors import SinkError
 from plantain.operators.streams import Sampling
 from plantain.operators.types import Result
-from plantain.pipeline.lifecycle import LAST_RETRY_S
-from plantain.pipeline.stream import Phase
+from plantain.pipeline.engine.stream import Phase
+from plantain.pipeline.engine.streams import LAST_RETRY_S
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 

@@ -11,10 +11,10 @@ import pytest
 from plantain.operators.errors import ModelUnavailableError, SinkError
 from plantain.operators.sinks.store import Store
 from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.executor import InlineExecutor, ThreadExecutor
 from plantain.pipeline.graph import Graph
 from plantain.pipeline.runner import run
-from plantain.pipeline.stream import Phase
 from tests.numbers import SEGMENT, OrderedSink, Plan, graph_of, starts_of
 
 PLANS = {"a": Plan(23, infer_fails=frozenset({3})), "b": Plan(11)}

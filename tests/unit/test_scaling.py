@@ -16,11 +16,11 @@ from plantain.deploy.ray.executor import RayExecutor, start_ray
 from plantain.operators.errors import UsageError
 from plantain.pipeline import runner, scaling
 from plantain.pipeline.config import PipelineConfig, check
-from plantain.pipeline.engine import Engine
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.scaling import DOWN_AFTER_S, RETRY_S, SETTLE_S, UP_AFTER_S, UP_AGE_S, Scaler
+from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from plantain.pipeline.runner import Outcome, run
-from plantain.pipeline.scaling import DOWN_AFTER_S, RETRY_S, SETTLE_S, UP_AFTER_S, UP_AGE_S, Scaler
-from plantain.pipeline.stream import Phase
 from plantain.pipeline.video import build_graph, starts_of
 from tests.assets import clips
 from tests.numbers import OrderedSink, Plan, graph_of
@@ -87,7 +87,7 @@ def test_the_engine_answers_every_frame_while_copies_come_and_go(seed: int, deat
     graph = graph_of(plans, sink, models=3)
     stages = tuple(replace(stage, least=1) if stage.name == "infer" else stage for stage in graph.stages)
     world = World(replace(graph, stages=stages), simulated(plans), seed, deaths)
-    world.engine._state.scaler = Eager(1, 3, seed)
+    world.engine.pool().scaler = Eager(1, 3, seed)
     world.run()
     for name, plan in plans.items():
         assert sink.frames_of(name) == plan.expected()

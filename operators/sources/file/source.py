@@ -49,7 +49,7 @@ class FileSource:
             )
         self._spec = spec
         self._sampler = Sampler(spec.sampling, position.delivered)
-        self._converter = PictureConverter(view.model_hw, view.fit, view.picture_long_side)
+        self._converter = PictureConverter(view.model_hw, view.fit, view.picture_long_side, view.more)
         self._end_frame = self._number("end_frame")
         self._end_pts = self._number("end_pts")
         self._next: Decoded | None = None
@@ -150,7 +150,8 @@ class FileSource:
             decode_ms=decode_s * 1e3,
             picture=display,
         )
-        return Frame(Header(self._spec.stream_id, 0, picture.index), info, image)
+        header = Header(self._spec.stream_id, 0, picture.index)
+        return Frame(header, info, image, self._converter.canvases(picture.frame))
 
     def _time(self, picture: Decoded) -> Fraction:
         """Seconds since the first frame; at the average rate where the container gives no times."""

@@ -265,7 +265,9 @@ class LiveSource:
     def _watch(self, connection: Connection, damaged_before: int) -> Trouble | None:
         """Takes the connection's pictures until it is lost."""
         opened_s = self._clock.monotonic_s()
-        converter = PictureConverter(self._view.model_hw, self._view.fit, self._view.picture_long_side)
+        converter = PictureConverter(
+            self._view.model_hw, self._view.fit, self._view.picture_long_side, self._view.more
+        )
         self._timeline.begin()
         has_joined, num_skipped = False, 0
         pictures = connection.pictures()
@@ -345,7 +347,8 @@ class LiveSource:
             picture=display,
         )
         self._compare_picture(image, now_s)
-        self.newest = Frame(Header(self._spec.stream_id, self._epoch, index), info, image)
+        header = Header(self._spec.stream_id, self._epoch, index)
+        self.newest = Frame(header, info, image, converter.canvases(picture.frame))
         self._ring.offer(self.newest, now_s)
 
     def _compare_shape(self, picture: Picture, connection: Connection) -> None:

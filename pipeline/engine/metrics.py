@@ -1,7 +1,7 @@
 """Every figure that Plantain publishes: its name, kind, unit, labels and meaning in one table.
 
 Names follow Prometheus: base units (seconds, bytes, ratio) in the name, `_total` behind what only grows. Labels are
-bounded: streams and reasons by the limits of `plantain.pipeline.meter`, the others by what a run is made of.
+bounded: streams and reasons by the limits of `plantain.pipeline.engine.meter`, the others by what a run is made of.
 """
 
 from __future__ import annotations

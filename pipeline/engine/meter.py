@@ -1,4 +1,4 @@
-"""Counts what an engine does, and turns that and the streams' books into samples of `plantain.pipeline.metrics`.
+"""Counts what an engine does, and turns that and the streams' books into samples of `plantain.pipeline.engine.metrics`.
 
 Pure, like the engine: the clock is passed in. Counters never fall, also where a stream goes back to what is durable
 (it then counts its frames again, and its counters stand still until it is past them), and where it is taken away and
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import Durable
-from plantain.pipeline.metrics import (
+from plantain.pipeline.engine.metrics import (
     ANSWERED,
     ANSWERS,
     BATCH,
@@ -44,12 +44,12 @@ from plantain.pipeline.metrics import (
     Metric,
     Sample,
 )
-from plantain.pipeline.stream import Phase, Stream
+from plantain.pipeline.engine.stream import Phase, Stream
 
 if TYPE_CHECKING:
-    from plantain.pipeline.batching import Item
-    from plantain.pipeline.engine import Engine
-    from plantain.pipeline.worker import Call, Reply
+    from plantain.pipeline.calls import Call, Reply
+    from plantain.pipeline.engine.engine import Engine
+    from plantain.pipeline.engine.item import Item
 
 # Streams with figures of their own; those beyond share a label.
 MAX_STREAMS = 1000

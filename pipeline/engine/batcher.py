@@ -6,45 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from plantain.operators.types import Header
+from plantain.pipeline.engine.item import Item
 from plantain.pipeline.graph import Batch
-
-
-@dataclass(slots=True)
-class Item:
-    """What the engine knows about one datum: whose it is, and where the executor keeps it.
-
-    Attributes:
-        header: Identity, batch key and cost.
-        handle: The executor's reference to the payload.
-        generation: Restart of the stream that it belongs to; items of an older one are let go.
-        sequence: Position among the stream's items, given when it was first dispatched.
-        queued_at: When it began to wait, in the engine's clock.
-        attempts: Workers that died with it.
-        failed_in: The stage where it failed, if it did; it goes on as an announced failure.
-        is_query: It is of a query and not of a stream, and goes first.
-        read_at: When it was read, in the engine's clock.
-    """
-
-    header: Header
-    handle: object
-    generation: int
-    sequence: int
-    queued_at: float = 0.0
-    attempts: int = 0
-    failed_in: str | None = None
-    is_query: bool = False
-    read_at: float = 0.0
-
-    @property
-    def born_at(self) -> float:
-        """When it was captured, or decoded where nobody knows that, in the engine's clock."""
-        return self.read_at - self.header.age_s
-
-    @property
-    def came_at(self) -> float:
-        """When it arrived, by no clock but this machine's, in the engine's clock."""
-        return self.read_at - self.header.waited_s
 
 
 @dataclass(slots=True)

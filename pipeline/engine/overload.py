@@ -28,10 +28,12 @@ class Overload:
     window_s: float = 3.0
     recover_s: float = 15.0
 
-    def ease(self, rung: int) -> Ease:
-        """What is given up on a rung."""
+    def ease(self, rung: int, pool: str = "") -> Ease:
+        """What is given up of a pool's prompts on a rung."""
         given = self.ladder[:rung]
-        return Ease(rung, 2 ** given.count("frames"), 2 ** given.count("size"), 2 ** given.count("tasks"))
+        return Ease(
+            pool, rung, 2 ** given.count("frames"), 2 ** given.count("size"), 2 ** given.count("tasks")
+        )
 
 
 @dataclass(slots=True)

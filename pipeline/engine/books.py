@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from plantain.operators.types import Durable, Header
 
@@ -45,7 +45,7 @@ class Book:
         self.dropped += other.dropped
 
     def take(self, failed_in: str | None) -> None:
-        """Notes what became of a frame in the last stage."""
+        """Notes what became of a frame, or of a prompt of it, in the last stage."""
         if failed_in is None:
             self.results += 1
         else:
@@ -92,19 +92,21 @@ class Account(Book):
             for prompt, book, there in self._beside(at)
         }
 
-    def enter(self, header: Header, prompts: Iterable[str]) -> None:
+    def enter(self, parts: Sequence[Header], prompts: Iterable[str]) -> None:
         """A frame came.
 
         Args:
-            header: Its own, with the prompts that are asked of it and those that are not because of overload.
+            parts: What it is asked, and what it is not because of overload, a header for each pool.
             prompts: All prompts of the stream.
         """
         self.decoded += 1
-        for prompt in dict.fromkeys((*prompts, *header.prompts, *header.spared)):
+        asked = [prompt for part in parts for prompt in part.prompts]
+        spared = [prompt for part in parts for prompt in part.spared]
+        for prompt in dict.fromkeys((*prompts, *asked, *spared)):
             book = self._book(prompt)
             book.decoded += 1
-            if prompt not in header.prompts:
-                book.dropped[OVERLOAD if prompt in header.spared else NOT_DUE] += 1
+            if prompt not in asked:
+                book.dropped[OVERLOAD if prompt in spared else NOT_DUE] += 1
 
     def drop_unseen(self, reasons: Counter[str], prompts: Iterable[str]) -> None:
         """The source let frames go before anybody could ask anything of them."""
@@ -112,18 +114,26 @@ class Account(Book):
             book.decoded += reasons.total()
             book.dropped += reasons
 
-    def leave(self, header: Header, failed_in: str | None) -> None:
-        """A frame, and what was asked of it, has left the last stage."""
+    def leave(self, header: Header, failed: Mapping[str, str]) -> None:
+        """A frame, or a part of it, and what was asked of it, has left the last stage.
+
+        Args:
+            header: Its own.
+            failed: The stage where each prompt failed that did. Of a frame in parts the first one speaks for the frame.
+        """
         for prompt in header.prompts:
-            self._book(prompt).take(failed_in)
-        if header.prompts or failed_in is not None:
-            self.take(failed_in)
+            self._book(prompt).take(failed.get(prompt))
+        if header.part:
+            return
+        if header.prompts or failed:
+            self.take(next(iter(failed.values()), None))
         else:
             self.dropped[OVERLOAD if header.spared else NOT_DUE] += 1
 
-    def lose(self, asked: Iterable[str], reason: str) -> None:
-        """A frame, and what was asked of it, will never come to the last stage."""
-        for book in (self, *map(self._book, asked)):
+    def lose(self, header: Header, reason: str) -> None:
+        """A frame, or a part of it, and what was asked of it, will never come to the last stage."""
+        books: list[Book] = [] if header.part else [self]
+        for book in (*books, *map(self._book, header.prompts)):
             book.dropped[reason] += 1
 
     def take_back(self, durable: Durable, reason: str) -> None:
@@ -153,3 +163,45 @@ class Account(Book):
 
     def _book(self, prompt: str) -> Book:
         return self.prompts.setdefault(prompt, Book())
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What of a stream the sinks have been given: what is durable once they have committed it.
+
+    Attributes:
+        delivered: Frames.
+        last_pts: Presentation time of the last of them; None where unknown.
+        failed: Those with a failed prompt, by stage.
+        answers: How often each prompt was asked, by prompt and the stage where it failed or empty.
+    """
+
+    delivered: int = 0
+    last_pts: int | None = None
+    failed: Counter[str] = field(default_factory=Counter)
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def at(cls, durable: Durable) -> Ledger:
+        """The ledger of a stream that goes on where it is durable."""
+        answers = Counter({(prompt, stage): count for prompt, stage, count in durable.answers})
+        position = durable.position
+        return cls(position.delivered, position.previous_pts, Counter(dict(durable.failed)), answers)
+
+    def take(self, header: Header, failed: Mapping[str, str]) -> None:
+        """The sinks are given a frame, or a part of it."""
+        self.answers.update((prompt, failed.get(prompt, "")) for prompt in header.prompts)
+        if header.part:
+            return
+        self.delivered += 1
+        self.last_pts = header.pts
+        if failed:
+            self.failed[next(iter(failed.values()))] += 1
+        elif not header.prompts:
+            self.answers["", ""] += 1
+
+    def promise(self, durable: Durable) -> Durable:
+        """The same promise, with all that the sinks have been given by now."""
+        position = replace(durable.position, delivered=self.delivered, previous_pts=self.last_pts)
+        answers = tuple((*asked, count) for asked, count in sorted(self.answers.items()))
+        return replace(durable, position=position, failed=tuple(sorted(self.failed.items())), answers=answers)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from plantain.operators.render.looks import Look
 from plantain.operators.streams import ReadState, Start, StreamInfo
 from plantain.operators.types import MOMENTARY, Durable, HealthEvent, Position
-from plantain.pipeline.accounting import Account
-from plantain.pipeline.batching import Item
-from plantain.pipeline.ordering import Reorder
-from plantain.pipeline.overload import Strain
-from plantain.pipeline.pace import Recent
+from plantain.pipeline.engine.books import Account, Ledger
+from plantain.pipeline.engine.ordering import Order
+from plantain.pipeline.engine.overload import Strain
+from plantain.pipeline.engine.pace import Recent
 
 
 class Phase(StrEnum):
@@ -34,11 +34,42 @@ class Phase(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+_P = Phase
+MOVES: Mapping[Phase, frozenset[Phase]] = {
+    _P.WAITING: frozenset({_P.READING, _P.PAUSED, _P.FAILED, _P.INTERRUPTED}),
+    _P.READING: frozenset({_P.READING, _P.DRAINING, _P.WAITING, _P.RETRYING, _P.FAILED, _P.INTERRUPTED}),
+    _P.DRAINING: frozenset({_P.READING, _P.DRAINING, _P.FINISHING, _P.RETRYING, _P.FAILED, _P.INTERRUPTED}),
+    _P.FINISHING: frozenset({*_P} - {_P.FINISHING}),
+    _P.PAUSED: frozenset({_P.WAITING, _P.FAILED, _P.INTERRUPTED}),
+    _P.RETRYING: frozenset({_P.WAITING, _P.PAUSED, _P.FAILED, _P.INTERRUPTED}),
+    _P.DONE: frozenset({_P.FAILED}),
+    _P.FAILED: frozenset({_P.WAITING, _P.FAILED}),
+    _P.INTERRUPTED: frozenset({_P.FAILED}),
+}
+"""What a stream may become: a dead worker sets it back, and one whose end cannot be noted fails."""
+
 ENDED = frozenset({Phase.DONE, Phase.FAILED, Phase.INTERRUPTED})
 # It is not at work, and will not be soon.
 RESTING = ENDED | {Phase.PAUSED, Phase.RETRYING}
 # No worker has anything to do for it.
 IDLE = RESTING | {Phase.WAITING}
+
+
+@dataclass(slots=True)
+class OpenSegment:
+    """What a stream has handed on since its last barrier.
+
+    Attributes:
+        index: Number of the segment, within the epoch.
+        epoch: Of its frames.
+        num_items: Items in it.
+        since_s: When the first of them was handed on, in the engine's clock; None while there is none.
+    """
+
+    index: int = 0
+    epoch: int = 0
+    num_items: int = 0
+    since_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -54,7 +85,7 @@ class Stream:
         account: Its books.
         num_damaged: Packets that could not be decoded.
         num_reconnects: Times that its camera was live again.
-        workers: The copy of each source and stream stage that it is bound to.
+        workers: The copy of each stage that it is bound to, by the stage's name.
         generation: Counts restarts; items and calls of an older one are let go.
         epoch, stored_epoch: The latest that a frame of it had; the latest that a checkpoint knows.
         size: Width and height of its source picture, pixels; 0 while unknown.
@@ -68,16 +99,19 @@ class Stream:
         retry_s: When it is to be begun again, in the engine's clock; None until that is decided.
         dropped: What its source has let go since it was opened, by reason.
         num_reads, num_calls, num_items: Reads and other calls about it that are out, and frames in flight.
+        num_sides: Further parts of frames, for other pools than the first that a frame is for, in flight.
         num_asked: Frames that the reads which are out may bring.
         num_tells: Events on their way to its sinks.
-        next_sequence: Of its next item.
+        num_frames: That were read in this generation.
         next_index: Of its next frame.
         rewinds: Restarts, perhaps by its own fault, since something new became durable.
-        reorder: Puts its items back in sequence behind parallel stages.
+        order: Puts its items back in order behind the pools.
+        segment: What has been handed on since the last barrier.
+        ledger: What its sinks have been given.
         recent: Results of the last seconds, and their latency.
         looks: What is drawn of it for viewers.
-        rung: How much it has given up under overload.
-        strain: How hard it finds it to keep up.
+        rungs: How much it has given up under overload, by pool.
+        strains: How hard each pool finds it to keep up with it.
     """
 
     start: Start
@@ -106,23 +140,44 @@ class Stream:
     num_items: int = 0
     num_asked: int = 0
     num_tells: int = 0
-    next_sequence: int = 0
+    num_sides: int = 0
+    num_frames: int = 0
     next_index: int = 0
     rewinds: int = 0
-    reorder: Reorder[Item] = field(default_factory=Reorder)
+    order: Order = field(default_factory=lambda: Order(joins=True))
+    segment: OpenSegment = field(default_factory=OpenSegment)
+    ledger: Ledger = field(default_factory=Ledger)
     recent: Recent = field(default_factory=Recent)
     looks: tuple[Look, ...] = ()
-    rung: int = 0
-    strain: Strain = field(default_factory=Strain)
+    rungs: dict[str, int] = field(default_factory=dict)
+    strains: defaultdict[str, Strain] = field(default_factory=lambda: defaultdict(Strain))
 
     @classmethod
     def of(cls, start: Start) -> Stream:
         """A stream that goes on at `start`, or is done if nothing is left to do."""
         account = Account.at(start.durable)
         if account.failed and not account.results:  # what was wrong may have been put right since
-            start = Start.fresh(start.spec, start.prompts, is_live=start.is_live)
+            start = replace(start, durable=Durable(start.spec.stream_id, 0, Position()))
             account = Account.at(start.durable)
-        return cls(start, Phase.DONE if start.durable.is_complete else Phase.WAITING, account=account)
+        phase = Phase.DONE if start.durable.is_complete else Phase.WAITING
+        return cls(
+            start,
+            phase,
+            account=account,
+            order=Order(joins=not start.is_live),
+            segment=OpenSegment(start.segment, start.durable.epoch),
+            ledger=Ledger.at(start.durable),
+        )
+
+    def move(self, phase: Phase) -> None:
+        """Goes on to another phase.
+
+        Raises:
+            ValueError: If that does not follow on the one that it is in.
+        """
+        if phase not in MOVES[self.phase]:
+            raise ValueError(f"stream '{self.stream_id}' cannot go from {self.phase} to {phase}")
+        self.phase = phase
 
     @property
     def stream_id(self) -> str:
@@ -137,7 +192,7 @@ class Stream:
     @property
     def is_quiet(self) -> bool:
         """Whether no worker has anything of it."""
-        return not (self.num_items or self.num_reads or self.num_calls)
+        return not (self.num_items or self.num_sides or self.num_reads or self.num_calls)
 
     def take_read(self, state: ReadState) -> None:
         """Notes how far reading has come."""
@@ -147,7 +202,8 @@ class Stream:
             self.size = state.size
         news = Counter(dict(state.dropped)) - self.dropped
         self.dropped += news
-        self.strain.num_lost += news["overtaken"] + news["stale"] + news["late"]
+        for strain in self.strains.values():
+            strain.num_lost += news["overtaken"] + news["stale"] + news["late"]
         self.account.drop_unseen(news, self.prompts)
 
     def take_event(self, event: HealthEvent) -> None:
@@ -173,6 +229,16 @@ class Stream:
         return True
 
     @property
+    def rung(self) -> int:
+        """How much it has given up under overload, where that is most."""
+        return max(self.rungs.values(), default=0)
+
+    @property
+    def has_results(self) -> bool:
+        """Whether it ever had a result in this run."""
+        return any(strain.has_results for strain in self.strains.values())
+
+    @property
     def prompts(self) -> tuple[str, ...]:
         """What is asked of its frames now."""
         return tuple(map(str, self.start.prompts))
@@ -187,10 +253,12 @@ class Stream:
         self.error = ""
         if self.is_live:
             epoch = max(self.epoch, self.start.durable.epoch) + 1
-            self.start = replace(self.start, durable=Durable(self.stream_id, epoch, Position()))
+            state = self.start.durable.state
+            self.start = replace(self.start, durable=Durable(self.stream_id, epoch, Position(), state))
         else:
             self.account = Account.at(self.start.durable)
-        self.phase = Phase.DRAINING if self.then is not None else Phase.READING
+        self.segment = OpenSegment(0, self.start.durable.epoch)
+        self.ledger = Ledger.at(self.start.durable)
 
     def let_go(self, reason: str, *, is_failure: bool = False) -> None:
         """Counts what is not durable as lost, and forgets the calls and items that are out.
@@ -201,10 +269,10 @@ class Stream:
         """
         self.generation += 1
         self.account.settle(self.start.durable, reason, is_failure=is_failure)
-        self.num_items = self.next_sequence = self.next_index = self.num_calls = 0
+        self.num_items = self.num_sides = self.num_frames = self.next_index = self.num_calls = 0
         self.is_open = self.has_ended = False
         self.dropped = Counter()
-        self.reorder = Reorder()
+        self.order = Order(joins=not self.is_live)
         self.account.begin(self.start.durable)
 
 

@@ -1,0 +1,68 @@
+"""The contract of every step that sees each stream's results in order and keeps something about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from plantain.operators.render.looks import Look, Picture
+from plantain.operators.streams import Start
+from plantain.operators.types import Barrier, Durable, Failure, HealthEvent, Result
+
+
+class Follower:
+    """A step that follows streams; what a subclass does not care about does nothing here.
+
+    Attributes:
+        laps: What the last calls were made of, as (part, seconds); whoever reads it clears it.
+        undoes: Whether it can go back to an earlier `snapshot`: an item that fails is then announced, and the rest go
+            on. Where it cannot, an error ends the stream, and what was given before it stands.
+    """
+
+    undoes = False
+
+    def __init__(self) -> None:
+        self.laps: list[tuple[str, float]] = []
+
+    def open(self, start: Start) -> None:
+        """A stream begins, or begins again, where it is durable."""
+
+    def __call__(self, results: Sequence[Result]) -> Sequence[Result] | Iterator[Result | Durable | Picture]:
+        """Takes results of one stream in order; gives one for each, and perhaps what has come of them."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it makes of results")
+
+    def cut(self, barrier: Barrier) -> Barrier | Durable:
+        """A segment ends before the next result: gives the barrier for the next step, or what is durable now."""
+        return barrier
+
+    def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
+        """Pictures of a stream are wanted, or none any more."""
+
+    def tell(self, event: HealthEvent) -> None:
+        """A stream's health has changed, or somebody did something to it."""
+
+    def finish(self, stream_id: str, promise: Durable | None) -> Durable | None:
+        """A stream has ended; it was read to its end if there is a promise.
+
+        Returns:
+            What is durable now, from the step that stores.
+        """
+        del promise
+        self.close(stream_id)
+        return None
+
+    def snapshot(self, stream_id: str) -> str:
+        """What is known about a stream, as JSON."""
+        del stream_id
+        return ""
+
+    def restore(self, stream_id: str, state: str) -> None:
+        """Goes back to an earlier `snapshot`."""
+
+    def fail(self, result: Result, failure: Failure) -> Result:
+        """The result that announces that this step failed."""
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot announce failures of {result.header}: {failure.error}"
+        )
+
+    def close(self, stream_id: str | None = None) -> None:
+        """Forgets one stream, or gives back all that it holds."""

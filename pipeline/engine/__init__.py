@@ -1,0 +1,1 @@
+"""The engine: decides which batch goes to which worker, and when; never touches pixels."""

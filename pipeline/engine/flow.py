@@ -1,0 +1,276 @@
+"""The way of items: frames in, through the pools, back in order, through the followers, out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from plantain.operators.render.looks import Picture
+from plantain.operators.streams import ReadState, StreamInfo
+from plantain.operators.types import Barrier, Durable, Header
+from plantain.pipeline.calls import Cut, Note, Reply, StreamError
+from plantain.pipeline.engine.item import Item, key_of
+from plantain.pipeline.engine.meter import Meter
+from plantain.pipeline.engine.pool import Pool
+from plantain.pipeline.engine.queries import Queries
+from plantain.pipeline.engine.stream import Stream
+from plantain.pipeline.engine.streams import Streams
+from plantain.pipeline.engine.workers import Sent, Workers
+from plantain.pipeline.graph import Graph, Stage
+
+# A camera's frame that would wait longer than this for a pool, or a follower, is let go: what comes out of the flow is
+# new, and a pool that is behind holds up no other.
+MAX_LIVE_WAIT_S = 0.5
+
+BEHIND = "model behind"
+"""Why a camera's frame was not given to a pool while others answered it."""
+
+
+class Flow:
+    """See the module.
+
+    Args:
+        graph: The stages.
+        streams: By name.
+        lives: What may be done to them.
+        workers: Who works.
+        pools: The models, by name.
+        queries: Whose items pass by.
+        meter: Counts.
+
+    Attributes:
+        durables: What has become durable since somebody looked.
+        pictures: What was drawn for viewers since somebody looked.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        streams: Mapping[str, Stream],
+        lives: Streams,
+        workers: Workers,
+        pools: Mapping[str, Pool],
+        queries: Queries,
+        meter: Meter,
+    ) -> None:
+        self._graph = graph
+        self._streams = streams
+        self._lives = lives
+        self._workers = workers
+        self._pools = pools
+        self._queries = queries
+        self._meter = meter
+        self._first = next(iter(pools), "")
+        self._behind: dict[str, set[str]] = {}
+        self.durables: deque[Durable] = deque()
+        self.pictures: deque[Picture] = deque()
+
+    # -- in ------------------------------------------------------------------------------------------------
+
+    def enter(self, headers: Sequence[Header], handles: Sequence[Any], current: set[str], now: float) -> None:
+        """New frames of streams, each with a header for every pool that it is for, one behind the other."""
+        arrived = zip(headers, handles, strict=True)
+        for (stream_id, _, _), frame in groupby(arrived, lambda pair: key_of(pair[0])[:3]):
+            parts = list(frame)
+            if stream_id in current:
+                self._enter(self._streams[stream_id], parts, now)
+
+    def _enter(self, stream: Stream, parts: list[tuple[Header, Any]], now: float) -> None:
+        headers = [header for header, _ in parts]
+        first = headers[0]
+        self._meter.frame(stream, now)
+        stream.num_frames += 1
+        stream.num_items += 1
+        stream.num_sides += len(parts) - 1
+        if stream.is_live and first.epoch != stream.stored_epoch:
+            # On disk before a result of it leaves: no later run may use it again.
+            stream.stored_epoch = first.epoch
+            self.durables.append(replace(stream.start.durable, epoch=first.epoch))
+        stream.epoch = first.epoch
+        stream.next_index = first.frame_index + 1
+        stream.account.enter(headers, stream.prompts)
+        kept = [part for part in parts if not self._is_behind(stream, part[0])]
+        for header, _ in parts:
+            stream.strains[header.pool or self._first].num_read += 1
+        places = stream.order.enter([header for header, _ in kept])
+        for place, (header, handle) in zip(places, kept, strict=True):
+            item = Item(header, (handle,), stream.generation, place, now, read_at=now)
+            if header.cost and self._pools:
+                self._pool_of(header).put(item, stream)
+            else:
+                self.answered(stream, item, now)
+        for header, _ in parts:
+            if self._is_behind(stream, header):
+                self.lose(stream, header, BEHIND)
+
+    def _pool_of(self, header: Header) -> Pool:
+        return self._pools.get(header.pool) or self._pools[self._first]
+
+    def _is_behind(self, stream: Stream, header: Header) -> bool:
+        """Whether a camera's part of a frame is let go, since its pool has not even begun with earlier ones."""
+        if not stream.is_live or len(self._pools) == 1 or not header.cost:
+            return False
+        return stream.stream_id in self._behind.get(header.pool or self._first, ())
+
+    def look_behind(self, now: float) -> set[str]:
+        """Cameras that should not be read just now: all that they are for is behind."""
+        waiting: dict[str, set[str]] = {
+            name: {item.header.stream_id for item in pool.waiting() if _waits_long(item, now)}
+            for name, pool in self._pools.items()
+        }
+        self._behind = waiting
+        late = {
+            item.header.stream_id
+            for stage in self._graph.followers
+            for lane in self._workers.lanes[stage.name]
+            for item in lane.items
+            if _waits_long(item, now)
+        }
+        for stream_id in set().union(*waiting.values()) if waiting else ():
+            if (stream := self._streams.get(stream_id)) is not None:
+                pools = self.pools_of(stream)
+                if all(stream_id in waiting.get(pool, ()) for pool in pools):
+                    late.add(stream_id)
+        return late
+
+    def pools_of(self, stream: Stream) -> set[str]:
+        """Names of the pools that a stream's prompts go to."""
+        named = dict(stream.start.pools)
+        return {named.get(prompt, self._first) for prompt in stream.prompts}
+
+    # -- on its way ----------------------------------------------------------------------------------------
+
+    def take(self, sent: Sent, reply: Reply, handles: Sequence[Any], now: float) -> None:
+        """Items have been worked on: notes first, then each item goes its way with what was made of it."""
+        stage = next(each for each in self._graph.stages if each.name == sent.call.stage)
+        items = [item for item in sent.items if self._workers.is_current(item)]
+        # What became durable in an older generation is not counted on: the writer was told to begin before it.
+        current = {item.header.stream_id for item in items}
+        for note in reply.notes:
+            if isinstance(note, Picture) or note.stream_id in current:
+                self.take_note(stage, note)
+        made = dict(zip(map(key_of, reply.headers), handles, strict=True))
+        for refusal in reply.failed:
+            key = key_of(refusal.header)
+            for item in items:
+                if item.key == key and not item.is_query:
+                    item.failed[refusal.prompt] = stage.name
+                    stream = self._streams[item.header.stream_id]
+                    stream.last_failure = f"{stage.name}: {refusal.error}"
+        for item in items:
+            if not self._workers.is_current(item):  # a note has ended its stream
+                continue
+            if item.is_query:
+                if self._queries.take(item, made[item.key]):
+                    self._meter.query(now - item.queued_at)
+                continue
+            stream = self._streams[item.header.stream_id]
+            if stage.is_pool:
+                self.answered(stream, item.moved_on(made[item.key], now), now)
+            elif stage is self._graph.followers[-1]:
+                self._leave(stream, item, now)
+            else:
+                following = self._graph.followers[self._graph.followers.index(stage) + 1]
+                self._give(following, stream, item.moved_on(made[item.key], now))
+
+    def answered(self, stream: Stream, item: Item, now: float) -> None:
+        """An item needs no model any more: in its turn it goes to those that follow its stream."""
+        for ready in stream.order.put(item):
+            self._follow(stream, ready, now)
+
+    def lose(self, stream: Stream, header: Header, reason: str) -> None:
+        """A frame of a camera, or a part of it, will not come out."""
+        if header.part:
+            stream.num_sides -= 1
+        else:
+            stream.num_items -= 1
+        stream.account.lose(header, reason)
+
+    def skip(self, stream: Stream, item: Item, now: float) -> None:
+        """An item of a camera will not come out of its pool: what waited behind it goes on."""
+        for ready in stream.order.skip(item):
+            self._follow(stream, ready, now)
+
+    def _follow(self, stream: Stream, item: Item, now: float) -> None:
+        """Behind the models; where a segment ends, a barrier goes ahead."""
+        if not self._graph.followers:
+            self._leave(stream, item, now)
+            return
+        stream.num_sides -= len(item.handles) - 1  # the parts of a file's frame are one again
+        segment, header = stream.segment, item.header
+        if stream.is_live:
+            ends = header.epoch > segment.epoch or segment.num_items >= self._graph.segment_frames
+        else:
+            ends = self._lives.segment_of(header.frame_index) != segment.index
+        if ends:
+            self._lives.cut(stream, header)
+        stream.segment.num_items += 1
+        if stream.segment.since_s is None:
+            stream.segment.since_s = now
+        self._give(self._graph.followers[0], stream, item)
+
+    def _give(self, stage: Stage, stream: Stream, item: Item) -> None:
+        """Puts an item in front of a follower."""
+        if stage is self._graph.followers[-1]:
+            stream.ledger.take(item.header, item.failed)
+        self._workers.put(stage, stream, item)
+
+    def _leave(self, stream: Stream, item: Item, now: float) -> None:
+        """Behind the last stage it is a result."""
+        if item.header.part:
+            stream.num_sides -= 1
+        else:
+            stream.num_items -= 1
+        self._meter.result(stream, item, now)
+        stream.account.leave(item.header, item.failed)
+        if item.failed_in is None and item.header.cost:
+            if not item.header.part:
+                stream.recent.add(now, now - item.born_at)
+            for pool in (item.header.pool or self._first,) if stream.is_live else self.pools_of(stream):
+                stream.strains[pool].result(item.read_at, item.came_at, now)
+
+    # -- what workers note ---------------------------------------------------------------------------------
+
+    def take_note(self, stage: Stage, note: Note) -> None:
+        """Deals with what a worker said besides its payloads."""
+        match note:
+            case Picture():
+                self.pictures.append(note)
+            case StreamInfo():
+                stream = self._streams[note.stream_id]
+                stream.info = note
+                stream.is_open = True
+                stream.size = (note.width, note.height)
+            case ReadState():
+                stream = self._streams[note.stream_id]
+                stream.take_read(note)
+                for event in note.events:
+                    stream.take_event(event)
+                    self._lives.tell(event)
+            case Barrier():
+                self._take_barrier(stage, self._streams[note.stream_id], note)
+            case Durable():
+                stream = self._streams[note.stream_id]
+                if stream.take_durable(note):
+                    is_older = stream.is_live and note.epoch < stream.epoch
+                    self.durables.append(replace(note, epoch=stream.epoch) if is_older else note)
+            case StreamError():
+                is_source = note.stage == self._graph.source.name
+                self._lives.fail(self._streams[note.stream_id], note.error, keep=is_source)
+
+    def _take_barrier(self, stage: Stage, stream: Stream, barrier: Barrier) -> None:
+        """A follower has noted what it knows: the barrier goes on to the next."""
+        followers = self._graph.followers
+        place = followers.index(stage) + 1
+        if place == len(followers):
+            return
+        if place == len(followers) - 1:
+            barrier = replace(barrier, promise=stream.ledger.promise(barrier.promise))
+        self._workers.order(followers[place], stream, Cut(barrier))
+
+
+def _waits_long(item: Item, now: float) -> bool:
+    return not item.is_query and now - item.queued_at > MAX_LIVE_WAIT_S

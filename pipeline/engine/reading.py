@@ -1,0 +1,123 @@
+"""What readers are asked for: frames where they may still enter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from plantain.pipeline.calls import Call, Poll, Read, Wanted
+from plantain.pipeline.engine.flow import Flow
+from plantain.pipeline.engine.stream import Phase, Stream
+from plantain.pipeline.engine.workers import Workers
+from plantain.pipeline.graph import Graph
+
+# A camera's reader rests so long between two looks: frames that come meanwhile travel together.
+POLL_PAUSE_S = 0.02
+# A reader waits so long for a frame of any of its cameras before it says that there is none.
+POLL_WAIT_S = 0.05
+
+
+class Reading:
+    """Reads where frames may still enter, the emptiest streams first; the cameras of one reader together.
+
+    Args:
+        graph: The stages.
+        streams: By name.
+        workers: Who reads.
+        flow: Says which cameras are behind.
+    """
+
+    def __init__(self, graph: Graph, streams: Mapping[str, Stream], workers: Workers, flow: Flow) -> None:
+        self._graph = graph
+        self._streams = streams
+        self._workers = workers
+        self._flow = flow
+
+    def dispatch(self, now: float) -> Iterator[Call]:
+        """What was ordered of the readers, and what they are asked for now."""
+        for lane in self._workers.lanes[self._graph.source.name]:
+            while lane.queue:
+                order = lane.queue.popleft()
+                if isinstance(order, Call) and self._workers.is_current(order):
+                    yield self._workers.send(order)
+        yield from self._reads(now)
+
+    def _reads(self, now: float) -> Iterator[Call]:
+        source, size = self._graph.source, self._graph.read_frames
+        lanes = self._workers.lanes[source.name]
+        reading = [each for each in self._streams.values() if _is_readable(each)]
+        if not reading:
+            return
+        limit = self._graph.max_frames_in_flight
+        entered = sum(stream.num_items + stream.num_asked for stream in self._streams.values())
+        share = max(size, limit // len(reading))
+        polls: dict[int, list[Wanted]] = {}
+        late = self._flow.look_behind(now) if any(stream.is_live for stream in reading) else set()
+        full: set[int] = set()
+        has_files: set[int] = set()
+        for stream in sorted(reading, key=lambda stream: stream.num_items + stream.num_asked):
+            worker = stream.workers[source.name]
+            if stream.is_live:
+                lane = lanes[worker]
+                if lane.is_polled or now < lane.next_poll_s:
+                    continue
+                count = min(size, limit - entered, share - stream.num_items)
+                full.add(worker)
+                if count > 0 and stream.stream_id not in late:
+                    entered += count
+                    polls.setdefault(worker, []).append(_asked(stream, count))
+                continue
+            has_files.add(worker)
+            while (
+                stream.num_reads < source.calls_in_flight
+                and entered + size <= limit
+                and stream.num_items + stream.num_asked + size <= share
+            ):
+                entered += size
+                read = Read(_asked(stream, size))
+                call = Call(0, source.name, worker, read, stream.stream_id, stream.generation)
+                yield self._workers.send(call)
+        for worker in full - polls.keys():  # room comes with a completion; it is not waited for by looking
+            lanes[worker].next_poll_s = now + POLL_PAUSE_S
+        for worker, asked in polls.items():
+            lanes[worker].is_polled = True
+            wait_s = 0.0 if worker in has_files else POLL_WAIT_S
+            yield self._workers.send(Call(0, source.name, worker, Poll(tuple(asked), wait_s)))
+
+    def answered(self, call: Call, now: float) -> set[str]:
+        """A read has come back, or never will: the streams that it still counts for."""
+        if isinstance(call.work, Poll):
+            lane = self._workers.lanes[call.stage][call.worker]
+            lane.is_polled, lane.next_poll_s = False, now + POLL_PAUSE_S
+        current: set[str] = set()
+        for wanted in call.wanted:
+            stream = self._streams.get(wanted.stream_id)
+            if stream is None:
+                continue
+            stream.num_reads -= 1
+            stream.num_asked -= wanted.max_frames
+            if stream.generation == wanted.generation:
+                current.add(stream.stream_id)
+        return current
+
+    def deadlines(self) -> Iterator[float]:
+        """When cameras should be looked at again, in the engine's clock."""
+        lanes = self._workers.lanes[self._graph.source.name]
+        polled = {
+            stream.workers[self._graph.source.name]
+            for stream in self._streams.values()
+            if stream.phase is Phase.READING and stream.is_live and stream.is_open
+        }
+        for worker in polled:
+            if not lanes[worker].is_polled:
+                yield lanes[worker].next_poll_s
+
+
+def _is_readable(stream: Stream) -> bool:
+    return stream.phase is Phase.READING and stream.is_open and not stream.has_ended
+
+
+def _asked(stream: Stream, count: int) -> Wanted:
+    """Notes that a stream is asked for frames; says so to the call."""
+    stream.num_reads += 1
+    stream.num_asked += count
+    return Wanted(stream.stream_id, stream.generation, count)

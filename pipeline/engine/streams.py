@@ -1,0 +1,451 @@
+"""The streams of a run: from being added to being forgotten, and what may be done to each meanwhile."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from plantain.operators.errors import UsageError
+from plantain.operators.render.looks import Look
+from plantain.operators.streams import Start
+from plantain.operators.types import Barrier, Durable, Header, HealthEvent, HealthState, Position
+from plantain.pipeline.calls import Change, Close, Cut, Finish, Open, Relieve, Tell, Watch
+from plantain.pipeline.engine.meter import Meter
+from plantain.pipeline.engine.overload import Overload
+from plantain.pipeline.engine.stream import ENDED, IDLE, OpenSegment, Phase, Stream
+from plantain.pipeline.engine.workers import Workers
+from plantain.pipeline.graph import Graph, Kind, Stage
+
+# A camera whose results could not be stored is begun again after pauses that double up to the last, seconds.
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 5.0
+
+
+class UnknownStreamError(UsageError):
+    """There is no stream of this name."""
+
+
+class Streams:
+    """See the module.
+
+    Args:
+        graph: The stages.
+        streams: By name; those of the run, shared with whoever looks them up.
+        workers: Who works for them.
+        meter: Counts them.
+        wall_ns: Dates what happens to them, ns since 1970 UTC.
+
+    Attributes:
+        bound: The stages whose copies they are bound to: the source, models that follow them, and the followers.
+        events: How their health has changed, and what was done to them, since somebody looked.
+        departed: Those that were removed and are forgotten, since somebody looked.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        streams: dict[str, Stream],
+        workers: Workers,
+        meter: Meter,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._graph = graph
+        self._streams = streams
+        self._workers = workers
+        self._meter = meter
+        self._wall_ns = wall_ns
+        self._next_generation = 0
+        self._models = tuple(stage for stage in graph.pools if stage.kind is Kind.STREAM)
+        self._followers = graph.followers
+        self.bound = (graph.source, *self._models, *self._followers)
+        self.events: deque[HealthEvent] = deque()
+        self.departed: deque[Stream] = deque()
+
+    # -- what may be done to a stream ----------------------------------------------------------------------
+
+    def find(self, stream_id: str) -> Stream:
+        """A stream by its name.
+
+        Raises:
+            UnknownStreamError: If there is none.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.is_leaving:
+            raise UnknownStreamError(f"there is no stream '{stream_id}'")
+        return stream
+
+    def add(self, start: Start) -> Stream:
+        """A further stream, which begins as soon as a reader is free.
+
+        Raises:
+            UsageError: If its name is taken.
+        """
+        name = start.spec.stream_id
+        if name in self._streams:
+            raise UsageError(f"there is a stream '{name}' already; remove it first, or choose another name")
+        stream = self._streams[name] = Stream.of(start)
+        stream.generation = self._next_generation
+        self.say(stream, "added", "added")
+        return stream
+
+    def pause(self, stream_id: str) -> Stream:
+        """Lets a stream rest: what is in flight is finished and stored, and its source is closed.
+
+        Raises:
+            UsageError: If it has ended.
+        """
+        stream = self.find(stream_id)
+        if stream.phase in ENDED:
+            raise UsageError(f"stream '{stream_id}' has ended ({stream.phase}); it cannot be paused")
+        if stream.phase in (Phase.WAITING, Phase.RETRYING):
+            stream.move(Phase.PAUSED)
+            stream.error = ""
+        elif stream.phase is not Phase.PAUSED:
+            _stop(stream, Phase.PAUSED)
+        self.say(stream, "paused", "paused")
+        return stream
+
+    def resume(self, stream_id: str) -> Stream:
+        """Lets a paused stream go on, and one that failed try again.
+
+        Raises:
+            UsageError: If it is done.
+        """
+        stream = self.find(stream_id)
+        if stream.phase in (Phase.DONE, Phase.INTERRUPTED):
+            raise UsageError(f"stream '{stream_id}' has ended ({stream.phase}); remove it and add it again")
+        if stream.phase in (Phase.PAUSED, Phase.RETRYING, Phase.FAILED):
+            _begin_again(stream)
+        elif stream.then is Phase.PAUSED:
+            stream.then = Phase.WAITING
+        else:
+            return stream
+        self.say(stream, "resumed", "resumed")
+        return stream
+
+    def change(self, start: Start) -> Stream:
+        """Goes on with other prompts, sampling or options.
+
+        New prompts count from the next frame that is read. For the rest, what is in flight is finished and stored, and
+        the source is opened again.
+
+        Args:
+            start: The stream's start as it should be, whatever it says of what is durable.
+        """
+        stream = self.find(start.spec.stream_id)
+        is_same_source = start.spec == stream.start.spec
+        stream.start = replace(
+            stream.start, spec=start.spec, prompts=start.prompts, cadences=start.cadences, pools=start.pools
+        )
+        if stream.phase is Phase.READING:
+            if is_same_source:
+                self._workers.order(self._graph.source, stream, Change(stream.start))
+            else:
+                _stop(stream, Phase.WAITING)
+        elif stream.phase not in IDLE and not is_same_source and stream.then is None:
+            stream.then = Phase.WAITING
+        self.say(stream, "reconfigured", f"now asked {', '.join(stream.prompts)}")
+        return stream
+
+    def remove(self, stream_id: str, *, drain: bool = True) -> Stream:
+        """Ends a stream and forgets it; what is stored stays.
+
+        Args:
+            stream_id: The stream.
+            drain: Whether what is in flight is finished and stored; if not, it is dropped.
+        """
+        stream = self.find(stream_id)
+        stream.is_leaving = True
+        if stream.phase in (Phase.WAITING, Phase.PAUSED, Phase.RETRYING):
+            stream.move(Phase.INTERRUPTED)
+        elif stream.phase not in ENDED and drain:
+            _stop(stream, Phase.INTERRUPTED)
+        elif stream.phase not in ENDED:
+            stream.let_go("removed")
+            stream.move(Phase.INTERRUPTED)
+            self.close(stream)
+        self.say(stream, "removed", "removed")
+        return stream
+
+    def watch(self, stream_id: str, looks: tuple[Look, ...]) -> None:
+        """Has pictures of a stream drawn where its sinks are, and the pixels for them brought there."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        stream.looks = looks
+        for stage in (self._graph.source, *self._followers[-1:]):
+            if stage.name in stream.workers and stream.phase not in IDLE:
+                self._workers.order(stage, stream, Watch(looks))
+
+    def drain(self) -> None:
+        """Reads nothing more; what is in flight is finished and stored."""
+        for stream in self._streams.values():
+            if stream.phase in (Phase.WAITING, Phase.PAUSED):
+                stream.move(Phase.INTERRUPTED)
+            elif stream.phase is Phase.RETRYING:
+                stream.move(Phase.FAILED)
+            elif stream.phase not in ENDED:
+                _stop(stream, Phase.INTERRUPTED)
+
+    def fail(self, stream: Stream, error: str, *, keep: bool) -> None:
+        """Ends a stream for a reason; with `keep` what is in flight is still finished and stored.
+
+        A camera that cannot store its results any more (a full disk, a broker that refuses) loses what is not durable,
+        and is begun again soon, for ever: what fills a disk at night is often gone in the morning.
+        """
+        if stream.phase in ENDED | {Phase.RETRYING}:
+            return
+        stream.error = stream.error or error
+        if keep:
+            if stream.phase is Phase.READING:
+                stream.move(Phase.DRAINING)
+            return
+        has_worked = stream.has_results  # what never did needs somebody to look at it
+        stream.let_go("stream ended", is_failure=True)
+        is_wanted = stream.then in (None, Phase.WAITING) and not stream.is_leaving
+        stream.move(Phase.RETRYING if stream.is_live and has_worked and is_wanted else Phase.FAILED)
+        stream.then = stream.retry_s = None
+        self._say_failed(stream)
+        self.close(stream)
+
+    # -- a turn --------------------------------------------------------------------------------------------
+
+    def turn(self, now: float) -> None:
+        """Moves streams on whose phase is over, ends segments whose time has come, and binds those that wait."""
+        waiting: list[Stream] = []
+        for stream in list(self._streams.values()):
+            self._advance(stream, now)
+            match stream.phase:
+                case Phase.RETRYING:
+                    self._retry(stream, now)
+                case Phase.READING if stream.is_live:
+                    self._ease(stream, now)
+                    since_s = stream.segment.since_s
+                    if since_s is not None and now >= since_s + self._graph.segment_s:
+                        self.cut(stream)
+                case _:
+                    pass
+            if stream.phase is Phase.WAITING:
+                waiting.append(stream)
+        if waiting:
+            self._begin(waiting)
+
+    def deadlines(self) -> Iterator[float]:
+        """When `turn` should be called, in the engine's clock."""
+        for stream in self._streams.values():
+            if stream.phase is Phase.RETRYING and stream.retry_s is not None:
+                yield stream.retry_s
+            elif stream.phase is Phase.READING and stream.is_live and stream.segment.since_s is not None:
+                yield stream.segment.since_s + self._graph.segment_s
+
+    def cut(self, stream: Stream, following: Header | None = None) -> None:
+        """Ends a stream's segment: a barrier goes through all that follow it.
+
+        Args:
+            stream: The stream.
+            following: The first item of the next segment; None where a camera's ends by time.
+        """
+        if not self._followers:
+            return
+        index, epoch = stream.segment.index + 1, stream.segment.epoch
+        if following is not None and not stream.is_live:
+            index = self.segment_of(following.frame_index)
+        elif following is not None and following.epoch > epoch:
+            index, epoch = 0, following.epoch
+        at = stream.next_index if following is None else following.frame_index
+        position = Position(at, None if following is None else following.pts)
+        promise = Durable(stream.stream_id, epoch, position)
+        if len(self._followers) == 1:
+            promise = stream.ledger.promise(promise)
+        stream.segment = OpenSegment(index, epoch)
+        self._workers.order(self._followers[0], stream, Cut(Barrier(index, promise)))
+
+    def segment_of(self, frame_index: int) -> int:
+        """Number of the segment that a file's frame belongs to, whatever was read before it."""
+        return frame_index // self._graph.segment_frames
+
+    def open(self, stream: Stream) -> None:
+        """Tells every stage that keeps something about a stream where it begins."""
+        start = stream.start
+        stream.account.begin(start.durable)
+        if not stream.is_live:
+            start = replace(start, segment=self.segment_of(start.durable.position.frame_index))
+        stream.segment = OpenSegment(start.segment, start.durable.epoch)
+        for stage in self.bound:
+            self._workers.order(stage, stream, Open(start))
+        self.reopen_reader(stream)
+        if stream.looks:
+            for stage in self._followers[-1:]:
+                self._workers.order(stage, stream, Watch(stream.looks))
+
+    def reopen_reader(self, stream: Stream) -> None:
+        """What a stream's reader must know beside its start."""
+        source = self._graph.source
+        for pool, rung in stream.rungs.items():
+            if rung:
+                self._workers.order(source, stream, Relieve(self._overload_of(pool).ease(rung, pool)))
+        if stream.looks:
+            self._workers.order(source, stream, Watch(stream.looks))
+
+    def close(self, stream: Stream) -> None:
+        """Lets every stage forget a stream."""
+        for stage in self.bound:
+            if stage.name in stream.workers:
+                self._workers.order(stage, stream, Close())
+
+    # -- what is told --------------------------------------------------------------------------------------
+
+    def say(self, stream: Stream, what: HealthState, sentence: str) -> None:
+        """Tells of something that somebody did to a stream."""
+        epoch = max(stream.epoch, stream.start.durable.epoch)
+        said = f"stream '{stream.stream_id}': {sentence}"
+        self.tell(HealthEvent(stream.stream_id, epoch, what, said, self._wall_ns()))
+
+    def tell(self, event: HealthEvent) -> None:
+        """Passes an event on to whoever listens, and to the sinks of its stream."""
+        self.events.append(event)
+        stream = self._streams.get(event.stream_id)
+        for stage in self._followers[-1:]:
+            if stream is not None:
+                if stage.name not in stream.workers:
+                    counts = self._num_bound(stage)
+                    stream.workers[stage.name] = counts.index(min(counts))
+                self._workers.tell(stage, stream, Tell(event))
+
+    def _say_failed(self, stream: Stream) -> None:
+        if stream.health != "failed":  # a camera has said so itself
+            self.say(stream, "failed", stream.error)
+
+    # -- how it is done ------------------------------------------------------------------------------------
+
+    def _advance(self, stream: Stream, now: float) -> None:
+        """Moves a stream on when the phase it is in is over."""
+        if stream.phase is Phase.READING and stream.has_ended:
+            stream.move(Phase.DRAINING)
+        if stream.phase is Phase.DRAINING and stream.is_quiet:
+            if stream.is_live and stream.segment.num_items:
+                self.cut(stream)
+            else:
+                self._finish(stream)
+        elif stream.phase is Phase.FINISHING and not stream.num_calls:
+            self._end(stream, now)
+        if stream.is_leaving and stream.phase in ENDED and stream.is_quiet and not stream.num_tells:
+            del self._streams[stream.stream_id]
+            self._next_generation = max(self._next_generation, stream.generation + 1)
+            self.departed.append(stream)
+            self._meter.left(stream.stream_id)
+
+    def _finish(self, stream: Stream) -> None:
+        """Everything of a stream is where the sinks are."""
+        account = stream.account
+        if account.failed and not account.results:
+            stream.error = stream.error or f"not one frame was answered; the last one: {stream.last_failure}"
+        stream.move(Phase.FINISHING)
+        # A camera's last segment will not be made again: it is complete as it is, whatever ended it.
+        promise = None
+        if stream.is_live or (stream.has_ended and not stream.error):
+            known = stream.start.durable
+            epoch = max(known.epoch, stream.segment.epoch)
+            promise = stream.ledger.promise(
+                Durable(stream.stream_id, epoch, Position(known.position.frame_index), is_complete=True)
+            )
+        for stage in (*self._models, *self._followers):
+            self._workers.order(stage, stream, Finish(promise))
+        self._workers.order(self._graph.source, stream, Close())
+
+    def _end(self, stream: Stream, now: float) -> None:
+        """What follows when everything of a stream is stored."""
+        del now
+        then, stream.then = stream.then, None
+        if stream.start.durable.is_complete and not stream.is_live:
+            then = None  # it came to its end all the same
+        if stream.error:
+            stream.move(Phase.FAILED)
+            self._say_failed(stream)
+        elif then is Phase.WAITING:
+            _begin_again(stream)
+        else:
+            stream.move(then or Phase.DONE)
+        if stream.phase in (Phase.FAILED, Phase.INTERRUPTED) and stream.is_leaving:
+            self.close(stream)
+
+    def _begin(self, waiting: list[Stream]) -> None:
+        """Binds waiting streams to workers; cameras at once, files as soon as a reader is free."""
+        source = self._graph.source
+        bound = {stage.name: self._num_bound(stage) for stage in self.bound}
+        files = [0] * source.workers
+        for stream in self._streams.values():
+            if stream.phase not in IDLE and not stream.has_ended and not stream.is_live:
+                files[stream.workers[source.name]] += 1
+        for stream in waiting:
+            counts = bound[source.name] if stream.is_live else files
+            reader = counts.index(min(counts))
+            if not stream.is_live:
+                if files[reader] >= self._graph.streams_per_reader:
+                    continue
+                files[reader] += 1
+            bound[source.name][reader] += 1
+            stream.workers[source.name] = reader
+            for stage in self.bound[1:]:
+                counts = bound[stage.name]
+                worker = stream.workers.setdefault(stage.name, counts.index(min(counts)))
+                counts[worker] += 1
+            stream.move(Phase.READING)
+            self.open(stream)
+
+    def _num_bound(self, stage: Stage) -> list[int]:
+        """Streams that each copy of a stage still works for; a reader is free once its stream has ended."""
+        counts = [0] * stage.workers
+        for stream in self._streams.values():
+            worker = stream.workers.get(stage.name)
+            is_read = stage is self._graph.source and stream.has_ended
+            if worker is not None and stream.phase not in IDLE and not is_read:
+                counts[worker] += 1
+        return counts
+
+    def _retry(self, stream: Stream, now: float) -> None:
+        """Begins a camera again that could not store its results, when its pause is over."""
+        if stream.retry_s is None:
+            stream.retry_s = now + min(LAST_RETRY_S, FIRST_RETRY_S * 2**stream.num_retries)
+            stream.num_retries += 1
+        elif now >= stream.retry_s:
+            _begin_again(stream)
+            self.say(stream, "resumed", "tries again to store its results")
+
+    def _overload_of(self, pool: str) -> Overload:
+        return next((s.overload for s in self._graph.pools if s.name == pool), None) or self._graph.overload
+
+    def _ease(self, stream: Stream, now: float) -> None:
+        """Lets a camera take a step on the overload ladder of a pool, where it is time to."""
+        if not stream.is_open:
+            return
+        for pool, strain in stream.strains.items():
+            overload = self._overload_of(pool)
+            if not overload.ladder:
+                continue
+            before = stream.rungs.get(pool, 0)
+            rung = stream.rungs[pool] = strain.step(overload, before, now)
+            if rung == before:
+                continue
+            step = overload.ladder[max(rung, before) - 1]
+            self._workers.order(self._graph.source, stream, Relieve(overload.ease(rung, pool)))
+            sentence = f"gives up half the {step}" if rung > before else f"gets its {step} back"
+            of = "" if len(self._graph.pools) == 1 else f" for {pool}"
+            what: HealthState = "slowed" if rung > before else "recovered"
+            self.say(stream, what, f"{sentence}{of}, rung {rung} of {len(overload.ladder)}")
+
+
+def _stop(stream: Stream, then: Phase) -> None:
+    """Ends reading; what is in flight goes on."""
+    if stream.phase is Phase.READING and not stream.has_ended:
+        stream.move(Phase.DRAINING)
+        stream.then = then
+    elif stream.then is not None:  # it is on its way to another end
+        stream.then = then
+
+
+def _begin_again(stream: Stream) -> None:
+    """Waits for a reader, to go on where it is durable."""
+    stream.rewinds = 0
+    stream.rewind("stopped")
+    stream.move(Phase.WAITING)
