@@ -1,13 +1,15 @@
 """Per stream, what is durable: stored after the sinks have committed, read when a run starts again.
 
 A checkpoint may be older than what the sinks hold (killed in between): then a segment is made again, and
-replaces itself. It is never newer.
+replaces itself. It is never newer. All streams are in one file, so that a thousand cost as much as one.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from plantain.operators.errors import UsageError
@@ -16,10 +18,13 @@ from plantain.operators.types import Durable, Position
 
 FOLDER = ".plantain"
 RUN = f"{FOLDER}/run.json"
+STREAMS = f"{FOLDER}/streams.json"
+VERSION = 3
+"""Of what is stored in an output folder: tables, their parts and checkpoints."""
 
 
 class Checkpoints:
-    """The checkpoints of one output folder.
+    """The checkpoints of one output folder: read once, kept in memory, written as a whole.
 
     Args:
         store: The folder's store.
@@ -27,6 +32,9 @@ class Checkpoints:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._lock = threading.Lock()
+        self._streams: dict[str, _Stream] | None = None
+        self._has_news = False
 
     def begin(self, run: dict[str, Any], *, resume: bool, may_differ: bool = False) -> None:
         """Starts or resumes a run in this folder.
@@ -38,10 +46,16 @@ class Checkpoints:
             may_differ: Whether settings other than before are no mistake.
 
         Raises:
-            UsageError: If the folder holds results of another run, unless it may differ.
+            UsageError: If the folder holds results of another run, unless it may differ, or of an older version.
         """
         run = json.loads(json.dumps(run))
-        known = self._known() if resume and self._has_results() else {}
+        stored = self._known()
+        if stored and stored.get("version", 1) < VERSION and self._has_results():
+            raise UsageError(
+                "the output folder holds results of an older version of Plantain, which can be read but not added to: "
+                "choose another --out"
+            )
+        known = stored if resume and self._has_results() else {}
         changed = [] if may_differ else _differences(known, run)
         if changed:
             raise UsageError(
@@ -49,10 +63,10 @@ class Checkpoints:
                 "choose another --out, or --no-resume to replace them"
             )
         if not resume:
-            for folder in ("streams", "added"):
-                for old in self._store.names(f"{FOLDER}/{folder}"):
-                    self._store.delete(old)
+            self._store.delete(STREAMS)
+            self._streams = {}
         run["streams"] = {**known.get("streams", {}), **run["streams"]}
+        run["version"] = VERSION
         self._store.put(RUN, json.dumps(run, indent=1, sort_keys=True).encode())
 
     def admit(self, stream_id: str, made_of: list[Any]) -> None:
@@ -61,15 +75,16 @@ class Checkpoints:
         Raises:
             UsageError: If the folder holds results of a stream of this name that was made of something else.
         """
-        name = f"{FOLDER}/added/{stream_id}.json"
         wanted = json.loads(json.dumps(made_of))
-        stored = self._store.get(name)
-        known = self._known().get("streams", {}).get(stream_id) if stored is None else json.loads(stored)
-        if known not in (None, wanted) and self.load(stream_id) is not None:
+        stream = self._all().get(stream_id, _Stream())
+        known = stream.made_of or self._known().get("streams", {}).get(stream_id)
+        if known not in (None, wanted) and stream.durable is not None:
             raise UsageError(
                 f"the output folder holds results of a stream '{stream_id}' with other settings: choose another id"
             )
-        self._store.put(name, json.dumps(wanted).encode())
+        with self._lock:
+            self._all()[stream_id] = replace(stream, made_of=wanted)
+            self._has_news = True
 
     def streams(self) -> list[str]:
         """Names of the streams of the run that was begun here before."""
@@ -77,14 +92,35 @@ class Checkpoints:
 
     def load(self, stream_id: str) -> Durable | None:
         """What is durable of a stream, None if nothing is."""
-        data = self._store.get(f"{FOLDER}/streams/{stream_id}.json")
-        if data is None:
-            return None
-        fields = json.loads(data)
-        fields["position"] = Position(**fields["position"])
-        for counted in ("failed", "answers"):
-            fields[counted] = tuple(tuple(entry) for entry in fields.get(counted, ()))
-        return Durable(**fields)
+        return self._all().get(stream_id, _Stream()).durable
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is noted that is not stored."""
+        return self._has_news
+
+    def save(self, durables: Sequence[Durable]) -> None:
+        """Stores what is durable now, and whatever else is news.
+
+        Raises:
+            SinkError: If it cannot be stored.
+        """
+        with self._lock:
+            streams = self._all()
+            for durable in durables:
+                before = streams.get(durable.stream_id, _Stream())
+                streams[durable.stream_id] = replace(before, durable=durable)
+            held = {name: asdict(stream) for name, stream in streams.items()}
+            self._has_news = False
+        self._store.put(STREAMS, json.dumps(held).encode())
+
+    def _all(self) -> dict[str, _Stream]:
+        """What is known of every stream."""
+        if self._streams is None:
+            stored = self._store.get(STREAMS)
+            held = {} if stored is None else json.loads(stored)
+            self._streams = {name: _Stream.of(fields) for name, fields in held.items()}
+        return self._streams
 
     def _known(self) -> dict[str, Any]:
         """What the run that was begun here before is made of; empty if there was none."""
@@ -92,12 +128,29 @@ class Checkpoints:
         return {} if stored is None else dict(json.loads(stored))
 
     def _has_results(self) -> bool:
-        return any(self._store.names(folder) for folder in (f"{FOLDER}/streams", "frames"))
+        return bool(self._all()) or bool(self._store.names("frames"))
 
-    def save(self, durable: Durable) -> None:
-        """Stores what is durable now."""
-        data = json.dumps(asdict(durable)).encode()
-        self._store.put(f"{FOLDER}/streams/{durable.stream_id}.json", data)
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """What is kept of a stream.
+
+    Attributes:
+        durable: What is durable of it; None if nothing is.
+        made_of: What decides its rows, if it was added while a run was under way.
+    """
+
+    durable: Durable | None = None
+    made_of: list[Any] | None = None
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> _Stream:
+        held = fields["durable"]
+        if held is None:
+            return cls(None, fields["made_of"])
+        counted = {name: tuple(map(tuple, held[name])) for name in ("failed", "answers")}
+        durable = Durable(**{**held, **counted, "position": Position(**held["position"])})
+        return cls(durable, fields["made_of"])
 
 
 def _differences(known: dict[str, Any], run: dict[str, Any]) -> list[str]:
@@ -105,6 +158,6 @@ def _differences(known: dict[str, Any], run: dict[str, Any]) -> list[str]:
     if not known:
         return []
     streams, others = run["streams"], known["streams"]
-    changed = [key for key in {*known, *run} - {"streams"} if known.get(key) != run.get(key)]
+    changed = [key for key in {*known, *run} - {"streams", "version"} if known.get(key) != run.get(key)]
     changed += [f"streams.{name}" for name in {*streams} & {*others} if streams[name] != others[name]]
     return sorted(changed)

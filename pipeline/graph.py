@@ -158,6 +158,7 @@ class Graph:
     def describe(self) -> str:
         """The stages as text, a line each."""
         lines = []
+        width = max(8, *(len(stage.name) for stage in self.stages))
         for stage in self.stages:
             copies = (
                 f"{stage.workers}" if stage.at_first == stage.workers else f"{stage.least}-{stage.workers}"
@@ -166,6 +167,6 @@ class Graph:
             batch = f"up to {stage.batch.max_items} items, {stage.batch.max_wait_s * 1e3:g} ms"
             if stage.kind is Kind.SOURCE:
                 batch = f"{self.read_frames} frames a call"
-            lines.append(f"{stage.name:<8} {stage.kind:<8} {resources:<16} {batch}")
+            lines.append(f"{stage.name:<{width}} {stage.kind:<8} {resources:<16} {batch}")
         lines.append(f"at most {self.max_frames_in_flight} frames between decoder and sink")
         return "\n".join(lines)

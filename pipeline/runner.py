@@ -12,9 +12,8 @@ from types import FrameType
 
 import structlog
 
-from plantain.operators.errors import SinkError
 from plantain.operators.streams import Start
-from plantain.operators.types import Durable, HealthEvent, HealthState
+from plantain.operators.types import HealthEvent, HealthState
 from plantain.pipeline.calls import Scaling
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.control import Control
@@ -23,6 +22,7 @@ from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import Phase, Stream
 from plantain.pipeline.executor import Executor
 from plantain.pipeline.graph import Graph
+from plantain.pipeline.saver import Saver
 from plantain.pipeline.status import doing
 
 log = structlog.get_logger()
@@ -112,6 +112,7 @@ def run(
     engine = Engine(graph, starts)
     num_removed, removed = 0, Book()
     stop = threading.Event()
+    saver = Saver(checkpoints, executor.wake)
     try:
         with _draining(stop):
             executor.start(graph)
@@ -131,8 +132,7 @@ def run(
                     removed.add(stream.account)
                     if control is not None:
                         control.forget(stream.stream_id, engine)
-                while engine.durables:
-                    _save(engine.durables.popleft(), checkpoints, engine)
+                _save(engine, saver)
                 while engine.events:
                     _tell(engine.events.popleft(), engine, control)
                 if clock() - reported >= PROGRESS_EVERY_S:
@@ -140,12 +140,15 @@ def run(
                     executor.entitle({name: doing(each, reported) for name, each in engine.streams.items()})
                     if on_progress is not None:
                         on_progress(engine)
+            saver.close()
+            _save(engine, saver)
             if control is not None:
                 control.serve(engine)
         wall_s = clock() - begin
     finally:
         if control is not None:
             control.detach()
+        saver.close()
         executor.close()
     if on_progress is not None:
         on_progress(engine)
@@ -196,14 +199,15 @@ def _tell(event: HealthEvent, engine: Engine, control: Control | None) -> None:
         control.tell(event)
 
 
-def _save(durable: Durable, checkpoints: Checkpoints | None, engine: Engine) -> None:
-    """Stores what is durable; a stream for which this fails ends, since nobody could go on with it."""
-    if checkpoints is None:
-        return
-    try:
-        checkpoints.save(durable)
-    except SinkError as error:
-        engine.fail(durable.stream_id, str(error))
+def _save(engine: Engine, saver: Saver) -> None:
+    """Has what is durable stored; a stream for which that fails ends, since nobody could go on with it."""
+    while engine.durables:
+        saver.put(engine.durables.popleft())
+    for saved in saver.take():
+        if saved.error:
+            engine.fail(saved.durable.stream_id, saved.error)
+        else:
+            engine.saved(saved.durable)
 
 
 @contextmanager

@@ -63,6 +63,7 @@ class World:
         self.inboxes: dict[tuple[str, int], deque[Call]] = {key: deque() for key in self.workers}
         self.dead: set[tuple[str, int]] = set()
         self.answers: list[Completion] = []
+        self.unsaved: deque[Durable] = deque()
 
     def run(self, max_steps: int = 20_000) -> None:
         """Steps until every stream has ended."""
@@ -92,6 +93,8 @@ class World:
             self.deliver(self.random.randrange(len(self.answers)) if self.random.random() < 0.3 else 0)
         elif busy:
             self.work(self.random.choice(busy))
+        elif self.unsaved:
+            self.engine.saved(self.unsaved.popleft())
         else:
             deadline = self.engine.deadline()
             rests = any(stream.phase is Phase.PAUSED for stream in self.engine.streams.values())
@@ -137,6 +140,9 @@ class World:
         while self.engine.durables:
             durable = self.engine.durables.popleft()
             self.checkpoints[durable.stream_id] = durable
+            self.unsaved.append(durable)
+        while self.unsaved and self.random.random() < 0.7:
+            self.engine.saved(self.unsaved.popleft())
         while self.engine.answers:
             answer = self.engine.answers.popleft()
             assert answer.query_id in self.asked, "answered twice, or after it was cancelled"

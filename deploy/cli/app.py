@@ -141,18 +141,20 @@ def validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None
 @app.command()
 def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
     """Show what a configuration would run: streams, prompts and stages."""
-    from plantain.pipeline.video import build_graph, view_of
+    from plantain.pipeline.video import build_graph, canvas_of
 
     checked = load(config)
     graph = build_graph(checked)
-    view = view_of(checked)
-    out.print(
-        f"model {checked.model.name} on a canvas of {view.model_hw[1]} x {view.model_hw[0]} ({view.fit})"
-    )
-    for spec, prompts in checked.specs():
-        out.print(f"\n{spec.stream_id}: {redact(spec.url)}", soft_wrap=True, markup=False)
-        for prompt in prompts:
-            out.print(f"    {prompt}", soft_wrap=True, markup=False)
+    for name, model in checked.pools.items():
+        canvas = canvas_of(model)
+        what = f"{model.name} on a canvas of {canvas.model_hw[1]} x {canvas.model_hw[0]} ({canvas.fit})"
+        out.print(f"model {what}" if len(checked.pools) == 1 else f"{name}: model {what}", markup=False)
+    for stream in checked.named():
+        asked_of = dict(checked.pools_of(stream))
+        out.print(f"\n{stream.id}: {redact(stream.url)}", soft_wrap=True, markup=False)
+        for prompt in stream.prompts or checked.prompts:
+            of = f"  (asked of {asked_of[str(prompt)]})" if str(prompt) in asked_of else ""
+            out.print(f"    {prompt}{of}", soft_wrap=True, markup=False)
     out.print(f"\n{graph.describe()}", soft_wrap=True, markup=False)
     out.print(f"results to {redact(checked.output.out)} ({', '.join(checked.output.sinks)})", soft_wrap=True)
 

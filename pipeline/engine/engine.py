@@ -270,6 +270,10 @@ class Engine:
         """What has become durable since the runner last looked."""
         return self._flow.durables
 
+    def saved(self, durable: Durable) -> None:
+        """A checkpoint knows it: results of a camera's epoch may leave from now on."""
+        self._flow.saved(durable)
+
     @property
     def events(self) -> deque[HealthEvent]:
         """How the health of streams has changed, and what was done to them, since the runner last looked."""

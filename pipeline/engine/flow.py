@@ -85,9 +85,8 @@ class Flow:
         stream.num_frames += 1
         stream.num_items += 1
         stream.num_sides += len(parts) - 1
-        if stream.is_live and first.epoch != stream.stored_epoch:
-            # On disk before a result of it leaves: no later run may use it again.
-            stream.stored_epoch = first.epoch
+        if stream.is_live and first.epoch > stream.noted_epoch:
+            stream.noted_epoch = first.epoch
             self.durables.append(replace(stream.start.durable, epoch=first.epoch))
         stream.epoch = first.epoch
         stream.next_index = first.frame_index + 1
@@ -216,7 +215,18 @@ class Flow:
         """Puts an item in front of a follower."""
         if stage is self._graph.followers[-1]:
             stream.ledger.take(item.header, item.failed)
-        self._workers.put(stage, stream, item)
+            self._workers.store(stage, stream, item)
+        else:
+            self._workers.put(stage, stream, item)
+
+    def saved(self, durable: Durable) -> None:
+        """A checkpoint knows what is durable, and which epoch is in use."""
+        stream = self._streams.get(durable.stream_id)
+        if stream is not None and durable.epoch > stream.stored_epoch:
+            stream.stored_epoch = durable.epoch
+            for stage in self._graph.followers[-1:]:
+                if stream.held:
+                    self._workers.release(stage, stream)
 
     def _leave(self, stream: Stream, item: Item, now: float) -> None:
         """Behind the last stage it is a result."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -10,7 +10,9 @@ from enum import StrEnum
 from plantain.operators.render.looks import Look
 from plantain.operators.streams import ReadState, Start, StreamInfo
 from plantain.operators.types import MOMENTARY, Durable, HealthEvent, Position
+from plantain.pipeline.calls import Call
 from plantain.pipeline.engine.books import Account, Ledger
+from plantain.pipeline.engine.item import Item
 from plantain.pipeline.engine.ordering import Order
 from plantain.pipeline.engine.overload import Strain
 from plantain.pipeline.engine.pace import Recent
@@ -87,7 +89,9 @@ class Stream:
         num_reconnects: Times that its camera was live again.
         workers: The copy of each stage that it is bound to, by the stage's name.
         generation: Counts restarts; items and calls of an older one are let go.
-        epoch, stored_epoch: The latest that a frame of it had; the latest that a checkpoint knows.
+        epoch, noted_epoch, stored_epoch: The latest that a frame of it had; the latest that a checkpoint was told of, and
+            that one knows.
+        held: What waits in front of the sinks until a checkpoint knows its epoch.
         size: Width and height of its source picture, pixels; 0 while unknown.
         health: The last lasting state that its source told of.
         is_open: Its source is open in this generation.
@@ -125,7 +129,9 @@ class Stream:
     workers: dict[str, int] = field(default_factory=dict)
     generation: int = 0
     epoch: int = 0
+    noted_epoch: int = -1
     stored_epoch: int = -1
+    held: deque[Item | Call] = field(default_factory=deque)
     size: tuple[int, int] = (0, 0)
     health: str = ""
     is_open: bool = False
@@ -273,6 +279,7 @@ class Stream:
         self.is_open = self.has_ended = False
         self.dropped = Counter()
         self.order = Order(joins=not self.is_live)
+        self.held.clear()
         self.account.begin(self.start.durable)
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from plantain.pipeline.calls import Call, Close, Completion, Swap, Tell, Work
+from plantain.pipeline.calls import Call, Close, Completion, Cut, Swap, Tell, Work
 from plantain.pipeline.engine.item import Item
 from plantain.pipeline.engine.meter import Meter
 from plantain.pipeline.engine.stream import Stream
@@ -127,7 +127,10 @@ class Workers:
         """Queues a call about a stream behind what its worker already has to do."""
         call = self.call_about(stage, stream, work)
         stream.num_calls += 1
-        self.lanes[stage.name][call.worker].queue.append(call)
+        if stream.held and isinstance(work, Cut):
+            stream.held.append(call)
+        else:
+            self.lanes[stage.name][call.worker].queue.append(call)
 
     def order_first(self, stage: Stage, stream: Stream, calls: list[Call]) -> None:
         """Queues calls about a stream before what its worker already has to do."""
@@ -143,6 +146,22 @@ class Workers:
     def put(self, stage: Stage, stream: Stream, item: Item) -> None:
         """Queues an item for the worker that its stream is bound to."""
         self.lanes[stage.name][stream.workers[stage.name]].queue.append(item)
+
+    def store(self, stage: Stage, stream: Stream, item: Item) -> None:
+        """Queues an item for the sinks, once the checkpoint knows its epoch: no later run may use that again."""
+        if stream.held or (stream.is_live and item.header.epoch > stream.stored_epoch):
+            stream.held.append(item)
+        else:
+            self.put(stage, stream, item)
+
+    def release(self, stage: Stage, stream: Stream) -> None:
+        """Queues what was held back until the checkpoint knew its epoch."""
+        queue = self.lanes[stage.name][stream.workers[stage.name]].queue
+        while stream.held:
+            entry = stream.held[0]
+            if isinstance(entry, Item) and entry.header.epoch > stream.stored_epoch:
+                return
+            queue.append(stream.held.popleft())
 
     def has_orders(self) -> bool:
         """Whether a worker has still to be told something."""

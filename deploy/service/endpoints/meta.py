@@ -53,7 +53,7 @@ async def metrics(service: TheService) -> Response:
 @router.get("/v1/models")
 async def list_models(service: TheService) -> Models:
     """Every backend, and which one answers here."""
-    serving = service.config.model.name
+    serving = {model.name for model in service.config.pools.values()}
     items = []
     for name, spec in BACKENDS.items():
         missing = missing_modules(spec)
@@ -65,16 +65,16 @@ async def list_models(service: TheService) -> Models:
                 licence=spec.licence,
                 usable=not missing,
                 missing=missing,
-                is_serving=name == serving,
+                is_serving=name in serving,
             )
         )
-    if serving not in BACKENDS:
-        items.append(
-            Model(
-                name=serving, summary="a class of the user's own", tasks=[], licence="", usable=True, missing=[],
-                is_serving=True,
-            )
-        )  # fmt: skip
+    own = sorted(serving - {*BACKENDS})
+    items += [
+        Model(
+            name=name, summary="a class of the user's own", tasks=[], licence="", usable=True, missing=[], is_serving=True
+        )
+        for name in own
+    ]  # fmt: skip
     return Models(items=items)
 
 
