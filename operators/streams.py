@@ -72,7 +72,7 @@ class Start:
     Attributes:
         spec: The stream.
         prompts: What is asked of each of its frames.
-        durable: Where it goes on, and what the tracker knew there.
+        durable: Where it goes on, and what the analytics knew there.
         is_live: It cannot be read again.
         cadences: How often prompts are asked that are not asked of every frame, by their text.
     """

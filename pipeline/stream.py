@@ -187,7 +187,8 @@ class Stream:
         self.error = ""
         if self.is_live:
             epoch = max(self.epoch, self.start.durable.epoch) + 1
-            self.start = replace(self.start, durable=Durable(self.stream_id, epoch, Position()))
+            durable = Durable(self.stream_id, epoch, Position(), self.start.durable.state)
+            self.start = replace(self.start, durable=durable)
         else:
             self.account = Account.at(self.start.durable)
         self.phase = Phase.DRAINING if self.then is not None else Phase.READING

@@ -1,10 +1,10 @@
 """The pipeline: what a newcomer opens first.
 
     source -> decode -> plan(frame x prompts) -> [batch across streams AND tasks] -> model -> RGB decode
-           -> reorder per stream -> track -> analyse -> sinks
+           -> reorder per stream -> analyse (track, distance, what the configuration names) -> sinks
 
 Four stages, so four process boundaries: reading is tied to a camera and a CPU core; the model wants full batches
-and a GPU; tracking needs one stream's results in order; sinks want large writes. Inside a stage, plain Python.
+and a GPU; analytics need one stream's results in order; sinks want large writes. Inside a stage, plain Python.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from plantain.operators.analytics.distance import Analyse
-from plantain.operators.analytics.track import Track
+from plantain.operators.analyse import Analyse, Make
+from plantain.operators.analytics import ANALYTICS, make_analytic
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import redact
 from plantain.operators.infer import Infer, WarmUp
@@ -66,6 +67,10 @@ def build_graph(
     specs = config.specs()
     for spec, _ in specs:
         source_for(spec)
+    analytics = analytics_of(config)
+    for name, make in analytics:
+        if name in ANALYTICS or ":" not in name:  # a user's own is imported by the worker, as sinks and models are
+            make()
     cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
 
@@ -100,7 +105,7 @@ def build_graph(
             Stage(
                 "analyse",
                 Kind.STREAM,
-                lambda: Chain(Track(output.segment_frames, is_on=config.track), Analyse()),
+                lambda: Analyse(analytics, output.segment_frames),
                 batch=per_stream,
             ),
             Stage(
@@ -117,6 +122,13 @@ def build_graph(
     )
     graph.validate()
     return graph
+
+
+def analytics_of(config: PipelineConfig) -> list[tuple[str, Make]]:
+    """The chain of analytics: who is who and how far away, then what the configuration names."""
+    chain: list[tuple[str, dict[str, Any]]] = [("track", {})] if config.track else []
+    chain += [("distance", {}), *((analytic.name, analytic.options) for analytic in config.analytics)]
+    return [(name, partial(make_analytic, name, options)) for name, options in chain]
 
 
 def overload_of(config: PipelineConfig) -> Overload:
@@ -144,6 +156,7 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
         "sinks": [f"kafka:{output.kafka.topic_prefix}" if name == "kafka" else name for name in output.sinks],
         "rasters": output.rasters,
         "track": config.track,
+        "analytics": [[analytic.name, _digest(analytic.options)] for analytic in config.analytics],
         "prompts": [str(prompt) for prompt in config.prompts],
         **({"cadences": str(config.cadences)} if config.cadences else {}),
         "streams": {str(stream.id): made_of(config, stream) for stream in config.named()},
@@ -194,8 +207,8 @@ def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoi
     durable = checkpoints.load(spec.stream_id) if checkpoints is not None else None
     if durable is None:
         return start
-    if live:  # a camera has no past to go back to: it begins a new epoch
-        durable = Durable(spec.stream_id, durable.epoch + 1, Position())
+    if live:  # a camera has no past to go back to: it begins a new epoch, with what the analytics knew
+        durable = Durable(spec.stream_id, durable.epoch + 1, Position(), durable.state)
     return replace(start, durable=durable)
 
 
@@ -216,6 +229,7 @@ def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
         case "overlay":
             return {"root": output.out}
         case "kafka":
-            return {"url": output.out, "run_id": run_id, **output.kafka.options()}
+            events = bool(config.analytics)
+            return {"url": output.out, "run_id": run_id, "events": events, **output.kafka.options()}
         case _:
             return {"url": output.out, "run_id": run_id}

@@ -1,6 +1,6 @@
 """A pipeline whose frames are numbers: what happens to each of them is planned.
 
-The operators behind the engine are real where they keep state (Track, Write, MemorySink).
+The operators behind the engine are real where they keep state (Analyse, Write, MemorySink).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from plantain.operators.analyse import Analyse
 from plantain.operators.analytics.track import Track
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
@@ -161,7 +162,7 @@ def _answered(item: Result, value: Image | Failure) -> Result:
 
 
 class Picky:
-    """Behind the tracker: checks the order, and raises as planned."""
+    """Behind the analytics: checks the order, and raises as planned."""
 
     def __init__(self, plans: dict[str, Plan]) -> None:
         self._plans = plans
@@ -282,7 +283,7 @@ def graph_of(
             Stage(
                 "analyse",
                 Kind.STREAM,
-                lambda: Chain(Track(SEGMENT), Picky(plans)),
+                lambda: Chain(Analyse([("track", Track)], SEGMENT), Picky(plans)),
                 flow,
                 workers=trackers,
                 calls_in_flight=calls_in_flight,

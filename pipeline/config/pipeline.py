@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
@@ -10,6 +11,7 @@ from plantain.operators.errors import UsageError, redact
 from plantain.operators.prompts import Prompt
 from plantain.operators.sources import expand
 from plantain.operators.streams import StreamSpec
+from plantain.pipeline.config.analytics import AnalyticField
 from plantain.pipeline.config.engine import BatchConfig, OverloadConfig, RayConfig, ReadConfig
 from plantain.pipeline.config.model import ModelConfig
 from plantain.pipeline.config.output import OutputConfig
@@ -33,6 +35,9 @@ class PipelineConfig(Section):
     read: ReadConfig = Field(default=ReadConfig(), description="Decoding.")
     output: OutputConfig = Field(default=OutputConfig(), description="Where results go.")
     track: bool = Field(default=True, description="Give instances an identity over time.")
+    analytics: tuple[AnalyticField, ...] = Field(
+        default=(), description="What else is made of the answers over time, in this order: names, or with options."
+    )
     executor: Literal["inline", "threads", "ray"] = Field(
         default="threads", description="Where workers live."
     )
@@ -68,9 +73,13 @@ class PipelineConfig(Section):
                 mistakes.append(f"streams.{k}.cadences: {unasked[0]} is not asked of {stream.url}")
             if len({str(prompt) for prompt in prompts}) != len(prompts):
                 mistakes.append(f"streams.{k}: the same prompt is asked twice of {stream.url}")
-        names = [stream.id for stream in self.streams if stream.id is not None]
+        streams = Counter(stream.id for stream in self.streams if stream.id is not None)
         mistakes.extend(
-            f"streams: two streams are called {name}" for name in sorted({*names}) if names.count(name) > 1
+            f"streams: two streams are called {name}" for name, count in sorted(streams.items()) if count > 1
+        )
+        analytics = Counter(analytic.name for analytic in self.analytics)
+        mistakes.extend(
+            f"analytics: {name} is named twice" for name, count in sorted(analytics.items()) if count > 1
         )
         if mistakes:
             raise ValueError("; ".join(mistakes))
@@ -91,9 +100,8 @@ class PipelineConfig(Section):
             else:
                 urls = {spec.url: names[spec.url] for spec in expand([stream.url])}
             found += [stream.model_copy(update={"id": name, "url": url}) for url, name in urls.items()]
-        taken = [str(stream.id) for stream in found]
-        twice = sorted({name for name in taken if taken.count(name) > 1})
-        if twice:
+        taken = Counter(str(stream.id) for stream in found)
+        if twice := sorted(name for name, count in taken.items() if count > 1):
             raise UsageError(f"two streams are called {', '.join(twice)}: give them an id")
         return found
 

@@ -1,6 +1,6 @@
 """What a Parquet sink stored, back as columns or as the results they were made of.
 
-    from plantain.operators.sinks.parquet.reading import read_frames, read_objects, read_results
+    from plantain.operators.sinks.parquet.reading import read_events, read_frames, read_objects, read_results
 
     objects = read_objects("out", ["label", "distance_m"])          # columns: NumPy arrays of one length
     for result in read_results("out", "dock-3", [0, 25, 50]):       # masks, metres and normals again
@@ -78,6 +78,17 @@ def read_objects(
         SinkError: If the folder holds no such table, or the table no such column.
     """
     return _columns(root, "objects", columns, stream_id)
+
+
+def read_events(
+    root: str | Path, columns: Sequence[str] | None = None, *, stream_id: str | None = None
+) -> Columns:
+    """Columns of the `events` table, one row for each time that an event was stated; like `read_frames`.
+
+    Raises:
+        SinkError: If the folder holds no such table, or the table no such column.
+    """
+    return _columns(root, "events", columns, stream_id)
 
 
 def read_metadata(root: str | Path) -> dict[str, str]:
