@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from time import perf_counter
 
 import structlog
 
 from plantain.operators.analytics.base import Analytic
-from plantain.operators.errors import redact
+from plantain.operators.redaction import redact
 from plantain.operators.streams import Start
 from plantain.operators.types import Event, Failure, Moment, Result
 
@@ -49,8 +49,7 @@ class _Stream:
         links = {
             link.name: [
                 link.analytic.snapshot(),
-                None if link.failing is None else (link.failing.epoch, link.failing.frame_index)
-                + (link.failing.time_s, link.failing.captured_ns),
+                None if link.failing is None else astuple(link.failing),
             ]
             for link in self.links
             if not link.analytic.is_stateless or link.failing is not None
@@ -70,7 +69,7 @@ class _Stream:
             link.analytic.restore(text, self._lost(epoch, is_live=is_live, has_state=bool(state)))
 
     def _lost(self, epoch: int, *, is_live: bool, has_state: bool) -> int:
-        """See `Analytic.restore`: even for lives of a camera since the snapshot, odd for workers lost in the same one."""
+        """See `Analytic.restore`: even for a camera's lives since the snapshot, odd for a worker lost in this one."""
         lives = epoch - (0 if self.segment is None else self.segment[0])
         return 2 * lives or int(is_live and has_state)
 

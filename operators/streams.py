@@ -59,10 +59,10 @@ class StreamSpec:
     """
 
     stream_id: str
-    url: str
+    url: str = field(repr=False)
     source: str = ""
     sampling: Sampling = Sampling()
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

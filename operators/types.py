@@ -348,9 +348,7 @@ class Result:
     @property
     def moment(self) -> Moment:
         """When its frame was."""
-        return Moment(
-            self.header.epoch, self.header.frame_index, self.info.time_s, self.info.captured_ns
-        )
+        return Moment(self.header.epoch, self.header.frame_index, self.info.time_s, self.info.captured_ns)
 
     @property
     def failed_in(self) -> str | None:

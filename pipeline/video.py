@@ -19,13 +19,13 @@ from typing import Any
 from plantain.operators.analyse import Analyse, Make
 from plantain.operators.analytics import ANALYTICS, make_analytic
 from plantain.operators.cores import num_cores
-from plantain.operators.errors import redact
 from plantain.operators.infer import Infer, WarmUp
 from plantain.operators.models import load_model, model_hw_of, warms_up
 from plantain.operators.models.base import ModelBackend
 from plantain.operators.plan import Plan
 from plantain.operators.prompts import Prompt
 from plantain.operators.read import Read
+from plantain.operators.redaction import bare, shown
 from plantain.operators.sinks import make_sink
 from plantain.operators.sinks.base import Sink
 from plantain.operators.sources import is_live, source_for
@@ -69,7 +69,9 @@ def build_graph(
         source_for(spec)
     analytics = analytics_of(config)
     for name, make in analytics:
-        if name in ANALYTICS or ":" not in name:  # a user's own is imported by the worker, as sinks and models are
+        if (
+            name in ANALYTICS or ":" not in name
+        ):  # a user's own is imported by the worker, as sinks and models are
             make()
     cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
@@ -167,10 +169,10 @@ def made_of(config: PipelineConfig, stream: StreamConfig) -> list[Any]:
     """What decides the rows of one stream."""
     spec = stream.spec()
     return [
-        redact(spec.url),
+        shown(spec.url),
         [str(prompt) for prompt in stream.prompts or config.prompts],
         str(spec.sampling),
-        _digest(spec.options),
+        _digest([bare(spec.url), spec.options]),
         *([str(stream.cadences)] if stream.cadences else []),
     ]
 

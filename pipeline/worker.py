@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from plantain.operators.errors import PlantainError, redact
+from plantain.operators.errors import PlantainError
+from plantain.operators.redaction import redact
 from plantain.operators.retry import retry
 from plantain.operators.types import Failure, Header
 from plantain.pipeline.graph import Kind, Stage

@@ -29,9 +29,9 @@ from plantain.operators.errors import (
     SinkError,
     SourceError,
     UsageError,
-    redact,
 )
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import redact
 from plantain.operators.types import Frame, HealthEvent, Result
 from plantain.pipeline.config import PipelineConfig, StreamConfig
 from plantain.pipeline.control import Control, UnknownStreamError

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from plantain.deploy.client import AsyncClient, Client
     from plantain.deploy.job import run_job as run
-    from plantain.operators.errors import PlantainError
     from plantain.operators.analytics.base import Analytic
+    from plantain.operators.errors import PlantainError
     from plantain.operators.models.base import ModelBackend
     from plantain.operators.sinks.base import Sink
     from plantain.operators.sinks.parquet.reading import read_events, read_frames, read_objects, read_results

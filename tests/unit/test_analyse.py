@@ -32,9 +32,7 @@ class Counting:
         if result.header.frame_index in self.fails_at:
             raise ValueError("rtsp://root:hunter2@10.0.0.7/ is no number")
         now = result.moment
-        event = Event(
-            "counted", "counting", result.header.stream_id, now, None, now, detail=str(self.count)
-        )
+        event = Event("counted", "counting", result.header.stream_id, now, None, now, detail=str(self.count))
         return result, [event] if self.count % 3 == 0 else []
 
     def snapshot(self) -> str:
@@ -127,9 +125,7 @@ def test_an_analytic_that_fails_costs_neither_the_answers_nor_the_others_and_is_
         (8, "failed", "counting", 1),
     ]
     failures = [event for each in out for event in each.events if event.kind == "failed"]
-    assert [event.detail for event in failures[::2]] == [
-        "ValueError: rtsp://10.0.0.7 is no number"
-    ] * 2
+    assert [event.detail for event in failures[::2]] == ["ValueError: rtsp://10.0.0.7 is no number"] * 2
     assert failures[0].identity == failures[1].identity != failures[2].identity
     assert (failures[1].start.frame_index, failures[1].end.frame_index) == (2, 5)
 
@@ -179,7 +175,9 @@ def test_no_two_lives_of_a_camera_give_the_same_number_to_two_objects():
     epochs = [(0, state), (1, state), (2, state), (4, state)]
     for life, (epoch, known) in enumerate(epochs):
         analyse = step(is_live=True, durable=Durable("clip", epoch, Position(), known))
-        given.append(numbers(analyse([live(1000 * (life + 1) + k, epoch, 5000 * (life + 1) + k) for k in range(5)])))
+        given.append(
+            numbers(analyse([live(1000 * (life + 1) + k, epoch, 5000 * (life + 1) + k) for k in range(5)]))
+        )
     assert len(set().union(*given)) == sum(map(len, given))
 
 
@@ -194,7 +192,9 @@ def test_a_first_life_begins_at_one_and_a_new_connection_changes_nothing():
 
 
 def test_what_version_0_1_stored_is_passed_over():
-    state = '{"next_id": 4, "segment": 2, "lanes": {"instances:car": [[3], [[0, 0, 2, 2]], [[0, 0, 0, 0]], [0]]}}'
+    state = (
+        '{"next_id": 4, "segment": 2, "lanes": {"instances:car": [[3], [[0, 0, 2, 2]], [[0, 0, 0, 0]], [0]]}}'
+    )
     analyse = step(is_live=True, durable=Durable("clip", 1, Position(), state))
     assert numbers(analyse([live(0, 1, 0)])) == {2 * GAP + 1, 2 * GAP + 2}
 

@@ -210,4 +210,8 @@ def test_events_go_to_their_own_topic_between_the_answers():
     to, brokers = delivery()
     batch = [message(0), message(1, topic="events"), message(2)]
     to.send(Segment("clip", 0, 0), batch, is_repeatable=True)
-    assert [topic for topic, _, _ in brokers.producers[0].sent] == ["p.predictions", "p.events", "p.predictions"]
+    assert [topic for topic, _, _ in brokers.producers[0].sent] == [
+        "p.predictions",
+        "p.events",
+        "p.predictions",
+    ]

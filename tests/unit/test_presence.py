@@ -66,7 +66,8 @@ def test_who_comes_back_after_having_left_begins_another_stay():
 
 def test_nobody_leaves_because_nobody_looked():
     presence = Presence(min_s=0.0, lost_s=1.0)
-    failure = replace(seen(1), predictions=(replace(seen(1).predictions[0], value=Failure("infer", "no", retryable=True)),))
+    failed = replace(seen(1).predictions[0], value=Failure("infer", "no", retryable=True))
+    failure = replace(seen(1), predictions=(failed,))
     others = [seen(k, prompt=PEOPLE) for k in range(2, 100)]
     assert [each.kind for each in events_of(presence, [seen(0, 7), failure, *others])] == ["appeared"]
     assert [each.kind for each in events_of(presence, [seen(100)])] == ["left"]

@@ -121,9 +121,7 @@ def test_identities_outlive_a_change_of_the_canvas(scales):
 def test_identities_outlive_a_change_of_the_camera_s_own_resolution(source_hw):
     scales = {True: 0.1, False: 0.1 * SOURCE[1] / source_hw[1]}
     frames = [
-        street(
-            k / 5, 100 + 60 * k, scale=scales[k < 6], source_hw=SOURCE if k < 6 else source_hw
-        )
+        street(k / 5, 100 + 60 * k, scale=scales[k < 6], source_hw=SOURCE if k < 6 else source_hw)
         for k in range(12)
     ]
     assert ids(Track(), frames) == [(1,)] * 12

@@ -166,8 +166,7 @@ class AtLeastOnce:
         """
         outbox, deadline = self._outbox, time.monotonic() + min(MAX_WAIT_FOR_ROOM_S, self._brokers.timeout_s)
         while outbox.count and (
-            outbox.count + len(messages) > self._max_unacknowledged
-            or outbox.size > MAX_UNACKNOWLEDGED_BYTES
+            outbox.count + len(messages) > self._max_unacknowledged or outbox.size > MAX_UNACKNOWLEDGED_BYTES
         ):
             left_s = deadline - time.monotonic()
             if left_s <= 0 or self._is_behind:

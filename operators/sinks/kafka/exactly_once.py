@@ -265,7 +265,9 @@ class ExactlyOnce:
     def _await(self, futures: Sequence[Any]) -> set[Any]:
         """Returns when every message is stored, if only in the open transaction: the partitions they are in."""
         deadline = time.monotonic() + self._standstill_s
-        return {future.get(timeout=max(0.0, deadline - time.monotonic())).topic_partition for future in futures}
+        return {
+            future.get(timeout=max(0.0, deadline - time.monotonic())).topic_partition for future in futures
+        }
 
     def _within(self, call: Callable[[], None]) -> None:
         """A call that has no timeout of its own, given up after one.

@@ -1,7 +1,8 @@
 """The messages that leave Plantain: the rows of `rows.py` as JSON, bounded in size, with CloudEvents headers.
 
-One message for each row of `frames`, with its rows of `objects` nested in it, and one for each row of `events`. A message that would be too large is
-cut into parts: part k of n holds a share of the objects and of the dense map, and put together they are the whole.
+One message for each row of `frames`, with its rows of `objects` nested in it, and one for each row of `events`. A
+message that would be too large is cut into parts: part k of n holds a share of the objects and of the dense map, and
+put together they are the whole.
 Changes of a stream's health are messages of another kind, for another topic.
 `json_schema` writes the schema of the values from the Arrow schemas, so that there is one source of truth.
 """
@@ -273,9 +274,9 @@ def json_schema() -> dict[str, Any]:
 def _event_schema() -> dict[str, Any]:
     """Of the values on `plantain.events`."""
     properties = {field.name: _type_of(field) for field in EVENTS}
-    return {"description": "A fact over time; of one `event_id`, the greatest `revision` counts."} | _object_of(
-        properties
-    )
+    return {
+        "description": "A fact over time; of one `event_id`, the greatest `revision` counts."
+    } | _object_of(properties)
 
 
 def _health_schema() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plantain.operators.errors import redact
+from plantain.operators.redaction import shown
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.kafka.at_least_once import AtLeastOnce
 from plantain.operators.sinks.kafka.brokers import Brokers
@@ -68,7 +68,7 @@ class KafkaSink:
         api_version: Sequence[int] | None = None,
         security: Mapping[str, Any] | None = None,
     ) -> None:
-        self._url = redact(url.rstrip("/"))
+        self._url = shown(url.rstrip("/"))
         self._run_id = run_id
         self._rasters = rasters
         self._max_message_bytes = max_message_bytes

@@ -25,9 +25,10 @@ from pyarrow import fs
 
 from plantain.operators.answers.masks.rle import decode_region
 from plantain.operators.answers.rasters import unpack
-from plantain.operators.errors import SinkError, redact
+from plantain.operators.errors import SinkError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import redact, shown
 from plantain.operators.sinks.rows import SCHEMAS, Row, folder_of
 from plantain.operators.sinks.store import open_filesystem
 from plantain.operators.types import (
@@ -144,11 +145,9 @@ def _dataset(root: str | Path, name: str, stream_id: str | None) -> ds.Dataset:
         found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
     except (FileNotFoundError, NotADirectoryError) as error:
         missing = f"no stream '{stream_id}'" if stream_id is not None else "no results"
-        raise SinkError(
-            f"{redact(str(root))} holds {missing}: there is no folder {redact(folder)}"
-        ) from error
+        raise SinkError(f"{shown(str(root))} holds {missing}: there is no folder {shown(folder)}") from error
     except OSError as error:
-        raise SinkError(f"{redact(str(root))} cannot be read: {redact(str(error))}") from error
+        raise SinkError(f"{shown(str(root))} cannot be read: {redact(str(error))}") from error
     parts = sorted(info.path for info in found if info.path.endswith(".parquet"))
     if not parts:
         return ds.dataset(SCHEMAS[name].empty_table())
