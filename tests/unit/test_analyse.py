@@ -125,7 +125,7 @@ def test_an_analytic_that_fails_costs_neither_the_answers_nor_the_others_and_is_
         (8, "failed", "counting", 1),
     ]
     failures = [event for each in out for event in each.events if event.kind == "failed"]
-    assert [event.detail for event in failures[::2]] == ["ValueError: rtsp://10.0.0.7 is no number"] * 2
+    assert [event.detail for event in failures[::2]] == ["ValueError: rtsp://10.0.0.7/ is no number"] * 2
     assert failures[0].identity == failures[1].identity != failures[2].identity
     assert (failures[1].start.frame_index, failures[1].end.frame_index) == (2, 5)
 
