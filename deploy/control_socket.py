@@ -23,7 +23,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from plantain.operators.errors import PlantainError, UsageError, redact
+from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.redaction import redact, shown
 from plantain.pipeline.config import stream_of
 from plantain.pipeline.control import Control, StreamStatus
 
@@ -40,7 +41,7 @@ def socket_of(out: str) -> Path:
         UsageError: If that is no local folder.
     """
     if "://" in out and not out.startswith("file://"):
-        raise UsageError(f"{redact(out)} is no local folder; say where the socket is with --control")
+        raise UsageError(f"{shown(out)} is no local folder; say where the socket is with --control")
     return Path(out.removeprefix("file://")) / ".plantain" / NAME
 
 

@@ -27,7 +27,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Self
 
-from plantain.operators.errors import PlantainError, redact
+from plantain.operators.errors import PlantainError
+from plantain.operators.redaction import redact
 
 _LENGTH = struct.Struct(">Q")
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid

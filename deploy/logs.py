@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from plantain.operators.errors import redact
+from plantain.operators.redaction import redact
 
 _SECRET = re.compile(r"(?i)password|passwd|secret|token|authorization|credential|api_?key")
 _HANDLER = "plantain"

@@ -15,13 +15,12 @@
     |   `-- SinkBackpressureError     yes   not now; `retry_after_s` says when
     `-- WorkerDiedError               yes   a process that held a worker is gone
 
-A message is one sentence that names the thing and says what to do. It never holds a secret: URLs pass
-through `redact` first.
+A message is one sentence that names the thing and says what to do. It never holds a secret: addresses pass
+through `redaction.shown` first.
 """
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 
@@ -105,17 +104,3 @@ class WorkerDiedError(PlantainError):
     """A process that held a worker is gone (killed by the kernel, a crash in native code, a lost node)."""
 
     retryable = True
-
-
-# The user part of a URL's authority, when it holds a password: rtsp://user:secret@host
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/:@]*):(?P<password>[^\s/]*)@")
-# Query parameters that carry keys in hosted services and signed object-store URLs.
-_SECRET_QUERY = re.compile(
-    r"(?i)(?P<name>[?&](?:token|key|api_key|apikey|secret|password|signature|x-amz-[a-z-]+)=)[^&\s]+"
-)
-
-
-def redact(text: str) -> str:
-    """`text` with passwords and tokens of URLs replaced by `***`."""
-    hidden = _CREDENTIALS.sub(r"\g<scheme>\g<user>:***@", text)
-    return _SECRET_QUERY.sub(r"\g<name>***", hidden)

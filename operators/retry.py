@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import structlog
 
-from plantain.operators.errors import PlantainError, SinkBackpressureError, redact
+from plantain.operators.errors import PlantainError, SinkBackpressureError
+from plantain.operators.redaction import redact
 
 # A retryable error is tried again this often before it counts as final; the waits double from the first. A sink that
 # cannot take more just now is waited for, however long: what comes before it waits, or drops by its own policy.

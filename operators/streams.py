@@ -74,10 +74,10 @@ class StreamSpec:
     """
 
     stream_id: str
-    url: str
+    url: str = field(repr=False)
     source: str = ""
     sampling: Sampling = Sampling()
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Start:
     Attributes:
         spec: The stream.
         prompts: What is asked of each of its frames.
-        durable: Where it goes on, and what the tracker knew there.
+        durable: Where it goes on, and what the analytics knew there.
         is_live: It cannot be read again.
         cadences: How often prompts are asked that are not asked of every frame, by their text.
         pools: Which pool of models is asked, by the prompts' text; the first one if a prompt is not named.

@@ -2,6 +2,7 @@
 
     Source -> Frame -> Request -> Prediction | Failure -> rows
                                   `-- Masks | DepthMap | NormalMap | Image
+                       analytics -> Event -> rows
 
 Images are (H, W, 3) uint8 RGB on the host; model pixels unless a name says `source`. Time is an integer `pts`
 with its `time_base`; seconds appear only at the edges. Arrays are read-only, as they are under Ray.
@@ -267,6 +268,81 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """When something was, on every clock that tells.
+
+    Attributes:
+        epoch, frame_index: The frame that shows it, which orders moments of a stream.
+        time_s: That frame's presentation time, seconds; None where the container gives none.
+        captured_ns: That frame's capture time, ns since 1970 UTC; None where unknown.
+    """
+
+    epoch: int
+    frame_index: int
+    time_s: float | None
+    captured_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something was.
+
+    Attributes:
+        x_px, y_px: In source pixels; of an object, where it stands: the middle of its lower edge.
+        distance_m: From the camera, metres; None where no depth was asked of the same frame.
+    """
+
+    x_px: float
+    y_px: float
+    distance_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact over time, as an analytic states it.
+
+    What was stated before is stated again, with more in it and a greater `revision`, under the same identity: a stay
+    first has a start, and an end once that is known. The greatest revision counts.
+
+    Attributes:
+        kind: What happened, in a word: `appeared`, `left`, `failed`.
+        rule: Which analytic says so, by its name in the configuration.
+        stream_id: The stream.
+        start: Since when.
+        end: Until when; None for what goes on, or took no time.
+        evidence: The frame that made it known.
+        track_id: Of the object that it is about; None if it is about none.
+        zone: Name of the zone that it is about; None if it is about none.
+        label: What the object is; empty if it is about none.
+        place: Where; None if it is nowhere.
+        snapshot: Name of a stored picture of it; None if there is none.
+        revision: Counts what was stated of it, from 0.
+        detail: One sentence where there is more to say, without secrets.
+    """
+
+    kind: str
+    rule: str
+    stream_id: str
+    start: Moment
+    end: Moment | None
+    evidence: Moment
+    track_id: int | None = None
+    zone: str | None = None
+    label: str = ""
+    place: Place | None = None
+    snapshot: str | None = None
+    revision: int = 0
+    detail: str = ""
+
+    @property
+    def identity(self) -> str:
+        """`stream_id/rule/track or zone/start`: equal for the same event, however often and by whom it is stated."""
+        about = self.zone if self.track_id is None else self.track_id
+        start = f"{self.start.epoch}.{self.start.frame_index}"
+        return f"{self.stream_id}/{self.rule}/{'' if about is None else about}/{start}"
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """Answers about one frame, in the order of its prompts; what the stages after the model work on.
 
@@ -274,16 +350,23 @@ class Result:
         header: The request's.
         info: The frame's.
         predictions: One for each prompt.
+        events: What the analytics state, now that they have seen it.
     """
 
     header: Header
     info: FrameInfo
     predictions: tuple[Prediction, ...]
+    events: tuple[Event, ...] = ()
 
     @property
     def failures(self) -> tuple[tuple[str, Failure], ...]:
         """The prompts that were not answered, and why."""
         return tuple((str(p.prompt), p.value) for p in self.predictions if isinstance(p.value, Failure))
+
+    @property
+    def moment(self) -> Moment:
+        """When its frame was."""
+        return Moment(self.header.epoch, self.header.frame_index, self.info.time_s, self.info.captured_ns)
 
     @property
     def failed_in(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plantain.operators.errors import redact
+from plantain.operators.redaction import shown
 from plantain.pipeline.engine.stream import Stream
 
 
@@ -64,7 +64,7 @@ def status_of(stream: Stream, now: float) -> StreamStatus:
     latency_s = stream.recent.latency_s(now)
     return StreamStatus(
         stream.stream_id,
-        redact(stream.start.spec.url),
+        shown(stream.start.spec.url),
         stream.prompts,
         str(stream.phase),
         stream.health,

@@ -14,17 +14,19 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from plantain.operators.analyse import Analyse
+from plantain.operators.analyse import Analyse, Make
+from plantain.operators.analytics import ANALYTICS, make_analytic
 from plantain.operators.cores import num_cores
-from plantain.operators.errors import redact
 from plantain.operators.infer import Infer, WarmUp
 from plantain.operators.models import keeps_streams, load_model, model_hw_of, warms_up
 from plantain.operators.models.base import ModelBackend
 from plantain.operators.plan import Plan, Target
 from plantain.operators.prompts import Prompt
 from plantain.operators.read import Read
+from plantain.operators.redaction import bare, shown
 from plantain.operators.sinks import make_sink
 from plantain.operators.sinks.base import Sink
 from plantain.operators.sources import is_live, source_for
@@ -68,6 +70,12 @@ def build_graph(
     specs = config.specs()
     for spec, _ in specs:
         source_for(spec)
+    analytics = analytics_of(config)
+    for name, make in analytics:
+        if (
+            name in ANALYTICS or ":" not in name
+        ):  # a user's own is imported by the worker, as sinks and models are
+            make()
     cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
     targets = targets_of(config)
@@ -81,7 +89,7 @@ def build_graph(
                 workers=readers,
             ),
             *(pool_of(config, name, model) for name, model in config.pools.items()),
-            Stage("analyse", Kind.STREAM, lambda: Analyse(is_tracking=config.track), batch=per_stream),
+            Stage("analyse", Kind.STREAM, lambda: Analyse(analytics), batch=per_stream),
             Stage("write", Kind.STREAM, lambda: Write(sinks()), batch=per_stream, workers=output.workers),
         ),
         read_frames=config.read.chunk_frames,
@@ -135,6 +143,13 @@ def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
     )
 
 
+def analytics_of(config: PipelineConfig) -> list[tuple[str, Make]]:
+    """The chain of analytics: who is who and how far away, then what the configuration names."""
+    chain: list[tuple[str, dict[str, Any]]] = [("track", {})] if config.track else []
+    chain += [("distance", {}), *((analytic.name, analytic.options) for analytic in config.analytics)]
+    return [(name, partial(make_analytic, name, options)) for name, options in chain]
+
+
 def overload_of(section: OverloadConfig) -> Overload:
     """What live streams give up, and when."""
     return Overload(**section.model_dump())
@@ -178,6 +193,7 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
         "sinks": [f"kafka:{output.kafka.topic_prefix}" if name == "kafka" else name for name in output.sinks],
         "rasters": output.rasters,
         "track": config.track,
+        "analytics": [[analytic.name, _digest(analytic.options)] for analytic in config.analytics],
         "prompts": [str(prompt) for prompt in config.prompts],
         **({"cadences": str(config.cadences)} if config.cadences else {}),
         **({"asked_of": config.asked_of} if config.asked_of else {}),
@@ -195,10 +211,10 @@ def made_of(config: PipelineConfig, stream: StreamConfig) -> list[Any]:
     """What decides the rows of one stream."""
     spec = stream.spec()
     return [
-        redact(spec.url),
+        shown(spec.url),
         [str(prompt) for prompt in stream.prompts or config.prompts],
         str(spec.sampling),
-        _digest(spec.options),
+        _digest([bare(spec.url), spec.options]),
         *([str(stream.cadences)] if stream.cadences else []),
         *([stream.asked_of] if stream.asked_of else []),
     ]
@@ -237,7 +253,7 @@ def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoi
     durable = checkpoints.load(spec.stream_id) if checkpoints is not None else None
     if durable is None:
         return start
-    if live:  # a camera has no past to go back to: it begins a new epoch
+    if live:  # a camera has no past to go back to: it begins a new epoch, with what the analytics knew
         durable = Durable(spec.stream_id, durable.epoch + 1, Position(), durable.state)
     return replace(start, durable=durable)
 
@@ -262,6 +278,7 @@ def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
         case "overlay":
             return {"root": output.out}
         case "kafka":
-            return {"url": output.out, "run_id": run_id, **output.kafka.options()}
+            events = bool(config.analytics)
+            return {"url": output.out, "run_id": run_id, "events": events, **output.kafka.options()}
         case _:
             return {"url": output.out, "run_id": run_id}

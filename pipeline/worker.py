@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import structlog
 
-from plantain.operators.errors import PlantainError, redact
+from plantain.operators.errors import PlantainError
 from plantain.operators.following import Follower
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import redact
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.retry import retry
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo

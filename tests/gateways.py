@@ -14,7 +14,8 @@ from PIL import Image
 
 from plantain.deploy.service.gateway import Note, Shot, Want, Watched
 from plantain.deploy.service.problems import ConflictError, EngineDownError
-from plantain.operators.analytics.distance import Analyse
+from plantain.operators.analyse import AnalyseQueries
+from plantain.operators.analytics.distance import Distance
 from plantain.operators.infer import Infer
 from plantain.operators.models import load_model
 from plantain.operators.plan import Plan
@@ -140,7 +141,7 @@ class StepGateway:
         plan = Plan()
         for name in {frame.header.stream_id for frame in frames}:
             plan.open(Start.fresh(StreamSpec(name, ""), prompts))
-        return Analyse()(self._infer(plan(frames)))
+        return AnalyseQueries([Distance])(self._infer(plan(frames)))
 
     def _watched(self, name: str) -> Watched:
         if name not in self._streams:

@@ -1,6 +1,6 @@
 """A pipeline whose frames are numbers: what happens to each of them is planned.
 
-The operators behind the engine are real where they keep state (Track, Write, MemorySink).
+The operators behind the engine are real where they keep state (Analyse, Write, MemorySink).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from plantain.operators.analyse import Analyse
+from plantain.operators.analytics.track import Track
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.memory import MemorySink
@@ -184,8 +185,10 @@ def _answered(item: Result, value: Image | Failure) -> Result:
 class Picky(Analyse):
     """Analyses, and raises as planned."""
 
+    undoes = True
+
     def __init__(self, plans: dict[str, Plan]) -> None:
-        super().__init__()
+        super().__init__([("track", Track)])
         self._plans = plans
 
     def __call__(self, results: Sequence[Result]) -> Sequence[Result]:

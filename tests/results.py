@@ -10,10 +10,13 @@ from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import (
     DepthMap,
+    Event,
     Failure,
     FrameInfo,
     Header,
     Masks,
+    Moment,
+    Place,
     Prediction,
     Result,
     Timing,
@@ -58,3 +61,18 @@ def result(
         for prompt, value in values.items()
     )
     return Result(Header(stream_id, epoch, index), info, predictions)
+
+
+def stay(
+    track_id: int, index: int, *, stream_id: str = "clip", since: int = 0, until: int | None = None
+) -> Event:
+    """What a frame tells of a car that is there from frame `since` on, and has left where `until` is known."""
+
+    def moment(of: int) -> Moment:
+        return Moment(0, of, of * 0.04, None)
+
+    return Event(
+        "appeared" if until is None else "left", "presence", stream_id, moment(since),
+        None if until is None else moment(until), moment(index), track_id=track_id, label="car",
+        place=Place(12.5, 40.0, 7.25), revision=int(until is not None),
+    )  # fmt: skip

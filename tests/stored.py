@@ -8,28 +8,33 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from plantain.operators.sinks.rows import TIMING_COLUMNS
+from plantain.operators.sinks.rows import SCHEMAS, TIMING_COLUMNS
 
 Row = dict[str, Any]
 
 
 def rows_in(out: Path) -> dict[str, list[Row]]:
-    """All rows of both tables, in a fixed order, without what depends on the clock."""
+    """All rows of all tables, in a fixed order, without what depends on the clock."""
     found: dict[str, list[Row]] = {}
-    for table in ("frames", "objects"):
+    for table in SCHEMAS:
         rows: list[Row] = []
         for path in sorted(out.glob(f"{table}/*/*.parquet")):
             rows.extend(pq.ParquetFile(path).read().to_pylist())
         for row in rows:
             for name in TIMING_COLUMNS:
                 row.pop(name, None)
-        found[table] = sorted(rows, key=key_of)
+        found[table] = sorted(rows, key=event_key_of if table == "events" else key_of)
     return found
 
 
 def key_of(row: Row) -> tuple[Any, ...]:
     """What the rows of one answer have in common."""
     return row["stream_id"], row["epoch"], row["frame_index"], row["prompt"]
+
+
+def event_key_of(row: Row) -> tuple[Any, ...]:
+    """What only one row of an event has."""
+    return row["stream_id"], row["epoch"], row["frame_index"], row["event_id"], row["revision"]
 
 
 def assert_whole(tables: dict[str, list[Row]], segment_frames: int, num_frames: dict[str, int]) -> None:

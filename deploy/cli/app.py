@@ -28,8 +28,9 @@ from plantain.deploy.cli.report import report
 from plantain.deploy.cli.serve import serve
 from plantain.deploy.cli.streams import streams
 from plantain.deploy.cli.train import train
-from plantain.operators.errors import PlantainError, UsageError, redact
+from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.models import BACKENDS, missing_modules
+from plantain.operators.redaction import shown
 from plantain.pipeline.config import PipelineConfig, check, load, plain
 from plantain.pipeline.engine.engine import Engine
 
@@ -151,12 +152,12 @@ def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None
         out.print(f"model {what}" if len(checked.pools) == 1 else f"{name}: model {what}", markup=False)
     for stream in checked.named():
         asked_of = dict(checked.pools_of(stream))
-        out.print(f"\n{stream.id}: {redact(stream.url)}", soft_wrap=True, markup=False)
+        out.print(f"\n{stream.id}: {shown(stream.url)}", soft_wrap=True, markup=False)
         for prompt in stream.prompts or checked.prompts:
             of = f"  (asked of {asked_of[str(prompt)]})" if str(prompt) in asked_of else ""
             out.print(f"    {prompt}{of}", soft_wrap=True, markup=False)
     out.print(f"\n{graph.describe()}", soft_wrap=True, markup=False)
-    out.print(f"results to {redact(checked.output.out)} ({', '.join(checked.output.sinks)})", soft_wrap=True)
+    out.print(f"results to {shown(checked.output.out)} ({', '.join(checked.output.sinks)})", soft_wrap=True)
 
 
 @app.command()
@@ -226,7 +227,7 @@ def _run_and_exit(
             outcome = run_job(config, resume=resume, on_progress=on_progress, control=control, socket=socket)
     if as_json:
         report = {
-            "out": redact(config.output.out),
+            "out": shown(config.output.out),
             "wall_s": round(outcome.wall_s, 3),
             "streams": [summary(stream) for stream in outcome.streams],
         }
@@ -238,7 +239,7 @@ def _run_and_exit(
         count = outcome.num_removed + len(outcome.streams)
         out.print(
             f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s; "
-            f"results in {redact(config.output.out)}",
+            f"results in {shown(config.output.out)}",
             soft_wrap=True,
         )
     raise typer.Exit(outcome.exit_code)

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from plantain.operators.errors import redact
+from plantain.operators.redaction import shown
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import ENDED, Phase, Stream
 
@@ -158,7 +158,7 @@ def describe_end(stream: Stream) -> str:
     """How a stream ended, in a sentence."""
     damage = ""
     if stream.num_damaged:
-        damage = f"; {stream.num_damaged} damaged packets in {redact(stream.start.spec.url)} were skipped"
+        damage = f"; {stream.num_damaged} damaged packets in {shown(stream.start.spec.url)} were skipped"
     match stream.phase:
         case Phase.DONE:
             return f"{stream.stream_id}: done, {_counts(stream)}{damage}"

@@ -16,10 +16,11 @@ import numpy as np
 from plantain.deploy.report import gallery
 from plantain.deploy.report.charts import number_of
 from plantain.operators.answers import codec_for
-from plantain.operators.errors import PlantainError, UsageError, redact
+from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.models.base import ModelBackend
 from plantain.operators.models.plantain.evaluation.steadiness import Answered, Change, between
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import redact
 from plantain.operators.scenes import CLASSES
 from plantain.operators.sinks.store import write_durably
 from plantain.operators.sources import expand, open_source

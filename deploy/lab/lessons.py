@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from plantain.operators.errors import PlantainError, UsageError, redact
+from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.models import model_hw_of
 from plantain.operators.models.plantain.training import lessons
+from plantain.operators.redaction import redact, shown
 from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_results
 from plantain.operators.sources import expand, open_source, source_for
 from plantain.operators.streams import StreamSpec, View
@@ -88,7 +89,7 @@ def collect(
     if not counts["learn"]:
         why = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
         raise UsageError(
-            f"nothing to learn from in {', '.join(redact(str(root)) for root in roots)}"
+            f"nothing to learn from in {', '.join(shown(str(root)) for root in roots)}"
             f"{f' ({why})' if why else ''}: give the clips with --clips"
         )
     return Collected(folder / "learn", counts["learn"], folder / "held", counts["held"], skipped)
@@ -117,9 +118,7 @@ def _pictures(
     url = told.get("streams", {}).get(stream_id, [""])[0]
     spec = moved.get(stream_id, StreamSpec(stream_id, url))
     if not spec.url or source_for(spec) not in _READABLE:
-        raise UsageError(
-            f"'{redact(spec.url)}' cannot be read again; record it and name the clip {stream_id}"
-        )
+        raise UsageError(f"'{shown(spec.url)}' cannot be read again; record it and name the clip {stream_id}")
     source = open_source(StreamSpec(stream_id, spec.url), View(model_hw_of("embedded")), Position())
     last = max(wanted)
     try:

@@ -21,8 +21,9 @@ from plantain.deploy.service.gateway import Note, Shot, Want, Watched
 from plantain.deploy.service.host import NICENESS, STARTING, EngineHost
 from plantain.deploy.service.problems import EngineDownError
 from plantain.operators.cores import num_cores
-from plantain.operators.errors import PlantainError, UsageError, redact
+from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import redact
 from plantain.operators.types import Frame, Result
 from plantain.pipeline.config import PipelineConfig, StreamConfig
 from plantain.pipeline.control import Control

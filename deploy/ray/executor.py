@@ -19,7 +19,8 @@ import ray
 from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError
 
 from plantain.deploy import logs
-from plantain.operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError, redact
+from plantain.operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError
+from plantain.operators.redaction import redact
 from plantain.pipeline.calls import Call, Cause, Completion, Reply
 from plantain.pipeline.executor import take_all
 from plantain.pipeline.graph import Graph, Stage

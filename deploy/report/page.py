@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from plantain.deploy.lab.scoring import Score
 from plantain.deploy.report import charts, gallery
 from plantain.deploy.report.charts import number_of
-from plantain.operators.errors import UsageError, redact
+from plantain.operators.errors import UsageError
 from plantain.operators.models import BACKENDS
 from plantain.operators.prompts import Prompt, Task
+from plantain.operators.redaction import shown
 from plantain.operators.sinks.parquet.reading import (
     Columns,
     read_frames,
@@ -94,14 +95,14 @@ def write_report(
     """
     if path is None:
         if "://" in str(root):
-            raise UsageError(f"a report about {redact(str(root))} needs a local file to go to")
+            raise UsageError(f"a report about {shown(str(root))} needs a local file to go to")
         path = Path(root) / FILE
     frames = read_frames(root, _FRAME_COLUMNS)
     if not len(frames["run_id"]):
-        raise UsageError(f"{redact(str(root))} holds no rows yet: run something into it first")
+        raise UsageError(f"{shown(str(root))} holds no rows yet: run something into it first")
     metadata = read_metadata(root)
     run = _Run(
-        redact(str(root)),
+        shown(str(root)),
         frames,
         read_objects(root, _OBJECT_COLUMNS),
         metadata,

@@ -27,7 +27,8 @@ from plantain.deploy.service.gateway import Gateway
 from plantain.deploy.service.problems import HttpError, of_error, response_of
 from plantain.deploy.service.schemas import Problem, mistakes_of
 from plantain.deploy.service.security import Guard, check_exposure
-from plantain.operators.errors import PlantainError, redact
+from plantain.operators.errors import PlantainError
+from plantain.operators.redaction import redact
 from plantain.pipeline.config import PipelineConfig
 
 log = structlog.get_logger()

@@ -21,7 +21,7 @@ from plantain.deploy.service.gateway import Note, Shot, Want, Watched
 from plantain.deploy.service.notes import Notes
 from plantain.deploy.service.problems import ConflictError, EngineDownError
 from plantain.deploy.service.views import Views
-from plantain.operators.analytics.distance import Distance
+from plantain.operators.analyse import AnalyseQueries
 from plantain.operators.errors import (
     CodecError,
     ModelError,
@@ -29,13 +29,14 @@ from plantain.operators.errors import (
     SinkError,
     SourceError,
     UsageError,
-    redact,
 )
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import redact
 from plantain.operators.types import Frame, HealthEvent, Result
 from plantain.pipeline.config import PipelineConfig, StreamConfig
 from plantain.pipeline.control import Control, UnknownStreamError
 from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.video import analytics_of
 
 log = structlog.get_logger()
 
@@ -71,7 +72,8 @@ class EngineHost:
         self._calls = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="plantain-call")
         self._notes = Notes()
         self._views = Views(self._open_view)
-        self._measure = Distance()  # queries end behind the model, and their masks want distances, too
+        # Queries end behind the model; their masks want distances, too.
+        self._measure = AnalyseQueries(make for _, make in analytics_of(config))
         self._stopping = threading.Event()
         self._control = Control(config)
         self._is_ready = self._was_ready = False

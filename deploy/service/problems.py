@@ -14,8 +14,8 @@ from plantain.operators.errors import (
     PlantainError,
     SourceError,
     UsageError,
-    redact,
 )
+from plantain.operators.redaction import redact
 from plantain.pipeline.engine.streams import UnknownStreamError
 
 MEDIA_TYPE = "application/problem+json"

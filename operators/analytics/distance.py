@@ -1,27 +1,24 @@
-"""How far away every region is."""
+"""How far away every region is, where the same frame was also asked for depth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plantain.operators.types import DepthMap, Masks, Prediction, Result
+from plantain.operators.analytics.base import Stateless
+from plantain.operators.types import DepthMap, Event, Masks, Prediction, Result
 
 
-class Distance:
-    """Gives every region its distance, where the same frame was also asked for depth."""
+class Distance(Stateless):
+    """Fills in `Masks.distances_m`."""
 
-    def __call__(self, results: Sequence[Result]) -> list[Result]:
-        """The results with `Masks.distances_m` filled in."""
-        return [self._measure(result) for result in results]
-
-    @staticmethod
-    def _measure(result: Result) -> Result:
+    def step(self, result: Result) -> tuple[Result, Sequence[Event]]:
+        """The result with the median depth of each region."""
         depth = next((p.value for p in result.predictions if isinstance(p.value, DepthMap)), None)
         if depth is None:
-            return result
+            return result, ()
         predictions = tuple(_with_distances(prediction, depth) for prediction in result.predictions)
-        return replace(result, predictions=predictions)
+        return replace(result, predictions=predictions), ()
 
 
 def _with_distances(prediction: Prediction, depth: DepthMap) -> Prediction:

@@ -1,143 +1,162 @@
-"""The step that gives instances an identity over time."""
+"""Who is who: gives instances an identity over time."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.analytics.clock import StreamClock
+from plantain.operators.analytics.objects import boxes_in_source
 from plantain.operators.geometry import iou
 from plantain.operators.prompts import Task
-from plantain.operators.streams import Start
-from plantain.operators.types import Masks, Prediction, Result
+from plantain.operators.types import Event, Masks, Result
 
 # A pair that overlaps less is never the same object (SORT, Bewley et al. 2016, uses 0.3 on boxes at full rate;
 # sampled video moves further between frames).
 MIN_IOU = 0.2
-# Frames that a lost object is remembered.
-MAX_AGE = 15
+# How long an object that is not seen is remembered. Trackers of full-rate video take 1 s (ByteTrack: 30 frames), and
+# sampled video hides things longer; after more, whatever stands there is as well another.
+MAX_LOST_S = 3.0
+# Where frames come more slowly than that, so many looks in vain.
+MAX_LOOKS = 3
+# Identities that are left out where it is not known which were given: more than a camera gives between two snapshots.
+GAP = 100_000
+
+
+@dataclass(slots=True)
+class _Object:
+    """One object: its box in source pixels when it was last seen, the box's velocity in pixels a second, and when."""
+
+    track_id: int
+    box: list[float]
+    velocity: list[float]
+    seen_s: float
 
 
 @dataclass(slots=True)
 class _Lane:
-    """The objects of one prompt: ids, last boxes, velocities (pixels a frame), and frames since they were seen."""
+    """The objects of one prompt.
 
-    ids: list[int] = field(default_factory=list)
-    boxes: list[list[float]] = field(default_factory=list)
-    velocities: list[list[float]] = field(default_factory=list)
-    ages: list[int] = field(default_factory=list)
+    Attributes:
+        objects: Those that are remembered.
+        looked_s: When it was last asked for them, seconds.
+        interval_s: From one look to the next, lately. It grows twofold a look at most: an outage is no habit.
+    """
 
+    objects: list[_Object] = field(default_factory=list)
+    looked_s: float | None = None
+    interval_s: float = 0.0
 
-@dataclass(slots=True)
-class _Stream:
-    next_id: int = 1
-    lanes: dict[str, _Lane] = field(default_factory=dict)
+    def look(self, now_s: float) -> None:
+        """Forgets what was not seen for too long."""
+        bound_s = max(MAX_LOST_S, MAX_LOOKS * self.interval_s)
+        self.objects = [each for each in self.objects if now_s - each.seen_s <= bound_s]
+        if self.looked_s is not None:
+            passed_s = now_s - self.looked_s
+            self.interval_s = min(passed_s, 2 * self.interval_s) if self.interval_s else passed_s
+        self.looked_s = now_s
 
 
 class Track:
     """Matches each frame's instances with those before, by overlap with where they should be by now.
 
-    Constant velocity and the assignment of greatest total overlap, for `instances` prompts only. State is small and
-    written as JSON, so that a restarted stream goes on with the same ids.
-
-    Args:
-        is_on: Whether to give identities at all.
+    Constant velocity and the assignment of greatest total overlap, for `instances` prompts only. Identities are unique
+    in a stream, over its prompts and over all lives of a camera.
     """
 
-    def __init__(self, *, is_on: bool = True) -> None:
-        self._is_on = is_on
-        self._streams: dict[str, _Stream] = {}
+    is_stateless: ClassVar[bool] = False
 
-    def open(self, start: Start) -> None:
-        """Starts or restarts a stream with what was known where it is durable."""
-        state = start.durable.state
-        self.restore(start.spec.stream_id, state if state is not None else _write(_Stream()))
+    def __init__(self) -> None:
+        self._begin()
 
-    def __call__(self, results: Sequence[Result]) -> list[Result]:
-        """The results with `Masks.track_ids` filled in, in frame order."""
-        return [self._follow(result) for result in results]
+    def _begin(self) -> None:
+        self._next_id = 1
+        self._clock = StreamClock()
+        self._source_hw: tuple[int, int] | None = None
+        self._lanes: dict[str, _Lane] = {}
 
-    def snapshot(self, stream_id: str) -> str:
-        """What is known about a stream."""
-        return _write(self._streams[stream_id])
+    def step(self, result: Result) -> tuple[Result, Sequence[Event]]:
+        """The result with `Masks.track_ids` filled in."""
+        now_s = self._clock.advance(result)
+        self._resize(result.info.fit.source_hw)
+        predictions = []
+        for prediction in result.predictions:
+            masks = prediction.value
+            if prediction.prompt.task is Task.INSTANCES and isinstance(masks, Masks):
+                lane = self._lanes.setdefault(str(prediction.prompt), _Lane())
+                lane.look(now_s)
+                ids = self._match(lane, boxes_in_source(prediction, result.info.fit), now_s)
+                prediction = replace(prediction, value=replace(masks, track_ids=tuple(ids)))  # noqa: PLW2901
+            predictions.append(prediction)
+        return replace(result, predictions=tuple(predictions)), ()
 
-    def restore(self, stream_id: str, state: str) -> None:
-        """Goes back to an earlier `snapshot`."""
-        self._streams[stream_id] = _read(state)
+    def snapshot(self) -> str:
+        """The objects of every prompt."""
+        lanes = {
+            prompt: [lane.looked_s, lane.interval_s, *map(astuple, lane.objects)]
+            for prompt, lane in self._lanes.items()
+        }
+        known = [self._next_id, self._clock.write(), self._source_hw, lanes]
+        return json.dumps(known, separators=(",", ":"))
 
-    def close(self, stream_id: str | None = None) -> None:
-        """Forgets one stream, or all."""
-        for name in list(self._streams) if stream_id is None else [stream_id]:
-            self._streams.pop(name, None)
+    def restore(self, state: str, lost: int) -> None:
+        """Goes on from a snapshot; behind a gap with numbers that nobody has."""
+        self._begin()
+        if state:
+            self._next_id, clock, size, lanes = json.loads(state)
+            self._clock = StreamClock.read(clock)
+            self._source_hw = None if size is None else (size[0], size[1])
+            self._lanes = {
+                prompt: _Lane([_Object(*each) for each in objects], looked_s, interval_s)
+                for prompt, (looked_s, interval_s, *objects) in lanes.items()
+            }
+        self._next_id += GAP * lost
 
-    def _follow(self, result: Result) -> Result:
-        if not self._is_on:
-            return result
-        stream = self._streams[result.header.stream_id]
-        predictions = tuple(self._follow_prompt(stream, prediction) for prediction in result.predictions)
-        return replace(result, predictions=predictions)
+    def _resize(self, source_hw: tuple[int, int]) -> None:
+        """Goes on in other source pixels, where a camera was told to send larger or smaller pictures."""
+        if self._source_hw is not None and self._source_hw != source_hw:
+            scale_y, scale_x = source_hw[0] / self._source_hw[0], source_hw[1] / self._source_hw[1]
+            for each in (each for lane in self._lanes.values() for each in lane.objects):
+                each.box = _scaled(each.box, scale_x, scale_y)
+                each.velocity = _scaled(each.velocity, scale_x, scale_y)
+        self._source_hw = source_hw
 
-    def _follow_prompt(self, stream: _Stream, prediction: Prediction) -> Prediction:
-        from plantain.operators.answers.masks.regions import (
-            boxes_of,
-        )  # compiled loops, which a plan of the pipeline must not load
+    def _match(self, lane: _Lane, boxes: NDArray[np.float32], now_s: float) -> list[int]:
+        """The identity of each box; updates the lane."""
+        from scipy.optimize import linear_sum_assignment
 
-        masks = prediction.value
-        if prediction.prompt.task is not Task.INSTANCES or not isinstance(masks, Masks):
-            return prediction
-        lane = stream.lanes.setdefault(str(prediction.prompt), _Lane())
-        boxes, _ = boxes_of(masks.labels, len(masks.names))
-        ids = _match(stream, lane, boxes)
-        return replace(prediction, value=replace(masks, track_ids=tuple(ids)))
-
-
-def _match(stream: _Stream, lane: _Lane, boxes: NDArray[np.float32]) -> list[int]:
-    """The identity of each box; updates the lane."""
-    from scipy.optimize import linear_sum_assignment
-
-    known = np.array(lane.boxes, np.float32).reshape(-1, 4)
-    speed = np.array(lane.velocities, np.float32).reshape(-1, 4)
-    age = np.array(lane.ages, np.float32).reshape(-1, 1)
-    overlap = iou(known + speed * (age + 1), boxes)
-    rows, columns = linear_sum_assignment(-overlap)
-    pairs = {int(c): int(r) for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= MIN_IOU}
-    after = _Lane()
-    ids = []
-    for column, box in enumerate(boxes):
-        row = pairs.get(column)
-        if row is None:
-            ids.append(stream.next_id)
-            stream.next_id += 1
+        known = np.array([each.box for each in lane.objects], np.float32).reshape(-1, 4)
+        speed = np.array([each.velocity for each in lane.objects], np.float32).reshape(-1, 4)
+        unseen_s = np.array([now_s - each.seen_s for each in lane.objects], np.float32).reshape(-1, 1)
+        overlap = iou(known + speed * unseen_s, boxes)
+        rows, columns = linear_sum_assignment(-overlap)
+        pairs = {int(c): int(r) for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= MIN_IOU}
+        seen: list[_Object] = []
+        for column, box in enumerate(boxes):
+            row = pairs.get(column)
             velocity = np.zeros(4, np.float32)
-        else:
-            ids.append(lane.ids[row])
-            measured = (box - known[row]) / (lane.ages[row] + 1)
-            velocity = 0.5 * speed[row] + 0.5 * measured  # halves the jitter of mask edges
-        after.ids.append(ids[-1])
-        after.boxes.append([round(float(value), 2) for value in box])
-        after.velocities.append([round(float(value), 2) for value in velocity])
-        after.ages.append(0)
-    for row in range(len(lane.ids)):
-        if row not in pairs.values() and lane.ages[row] < MAX_AGE:
-            after.ids.append(lane.ids[row])
-            after.boxes.append(lane.boxes[row])
-            after.velocities.append(lane.velocities[row])
-            after.ages.append(lane.ages[row] + 1)
-    lane.ids, lane.boxes, lane.velocities, lane.ages = after.ids, after.boxes, after.velocities, after.ages
-    return ids
+            if row is None:
+                track_id, self._next_id = self._next_id, self._next_id + 1
+            else:
+                track_id, velocity = lane.objects[row].track_id, speed[row]
+                if unseen_s[row, 0] > 0:
+                    # Halves the jitter of mask edges.
+                    velocity = 0.5 * velocity + 0.5 * (box - known[row]) / unseen_s[row]
+            seen.append(_Object(track_id, _rounded(box), _rounded(velocity), now_s))
+        matched = set(pairs.values())
+        lane.objects = seen + [each for row, each in enumerate(lane.objects) if row not in matched]
+        return [each.track_id for each in seen]
 
 
-def _write(stream: _Stream) -> str:
-    lanes = {
-        prompt: [lane.ids, lane.boxes, lane.velocities, lane.ages] for prompt, lane in stream.lanes.items()
-    }
-    return json.dumps({"next_id": stream.next_id, "lanes": lanes})
+def _scaled(box: list[float], scale_x: float, scale_y: float) -> list[float]:
+    return [box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y]
 
 
-def _read(state: str) -> _Stream:
-    fields = json.loads(state)
-    lanes = {prompt: _Lane(*parts) for prompt, parts in fields["lanes"].items()}
-    return _Stream(fields["next_id"], lanes)
+def _rounded(values: NDArray[np.float32]) -> list[float]:
+    """To hundredths: the state stays short, and is the same whether it was stored meanwhile or not."""
+    return [round(float(value), 2) for value in values]

@@ -10,7 +10,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, redact
+from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
+from plantain.operators.redaction import redact, shown
 
 # FFmpeg's log callback takes the GIL and a lock of its own, and has dead-locked (PyAV #751, #2276).
 av.logging.set_level(None)
@@ -42,7 +43,7 @@ def open_video(
         NoVideoError: If it is empty, no video, cut off before its index, only sound, or a playlist.
         SourceError: If it cannot be read, or has no video stream `stream`.
     """
-    name = redact(url)
+    name = shown(url)
     is_web = urlsplit(url).scheme in ("http", "https")
     # An absolute path cannot be taken for a protocol, whatever colons are in it (`concat:/a|/b`).
     address = url if is_web else str(local_path(url).absolute())

@@ -19,7 +19,8 @@ from av.video.stream import VideoStream
 from plantain.operators.decode.container import FILE_FORMATS, open_video
 from plantain.operators.decode.deinterlace import Deinterlacer
 from plantain.operators.decode.index import PacketIndex, scan
-from plantain.operators.errors import SourceError, redact
+from plantain.operators.errors import SourceError
+from plantain.operators.redaction import shown
 
 # Reading goes on after a failed read, as a hole in a file is not its end. This many in a row are its end.
 MAX_FAILED_READS = 64
@@ -128,7 +129,7 @@ class VideoReader:
         for _ in range(frame_index):
             if self.next() is None:
                 raise SourceError(
-                    f"'{redact(self._url)}' ended before frame {frame_index}, where an earlier run had "
+                    f"'{shown(self._url)}' ended before frame {frame_index}, where an earlier run had "
                     "stopped; if the file was replaced, start again without resuming"
                 )
 

@@ -55,5 +55,5 @@ class MemorySink:
         return [result for segment in ordered for result in self._committed[segment]]
 
     def rows(self, table: str) -> list[Row]:
-        """Committed rows of `frames` or `objects`."""
+        """Committed rows of a table."""
         return rows_of(self.results, self._run_id)[table]

@@ -1,13 +1,13 @@
 """The rows that leave Plantain: one Arrow schema for every sink, and the rows of a result.
 
-Two flat tables. `frames` has one row for each frame and prompt, `objects` one for each mask; an object repeats
-the identity of its frame row. Schema, columns and units are documented in the README from `FRAMES` and `OBJECTS`.
+Flat tables. `frames` has one row for each frame and prompt, `objects` one for each mask; an object repeats
+the identity of its frame row. `events` has one for each fact over time (events.py). Schema, columns and units are
+documented in the README from `SCHEMAS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow as pa
 from plantain.operators.answers.masks.regions import boxes_of
 from plantain.operators.answers.masks.rle import encode_regions
 from plantain.operators.answers.rasters import pack_depth, pack_labels, pack_normals
+from plantain.operators.sinks.events import EVENTS, event_rows, moment_of
 from plantain.operators.trace import trace_id_of
 from plantain.operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result
 
@@ -81,7 +82,11 @@ OBJECTS = pa.schema(
     ]
 )
 
-SCHEMAS: dict[str, pa.Schema] = {"frames": FRAMES, "objects": OBJECTS}
+SCHEMAS: dict[str, pa.Schema] = {"frames": FRAMES, "objects": OBJECTS, "events": EVENTS}
+"""Every table by its name."""
+
+SPARSE = frozenset({"events"})
+"""Tables that have a part only where a segment has rows of them."""
 
 # Rows that differ between two runs over the same frames; every other column is a function of the input.
 TIMING_COLUMNS = ("decode_ms", "wait_ms", "model_ms", "codec_ms")
@@ -114,6 +119,7 @@ def rows_of(results: Iterable[Result], run_id: str, *, rasters: bool = True) -> 
     """
     frames: list[Row] = []
     objects: list[Row] = []
+    events: list[Row] = []
     for result in results:
         trace_id = trace_id_of(result.header)
         for prediction in result.predictions:
@@ -126,14 +132,12 @@ def rows_of(results: Iterable[Result], run_id: str, *, rasters: bool = True) -> 
             )
             if isinstance(prediction.value, Masks):
                 objects.extend(identity | row for row in _objects(result, prediction.value))
-    return {"frames": frames, "objects": objects}
+        events.extend(event_rows(result, run_id))
+    return {"frames": frames, "objects": objects, "events": events}
 
 
 def _identity(result: Result, prediction: Prediction, run_id: str) -> Row:
     header, info = result.header, result.info
-    captured = None
-    if info.captured_ns is not None:
-        captured = datetime.fromtimestamp(info.captured_ns // 1000 / 1e6, UTC)
     return {
         "run_id": run_id,
         "stream_id": header.stream_id,
@@ -143,7 +147,7 @@ def _identity(result: Result, prediction: Prediction, run_id: str) -> Row:
         "time_base_num": info.time_base.numerator,
         "time_base_den": info.time_base.denominator,
         "time_s": info.time_s,
-        "captured_at": captured,
+        "captured_at": moment_of(info.captured_ns),
         "captured_by": info.captured_by,
         "width": info.fit.source_hw[1],
         "height": info.fit.source_hw[0],

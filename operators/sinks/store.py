@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
 
-from plantain.operators.errors import SinkError, redact
+from plantain.operators.errors import SinkError
+from plantain.operators.redaction import redact, shown
 
 
 def open_filesystem(url: str) -> tuple[fs.FileSystem, str]:
@@ -23,7 +24,7 @@ def open_filesystem(url: str) -> tuple[fs.FileSystem, str]:
     try:
         filesystem, path = fs.FileSystem.from_uri(url)
     except (OSError, ValueError, NotImplementedError) as error:
-        raise SinkError(f"cannot open {redact(url)}: {redact(str(error))}") from error
+        raise SinkError(f"cannot open {shown(url)}: {redact(str(error))}") from error
     return filesystem, path
 
 
@@ -120,7 +121,7 @@ def sync_folder(folder: Path) -> None:
 
 def storage_error(url: str, error: OSError) -> SinkError:
     """What a user can do about an error of the storage under `url`."""
-    where = redact(url)
+    where = shown(url)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SinkError(
             f"no space is left for results in {where}: free some and run the same command again to go on"

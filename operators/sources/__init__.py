@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import importlib
 import os
 import re
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from plantain.operators.errors import UsageError, redact
+from plantain.operators.errors import UsageError
+from plantain.operators.redaction import bare, place_of, shown
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.address import is_yes, kind_of
 from plantain.operators.streams import StreamSpec, View
@@ -62,7 +64,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
-_MAX_NAME = 90  # room for a number
+_MAX_NAME = 80  # room for a digest and a number
 
 _BY_SCHEME = {"": "file", "file": "file", "http": "file", "https": "file", "synthetic": "synthetic"}
 
@@ -78,12 +80,12 @@ def source_for(spec: StreamSpec) -> str:
     scheme = _scheme(spec.url)
     kind = kind_of(spec.url, is_yes(spec.options.get("realtime", "no")))
     if kind == "realtime" and scheme not in ("", "file"):
-        raise UsageError(f"'{redact(spec.url)}': the option realtime is for files; a camera has its own pace")
+        raise UsageError(f"'{shown(spec.url)}': the option realtime is for files; a camera has its own pace")
     if kind not in (None, "http"):  # at other web addresses are files, unless `source` says `live`
         return "live"
     if scheme not in _BY_SCHEME:
         raise UsageError(
-            f"'{redact(spec.url)}': no source reads {scheme}:// addresses; give a file, a folder, "
+            f"'{shown(spec.url)}': no source reads {scheme}:// addresses; give a file, a folder, "
             "synthetic://street, or a source of your own as my_pkg.my_module:MySource"
         )
     if scheme == "" and (_is_folder(spec.url) or Path(spec.url).suffix.lower() in IMAGE_SUFFIXES):
@@ -107,7 +109,17 @@ def open_source(spec: StreamSpec, view: View, position: Position) -> Source:
 
 
 def expand(paths: Sequence[str]) -> list[StreamSpec]:
-    """The streams that a user means by files, folders, globs and URLs, each under a name of its own.
+    """The streams that a user means by files, folders, globs and URLs, each under a name of its own (`names_of`).
+
+    Raises:
+        UsageError: See `urls_of`.
+    """
+    urls = list(dict.fromkeys(url for path in paths for url in urls_of(path)))
+    return [StreamSpec(name, url) for name, url in zip(names_of(urls), urls, strict=True)]
+
+
+def urls_of(path: str) -> list[str]:
+    """What a user means by a file, folder, glob or URL.
 
     A folder stands for all videos in it and below it, or, where it holds none, for its images as one stream.
     A file that does not exist stays a stream, which fails when it is opened, so that the others go on.
@@ -115,21 +127,16 @@ def expand(paths: Sequence[str]) -> list[StreamSpec]:
     Raises:
         UsageError: If a folder is empty or unreadable, or a glob matches nothing.
     """
-    urls: list[str] = []
-    for path in paths:
-        if _scheme(path):
-            urls.append(path)
-        elif _is_folder(path):
-            urls.extend(_videos_in(Path(path)))
-        elif glob.has_magic(path) and not _exists(path):
-            matches = sorted(found for found in glob.glob(path, recursive=True) if Path(found).is_file())  # noqa: PTH207 (** and absolute patterns in one call)
-            if not matches:
-                raise UsageError(f"'{path}' matches no file; check the pattern and the folder")
-            urls.extend(matches)
-        else:
-            urls.append(path)
-    urls = list(dict.fromkeys(urls))
-    return [StreamSpec(name, url) for name, url in zip(_names(urls), urls, strict=True)]
+    if _scheme(path):
+        return [path]
+    if _is_folder(path):
+        return _videos_in(Path(path))
+    if glob.has_magic(path) and not _exists(path):
+        matches = sorted(found for found in glob.glob(path, recursive=True) if Path(found).is_file())  # noqa: PTH207 (** and absolute patterns in one call)
+        if not matches:
+            raise UsageError(f"'{shown(path)}' matches no file; check the pattern and the folder")
+        return matches
+    return [path]
 
 
 def _scheme(url: str) -> str:
@@ -195,33 +202,57 @@ def _videos_in(folder: Path) -> list[str]:
     raise UsageError(f"folder '{folder}' holds no videos or images; name the folder that does")
 
 
-def _names(urls: Sequence[str]) -> list[str]:
-    """A short name for each URL, unique: a letter, then up to 99 letters, digits, `.`, `_` and `-`."""
+def names_of(urls: Sequence[str]) -> list[str]:
+    """A short name for each URL, unique: a letter, then up to 99 letters, digits, `.`, `_` and `-`.
+
+    Its own name; with that of its folder or host where others have the same; with a digest of the whole where even
+    those are the same. How many others there are, and in which order, changes no name; nor does a password.
+    """
     parts = [_parts(url) for url in urls]
-    counts = Counter(own for own, _ in parts)
-    wanted = [f"{parent}-{own}" if counts[own] > 1 and parent else own for own, parent in parts]
-    # A name that begins with a digit would be read as a number or a date where it becomes a folder's name.
-    wanted = [name if name[:1].isalpha() else f"video-{name}".rstrip("-") for name in wanted]
+    short = [_named(own) for own, _ in parts]
+    counts = Counter(short)
+    longer = [
+        _named(f"{parent}-{own}") if counts[name] > 1 and parent else name
+        for name, (own, parent) in zip(short, parts, strict=True)
+    ]
+    counts = Counter(longer)
+    taken, twins = set(counts), Counter[str]()
     names: list[str] = []
-    for name in (name[:_MAX_NAME] for name in wanted):
-        unique, number = name, 2
-        while unique in names or (unique != name and unique in wanted):
-            unique, number = f"{name}-{number}", number + 1
+    for name, url in zip(longer, urls, strict=True):
+        unique = name
+        if counts[name] > 1:
+            base = f"{name}-{_digest(url)}"
+            twins[base] += 1
+            unique = base if twins[base] == 1 else f"{base}-{twins[base]}"
+        while unique != name and unique in taken:
+            twins[unique] += 1
+            unique = f"{unique}-{twins[unique] + 1}"
+        taken.add(unique)
         names.append(unique)
     return names
 
 
+def _named(text: str) -> str:
+    """A name that begins with a letter: one that begins with a digit would be read as a number or a date."""
+    return (text if text[:1].isalpha() else f"video-{text}".rstrip("-"))[:_MAX_NAME]
+
+
+def _digest(url: str) -> str:
+    """Tells addresses apart that have the same name."""
+    whole = bare(url) if _scheme(url) else str(Path(url).absolute())
+    return hashlib.blake2b(whole.encode(errors="surrogateescape"), digest_size=4).hexdigest()
+
+
 def _parts(url: str) -> tuple[str, str]:
-    """The readable name of a URL, and of what it lies in."""
+    """The readable name of a URL, and of what it lies in; of nothing in it that may not be shown."""
+    host, found = place_of(url)
+    path = Path(found)
     if scheme := _scheme(url):
-        split = urlsplit(url)
-        path = Path(split.path)
-        host = split.hostname or ""
+        host = re.sub(r":\d+$", "", host)
         if scheme == "synthetic":
-            seed = re.search(r"(?:^|&)seed=([^&]*)", split.query)
+            seed = re.search(r"[?&]seed=(\w*)", shown(url))
             return _clean(f"{host}-{seed[1]}" if seed else host), ""
         return _clean(path.stem) or _clean(host), _clean(path.parent.name) or _clean(host)
-    path = Path(url)
     return _clean(path.name if _is_folder(url) else path.stem), _clean(path.absolute().parent.name)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from PIL import Image
 
 from plantain.operators.errors import UsageError
+from plantain.operators.redaction import shown
 from plantain.operators.sources.sequence import Picture, SequenceSource, fraction_of
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import Position
@@ -45,7 +46,8 @@ class SyntheticSource(SequenceSource):
         parameters = {**_NUMBERS, **size, "split": "train", "stamp": "0"}
         unknown = sorted(set(given) - set(parameters))
         if unknown or url.netloc != "street":
-            raise UsageError(f"'{spec.url}': {', '.join(unknown) or url.netloc} is unknown; write {_FORM}")
+            said = ", ".join(unknown) or "this place"
+            raise UsageError(f"'{shown(spec.url)}': {said} is unknown; write {_FORM}")
         parameters.update(given)
         number = {name: fraction_of(spec, name, parameters[name]) for name in (*_NUMBERS, *size)}
         self._size_hw = (int(number["height"]), int(number["width"]))

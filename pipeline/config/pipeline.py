@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationInfo, model_validator
 
-from plantain.operators.errors import UsageError, redact
+from plantain.operators.errors import UsageError
 from plantain.operators.prompts import Prompt
-from plantain.operators.sources import expand
+from plantain.operators.redaction import shown
+from plantain.operators.sources import names_of, urls_of
 from plantain.operators.streams import StreamSpec
+from plantain.pipeline.config.analytics import AnalyticField
 from plantain.pipeline.config.engine import BatchConfig, OverloadConfig, RayConfig, ReadConfig
 from plantain.pipeline.config.model import ModelConfig
 from plantain.pipeline.config.output import OutputConfig
@@ -44,6 +47,10 @@ class PipelineConfig(Section):
     read: ReadConfig = Field(default=ReadConfig(), description="Decoding.")
     output: OutputConfig = Field(default=OutputConfig(), description="Where results go.")
     track: bool = Field(default=True, description="Give instances an identity over time.")
+    analytics: tuple[AnalyticField, ...] = Field(
+        default=(),
+        description="What else is made of the answers over time, in this order: names, or with options.",
+    )
     executor: Literal["inline", "threads", "ray"] = Field(
         default="threads", description="Where workers live."
     )
@@ -82,23 +89,27 @@ class PipelineConfig(Section):
             prompts = stream.prompts or self.prompts
             if not prompts:
                 mistakes.append(
-                    f"streams.{k}: nothing is asked of {stream.url}; add prompts there or at the top"
+                    f"streams.{k}: nothing is asked of {shown(stream.url)}; add prompts there or at the top"
                 )
             unasked = sorted({*stream.cadences} - {str(prompt) for prompt in prompts})
             if unasked:
-                mistakes.append(f"streams.{k}.cadences: {unasked[0]} is not asked of {stream.url}")
+                mistakes.append(f"streams.{k}.cadences: {unasked[0]} is not asked of {shown(stream.url)}")
             mistakes.extend(
                 f"streams.{k}: {prompt} is asked of '{name}', and models has {', '.join(self.models) or 'none'}"
                 for prompt, name in {**self.asked_of, **stream.asked_of}.items()
                 if name not in self.models
             )
             if len({str(prompt) for prompt in prompts}) != len(prompts):
-                mistakes.append(f"streams.{k}: the same prompt is asked twice of {stream.url}")
+                mistakes.append(f"streams.{k}: the same prompt is asked twice of {shown(stream.url)}")
         if self.models and "model" in self.model_fields_set:
             mistakes.append("model: models are named already; write either model or models")
-        names = [stream.id for stream in self.streams if stream.id is not None]
+        streams = Counter(stream.id for stream in self.streams if stream.id is not None)
         mistakes.extend(
-            f"streams: two streams are called {name}" for name in sorted({*names}) if names.count(name) > 1
+            f"streams: two streams are called {name}" for name, count in sorted(streams.items()) if count > 1
+        )
+        analytics = Counter(analytic.name for analytic in self.analytics)
+        mistakes.extend(
+            f"analytics: {name} is named twice" for name, count in sorted(analytics.items()) if count > 1
         )
         if mistakes:
             raise ValueError("; ".join(mistakes))
@@ -110,18 +121,25 @@ class PipelineConfig(Section):
         Raises:
             UsageError: If a folder holds no video, or two streams come to the same name.
         """
+        meant = [
+            [stream.url] if stream.id is not None or stream.source else urls_of(stream.url)
+            for stream in self.streams
+        ]
+        unnamed = dict.fromkeys(
+            url
+            for stream, urls in zip(self.streams, meant, strict=True)
+            if stream.id is None and not stream.source
+            for url in urls
+        )
+        names = dict(zip(unnamed, names_of(list(unnamed)), strict=True))
         found: list[StreamConfig] = []
-        expanded = expand([stream.url for stream in self.streams if stream.id is None and not stream.source])
-        names = {spec.url: spec.stream_id for spec in expanded}
-        for stream in self.streams:
+        for stream, urls in zip(self.streams, meant, strict=True):
             if stream.id is not None or stream.source:
-                urls = {stream.url: stream.id or f"stream{len(found)}"}
-            else:
-                urls = {spec.url: names[spec.url] for spec in expand([stream.url])}
-            found += [stream.model_copy(update={"id": name, "url": url}) for url, name in urls.items()]
-        taken = [str(stream.id) for stream in found]
-        twice = sorted({name for name in taken if taken.count(name) > 1})
-        if twice:
+                found.append(stream.model_copy(update={"id": stream.id or f"stream{len(found)}"}))
+                continue
+            found += [stream.model_copy(update={"id": names[url], "url": url}) for url in urls]
+        taken = Counter(str(stream.id) for stream in found)
+        if twice := sorted(name for name, count in taken.items() if count > 1):
             raise UsageError(f"two streams are called {', '.join(twice)}: give them an id")
         return found
 
@@ -141,7 +159,7 @@ class PipelineConfig(Section):
         """
         found = self.model_copy(update={"streams": (stream,)}).named()
         if len(found) != 1:
-            raise UsageError(f"{redact(stream.url)} stands for {len(found)} streams; add them one by one")
+            raise UsageError(f"{shown(stream.url)} stands for {len(found)} streams; add them one by one")
         if not (stream.prompts or self.prompts):
-            raise UsageError(f"nothing is asked of {redact(stream.url)}; name at least one prompt")
+            raise UsageError(f"nothing is asked of {shown(stream.url)}; name at least one prompt")
         return found[0]

@@ -30,7 +30,9 @@ class StreamConfig(Section):
     """One camera or file."""
 
     url: str = Field(
-        min_length=1, description="Path, rtsp://..., synthetic://... or what `source` understands."
+        min_length=1,
+        repr=False,
+        description="Path, rtsp://..., synthetic://... or what `source` understands.",
     )
     id: StreamId | None = Field(
         default=None, description="Its name in every row; from the file's name if left out."
@@ -54,7 +56,7 @@ class StreamConfig(Section):
     )
     every: int = Field(default=1, ge=1, description="Look at every n-th frame.")
     max_frames: int | None = Field(default=None, ge=1, description="Stop after this many frames.")
-    options: dict[str, str] = Field(default={}, description="Passed to the source.")
+    options: dict[str, str] = Field(default={}, repr=False, description="Passed to the source.")
 
     @model_validator(mode="before")
     @classmethod

@@ -89,8 +89,8 @@ class Stream:
         num_reconnects: Times that its camera was live again.
         workers: The copy of each stage that it is bound to, by the stage's name.
         generation: Counts restarts; items and calls of an older one are let go.
-        epoch, noted_epoch, stored_epoch: The latest that a frame of it had; the latest that a checkpoint was told of, and
-            that one knows.
+        epoch, noted_epoch, stored_epoch: The latest that a frame of it had, that a checkpoint was told of, and that one
+            knows.
         held: What waits in front of the sinks until a checkpoint knows its epoch.
         size: Width and height of its source picture, pixels; 0 while unknown.
         health: The last lasting state that its source told of.
@@ -259,8 +259,8 @@ class Stream:
         self.error = ""
         if self.is_live:
             epoch = max(self.epoch, self.start.durable.epoch) + 1
-            state = self.start.durable.state
-            self.start = replace(self.start, durable=Durable(self.stream_id, epoch, Position(), state))
+            durable = Durable(self.stream_id, epoch, Position(), self.start.durable.state)
+            self.start = replace(self.start, durable=durable)
         else:
             self.account = Account.at(self.start.durable)
         self.segment = OpenSegment(0, self.start.durable.epoch)

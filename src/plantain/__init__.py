@@ -17,18 +17,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from plantain.deploy.client import AsyncClient, Client
     from plantain.deploy.job import run_job as run
+    from plantain.operators.analytics.base import Analytic
     from plantain.operators.errors import PlantainError
     from plantain.operators.models.base import ModelBackend
     from plantain.operators.sinks.base import Sink
-    from plantain.operators.sinks.parquet.reading import read_frames, read_objects, read_results
+    from plantain.operators.sinks.parquet.reading import read_events, read_frames, read_objects, read_results
     from plantain.operators.sources.base import Source
+    from plantain.operators.types import Event
     from plantain.pipeline.config import PipelineConfig, check, load
     from plantain.pipeline.control import Control
 
 __all__ = [
+    "Analytic",
     "AsyncClient",
     "Client",
     "Control",
+    "Event",
     "ModelBackend",
     "PipelineConfig",
     "PlantainError",
@@ -36,6 +40,7 @@ __all__ = [
     "Source",
     "check",
     "load",
+    "read_events",
     "read_frames",
     "read_objects",
     "read_results",
@@ -43,9 +48,11 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Analytic": "operators.analytics.base",
     "AsyncClient": "deploy.client",
     "Client": "deploy.client",
     "Control": "pipeline.control",
+    "Event": "operators.types",
     "ModelBackend": "operators.models.base",
     "PipelineConfig": "pipeline.config",
     "PlantainError": "operators.errors",
@@ -53,6 +60,7 @@ _WHERE = {
     "Source": "operators.sources.base",
     "check": "pipeline.config",
     "load": "pipeline.config",
+    "read_events": "operators.sinks.parquet.reading",
     "read_frames": "operators.sinks.parquet.reading",
     "read_objects": "operators.sinks.parquet.reading",
     "read_results": "operators.sinks.parquet.reading",

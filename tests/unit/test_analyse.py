@@ -1,46 +1,251 @@
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
 
-from plantain.operators.analytics.distance import Analyse
-from plantain.operators.prompts import Prompt
-from plantain.operators.types import DepthMap, Failure
-from tests.results import CARS, DEPTH, masks, result
+import pytest
 
+from plantain.operators.analyse import Analyse, AnalyseQueries
+from plantain.operators.analytics import ANALYTICS, make_analytic
+from plantain.operators.analytics.distance import Distance
+from plantain.operators.analytics.presence import Presence
+from plantain.operators.analytics.track import GAP, Track
+from plantain.operators.errors import UsageError
+from plantain.operators.streams import Start, StreamSpec
+from plantain.operators.types import Durable, Event, Failure, Position, Result
+from tests.results import CARS, result
 
-def wall_with_steps() -> DepthMap:
-    """2 m on the left, 8 m on the right, sky on top of everything from column 6 on."""
-    depth_m = np.full((12, 16), 2.0, np.float32)
-    depth_m[:, 3:] = 8.0
-    valid = np.ones((12, 16), np.bool_)
-    valid[:, 6:] = False
-    depth_m[~valid] = 0
-    return DepthMap(depth_m, valid, 0.0)
-
-
-def test_each_region_gets_the_median_of_its_depths_and_none_where_there_is_none():
-    (out,) = Analyse()([result(0, {CARS: masks(3), DEPTH: wall_with_steps()})])
-    assert out.predictions[0].value.distances_m == (2.0, 8.0, None)
-    assert out.predictions[1].value is not None
+SEGMENT = 10
 
 
-def test_without_depth_nothing_changes():
-    frame = result(0, {CARS: masks(3)})
-    assert Analyse()([frame]) == [frame]
+class Counting:
+    """States how many results it has seen at every third, and fails at some."""
+
+    is_stateless = False
+
+    def __init__(self, fails_at: Sequence[int] = ()) -> None:
+        self.fails_at = fails_at
+        self.count = 0
+
+    def step(self, result: Result) -> tuple[Result, Sequence[Event]]:
+        self.count += 1
+        if result.header.frame_index in self.fails_at:
+            raise ValueError("rtsp://root:hunter2@10.0.0.7/ is no number")
+        now = result.moment
+        event = Event("counted", "counting", result.header.stream_id, now, None, now, detail=str(self.count))
+        return result, [event] if self.count % 3 == 0 else []
+
+    def snapshot(self) -> str:
+        return str(self.count)
+
+    def restore(self, state: str, lost: int) -> None:
+        self.count = int(state or 0)
 
 
-def test_a_depth_that_failed_is_no_depth():
-    frame = result(0, {CARS: masks(1), DEPTH: Failure("infer", "no", retryable=False)})
-    (out,) = Analyse()([frame])
-    assert out.predictions[0].value.distances_m == ()
+def step(*chain, durable: Durable | None = None, is_live: bool = False) -> Analyse:
+    analyse = Analyse(chain or [("track", Track)], SEGMENT)
+    start = Start.fresh(StreamSpec("clip", "clip.mp4"), (CARS,), is_live=is_live)
+    analyse.open(start if durable is None else replace(start, durable=durable))
+    return analyse
 
 
-def test_no_regions_no_distances():
-    (out,) = Analyse()([result(0, {CARS: masks(0), DEPTH: wall_with_steps()})])
-    assert out.predictions[0].value.distances_m == ()
+def ids(results: list[Result]) -> list[tuple[int | None, ...]]:
+    return [each.predictions[0].value.track_ids for each in results]
 
 
-def test_all_mask_prompts_are_measured():
-    refer = Prompt.parse("refer:the red car")
-    (out,) = Analyse()([result(0, {CARS: masks(1), refer: masks(2), DEPTH: wall_with_steps()})])
-    assert [p.value.distances_m for p in out.predictions[:2]] == [(2.0,), (2.0, 8.0)]
+def stated(results: list[Result]) -> list[tuple[int, str, str, int]]:
+    return [
+        (each.header.frame_index, event.kind, event.rule, event.revision)
+        for each in results
+        for event in each.events
+    ]
+
+
+def test_each_analytic_sees_what_those_before_it_made():
+    analyse = step(("track", Track), ("distance", Distance), ("presence", lambda: Presence(min_s=0.0)))
+    (out,) = analyse([result(0)])
+    assert out.predictions[0].value.track_ids == (1, 2)
+    assert None not in out.predictions[0].value.distances_m
+    assert [(event.kind, event.place.distance_m) for event in out.events] == [("appeared", 3.0)] * 2
+    assert [part for part, _ in analyse.laps] == ["track", "distance", "presence"]
+
+
+def test_the_first_result_of_each_segment_carries_what_was_known_before():
+    out = step()([result(index) for index in range(12)])
+    assert [index for index, each in enumerate(out) if each.state_before is not None] == [0, 10]
+
+
+def test_a_new_connection_begins_a_segment_of_its_own_as_it_does_in_the_sinks():
+    out = step()([result(3), replace(result(4), header=replace(result(4).header, epoch=1))])
+    assert [each.state_before is not None for each in out] == [True, True]
+
+
+CHAIN = (("track", Track), ("counting", Counting), ("presence", lambda: Presence(0.1, 0.2)))
+
+
+@pytest.mark.parametrize("at", [10, 20])
+def test_a_resumed_stream_states_the_same(at):
+    frames = [result(index) for index in range(30)]
+    whole = step(*CHAIN)(frames)
+    durable = Durable("clip", 0, Position(at, None, at), whole[at].state_before)
+    resumed = step(*CHAIN, durable=durable)(frames[at:])
+    assert [each.events for each in resumed] == [each.events for each in whole[at:]]
+    assert any(each.events for each in resumed)
+    assert ids(resumed) == ids(whole[at:])
+    assert [each.state_before for each in resumed] == [each.state_before for each in whole[at:]]
+
+
+def test_after_restore_it_is_as_if_nothing_had_happened():
+    analyse = step(*CHAIN)
+    analyse([result(0)])
+    before = analyse.snapshot("clip")
+    first = analyse([result(1), result(2)])
+    analyse.restore("clip", before)
+    assert analyse.snapshot("clip") == before
+    again = analyse([result(1), result(2)])
+    assert [(each.events, each.state_before) for each in again] == [
+        (each.events, each.state_before) for each in first
+    ]
+    assert ids(again) == ids(first)
+
+
+# -- failures ------------------------------------------------------------------------------------------------
+
+
+def test_an_analytic_that_fails_costs_neither_the_answers_nor_the_others_and_is_told_of():
+    chain = (("counting", lambda: Counting(fails_at=(2, 3, 4, 7))), ("track", Track))
+    out = step(*chain)([result(index) for index in range(9)])
+    assert [each.failed_in for each in out] == [None] * 9
+    assert ids(out) == [(1, 2)] * 9
+    assert stated(out) == [
+        (2, "failed", "counting", 0),
+        (5, "failed", "counting", 1),
+        (5, "counted", "counting", 0),
+        (7, "failed", "counting", 0),
+        (8, "failed", "counting", 1),
+    ]
+    failures = [event for each in out for event in each.events if event.kind == "failed"]
+    assert [event.detail for event in failures[::2]] == ["ValueError: rtsp://10.0.0.7/ is no number"] * 2
+    assert failures[0].identity == failures[1].identity != failures[2].identity
+    assert (failures[1].start.frame_index, failures[1].end.frame_index) == (2, 5)
+
+
+def test_what_a_failing_analytic_had_begun_to_note_is_forgotten():
+    analyse = step(("counting", lambda: Counting(fails_at=(1,))))
+    out = analyse([result(index) for index in range(4)])
+    assert [event.detail for each in out for event in each.events if event.kind == "counted"] == ["3"]
+
+
+def test_a_resumed_stream_knows_what_was_failing():
+    chain = (("counting", lambda: Counting(fails_at=range(8, 12))),)
+    frames = [result(index) for index in range(14)]
+    whole = step(*chain)(frames)
+    durable = Durable("clip", 0, Position(10, None, 10), whole[10].state_before)
+    assert stated(step(*chain, durable=durable)(frames[10:])) == stated(whole[10:])
+
+
+def test_a_frame_that_failed_in_this_step_still_carries_the_state_at_the_start_of_its_segment():
+    analyse = step()
+    analyse([result(index) for index in range(10)])
+    before = analyse.snapshot("clip")
+    failed = analyse.fail(result(10), Failure("analyse", "no", retryable=False))
+    assert failed.failed_in == "analyse"
+    assert failed.state_before == before
+    assert ids(analyse([result(11)])) == [(1, 2)]
+
+
+# -- lives ---------------------------------------------------------------------------------------------------
+
+
+def live(index: int, epoch: int, at_s: float) -> Result:
+    made = result(index, epoch=epoch)
+    return replace(made, info=replace(made.info, captured_ns=round(at_s * 1e9), captured_by="arrival"))
+
+
+def numbers(results: list[Result]) -> set[int | None]:
+    return {number for each in ids(results) for number in each}
+
+
+def test_no_two_lives_of_a_camera_give_the_same_number_to_two_objects():
+    """Lives that end before anything new was durable, a worker that is lost, and lives that go on."""
+    given: list[set[int | None]] = []
+    first = step(is_live=True)([live(k, 0, 1000 + k) for k in range(12)])
+    given.append(numbers(first))
+    state = first[10].state_before
+    epochs = [(0, state), (1, state), (2, state), (4, state)]
+    for life, (epoch, known) in enumerate(epochs):
+        analyse = step(is_live=True, durable=Durable("clip", epoch, Position(), known))
+        given.append(
+            numbers(analyse([live(1000 * (life + 1) + k, epoch, 5000 * (life + 1) + k) for k in range(5)]))
+        )
+    assert len(set().union(*given)) == sum(map(len, given))
+
+
+def test_a_camera_of_which_nothing_was_durable_begins_with_numbers_of_its_life():
+    analyse = step(is_live=True, durable=Durable("clip", 3, Position()))
+    assert numbers(analyse([live(0, 3, 0)])) == {6 * GAP + 1, 6 * GAP + 2}
+
+
+def test_a_first_life_begins_at_one_and_a_new_connection_changes_nothing():
+    analyse = step(is_live=True)
+    assert numbers(analyse([live(0, 0, 0), live(1, 1, 1), live(2, 2, 2)])) == {1, 2}
+
+
+def test_what_version_0_1_stored_is_passed_over():
+    state = (
+        '{"next_id": 4, "segment": 2, "lanes": {"instances:car": [[3], [[0, 0, 2, 2]], [[0, 0, 0, 0]], [0]]}}'
+    )
+    analyse = step(is_live=True, durable=Durable("clip", 1, Position(), state))
+    assert numbers(analyse([live(0, 1, 0)])) == {2 * GAP + 1, 2 * GAP + 2}
+
+
+# -- the rest ------------------------------------------------------------------------------------------------
+
+
+def test_queries_pass_through_what_keeps_nothing_and_a_failure_costs_nothing():
+    class Broken(Distance):
+        def step(self, result):
+            raise RuntimeError("no")
+
+    queries = AnalyseQueries([Track, Broken, Distance, Presence])
+    (out,) = queries([result(0)])
+    assert out.predictions[0].value.track_ids == ()
+    assert out.predictions[0].value.distances_m == (3.0, 3.0)
+    assert out.events == ()
+
+
+def test_a_finished_stream_is_forgotten():
+    analyse = step()
+    analyse.finish("clip", is_complete=True)
+    with pytest.raises(KeyError):
+        analyse.snapshot("clip")
+
+
+@pytest.mark.parametrize("name", ANALYTICS)
+def test_every_analytic_is_made_by_name_and_goes_on_from_what_it_knew(name):
+    first, second = make_analytic(name, {}), make_analytic(name, {})
+    first.step(result(0))
+    second.restore(first.snapshot(), 0)
+    assert second.snapshot() == first.snapshot()
+    second.restore("", 0)
+    assert second.snapshot() == make_analytic(name, {}).snapshot()
+
+
+def test_an_analytic_of_the_user_is_made_by_its_dotted_path():
+    made = make_analytic("tests.unit.test_analyse:Counting", {"fails_at": (1,)})
+    assert made.fails_at == (1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("counter", {}, "analytic 'counter' is unknown: use track, distance, presence, or"),
+        ("presence", {"colour": "red"}, "analytic 'presence' cannot be made"),
+        ("presence", {"min_s": -1}, "min_s is at least 0"),
+        ("no.such.module:Counter", {}, "cannot be made"),
+        ("plantain.operators.analytics.track:Tracker", {}, "Tracker"),
+    ],
+)
+def test_an_analytic_that_cannot_be_made_is_explained(name, options, said):
+    with pytest.raises(UsageError, match=said):
+        make_analytic(name, options)

@@ -84,7 +84,7 @@ def test_only_the_owner_may_speak_to_it_and_nothing_secret_comes_out(job):
     assert stat.S_IMODE(job.stat().st_mode) == 0o600
     told = request(job, {"do": "list"})
     assert SECRET not in json.dumps(told)
-    assert told[1]["url"] == "rtsp://admin:***@127.0.0.1:9/x"
+    assert told[1]["url"] == "rtsp://127.0.0.1:9/x"
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,12 @@ def test_the_queries_of_the_readme_run(tmp_path: Path) -> None:
             "model": {"name": "fake", "canvas": {"width": 192, "height": 112}},
             "output": {"out": str(tmp_path / "out")},
             "executor": "inline",
+            "analytics": [{"name": "presence", "options": {"min_s": 0.0}}],
         }
     )
     assert run_job(config).exit_code == 0
     queries = blocks("sql")
-    assert len(queries) == 3
+    assert len(queries) == 4
     for query in queries:
         rows = duckdb.sql(query.replace("'out/", f"'{tmp_path}/out/")).fetchall()
         assert rows

@@ -21,7 +21,7 @@ from plantain.operators.sinks.rows import (
 )
 from plantain.operators.trace import trace_id_of
 from plantain.operators.types import DepthMap, Failure, Image, NormalMap
-from tests.results import CARS, DEPTH, depth, masks, result
+from tests.results import CARS, DEPTH, depth, masks, result, stay
 
 NORMALS = Prompt.parse("normals")
 
@@ -38,7 +38,7 @@ def test_one_row_for_each_frame_and_prompt_and_one_for_each_mask():
 
 
 def test_every_row_fits_the_schema_and_only_knows_its_columns():
-    for name, rows in rows_of([result(0)], "run").items():
+    for name, rows in rows_of([replace(result(0), events=(stay(7, 0),))], "run").items():
         table = table_of(name, rows)
         assert table.schema.equals(SCHEMAS[name])
         assert not {*rows[0]} - {*SCHEMAS[name].names}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from PIL import Image
 
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
-from plantain.operators.sources import SOURCES, expand, open_source, source_for
+from plantain.operators.sources import SOURCES, expand, names_of, open_source, source_for
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import Sampling, StreamSpec, View
@@ -255,14 +257,63 @@ def test_files_folders_globs_and_urls_become_streams_with_names_of_their_own(tmp
     ]
 
 
-def test_names_are_unique_and_begin_with_a_letter(tmp_path: Path) -> None:
-    urls = [
-        str(tmp_path / name) for name in ("2024.mp4", "x/a.mp4", "y/x/a.mp4", "z/x/a.ts", "***.mp4", "ü.mp4")
+def test_names_are_unique_and_begin_with_a_letter() -> None:
+    paths = [
+        "/d/2024.mp4",
+        "/d/x/a.mp4",
+        "/d/y/x/a.mp4",
+        "/d/z/x/a.ts",
+        "/d/***.mp4",
+        "/d/ü.mp4",
+        f"/d/{'n' * 150}.mp4",
     ]
-    names = [spec.stream_id for spec in expand([*urls, str(tmp_path / ("n" * 150 + ".mp4"))][:4] + urls[5:])]
+    names = [spec.stream_id for spec in expand([paths[0], *paths[1:4], *paths[5:]])]
     assert len(set(names)) == len(names)
     assert all(name[0].isalpha() and len(name) <= 100 for name in names)
-    assert names[:4] == ["video-2024", "x-a", "x-a-2", "x-a-3"]
+    assert names[0] == "video-2024"
+    assert all(re.fullmatch("x-a-[0-9a-f]{8}", name) for name in names[1:4])
+
+
+def test_names_of_the_same_things_do_not_depend_on_their_order_or_on_how_many_there_are() -> None:
+    paths = [f"/d/{k}/x/a b.mp4" for k in range(5)] + ["/d/other.mp4", "/d/y/a_b.mp4"]
+    known = dict(zip(paths, names_of(paths), strict=True))
+    assert len({*known.values()}) == len(paths)
+    for some in (paths[::-1], paths[1:], [*paths[2:], "/d/0/0/x/a b.ts"]):
+        named = dict(zip(some, names_of(some), strict=True))
+        assert {path: named[path] for path in some if path in known} == {
+            path: known[path] for path in some if path in known
+        }
+
+
+def test_a_camera_keeps_its_name_when_its_password_changes() -> None:
+    cameras = [f"rtsp://me:{word}@10.0.0.{k}/live?pwd={word}" for word in ("a1", "b2") for k in (1, 2)]
+    assert names_of(cameras[:2]) == names_of(cameras[2:])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://10.0.0.5:554/user=guard_password=hunter2_channel=1.sdp",
+        "rtsp://guard:hunter2@10.0.0.5",
+        "http://hunter2@10.0.0.5/?pwd=hunter2",
+        "/data/user=guard_password=hunter2_.mp4",
+    ],
+)
+def test_no_name_holds_a_secret(url: str) -> None:
+    (spec,) = expand([url])
+    assert "hunter2" not in spec.stream_id
+    assert "hunter2" not in repr(spec)
+
+
+@pytest.mark.parametrize(
+    "form", ["/clips/{0}/a  b.mp4", "/clips/{0:05}.mp4", "rtsp://10.0.{1}.{2}/live", "/c/a ({0}).mp4"]
+)
+def test_twenty_thousand_clips_are_named_in_no_time(form: str) -> None:
+    urls = [form.format(k, k // 200, k % 200) for k in range(20_000)]
+    begun_s = time.process_time()
+    names = names_of(urls)
+    assert time.process_time() - begun_s < 1.0
+    assert len({*names}) == len(urls)
 
 
 def test_a_path_that_cannot_be_is_a_stream_that_fails() -> None:

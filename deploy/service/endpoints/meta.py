@@ -68,13 +68,11 @@ async def list_models(service: TheService) -> Models:
                 is_serving=name in serving,
             )
         )
-    own = sorted(serving - {*BACKENDS})
+    summary = "a class of the user's own"
     items += [
-        Model(
-            name=name, summary="a class of the user's own", tasks=[], licence="", usable=True, missing=[], is_serving=True
-        )
-        for name in own
-    ]  # fmt: skip
+        Model(name=name, summary=summary, tasks=[], licence="", usable=True, missing=[], is_serving=True)
+        for name in sorted(serving - {*BACKENDS})
+    ]
     return Models(items=items)
 
 

@@ -21,8 +21,9 @@ from plantain.deploy.service.problems import EngineDownError, HttpError, of_erro
 from plantain.deploy.service.schemas import QueryIn, Stream, StreamIn, StreamName, StreamPage, StreamPatch
 from plantain.deploy.service.security_urls import check_stream
 from plantain.deploy.service.sse import event, stream_of
-from plantain.operators.errors import PlantainError, redact
+from plantain.operators.errors import PlantainError
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import shown as shown_address
 from plantain.operators.types import DepthMap, Masks, NormalMap, Result
 from plantain.pipeline.config import StreamConfig
 from plantain.pipeline.video import PICTURE_LONG_SIDE
@@ -174,7 +175,7 @@ def shown(watched: Watched) -> Stream:
     own = {"id", "url", "prompts", "paused", "asked_fps"}
     return Stream(
         id=status.stream_id,
-        url=redact(config.url),
+        url=shown_address(config.url),
         prompts=[str(prompt) for prompt in config.prompts],
         paused=status.phase == PAUSED,
         asked_fps=config.fps,

@@ -30,7 +30,7 @@ class Mark:
 
     def covers(self, message: Message) -> bool:
         """Whether a message counts; those of the same frame share their fate."""
-        return message.position <= self.last and message.fingerprint == self.fingerprint
+        return message.position <= self.last and message.fingerprint in ("", self.fingerprint)
 
     def renewed(self) -> Mark:
         """The same, told apart."""

@@ -21,7 +21,8 @@ except ImportError as error:
 
 import structlog
 
-from plantain.operators.errors import SinkBackpressureError, SinkError, redact
+from plantain.operators.errors import SinkBackpressureError, SinkError
+from plantain.operators.redaction import redact
 from plantain.operators.sinks.kafka.messages import Record
 
 # What Kafka takes for a record whose time is not known.

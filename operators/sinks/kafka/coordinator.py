@@ -69,7 +69,7 @@ class Coordinator:
 
         return self._ask(ask, "whether a transaction is pending")
 
-    def await_end(self, topic: str, partitions: Collection[int], producer: Any) -> None:
+    def await_end(self, partitions: Collection[Any], producer: Any) -> None:
         """Returns when no transaction of a producer, or of an earlier one of its name, is open in these partitions.
 
         Brokers that cannot tell (< 2.8), or may not, are believed.
@@ -79,19 +79,19 @@ class Coordinator:
         """
 
         def ask(admin: Any) -> None:
-            if _is_open(admin, topic, partitions, producer):
+            if _is_open(admin, partitions, producer):
                 raise errors.UnstableOffsetCommitError
 
         self._ask(ask, "whether committed messages count")
 
-    def is_open(self, topic: str, partitions: Collection[int], producer: Any) -> bool:
+    def is_open(self, partitions: Collection[Any], producer: Any) -> bool:
         """Whether a transaction of a producer, or of an earlier one of its name, is open in any of these partitions.
 
         Of a producer that was just initialised, this is exact: its predecessors' markers are written, or lost for good.
         """
 
         def ask(admin: Any) -> bool:
-            return _is_open(admin, topic, partitions, producer)
+            return _is_open(admin, partitions, producer)
 
         return self._ask(ask, "whether committed messages count")
 
@@ -134,10 +134,10 @@ class Coordinator:
             time.sleep(PAUSE_S)
 
 
-def _is_open(admin: Any, topic: str, partitions: Collection[int], producer: Any) -> bool:
+def _is_open(admin: Any, partitions: Collection[Any], producer: Any) -> bool:
     producer_id = producer._transaction_manager.producer_id_and_epoch.producer_id
     try:
-        found = admin.describe_producers([structs.TopicPartition(topic, number) for number in partitions])
+        found = admin.describe_producers(list(partitions))
     except (errors.UnsupportedVersionError, errors.TopicAuthorizationFailedError):
         return False
     return any(
@@ -149,8 +149,7 @@ def _is_open(admin: Any, topic: str, partitions: Collection[int], producer: Any)
 
 def settle(
     producer: Any,
-    topic: str,
-    partitions: Collection[int],
+    partitions: Collection[Any],
     group: str,
     *,
     commits: bool,
@@ -166,7 +165,7 @@ def settle(
     must tell the old outcome, before anything new is written: a new commit would bring aborted messages to light, a
     new abort would take committed ones away.
 
-    This is a transaction without messages, over every partition of the topic and the group. Its markers tell the
+    This is a transaction without messages, over every partition of the topics and the group. Its markers tell the
     outcome where the old one is missing and change nothing where it is not. With the outcome known, it is therefore
     right whichever of the markers were lost:
 
@@ -188,8 +187,7 @@ def settle(
 
     Args:
         producer: It was just initialised.
-        topic: Where its predecessors sent messages.
-        partitions: All of the topic's.
+        partitions: All those of the topics to which its predecessors sent messages.
         group: Where they left notes.
         commits: Whether the last transaction was committed.
         notes: What to leave in the group: offsets with texts.
@@ -201,7 +199,7 @@ def settle(
     producer.begin_transaction()
     with manager._lock:
         for partition in partitions:
-            manager.maybe_add_partition_to_transaction(structs.TopicPartition(topic, partition))
+            manager.maybe_add_partition_to_transaction(partition)
         added = manager._add_partitions_to_transaction_handler()
         manager._enqueue_request(added)
     producer._sender.wakeup()

@@ -13,7 +13,7 @@ MAX_UNACKNOWLEDGED_BYTES = 64 << 20
 
 
 class Delivery(Protocol):
-    """Takes messages of one topic; the calls are those of a sink."""
+    """Takes messages; the calls are those of a sink."""
 
     def begin(self, stream_id: str) -> None:
         """Forgets what was not committed."""

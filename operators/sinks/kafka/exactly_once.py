@@ -6,7 +6,7 @@ import pickle
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from plantain.operators.sinks.kafka.attempts import Attempt, Attempts, Mark
 from plantain.operators.sinks.kafka.brokers import RETRY_AFTER_S, Brokers, abandon, errors, structs
 from plantain.operators.sinks.kafka.coordinator import Coordinator, settle
 from plantain.operators.sinks.kafka.deliveries import MAX_UNACKNOWLEDGED_BYTES
-from plantain.operators.sinks.kafka.messages import Message
+from plantain.operators.sinks.kafka.messages import Message, Topic
 from plantain.operators.sinks.store import Store, storage_error
 
 # Messages of an open segment that are kept in memory; beyond, they wait in a temporary file.
@@ -61,7 +61,7 @@ class ExactlyOnce:
 
     Args:
         brokers: Where to.
-        topic: Where to.
+        topics: Where to, by what messages say; that of predictions is noted how far a stream is committed.
         run_id: With the stream's name, the name of the producer: a new one fences the one before.
         store: Where attempts are remembered, beside the checkpoints of the streams: whoever forgets those starts
             a new attempt, which sends everything.
@@ -69,10 +69,16 @@ class ExactlyOnce:
     """
 
     def __init__(
-        self, brokers: Brokers, topic: str, run_id: str, store: Store, max_unacknowledged: int
+        self,
+        brokers: Brokers,
+        topics: Mapping[Topic, str],
+        run_id: str,
+        store: Store,
+        max_unacknowledged: int,
     ) -> None:
         self._brokers = brokers
-        self._topic = topic
+        self._topics = topics
+        self._topic = topics["predictions"]
         self._run_id = run_id
         self._attempts = Attempts(store)
         self._max_unacknowledged = max_unacknowledged
@@ -178,12 +184,17 @@ class ExactlyOnce:
 
     def _take_over(self, stream_id: str, stream: _Stream, producer: Any) -> Mark | None:
         """How far the stream is committed, after what may hang of the last transaction was ended as that ended."""
-        partitions, group = producer.partitions_for(self._topic), self._group(stream_id, stream)
+        group = self._group(stream_id, stream)
+        partitions = {
+            structs.TopicPartition(topic, number)
+            for topic in self._topics.values()
+            for number in producer.partitions_for(topic)
+        }
         outcome, notes = stream.attempt.outcome, dict[Any, Any]()
         if outcome is None:
             return stream.attempt.reaches(self._coordinator.note_of(group, self._topic))
         is_pending = self._coordinator.is_pending(group, self._topic)
-        is_open = self._coordinator.is_open(self._topic, partitions, producer)
+        is_open = self._coordinator.is_open(partitions, producer)
         commits = not is_pending if outcome == "unknown" else outcome == "commit"
         if commits and is_open and not is_pending:
             text = self._coordinator.note_of(group, self._topic)
@@ -192,8 +203,8 @@ class ExactlyOnce:
             notes = {} if told is None else self._note(told.renewed())
         elif commits and is_pending and not is_open:
             self._remember(stream_id, stream, half="messages", mark=stream.attempt.promise)
-        self._within(lambda: settle(producer, self._topic, partitions, group, commits=commits, notes=notes))
-        self._coordinator.await_end(self._topic, partitions, producer)
+        self._within(lambda: settle(producer, partitions, group, commits=commits, notes=notes))
+        self._coordinator.await_end(partitions, producer)
         mark = stream.attempt.reaches(self._coordinator.note_of(group, self._topic))
         self._remember(stream_id, stream, outcome=None)
         if is_pending or is_open:
@@ -216,7 +227,8 @@ class ExactlyOnce:
     def _transact(self, stream_id: str, stream: _Stream) -> None:
         producer, futures, size = stream.producer, [], 0
         first = last = None
-        partitions: set[int] = set()
+        fingerprint = "" if stream.mark is None else stream.mark.fingerprint
+        partitions: set[Any] = set()
         for message in stream.spool:
             if stream.mark is not None and stream.mark.covers(message):
                 stream.num_skipped += 1
@@ -224,9 +236,9 @@ class ExactlyOnce:
             if first is None:
                 first = message
                 producer.begin_transaction()
-            futures.append(self._brokers.send(producer, self._topic, message))
+            futures.append(self._brokers.send(producer, self._topics[message.topic], message))
             size += message.size
-            last = message
+            last, fingerprint = message, message.fingerprint or fingerprint
             if len(futures) >= self._max_unacknowledged or size >= MAX_UNACKNOWLEDGED_BYTES:
                 partitions |= self._await(futures)
                 futures, size = [], 0
@@ -234,13 +246,13 @@ class ExactlyOnce:
             return
         partitions |= self._await(futures)
         number = 0 if stream.mark is None else stream.mark.number + 1
-        mark = Mark(first.position, last.position, last.fingerprint, number)
+        mark = Mark(first.position, last.position, fingerprint, number)
         self._remember(stream_id, stream, promise=mark.written())
         group = self._group(stream_id, stream)
         members = structs.ConsumerGroupMetadata(group, -1, "", None)
         self._within(lambda: producer.send_offsets_to_transaction(self._note(mark), members))
         self._within(producer.commit_transaction)
-        self._coordinator.await_end(self._topic, partitions, producer)
+        self._coordinator.await_end(partitions, producer)
         if self._coordinator.note_of(group, self._topic) != mark.written():
             raise errors.KafkaError("what was committed does not count")
         stream.mark = mark
@@ -250,10 +262,12 @@ class ExactlyOnce:
         offset = structs.OffsetAndMetadata(mark.last[1] + 1, mark.written(), -1)
         return {structs.TopicPartition(self._topic, 0): offset}
 
-    def _await(self, futures: Sequence[Any]) -> set[int]:
+    def _await(self, futures: Sequence[Any]) -> set[Any]:
         """Returns when every message is stored, if only in the open transaction: the partitions they are in."""
         deadline = time.monotonic() + self._standstill_s
-        return {future.get(timeout=max(0.0, deadline - time.monotonic())).partition for future in futures}
+        return {
+            future.get(timeout=max(0.0, deadline - time.monotonic())).topic_partition for future in futures
+        }
 
     def _within(self, call: Callable[[], None]) -> None:
         """A call that has no timeout of its own, given up after one.

@@ -1,7 +1,8 @@
 """The messages that leave Plantain: the rows of `rows.py` as JSON, bounded in size, with CloudEvents headers.
 
-One message for each row of `frames`, with its rows of `objects` nested in it. A message that would be too large is
-cut into parts: part k of n holds a share of the objects and of the dense map, and put together they are the whole.
+One message for each row of `frames`, with its rows of `objects` nested in it, and one for each row of `events`. A
+message that would be too large is cut into parts: part k of n holds a share of the objects and of the dense map, and
+put together they are the whole.
 Changes of a stream's health are messages of another kind, for another topic.
 `json_schema` writes the schema of the values from the Arrow schemas, so that there is one source of truth.
 """
@@ -21,13 +22,16 @@ import numpy as np
 import pyarrow as pa
 
 from plantain.operators.errors import SinkError
+from plantain.operators.sinks.events import EVENTS, event_row
 from plantain.operators.sinks.rows import FRAMES, OBJECTS, SCHEMA_VERSION, Row, identity_of, rows_of
 from plantain.operators.trace import traceparent_of
 from plantain.operators.types import DepthMap, Header, HealthEvent, HealthState, Masks, NormalMap, Result
 
 Rasters = Literal["drop", "embed", "refer"]
+Topic = Literal["predictions", "events"]
 
 PREDICTION_TYPE = "plantain.prediction.v1"
+EVENT_TYPE = "plantain.event.v1"
 HEALTH_TYPE = "plantain.health.v1"
 
 # Columns that an object does not share with its frame.
@@ -61,15 +65,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Message(Record):
-    """An answer, or a part of one.
+    """An answer, or a part of one, or an event.
 
     Attributes:
         position: Epoch and frame index, by which a stream's messages are ordered.
-        fingerprint: Of the model that answered.
+        fingerprint: Of the model that answered; empty for an event.
+        topic: Where it goes.
     """
 
     position: tuple[int, int]
     fingerprint: str
+    topic: Topic = "predictions"
 
 
 def messages_of(
@@ -106,6 +112,25 @@ def messages_of(
             own = headers if len(values) == 1 else (("ce_id", f"{identity}#{number}".encode()), *headers[1:])
             position = (header.epoch, header.frame_index)
             yield Message(key, value, own, timestamp_ms, position, prediction.model_fingerprint)
+
+
+def event_messages(result: Result, run_id: str) -> Iterator[Message]:
+    """The messages of what was stated about one frame, in its order."""
+    header = result.header
+    for event in result.events:
+        row = event_row(event, run_id)
+        headers = _cloud_event(
+            f"{event.identity}/{event.revision}", EVENT_TYPE, event.stream_id, event.kind, row["captured_at"]
+        )
+        yield Message(
+            header.stream_id.encode(),
+            _encode(row),
+            _encoded(headers | {"traceparent": traceparent_of(header, "write")}),
+            _timestamp_ms(event.evidence.captured_ns),
+            (header.epoch, header.frame_index),
+            "",
+            "events",
+        )
 
 
 def health_record(event: HealthEvent) -> Record:
@@ -235,8 +260,8 @@ def _size_of(headers: tuple[tuple[str, bytes], ...]) -> int:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the values, each kind under `$defs`: `Prediction` and `Health`."""
-    kinds = {"Prediction": _prediction_schema(), "Health": _health_schema()}
+    """JSON Schema (2020-12) of the values, each kind under `$defs`: `Prediction`, `Event`, `Health`."""
+    kinds = {"Prediction": _prediction_schema(), "Event": _event_schema(), "Health": _health_schema()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:plantain:messages:{SCHEMA_VERSION}",
@@ -244,6 +269,14 @@ def json_schema() -> dict[str, Any]:
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds],
         "$defs": kinds,
     }
+
+
+def _event_schema() -> dict[str, Any]:
+    """Of the values on `plantain.events`."""
+    properties = {field.name: _type_of(field) for field in EVENTS}
+    return {
+        "description": "A fact over time; of one `event_id`, the greatest `revision` counts."
+    } | _object_of(properties)
 
 
 def _health_schema() -> dict[str, Any]:

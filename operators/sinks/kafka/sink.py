@@ -1,8 +1,8 @@
-"""Kafka: a topic of predictions and one of health, keyed by stream, as JSON with CloudEvents headers.
+"""Kafka: topics of predictions, events and health, keyed by stream, as JSON with CloudEvents headers.
 
     results --messages.py--> messages --at_least_once.py--> PREFIX.predictions   sent at once, verified on commit
-                                     `-exactly_once.py--->                       a transaction for each segment
-    events  --messages.py--> records  --notices.py--------> PREFIX.health        sent beside, nobody waits
+                                     `-exactly_once.py----> PREFIX.events        a transaction for each segment
+    health  --messages.py--> records  --notices.py--------> PREFIX.health        sent beside, nobody waits
 
 Topics, values, headers and guarantees are described in docs/kafka.md.
 """
@@ -12,13 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plantain.operators.errors import redact
+from plantain.operators.redaction import shown
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.kafka.at_least_once import AtLeastOnce
 from plantain.operators.sinks.kafka.brokers import Brokers
 from plantain.operators.sinks.kafka.deliveries import Delivery
 from plantain.operators.sinks.kafka.exactly_once import ExactlyOnce
-from plantain.operators.sinks.kafka.messages import Rasters, health_record, messages_of
+from plantain.operators.sinks.kafka.messages import (
+    Message,
+    Rasters,
+    Topic,
+    event_messages,
+    health_record,
+    messages_of,
+)
 from plantain.operators.sinks.kafka.notices import Notices
 from plantain.operators.sinks.rows import folder_of
 from plantain.operators.sinks.store import Store
@@ -34,6 +41,7 @@ class KafkaSink:
         bootstrap: `host:port` of some brokers, separated by commas.
         topic_prefix: The topics' names up to the dot.
         transactional: Whether a consumer that reads committed messages must see each frame exactly once.
+        events: Whether events are sent, for which their topic must be there.
         rasters: What happens to dense maps.
         max_message_bytes: A larger answer goes in parts.
         max_unacknowledged: Messages that may wait for acknowledgement.
@@ -51,6 +59,7 @@ class KafkaSink:
         *,
         topic_prefix: str = "plantain",
         transactional: bool = False,
+        events: bool = False,
         rasters: Rasters = "drop",
         max_message_bytes: int = 900_000,
         max_unacknowledged: int = 10_000,
@@ -59,11 +68,14 @@ class KafkaSink:
         api_version: Sequence[int] | None = None,
         security: Mapping[str, Any] | None = None,
     ) -> None:
-        self._url = redact(url.rstrip("/"))
+        self._url = shown(url.rstrip("/"))
         self._run_id = run_id
         self._rasters = rasters
         self._max_message_bytes = max_message_bytes
-        topic = f"{topic_prefix}.predictions"
+        self._has_events = events
+        topics: dict[Topic, str] = {"predictions": f"{topic_prefix}.predictions"}
+        if events:
+            topics["events"] = f"{topic_prefix}.events"
         brokers = Brokers(
             bootstrap,
             timeout_s=timeout_s,
@@ -74,9 +86,9 @@ class KafkaSink:
         )
         self._delivery: Delivery
         if transactional:
-            self._delivery = ExactlyOnce(brokers, topic, run_id, Store(url), max_unacknowledged)
+            self._delivery = ExactlyOnce(brokers, topics, run_id, Store(url), max_unacknowledged)
         else:
-            self._delivery = AtLeastOnce(brokers, topic, max_unacknowledged)
+            self._delivery = AtLeastOnce(brokers, topics, max_unacknowledged)
         self._notices = Notices(brokers, f"{topic_prefix}.health")
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
@@ -92,17 +104,17 @@ class KafkaSink:
             SinkError: If they refuse, or a single object is larger than a message may be.
         """
         raster_ref = f"{self._url}/{folder_of('frames', segment.stream_id)}/{segment.name}.parquet"
-        messages = [
-            message
-            for result in results
-            for message in messages_of(
+        messages: list[Message] = []
+        for result in results:
+            messages += messages_of(
                 result,
                 self._run_id,
                 rasters=self._rasters,
                 raster_ref=raster_ref,
                 max_bytes=self._max_message_bytes,
             )
-        ]
+            if self._has_events:
+                messages += event_messages(result, self._run_id)
         is_repeatable = all(result.info.captured_by == "file" for result in results)
         self._delivery.send(segment, messages, is_repeatable=is_repeatable)
 

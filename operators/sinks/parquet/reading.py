@@ -1,6 +1,6 @@
 """What a Parquet sink stored, back as columns or as the results they were made of.
 
-    from plantain.operators.sinks.parquet.reading import read_frames, read_objects, read_results
+    from plantain.operators.sinks.parquet.reading import read_events, read_frames, read_objects, read_results
 
     objects = read_objects("out", ["label", "distance_m"])          # columns: NumPy arrays of one length
     for result in read_results("out", "dock-3", [0, 25, 50]):       # masks, metres and normals again
@@ -25,9 +25,10 @@ from pyarrow import fs
 
 from plantain.operators.answers.masks.rle import decode_region
 from plantain.operators.answers.rasters import unpack
-from plantain.operators.errors import SinkError, redact
+from plantain.operators.errors import SinkError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import redact, shown
 from plantain.operators.sinks.rows import SCHEMAS, Row, folder_of
 from plantain.operators.sinks.store import open_filesystem
 from plantain.operators.types import (
@@ -78,6 +79,17 @@ def read_objects(
         SinkError: If the folder holds no such table, or the table no such column.
     """
     return _columns(root, "objects", columns, stream_id)
+
+
+def read_events(
+    root: str | Path, columns: Sequence[str] | None = None, *, stream_id: str | None = None
+) -> Columns:
+    """Columns of the `events` table, one row for each time that an event was stated; like `read_frames`.
+
+    Raises:
+        SinkError: If the folder holds no such table, or the table no such column.
+    """
+    return _columns(root, "events", columns, stream_id)
 
 
 def read_metadata(root: str | Path) -> dict[str, str]:
@@ -133,11 +145,9 @@ def _dataset(root: str | Path, name: str, stream_id: str | None) -> ds.Dataset:
         found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
     except (FileNotFoundError, NotADirectoryError) as error:
         missing = f"no stream '{stream_id}'" if stream_id is not None else "no results"
-        raise SinkError(
-            f"{redact(str(root))} holds {missing}: there is no folder {redact(folder)}"
-        ) from error
+        raise SinkError(f"{shown(str(root))} holds {missing}: there is no folder {shown(folder)}") from error
     except OSError as error:
-        raise SinkError(f"{redact(str(root))} cannot be read: {redact(str(error))}") from error
+        raise SinkError(f"{shown(str(root))} cannot be read: {redact(str(error))}") from error
     parts = sorted(info.path for info in found if info.path.endswith(".parquet"))
     if not parts:
         return ds.dataset(SCHEMAS[name].empty_table())

@@ -2,11 +2,12 @@
 
     ROOT/frames/stream=NAME/part-EPOCH-SEGMENT.parquet
     ROOT/objects/stream=NAME/part-EPOCH-SEGMENT.parquet
+    ROOT/events/stream=NAME/part-EPOCH-SEGMENT.parquet     where something happened
     ROOT/.plantain/...                                     where segments are made; no reader looks there
 
 Part names follow from the frames in them, so a segment that is made again replaces itself. The parts of all
 tables of a segment appear in one step, although no file system renames two files at once (`_Exchange`). On an
-object store each part is one PUT, objects before frames: a frame row is never there without its objects.
+object store each part is one PUT, frames last: a frame row is never there without its objects and events.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.rows import SCHEMAS, Row, folder_of, rows_of, table_of
+from plantain.operators.sinks.rows import SCHEMAS, SPARSE, Row, folder_of, rows_of, table_of
 from plantain.operators.sinks.store import open_filesystem, storage_error, sync_folder
 from plantain.operators.types import Result
 
@@ -86,10 +87,14 @@ class ParquetSink:
         """Adds rows to the segment's parts, which nobody sees yet."""
         parts = self._open.get(segment)
         if parts is None:
-            parts = {name: _Part(name, self._folder.stage(segment, name), self._metadata) for name in SCHEMAS}
-            self._open[segment] = parts
+            parts = self._open[segment] = {}
+            for name in SCHEMAS.keys() - SPARSE:
+                parts[name] = self._part(segment, name)
         for name, rows in rows_of(results, self._run_id, rasters=self._rasters).items():
-            parts[name].add(rows)
+            if rows and name not in parts:
+                parts[name] = self._part(segment, name)
+            if rows:
+                parts[name].add(rows)
 
     @_storing
     def commit(self, segment: Segment) -> None:
@@ -112,6 +117,9 @@ class ParquetSink:
         """Lets go of uncommitted segments."""
         for segment in list(self._open):
             self._let_go(segment)
+
+    def _part(self, segment: Segment, name: str) -> _Part:
+        return _Part(name, self._folder.stage(segment, name), self._metadata)
 
     def _let_go(self, segment: Segment) -> None:
         for part in self._open.pop(segment).values():
@@ -185,11 +193,16 @@ class _RemoteFolder:
         return io.BytesIO()
 
     def commit(self, segment: Segment, targets: dict[str, Any]) -> None:
-        for name in sorted(targets, reverse=True):  # objects, then frames
+        for name in reversed(SCHEMAS):  # frames last
             folder = self._root / folder_of(name, segment.stream_id)
+            place = str(folder / f"{segment.name}.parquet")
+            if name not in targets:  # an earlier run may have stated what this one does not
+                if self._filesystem.get_file_info(place).type is not fs.FileType.NotFound:
+                    self._filesystem.delete_file(place)
+                continue
             if isinstance(self._filesystem, fs.SubTreeFileSystem):
                 self._filesystem.create_dir(str(folder))
-            with self._filesystem.open_output_stream(str(folder / f"{segment.name}.parquet")) as stream:
+            with self._filesystem.open_output_stream(place) as stream:
                 stream.write(targets[name].getbuffer())
 
 
@@ -233,7 +246,12 @@ class _LocalFolder:
         self._exchange(segment.stream_id, segment.name).run()
 
     def _exchange(self, stream_id: str, part: str) -> _Exchange:
+        """Of a part in all tables; in a sparse one only where it is, or is about to be."""
         places = {name: self._root / folder_of(name, stream_id) / f"{part}.parquet" for name in SCHEMAS}
+        new = self._work / stream_id / f"{part}.new"
+        for name in SPARSE:
+            if not (places[name].exists() or places[name].is_symlink() or (new / name).exists()):
+                del places[name]
         return _Exchange(places, self._work / stream_id / part, self._empty)
 
     def _make_empty(self, name: str) -> None:
@@ -269,7 +287,10 @@ class _Exchange:
         self._empty = empty
 
     def run(self) -> None:
-        """Puts the new files in their places."""
+        """Puts the new files in their places; a table that has none is left without."""
+        for name in self._places:
+            if not (self._new / name).exists():
+                os.link(self._empty / name, self._new / name)
         sync_folder(self._new)
         self._old.mkdir(exist_ok=True)
         for name, place in self._places.items():
@@ -289,8 +310,6 @@ class _Exchange:
     def remove(self) -> None:
         """Takes what is in the places away."""
         self._new.mkdir(exist_ok=True)
-        for name in self._places:
-            os.link(self._empty / name, self._new / name)
         self.run()
 
     def recover(self) -> None:

@@ -22,7 +22,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from plantain.operators.errors import SinkError, redact
+from plantain.operators.errors import SinkError
+from plantain.operators.redaction import redact, shown
 from plantain.operators.render.drawing import draw
 from plantain.operators.render.layout import Layout, has_tile, layout_for
 from plantain.operators.sinks.base import Segment
@@ -72,7 +73,7 @@ class OverlaySink:
 
     def __init__(self, root: str, fps: float | None = None) -> None:
         if "://" in root and not root.startswith("file://"):
-            raise SinkError(f"overlay videos need a local folder, not {redact(root)}; leave --overlay out")
+            raise SinkError(f"overlay videos need a local folder, not {shown(root)}; leave --overlay out")
         folder = Path(root.removeprefix("file://"))
         self._videos = folder / "overlay"
         self._work = folder / ".plantain" / "overlay"

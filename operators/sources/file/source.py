@@ -7,7 +7,8 @@ from fractions import Fraction
 from time import perf_counter
 
 from plantain.operators.decode import Decoded, PacketIndex, PictureConverter, VideoReader
-from plantain.operators.errors import NoVideoError, SourceError, UsageError, redact
+from plantain.operators.errors import NoVideoError, SourceError, UsageError
+from plantain.operators.redaction import shown
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import StreamInfo, StreamSpec, View
 from plantain.operators.types import Frame, FrameInfo, Header, Position
@@ -70,7 +71,7 @@ class FileSource:
             self._advance()
             if self._next is None and position.frame_index == 0 and not self._sampler.is_done:
                 raise NoVideoError(
-                    f"'{redact(spec.url)}' has a video stream but no frame that can be decoded; copy it again"
+                    f"'{shown(spec.url)}' has a video stream but no frame that can be decoded; copy it again"
                 )
             self.info = self._info()
         except BaseException:
@@ -122,7 +123,7 @@ class FileSource:
             if self._end_frame is not None and picture.index >= self._end_frame:
                 if self._end_pts is not None and picture.pts != self._end_pts:
                     raise SourceError(
-                        f"'{redact(self._spec.url)}' is damaged before frame {picture.index}, so its parts "
+                        f"'{shown(self._spec.url)}' is damaged before frame {picture.index}, so its parts "
                         "cannot be counted apart; read it as a whole"
                     )
                 return

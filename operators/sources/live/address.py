@@ -81,15 +81,3 @@ def kind_of(url: str, is_realtime: bool = False) -> Kind | None:
         case "http" | "https":
             return "hls" if split.path.lower().endswith(".m3u8") else "http"
     return None
-
-
-def shown(url: str) -> str:
-    """What may be said of an address: scheme, host and port, or the path of a file or device.
-
-    Cameras take passwords before the host, in the query and even in the path, so none of these is shown.
-    """
-    scheme, found, rest = url.partition("://")
-    if not found:
-        return url
-    authority = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
-    return f"{scheme}://{authority}"

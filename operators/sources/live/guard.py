@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from plantain.operators.errors import SourceError, redact
+from plantain.operators.errors import SourceError
+from plantain.operators.redaction import shown
 from plantain.operators.sources.live.address import Kind
 from plantain.operators.sources.live.connection import AvConnection
 from plantain.operators.sources.live.options import LiveOptions
@@ -213,7 +214,7 @@ class GuardedConnection(AvConnection):
 
     def __init__(self, url: str, kind: Kind, options: LiveOptions, pace: Pace) -> None:
         if kind not in _PORTS:
-            raise AddressRefusedError(f"{redact(url)}: only rtsp:// and rtsps:// can be limited to hosts")
+            raise AddressRefusedError(f"{shown(url)}: only rtsp:// and rtsps:// can be limited to hosts")
         self._relay = Relay(url, options.hosts.split(), options.timeout_s)
         try:
             super().__init__(self._relay.url, "rtsp", replace(options, transport="tcp"), pace)
@@ -221,7 +222,7 @@ class GuardedConnection(AvConnection):
             self._relay.close()
             if self._relay.has_redirected:
                 raise AddressRefusedError(
-                    f"{redact(url)} redirects to another address, which is not followed"
+                    f"{shown(url)} redirects to another address, which is not followed"
                 ) from error
             raise
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from plantain.operators.decode import VideoReader
 from plantain.operators.errors import UsageError
+from plantain.operators.redaction import shown
 from plantain.operators.sources.clock import Clock
-from plantain.operators.sources.live.address import kind_of, shown
+from plantain.operators.sources.live.address import kind_of
 from plantain.operators.sources.live.connection import AvConnection, Connection
 from plantain.operators.sources.live.guard import GuardedConnection
 from plantain.operators.sources.live.options import LiveOptions

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from plantain.operators.decode import PictureConverter
 from plantain.operators.errors import NoVideoError, PlantainError, SourceError
+from plantain.operators.redaction import shown
 from plantain.operators.sources.clock import Clock, SystemClock
-from plantain.operators.sources.live.address import shown
 from plantain.operators.sources.live.backoff import Backoff
 from plantain.operators.sources.live.capture import captured
 from plantain.operators.sources.live.connection import Connection, Opener, Picture

@@ -7,7 +7,8 @@ from errno import EIO
 
 import av
 
-from plantain.operators.errors import NoVideoError, redact
+from plantain.operators.errors import NoVideoError
+from plantain.operators.redaction import redact
 from plantain.operators.types import HealthState
 
 # A camera that says nothing shows itself as "invalid data" once the timeout is over (PyAV 18.1, 2026-11), and one that
