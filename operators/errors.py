@@ -10,7 +10,7 @@
     |-- CodecError                    no    an image or a value that no codec can turn into the other
     |-- ModelError                    no    a backend refused or broke on an input
     |   |-- ModelUnavailableError     no    a backend that cannot run here
-    |   `-- ModelBusyError            yes   a hosted backend asked us to wait
+    |   `-- ModelBusyError            yes   a hosted backend asked us to wait; `retry_after_s` may say how long
     |-- SinkError                     no    results cannot be stored
     |   `-- SinkBackpressureError     yes   not now; `retry_after_s` says when
     `-- WorkerDiedError               yes   a process that held a worker is gone
@@ -74,9 +74,21 @@ class ModelUnavailableError(ModelError):
 
 
 class ModelBusyError(ModelError):
-    """A hosted backend asked us to come back later."""
+    """A hosted backend asked us to come back later, and has done nothing yet.
+
+    Args:
+        message: What it said.
+        retry_after_s: When to try again, in seconds; None where it does not say.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type[ModelBusyError], tuple[str, float | None]]:
+        return type(self), (str(self), self.retry_after_s)
 
 
 class SinkError(PlantainError):
@@ -119,3 +131,11 @@ def redact(text: str) -> str:
     """`text` with passwords and tokens of URLs replaced by `***`."""
     hidden = _CREDENTIALS.sub(r"\g<scheme>\g<user>:***@", text)
     return _SECRET_QUERY.sub(r"\g<name>***", hidden)
+
+
+def sentence_of(error: Exception) -> str:
+    """What went wrong, in a line without secrets; an error that nobody meant to show names its type."""
+    text = redact(str(error)).strip()
+    if isinstance(error, PlantainError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
+from plantain.operators.errors import redact
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.render.pictures import Artist
 from plantain.operators.retry import retry
-from plantain.operators.sinks.base import Segment, Sink
+from plantain.operators.sinks.base import Forgetting, Segment, Sink, Telling
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import Start
 from plantain.operators.types import Durable, HealthEvent, Position, Result
 
@@ -27,12 +29,13 @@ class _Open:
     last_pts: int | None = None
     failed: Counter[str] = field(default_factory=Counter)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    source: str = ""
 
     @classmethod
-    def at(cls, durable: Durable) -> _Open:
+    def at(cls, durable: Durable, source: str) -> _Open:
         answers = Counter({(prompt, stage): count for prompt, stage, count in durable.answers})
         position, failed = durable.position, Counter(dict(durable.failed))
-        return cls(durable, None, position.delivered, position.previous_pts, failed, answers)
+        return cls(durable, None, position.delivered, position.previous_pts, failed, answers, source)
 
     def count(self, results: Sequence[Result]) -> None:
         self.delivered += len(results)
@@ -54,18 +57,24 @@ class _Open:
 
 
 class Write:
-    """Cuts each stream into segments and commits each one to all sinks before it says that it is durable.
+    """Makes rows, cuts each stream into segments, and commits each one to all sinks before it says that it is durable.
 
     Args:
-        sinks: Where results go; all see the same segments.
+        sinks: Where rows go; all see the same segments.
         segment_frames: Frame indexes in a segment.
+        run_id: Written into each row.
         sleep: How to wait for a sink that cannot take more just now.
     """
 
     def __init__(
-        self, sinks: Sequence[Sink], segment_frames: int, sleep: Callable[[float], None] = time.sleep
+        self,
+        sinks: Sequence[Sink],
+        segment_frames: int,
+        run_id: str = "",
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sinks = tuple(sinks)
+        self._run_id = run_id
         self._segment_frames = segment_frames
         self._sleep = sleep
         self._artist = Artist()
@@ -77,7 +86,7 @@ class Write:
         is_resumed = durable.position.frame_index > 0 or durable.epoch > 0
         for sink in self._sinks:
             sink.begin(stream_id, is_resumed=is_resumed)
-        self._streams[stream_id] = _Open.at(durable)
+        self._streams[stream_id] = _Open.at(durable, redact(start.spec.url))
 
     def __call__(self, results: Sequence[Result]) -> Iterator[Durable | Picture]:
         """Takes results of one stream in frame order; gives pictures to show, and what becomes durable, at once.
@@ -96,8 +105,9 @@ class Write:
                 )
                 stream.durable = stream.durable_at(position, first.state_before)
                 yield stream.durable
+            rows = Rows(batch, self._run_id, stream.source)
             for sink in self._sinks:
-                self._patiently(partial(sink.write, segment, batch))
+                self._patiently(partial(sink.write, segment, rows))
             stream.segment = segment
             stream.count(batch)
 
@@ -108,8 +118,8 @@ class Write:
     def tell(self, event: HealthEvent) -> None:
         """Passes an event on to the sinks that want to know."""
         for sink in self._sinks:
-            if (tell := getattr(sink, "tell", None)) is not None:
-                tell(event)
+            if isinstance(sink, Telling):
+                sink.tell(event)
 
     def finish(self, stream_id: str, *, is_complete: bool) -> Durable:
         """Commits what is left of a stream.
@@ -138,8 +148,8 @@ class Write:
         self._streams.pop(stream_id, None)
         self._artist.watch(stream_id, ())
         for sink in self._sinks:
-            if (forget := getattr(sink, "forget", None)) is not None:
-                forget(stream_id)
+            if isinstance(sink, Forgetting):
+                sink.forget(stream_id)
 
     def _segment_of(self, result: Result) -> Segment:
         header = result.header

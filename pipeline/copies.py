@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plantain.operators.cores import num_cores
-from plantain.operators.models import handful_of
+from plantain.operators.models import spec_of
 from plantain.pipeline.config import PipelineConfig
 
 # Copies in one process take turns at what Python does between two operators, a tenth of a core each.
@@ -45,7 +45,7 @@ def copies_of(config: PipelineConfig) -> Copies:
     not given ahead: a query that comes meanwhile is in the next one, and while one copy waits, the others work.
     """
     model, cores = config.model, num_cores()
-    items, handful = config.batch.max_items, handful_of(model.name)
+    items, handful = config.batch.max_items, spec_of(model.name).handful
     if model.replicas is None and handful and config.has_threads and _is_on_cpu(config):
         own = model.options.get("threads") or round(model.cpus or cores)
         copies = max(1, min(int(own), MAX_PER_PROCESS))

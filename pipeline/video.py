@@ -20,8 +20,8 @@ from plantain.operators.analytics.track import Track
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import redact
 from plantain.operators.infer import Infer, WarmUp
-from plantain.operators.models import load_model, model_hw_of, warms_up
-from plantain.operators.models.base import ModelBackend
+from plantain.operators.models import load_model, spec_of
+from plantain.operators.models.base import Answering
 from plantain.operators.plan import Plan
 from plantain.operators.prompts import Prompt
 from plantain.operators.read import Read
@@ -69,14 +69,16 @@ def build_graph(
     cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
 
-    def load(options: Mapping[str, Any] | None) -> ModelBackend:
+    def load(options: Mapping[str, Any] | None) -> Answering:
         return load_model(model.name, model.options if options is None else options)
 
+    run_id = run_id_of(config)
+    backend = spec_of(model.name)
     kinds = {(prompt.task, prompt.codec): prompt for _, prompts in specs for prompt in prompts}
     copies = copies_of(config)
     sizes = tuple(size for size in WARM_UP_SIZES if size <= copies.max_items)
     tried = tuple(kinds.values()) or WARM_UP_PROMPTS
-    warm_up = WarmUp(view.model_hw, tried, sizes) if warms_up(model.name) else None
+    warm_up = WarmUp(view.model_hw, tried, sizes) if backend.warms_up else None
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
@@ -89,7 +91,7 @@ def build_graph(
             Stage(
                 "infer",
                 Kind.PARALLEL,
-                lambda: Infer(load(None), load, warm_up),
+                lambda: Infer(load(None), load, warm_up, is_paid=backend.is_paid),
                 batch=Batch(copies.max_items, config.batch.max_drawings, config.batch.max_wait_ms / 1e3),
                 workers=copies.most,
                 least=copies.least,
@@ -106,7 +108,7 @@ def build_graph(
             Stage(
                 "write",
                 Kind.STREAM,
-                lambda: Write(sinks(), output.segment_frames),
+                lambda: Write(sinks(), output.segment_frames, run_id),
                 batch=per_stream,
                 workers=output.workers,
             ),
@@ -129,7 +131,7 @@ def view_of(config: PipelineConfig) -> View:
     canvas = config.model.canvas
     picture = PICTURE_LONG_SIDE if "overlay" in config.output.sinks else None
     if canvas is None:
-        return View(model_hw_of(config.model.name), picture_long_side=picture)
+        return View(spec_of(config.model.name).model_hw, picture_long_side=picture)
     return View((canvas.height, canvas.width), canvas.fit, picture)
 
 
@@ -206,16 +208,16 @@ def sinks_of(config: PipelineConfig) -> list[Sink]:
 
 def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
     """What each sink is made from."""
-    output, run_id = config.output, run_id_of(config)
+    output = config.output
     match name:
         case "memory":
-            return {"run_id": run_id}
+            return {}
         case "parquet":
             metadata = {"plantain.model": config.model.name, "plantain.run": json.dumps(run_of(config))}
-            return {"url": output.out, "run_id": run_id, "metadata": metadata, "rasters": output.rasters}
+            return {"url": output.out, "metadata": metadata, "rasters": output.rasters}
         case "overlay":
             return {"root": output.out}
         case "kafka":
-            return {"url": output.out, "run_id": run_id, **output.kafka.options()}
+            return {"url": output.out, "run_id": run_id_of(config), **output.kafka.options()}
         case _:
-            return {"url": output.out, "run_id": run_id}
+            return {"url": output.out, "run_id": run_id_of(config)}

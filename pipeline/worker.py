@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from plantain.operators.errors import PlantainError, redact
+from plantain.operators.errors import PlantainError, sentence_of
 from plantain.operators.retry import retry
-from plantain.operators.types import Failure, Header
+from plantain.operators.types import Failure, Header, Result
 from plantain.pipeline.graph import Kind, Stage
 
 log = structlog.get_logger()
@@ -166,7 +166,7 @@ class StageWorker:
             try:
                 outputs, notes = self._about_stream(call)
             except Exception as error:  # noqa: BLE001 - a user's operator may raise anything; it ends this stream only
-                notes = [StreamError(call.stream_id, self._stage.name, self._sentence(error))]
+                notes = [StreamError(call.stream_id, self._stage.name, sentence_of(error))]
         busy_s = time.perf_counter() - start
         headers = tuple(output.header for output in outputs)
         laps = tuple(self._laps)
@@ -182,7 +182,7 @@ class StageWorker:
         try:
             self._operator.close()
         except Exception as error:  # noqa: BLE001 - the others must be closed, too
-            log.warning("close", stage=self._stage.name, error=self._sentence(error))
+            log.warning("close", stage=self._stage.name, error=sentence_of(error))
 
     def _about_stream(self, call: Call) -> tuple[list[Any], list[Any]]:
         operator = self._operator
@@ -229,7 +229,7 @@ class StageWorker:
                 items += operator(stream_id, max_frames)
                 notes.append(operator.state(stream_id))
             except Exception as error:  # noqa: BLE001 - a user's source may raise anything; it ends this stream only
-                notes.append(StreamError(stream_id, self._stage.name, self._sentence(error)))
+                notes.append(StreamError(stream_id, self._stage.name, sentence_of(error)))
         return items, notes
 
     def _close_stream(self, stream_id: str) -> None:
@@ -237,7 +237,7 @@ class StageWorker:
         try:
             self._operator.close(stream_id)
         except Exception as error:  # noqa: BLE001 - a user's source may raise anything
-            log.warning("close", stage=self._stage.name, stream=stream_id, error=self._sentence(error))
+            log.warning("close", stage=self._stage.name, stream=stream_id, error=sentence_of(error))
 
     def _run_parallel(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
         """One output for each item; a batch that fails is halved until the bad items stand alone."""
@@ -256,6 +256,11 @@ class StageWorker:
             return self._run_parallel(items[:half], waits_ms[:half]) + self._run_parallel(
                 items[half:], waits_ms[half:]
             )
+        for output in outputs:
+            if (
+                isinstance(output, Result) and output.failure is not None
+            ):  # one prompt's, which it told by itself
+                self._failed.append((output.header, output.failure.error))
         return list(outputs)
 
     def _run_streams(self, items: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -274,7 +279,7 @@ class StageWorker:
                     (outputs if hasattr(output, "header") else notes).append(output)
             except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; it ends this stream only
                 self._broken.add(stream_id)
-                notes.append(StreamError(stream_id, self._stage.name, self._sentence(error)))
+                notes.append(StreamError(stream_id, self._stage.name, sentence_of(error)))
         return outputs, notes
 
     def _run_stream(self, stream_id: str, batch: list[Any]) -> Iterable[Any]:
@@ -302,12 +307,4 @@ class StageWorker:
 
     def _failure(self, error: Exception) -> Failure:
         retryable = isinstance(error, PlantainError) and error.retryable
-        return Failure(self._stage.name, self._sentence(error), retryable)
-
-    @staticmethod
-    def _sentence(error: Exception) -> str:
-        """What went wrong, in a line; an error that nobody meant to show names its type."""
-        text = redact(str(error)).strip()
-        if isinstance(error, PlantainError):
-            return text
-        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return Failure(self._stage.name, sentence_of(error), retryable)

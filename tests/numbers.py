@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from plantain.operators.analytics.track import Track
+from plantain.operators.answers.image.value import Image
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.memory import MemorySink
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import ReadState, Start, StreamInfo, StreamSpec
 from plantain.operators.types import (
     Durable,
@@ -24,7 +26,6 @@ from plantain.operators.types import (
     FrameInfo,
     Header,
     HealthEvent,
-    Image,
     Position,
     Prediction,
     Result,
@@ -183,7 +184,7 @@ class OrderedSink(MemorySink):
     """
 
     def __init__(self, plans: dict[str, Plan] | None = None, *, faults: int = 0, seed: int = 0) -> None:
-        super().__init__("simulation")
+        super().__init__()
         self.faults = faults
         self._chance = random.Random(seed)
         self.offences: list[str] = []
@@ -203,18 +204,18 @@ class OrderedSink(MemorySink):
         self.begun.add(stream_id)
         self._last.pop(stream_id, None)
 
-    def write(self, segment: Any, results: Sequence[Result]) -> None:
+    def write(self, segment: Any, rows: Rows) -> None:
         assert segment.stream_id in self.begun, "written before it was begun, or after it was forgotten"
-        before = self._last.setdefault(segment.stream_id, results[0].header.frame_index - 1)
+        before = self._last.setdefault(segment.stream_id, rows.results[0].header.frame_index - 1)
         self._meet_fault()
-        for result in results:
+        for result in rows.results:
             is_next = result.header.frame_index == before + 1
             is_later = segment.stream_id in self._gappy and result.header.frame_index > before
             if not (is_next or is_later):
                 self.offences.append(f"{result.header} came after {before}")
                 raise AssertionError(self.offences[-1])  # a worker takes it for the sink's own trouble
             before = self._last[segment.stream_id] = result.header.frame_index
-        super().write(segment, results)
+        super().write(segment, rows)
 
     def commit(self, segment: Any) -> None:
         self._meet_fault()

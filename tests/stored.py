@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from plantain.operators.sinks.rows import TIMING_COLUMNS
+from plantain.operators.sinks.columns import TIMING_COLUMNS
 
 Row = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from plantain.operators.errors import PlantainError, UsageError, redact
-from plantain.operators.models import model_hw_of
+from plantain.operators.models import spec_of
 from plantain.operators.models.plantain.training import lessons
 from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_results
 from plantain.operators.sources import expand, open_source, source_for
@@ -120,7 +120,7 @@ def _pictures(
         raise UsageError(
             f"'{redact(spec.url)}' cannot be read again; record it and name the clip {stream_id}"
         )
-    source = open_source(StreamSpec(stream_id, spec.url), View(model_hw_of("embedded")), Position())
+    source = open_source(StreamSpec(stream_id, spec.url), View(spec_of("embedded").model_hw), Position())
     last = max(wanted)
     try:
         while not source.ended:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plantain.operators.types import DepthMap, Masks, Prediction, Result
+from plantain.operators.answers import kind_of
+from plantain.operators.types import Failure, Result
 
 
 class Analyse:
@@ -17,20 +18,19 @@ class Analyse:
 
     @staticmethod
     def _measure(result: Result) -> Result:
-        depth = next((p.value for p in result.predictions if isinstance(p.value, DepthMap)), None)
-        if depth is None:
+        answered = [
+            (kind_of(p.prompt), p.value) for p in result.predictions if not isinstance(p.value, Failure)
+        ]
+        metres = next((found for kind, value in answered if (found := kind.metres(value)) is not None), None)
+        if metres is None:
             return result
-        predictions = tuple(_with_distances(prediction, depth) for prediction in result.predictions)
+        fit = result.info.fit
+        predictions = tuple(
+            prediction
+            if isinstance(prediction.value, Failure)
+            else replace(
+                prediction, value=kind_of(prediction.prompt).with_distances(prediction.value, *metres, fit)
+            )
+            for prediction in result.predictions
+        )
         return replace(result, predictions=predictions)
-
-
-def _with_distances(prediction: Prediction, depth: DepthMap) -> Prediction:
-    from plantain.operators.answers.masks.regions import (
-        medians_of,
-    )  # compiled loops, which a plan of the pipeline must not load
-
-    masks = prediction.value
-    if not isinstance(masks, Masks) or not masks.names:
-        return prediction
-    distances = tuple(medians_of(masks.labels, depth.depth_m, depth.valid, len(masks.names)))
-    return replace(prediction, value=replace(masks, distances_m=distances))

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from plantain.operators.geometry import iou
-from plantain.operators.prompts import Task
+from plantain.operators.answers import kind_of
+from plantain.operators.geometry import Letterbox, iou
 from plantain.operators.streams import Start
-from plantain.operators.types import Failure, Masks, Prediction, Result
+from plantain.operators.types import Failure, Prediction, Result
 
 # A pair that overlaps less is never the same object (SORT, Bewley et al. 2016, uses 0.3 on boxes at full rate;
 # sampled video moves further between frames).
@@ -39,10 +39,11 @@ class _Stream:
 
 
 class Track:
-    """Matches each frame's instances with those before, by overlap with where they should be by now.
+    """Matches each frame's things with those before, by overlap with where they should be by now.
 
-    Constant velocity and the assignment of greatest total overlap, for `instances` prompts only. State is small and
-    written as JSON, so that a restarted stream goes on with the same ids.
+    Constant velocity and the assignment of greatest total overlap, in pixels of the source picture, for answers whose
+    things lie apart (`Kind.places`). State is small and written as JSON, so that a restarted stream goes on with the
+    same ids.
 
     Args:
         segment_frames: Frame indexes in a segment; the first result of each carries the state before it.
@@ -102,21 +103,21 @@ class Track:
         state_before = self._enter_segment(result)
         predictions = result.predictions
         if self._is_on:
-            predictions = tuple(self._follow_prompt(stream, prediction) for prediction in predictions)
+            predictions = tuple(
+                self._follow_prompt(stream, prediction, result.info.fit) for prediction in predictions
+            )
         return replace(result, predictions=predictions, state_before=state_before)
 
-    def _follow_prompt(self, stream: _Stream, prediction: Prediction) -> Prediction:
-        from plantain.operators.answers.masks.regions import (
-            boxes_of,
-        )  # compiled loops, which a plan of the pipeline must not load
-
-        masks = prediction.value
-        if prediction.prompt.task is not Task.INSTANCES or not isinstance(masks, Masks):
+    def _follow_prompt(self, stream: _Stream, prediction: Prediction, fit: Letterbox) -> Prediction:
+        if isinstance(prediction.value, Failure):
+            return prediction
+        kind = kind_of(prediction.prompt)
+        places = kind.places(prediction.value, fit)
+        if places is None:
             return prediction
         lane = stream.lanes.setdefault(str(prediction.prompt), _Lane())
-        boxes, _ = boxes_of(masks.labels, len(masks.names))
-        ids = _match(stream, lane, boxes)
-        return replace(prediction, value=replace(masks, track_ids=tuple(ids)))
+        ids = _match(stream, lane, places)
+        return replace(prediction, value=kind.with_tracks(prediction.value, tuple(ids)))
 
 
 def _match(stream: _Stream, lane: _Lane, boxes: NDArray[np.float32]) -> list[int]:

@@ -6,16 +6,21 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelError, UsageError
-from plantain.operators.models.base import Pixels
+from plantain.operators.models.base import Answer, Pixels
+from plantain.operators.models.drawn import Drawn
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.operators.types import Failure, Frame, Value
 
 if TYPE_CHECKING:
     from plantain.operators.scenes import SceneFrame
@@ -39,6 +44,7 @@ class FakeModel:
         assets: Folder of meshes that the stamped scenes were rendered with; empty for none.
         cost_ms: Waits this long for each picture, as a slower model would, milliseconds.
         fail_on: Frame indices that fail, separated by commas; the index is the stamp's.
+        usd: What an answer is said to cost, US dollars.
 
     Raises:
         UsageError: If an option cannot be read.
@@ -55,6 +61,7 @@ class FakeModel:
         assets: str = "",
         cost_ms: float = 0.0,
         fail_on: str = "",
+        usd: float = 0.0,
     ) -> None:
         if cost_ms < 0:
             raise UsageError(f"cost_ms is {cost_ms:g}: it must not be negative")
@@ -64,6 +71,22 @@ class FakeModel:
             raise UsageError(f"fail_on is '{fail_on}': write frame indices separated by commas") from error
         self._truth = _Truth(split, assets)
         self._cost_s = cost_ms / 1000
+        self._usd = float(usd)
+
+    def answer(
+        self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
+    ) -> list[Answer]:
+        """One answer for each prompt; see Answering. What has no answer, and what was asked to fail, fails alone."""
+        reasons = [
+            self._refusal(frames[k].image, prompt) for k, prompt in zip(image_of, prompts, strict=True)
+        ]
+        drawn = [k for k, reason in enumerate(reasons) if not reason]
+        decoded = iter(Drawn(self).answer(frames, [image_of[k] for k in drawn], [prompts[k] for k in drawn]))
+        answers = [
+            Answer(Failure("infer", reason, retryable=False)) if reason else next(decoded)
+            for reason in reasons
+        ]
+        return [replace(answer, cost_usd=self._usd) for answer in answers]
 
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
         """One drawing for each prompt; see ModelBackend.
@@ -84,16 +107,25 @@ class FakeModel:
         """Forgets the scenes."""
         self._truth.clear()
 
+    def _refusal(self, canvas: Pixels, prompt: Prompt) -> str:
+        """Why a prompt about a picture has no answer; empty if it has one."""
+        if prompt.codec == "image":
+            return f"the fake model cannot draw '{prompt}': it knows the perception tasks only"
+        if self._fail_on:
+            top, left, height, width = picture_in(canvas)
+            stamped = _stamp_of(canvas[top : top + height, left : left + width])
+            if stamped is not None and stamped[1] in self._fail_on:
+                return f"frame {stamped[1]} was asked to fail (fail_on)"
+        return ""
+
     def _draw(self, canvas: Pixels, prompt: Prompt) -> Pixels:
-        if prompt.task is Task.GENERATE or prompt.codec == "image":
-            raise ModelError(f"the fake model cannot draw '{prompt}': it knows the perception tasks only")
+        if reason := self._refusal(canvas, prompt):
+            raise ModelError(reason)
         top, left, height, width = picture_in(canvas)
         picture = canvas[top : top + height, left : left + width]
         stamped = _stamp_of(picture)
         if stamped is None:
             return codec_for(prompt).encode(_from_brightness(canvas, prompt), prompt)
-        if stamped[1] in self._fail_on:
-            raise ModelError(f"frame {stamped[1]} was asked to fail (fail_on)")
         value = self._truth.answer(stamped[0], stamped[1], (height, width), prompt)
         inner = codec_for(prompt).encode(value, prompt)
         drawn = np.empty_like(canvas)

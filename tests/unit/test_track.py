@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from plantain.operators.analytics.track import MAX_AGE, Track
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.prompts import Prompt
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Durable, Failure, Masks, Position, Result
+from plantain.operators.types import Durable, Failure, Position, Result
 from tests.results import CARS, DEPTH, depth, result
 
 SEGMENT = 10
