@@ -6,6 +6,7 @@
     depth                           metres
     normals                         unit vectors, camera frame: +x right, +y up, +z to the viewer
     generate:a wet street at night  a new image
+    detect:car,person               a box for each, from models that detect
     prompt[codec=depth]:any text    the model's prompt verbatim, decoded by the named codec
 
 Options stand in square brackets after the task's name, separated by commas or, where a value has commas, by semicolons:
@@ -61,6 +62,7 @@ class Task(StrEnum):
     DEPTH = "depth", "depth", Body.NOTHING
     NORMALS = "normals", "normals", Body.NOTHING
     GENERATE = "generate", "image", Body.TEXT
+    DETECT = "detect", "boxes", Body.CLASSES
     PROMPT = "prompt", "", Body.TEXT
 
 
