@@ -32,6 +32,26 @@ NAMED: dict[str, RGB] = {
     "gray": (128, 128, 128),
 }
 
+BACKDROP: RGB = (18, 20, 26)
+"""What drawn frames stand on, and where an answer has no value."""
+
+HIGHLIGHT: RGB = (255, 214, 10)
+"""What somebody asked for by words."""
+
+# Bright on asphalt and foliage, well apart.
+_OBJECTS: tuple[RGB, ...] = (
+    (255, 99, 72),
+    (46, 196, 255),
+    (255, 200, 40),
+    (140, 233, 90),
+    (214, 120, 255),
+    (255, 140, 190),
+    (60, 230, 190),
+    (255, 160, 60),
+    (120, 150, 255),
+    (220, 230, 80),
+)
+
 # Candidates of `spread`: a 6 x 6 x 6 grid of the cube has steps of 51 levels, finer than any distance that a
 # palette of up to 40 colours can keep, and stays small enough to choose from greedily in milliseconds.
 _GRID = np.array(list(product((0, 51, 102, 153, 204, 255), repeat=3)), dtype=np.int32)
@@ -58,6 +78,11 @@ def parse(text: str) -> RGB:
 def to_hex(colour: RGB) -> str:
     """`colour` as `#rrggbb`."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def of_object(number: int, track_id: int | None) -> RGB:
+    """The colour in which object `number` of an answer is drawn; a track keeps its own."""
+    return _OBJECTS[(number if track_id is None else track_id) % len(_OBJECTS)]
 
 
 @cache

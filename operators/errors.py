@@ -10,7 +10,7 @@
     |-- CodecError                    no    an image or a value that no codec can turn into the other
     |-- ModelError                    no    a backend refused or broke on an input
     |   |-- ModelUnavailableError     no    a backend that cannot run here
-    |   `-- ModelBusyError            yes   a hosted backend asked us to wait
+    |   `-- ModelBusyError            yes   a hosted backend asked us to wait; `retry_after_s` may say how long
     |-- SinkError                     no    results cannot be stored
     |   `-- SinkBackpressureError     yes   not now; `retry_after_s` says when
     `-- WorkerDiedError               yes   a process that held a worker is gone
@@ -73,9 +73,21 @@ class ModelUnavailableError(ModelError):
 
 
 class ModelBusyError(ModelError):
-    """A hosted backend asked us to come back later."""
+    """A hosted backend asked us to come back later, and has done nothing yet.
+
+    Args:
+        message: What it said.
+        retry_after_s: When to try again, in seconds; None where it does not say.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type[ModelBusyError], tuple[str, float | None]]:
+        return type(self), (str(self), self.retry_after_s)
 
 
 class SinkError(PlantainError):

@@ -6,6 +6,7 @@
     depth                           metres
     normals                         unit vectors, camera frame: +x right, +y up, +z to the viewer
     generate:a wet street at night  a new image
+    detect:car,person               a box for each, from models that detect
     prompt[codec=depth]:any text    the model's prompt verbatim, decoded by the named codec
 
 Options stand in square brackets after the task's name, separated by commas or, where a value has commas, by semicolons:
@@ -29,29 +30,58 @@ from plantain.operators.colours import BLACK, RGB
 from plantain.operators.errors import PromptError
 
 
-class Task(StrEnum):
-    """What a prompt asks for; the values are what users write."""
+class Body(StrEnum):
+    """What stands after a task's colon; the values show users its form."""
 
-    SEMANTIC = "semantic"
-    INSTANCES = "instances"
-    REFER = "refer"
-    DEPTH = "depth"
-    NORMALS = "normals"
-    GENERATE = "generate"
-    PROMPT = "prompt"
+    NOTHING = ""
+    CLASS = "CLASS"
+    CLASSES = "CLASS,CLASS"
+    EXPRESSION = "PHRASE"
+    TEXT = "WORDS"
+
+
+class Task(StrEnum):
+    """What a prompt asks for; the values are what users write.
+
+    Each line says what the task is called, the kind of its answer (`plantain.operators.answers`; empty where the
+    prompt names it), and what stands after the colon.
+    """
+
+    codec: str
+    body: Body
+
+    def __new__(cls, name: str, codec: str, body: Body) -> Task:
+        """A task that is its name."""
+        task = str.__new__(cls, name)
+        task._value_, task.codec, task.body = name, codec, body
+        return task
+
+    SEMANTIC = "semantic", "masks", Body.CLASSES
+    INSTANCES = "instances", "instances", Body.CLASS
+    REFER = "refer", "masks", Body.EXPRESSION
+    DEPTH = "depth", "depth", Body.NOTHING
+    NORMALS = "normals", "normals", Body.NOTHING
+    GENERATE = "generate", "image", Body.TEXT
+    DETECT = "detect", "boxes", Body.CLASSES
+    PROMPT = "prompt", "", Body.TEXT
 
 
 COLORMAPS = ("cube", "plasma", "inferno", "viridis", "gray")
-CODECS = ("masks", "instances", "depth", "normals", "image")
+CODECS = tuple(dict.fromkeys(task.codec for task in Task if task.codec))
+"""Kinds of answers that a prompt may ask for."""
+
+_ON_BACKGROUND = ("masks", "instances")
+"""What is drawn in colours on a background of the prompt's own."""
 
 MAX_CLASSES = 64
 """Classes of one semantic prompt: the palette keeps 51 levels between them, twice what a generator misses by."""
 
 _FORM = re.compile(r"^\s*(?P<task>[A-Za-z]+)\s*(?:\[(?P<options>[^\]]*)\])?\s*(?::(?P<body>.*))?$", re.DOTALL)
-_HOW = (
-    "write semantic:CLASS,CLASS, instances:CLASS, refer:WORDS, depth, normals, generate:WORDS "
-    "or prompt[codec=NAME]:WORDS"
-)
+_TASKS: dict[str, Task] = {str(task): task for task in Task}
+_FORMS = [
+    f"{task}{'' if task.codec else '[codec=NAME]'}{':' if task.body else ''}{task.body}" for task in Task
+]
+_HOW = f"write {', '.join(_FORMS[:-1])} or {_FORMS[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +123,7 @@ class Prompt:
         background: The colour of everything else.
         text: Words of `generate` and `prompt`.
         curve, colormap: How metres become colours.
-        codec: Which codec reads the drawing; follows from the task except for `prompt`.
+        codec: The kind of the answer, and the codec of its drawing; follows from the task except for `prompt`.
     """
 
     task: Task
@@ -123,12 +153,12 @@ class Prompt:
             PromptError: With what is wrong and what to write instead.
         """
         match = _FORM.match(written)
-        if match is None or match["task"].lower() not in set(Task):
+        task = None if match is None else _TASKS.get(match["task"].lower())
+        if match is None or task is None:
             raise PromptError(f"task '{written}' is unknown: {_HOW}")
-        task = Task(match["task"].lower())
         options = _options(written, match["options"] or "")
         body = (match["body"] or "").strip()
-        if task in (Task.DEPTH, Task.NORMALS):
+        if task.body is Body.NOTHING:
             if body:
                 raise PromptError(f"'{written}': {task} takes no words after a colon")
         elif not body:
@@ -141,13 +171,13 @@ class Prompt:
     def __str__(self) -> str:
         """The canonical way to write this prompt; `parse` reads it back to an equal prompt."""
         options = []
-        if self.task in (Task.SEMANTIC, Task.INSTANCES, Task.REFER) and self.background != BLACK:
+        if self.background != BLACK:
             options.append(f"background={colours.to_hex(self.background)}")
         if self.codec == "depth" and self.curve != DepthCurve():
             options.append(f"curve={self.curve}")
         if self.codec == "depth" and self.colormap != "cube":
             options.append(f"colormap={self.colormap}")
-        if self.task is Task.PROMPT:
+        if not self.task.codec:
             options.insert(0, f"codec={self.codec}")
         if self.task is Task.REFER and self.palette != _default_palette(self.task, 1, self.background):
             options.append(f"colour={colours.to_hex(self.palette[0])}")
@@ -196,8 +226,8 @@ class Prompt:
                 )
             case Task.NORMALS:
                 return "Generate a surface normal map of the input image."
-            case Task.GENERATE | Task.PROMPT:
-                return self.text
+            case _:
+                return self.text or f"{self.task} {', '.join(self.classes)}"
 
 
 def _options(written: str, inside: str) -> dict[str, str]:
@@ -214,51 +244,39 @@ def _options(written: str, inside: str) -> dict[str, str]:
 
 def _build(written: str, task: Task, options: dict[str, str], body: str) -> Prompt:
     """The prompt of checked parts; takes what it understands out of `options`."""
+    codec = task.codec or options.pop("codec", "")
+    if not codec:
+        raise PromptError(f"'{written}' must name its codec: {task}[codec=depth]:WORDS")
+    if codec == "masks" and task.body is Body.TEXT:
+        raise PromptError(f"'{written}': masks need a legend; write semantic:CLASS=#rrggbb,...")
+    curve, colormap = DepthCurve(), "cube"
+    if codec == "depth":
+        curve = _curve(written, options.pop("curve", "paper"))
+        colormap = options.pop("colormap", "cube")
     background = BLACK
-    if task in (Task.SEMANTIC, Task.INSTANCES, Task.REFER):
+    if codec in _ON_BACKGROUND and task.body is not Body.TEXT:
         background = colours.parse(options.pop("background", "black"))
-    match task:
-        case Task.SEMANTIC:
-            classes, palette = _legend(written, body, background)
-            return Prompt(task, classes, palette, background, codec="masks")
-        case Task.INSTANCES:
+    classes: tuple[str, ...] = ()
+    palette: tuple[RGB, ...] = ()
+    match task.body:
+        case Body.CLASSES:
+            classes, palette = _legend(written, body, background, is_coloured=codec in _ON_BACKGROUND)
+        case Body.CLASS:
             if "," in body:
-                raise PromptError(f"'{written}': one class per prompt; write one instances:CLASS for each")
-            return Prompt(task, (body,), (), background, codec="instances")
-        case Task.REFER:
+                raise PromptError(f"'{written}': one class per prompt; write one {task}:CLASS for each")
+            classes = (body,)
+        case Body.EXPRESSION:
             (default,) = _default_palette(task, 1, background)
-            colour = colours.parse(options.pop("colour", colours.to_hex(default)))
-            return Prompt(task, (body,), (colour,), background, codec="masks")
-        case Task.DEPTH:
-            return Prompt(
-                task,
-                curve=_curve(written, options.pop("curve", "paper")),
-                colormap=options.pop("colormap", "cube"),
-                codec="depth",
-            )
-        case Task.NORMALS:
-            return Prompt(task, codec="normals")
-        case Task.GENERATE:
-            return Prompt(task, text=body, codec="image")
-        case Task.PROMPT:
-            if "codec" not in options:
-                raise PromptError(f"'{written}' must name its codec: prompt[codec=depth]:WORDS")
-            codec = options.pop("codec")
-            if codec == "masks":
-                raise PromptError(f"'{written}': masks need a legend; write semantic:CLASS=#rrggbb,...")
-            if codec != "depth":
-                return Prompt(task, text=body, codec=codec)
-            return Prompt(
-                task,
-                text=body,
-                codec=codec,
-                curve=_curve(written, options.pop("curve", "paper")),
-                colormap=options.pop("colormap", "cube"),
-            )
+            classes, palette = (body,), (colours.parse(options.pop("colour", colours.to_hex(default))),)
+        case _:
+            return Prompt(task, text=body, curve=curve, colormap=colormap, codec=codec)
+    return Prompt(task, classes, palette, background, codec=codec)
 
 
-def _legend(written: str, body: str, background: RGB) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
-    """Class names and colours of `a,b` or `a=#rrggbb,b=#rrggbb`."""
+def _legend(
+    written: str, body: str, background: RGB, *, is_coloured: bool
+) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
+    """Class names and colours of `a,b` or `a=#rrggbb,b=#rrggbb`; names alone where nothing is drawn."""
     entries = [part.strip() for part in re.split(r",(?![^()]*\))", body)]
     names = [entry.partition("=")[0].strip() for entry in entries]
     if not all(names):
@@ -270,6 +288,8 @@ def _legend(written: str, body: str, background: RGB) -> tuple[tuple[str, ...], 
         raise PromptError(
             f"'{written[:40]}...' has {len(names)} classes: use at most {MAX_CLASSES} in a prompt"
         )
+    if not is_coloured:
+        return tuple(names), ()
     coloured = ["=" in entry for entry in entries]
     if not any(coloured):
         return tuple(names), _default_palette(Task.SEMANTIC, len(names), background)

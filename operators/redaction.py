@@ -17,6 +17,8 @@ import ipaddress
 import re
 from urllib.parse import unquote
 
+from plantain.operators.errors import PlantainError
+
 HIDDEN = "***"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
@@ -192,3 +194,11 @@ def _end(text: str, begin: int) -> int:
     while end > begin and text[end - 1] in _AFTER:
         end -= 1
     return end
+
+
+def sentence_of(error: Exception) -> str:
+    """What went wrong, in a line without secrets; an error that nobody meant to show names its type."""
+    text = redact(str(error)).strip()
+    if isinstance(error, PlantainError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

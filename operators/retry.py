@@ -8,13 +8,15 @@ from typing import TypeVar
 
 import structlog
 
-from plantain.operators.errors import PlantainError, SinkBackpressureError
+from plantain.operators.errors import ModelBusyError, PlantainError, SinkBackpressureError
 from plantain.operators.redaction import redact
 
-# A retryable error is tried again this often before it counts as final; the waits double from the first. A sink that
-# cannot take more just now is waited for, however long: what comes before it waits, or drops by its own policy.
+# A retryable error is tried again this often before it counts as final; the waits double from the first, or are as
+# long as a busy model says. One that asks for more than the longest pause is not waited for. A sink that cannot take
+# more just now is waited for, however long: what comes before it waits, or drops by its own policy.
 MAX_RETRIES = 5
 FIRST_RETRY_S = 0.2
+LONGEST_PAUSE_S = 60.0
 
 T = TypeVar("T")
 
@@ -43,6 +45,10 @@ def retry(work: Callable[[], T], where: str, sleep: Callable[[float], None] = ti
             if not error.retryable or attempt == MAX_RETRIES:
                 raise
             pause_s = FIRST_RETRY_S * 2**attempt
+            if isinstance(error, ModelBusyError) and error.retry_after_s is not None:
+                pause_s = error.retry_after_s
+            if pause_s > LONGEST_PAUSE_S:
+                raise
             attempt += 1
             log.warning("retry", where=where, error=redact(str(error)), pause_s=pause_s)
         sleep(pause_s)

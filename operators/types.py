@@ -1,7 +1,7 @@
 """What flows: one frozen type per step, identity and time on every one of them.
 
-    Source -> Frame -> Request -> Prediction | Failure -> rows
-                                  `-- Masks | DepthMap | NormalMap | Image
+    Source -> Frame -> Request -> Answer -> Prediction -> rows
+                                  `-- a Value (Masks, DepthMap, Boxes, ...: operators/answers) or a Failure
                        analytics -> Event -> rows
 
 Images are (H, W, 3) uint8 RGB on the host; model pixels unless a name says `source`. Time is an integer `pts`
@@ -91,6 +91,7 @@ class FrameInfo:
         decode_ms: Time spent on decoding and resizing it, milliseconds.
         picture: (h, w, 3) uint8 RGB at display size, only when a sink asked for pixels.
         rung: Of the overload ladder, 0 where nothing was given up.
+        image: Name of the frame's own file in a folder of images; empty where frames have none.
     """
 
     pts: int | None
@@ -102,6 +103,7 @@ class FrameInfo:
     decode_ms: float = 0.0
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)
     rung: int = 0
+    image: str = ""
 
     @property
     def time_s(self) -> float | None:
@@ -153,71 +155,10 @@ class Request:
     prompts: tuple[Prompt, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Masks:
-    """Regions that do not overlap.
+class Value:
+    """What a prompt is answered with; each kind of it has a room of its own under `operators/answers`."""
 
-    Attributes:
-        labels: (H, W) uint16 label map; 0 is background, k is region k - 1 of the tuples below.
-        names: What each region shows.
-        scores: (N,) float32 in [0, 1], the codec's confidence in each region.
-        off_palette: Share of pixels far from every legal colour.
-        track_ids: Identity over time of each region; None for a region without one, empty before tracking.
-        distances_m: Median depth of each region in metres, where the same frame was asked for depth; None where
-            there is none, empty before the analysis.
-    """
-
-    labels: NDArray[np.uint16] = field(repr=False)
-    names: tuple[str, ...]
-    scores: NDArray[np.float32]
-    off_palette: float
-    track_ids: tuple[int | None, ...] = ()
-    distances_m: tuple[float | None, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DepthMap:
-    """Distance along the optical axis.
-
-    Attributes:
-        depth_m: (H, W) float32 metres, 0 where invalid.
-        valid: (H, W) bool; False where the colour has no finite depth (the sky) or is far from every legal colour.
-        off_palette: Share of pixels far from every legal colour.
-    """
-
-    depth_m: NDArray[np.float32] = field(repr=False)
-    valid: NDArray[np.bool_] = field(repr=False)
-    off_palette: float
-
-
-@dataclass(frozen=True, slots=True)
-class NormalMap:
-    """Surface directions in the camera frame: +x right, +y up, +z to the viewer.
-
-    Attributes:
-        normals: (H, W, 3) float32, unit length, 0 where invalid.
-        valid: (H, W) bool; False where there is no surface, or the drawn vector is too short or long to mean one.
-        off_palette: Share of pixels whose drawn vector is neither of about unit length nor the gray of no surface.
-    """
-
-    normals: NDArray[np.float32] = field(repr=False)
-    valid: NDArray[np.bool_] = field(repr=False)
-    off_palette: float
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A drawing that is its own answer.
-
-    Attributes:
-        rgb: (H, W, 3) uint8.
-    """
-
-    rgb: NDArray[np.uint8] = field(repr=False)
-    off_palette: float = 0.0
-
-
-Value = Masks | DepthMap | NormalMap | Image
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +195,11 @@ class Prediction:
 
     Attributes:
         prompt: What was asked.
-        value: The decoded drawing, or a Failure.
-        model: Name of the backend.
+        value: The answer, or a Failure.
+        model: Name of the backend that answered.
         model_fingerprint: Identity of its weights and code.
         timing: Where the time went.
+        cost_usd: What the answer cost, US dollars.
     """
 
     prompt: Prompt
@@ -265,6 +207,7 @@ class Prediction:
     model: str
     model_fingerprint: str
     timing: Timing
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,9 +312,14 @@ class Result:
         return Moment(self.header.epoch, self.header.frame_index, self.info.time_s, self.info.captured_ns)
 
     @property
+    def failure(self) -> Failure | None:
+        """Why the first prompt that failed has no answer; None if all were answered."""
+        return next((p.value for p in self.predictions if isinstance(p.value, Failure)), None)
+
+    @property
     def failed_in(self) -> str | None:
         """The stage where a prompt of this frame failed; None if all were answered."""
-        return next((failure.stage for _, failure in self.failures), None)
+        return None if self.failure is None else self.failure.stage
 
 
 def joined(header: Header, parts: Sequence[Result]) -> Result:

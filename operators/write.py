@@ -9,10 +9,12 @@ from functools import partial
 from itertools import groupby
 
 from plantain.operators.following import Follower
+from plantain.operators.redaction import shown
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.render.pictures import Artist
 from plantain.operators.retry import retry
-from plantain.operators.sinks.base import Segment, Sink
+from plantain.operators.sinks.base import Forgetting, Segment, Sink, Telling
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import Start
 from plantain.operators.types import Barrier, Durable, HealthEvent, Result
 
@@ -24,25 +26,31 @@ class _Open:
     Attributes:
         durable: What is durable of it.
         segment: What its results belong to now.
+        source: Where its pixels are, without secrets.
         has_results: The segment has some.
     """
 
     durable: Durable
     segment: Segment
+    source: str = ""
     has_results: bool = False
 
 
 class Write(Follower):
-    """Gives results to all sinks, and has them commit where a barrier says that a segment ends.
+    """Makes rows, gives them to all sinks, and has those commit where a barrier says that a segment ends.
 
     Args:
-        sinks: Where results go; all see the same segments.
+        sinks: Where rows go; all see the same segments.
+        run_id: Written into each row.
         sleep: How to wait for a sink that cannot take more just now.
     """
 
-    def __init__(self, sinks: Sequence[Sink], sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, sinks: Sequence[Sink], run_id: str = "", sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         super().__init__()
         self._sinks = tuple(sinks)
+        self._run_id = run_id
         self._sleep = sleep
         self._artist = Artist()
         self._streams: dict[str, _Open] = {}
@@ -53,7 +61,8 @@ class Write(Follower):
         is_resumed = durable.position.frame_index > 0 or durable.epoch > 0
         for sink in self._sinks:
             sink.begin(stream_id, is_resumed=is_resumed)
-        self._streams[stream_id] = _Open(durable, Segment(stream_id, durable.epoch, start.segment))
+        segment = Segment(stream_id, durable.epoch, start.segment)
+        self._streams[stream_id] = _Open(durable, segment, shown(start.spec.url))
 
     def __call__(self, results: Sequence[Result]) -> Iterator[Result | Durable | Picture]:
         """Takes results of streams in order; gives pictures to show, and the results when the sinks have them."""
@@ -61,8 +70,9 @@ class Write(Follower):
         for stream_id, group in groupby(results, lambda result: result.header.stream_id):
             batch = list(group)
             stream = self._streams[stream_id]
+            rows = Rows(batch, self._run_id, stream.source)
             for sink in self._sinks:
-                self._patiently(partial(sink.write, stream.segment, batch))
+                self._patiently(partial(sink.write, stream.segment, rows))
             stream.has_results = True
 
     def cut(self, barrier: Barrier) -> Barrier | Durable:
@@ -81,8 +91,8 @@ class Write(Follower):
     def tell(self, event: HealthEvent) -> None:
         """Passes an event on to the sinks that want to know."""
         for sink in self._sinks:
-            if (tell := getattr(sink, "tell", None)) is not None:
-                tell(event)
+            if isinstance(sink, Telling):
+                sink.tell(event)
 
     def finish(self, stream_id: str, promise: Durable | None) -> Durable | None:
         """Commits what is left of a stream.
@@ -110,8 +120,8 @@ class Write(Follower):
         self._streams.pop(stream_id, None)
         self._artist.watch(stream_id, ())
         for sink in self._sinks:
-            if (forget := getattr(sink, "forget", None)) is not None:
-                forget(stream_id)
+            if isinstance(sink, Forgetting):
+                sink.forget(stream_id)
 
     def _commit(self, stream: _Open) -> None:
         if not stream.has_results:

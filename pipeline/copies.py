@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plantain.operators.cores import num_cores
-from plantain.operators.models import handful_of
+from plantain.operators.models import spec_of
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.config.model import ModelConfig
 
@@ -46,7 +46,7 @@ def copies_of(config: PipelineConfig, model: ModelConfig) -> Copies:
     not given ahead: a query that comes meanwhile is in the next one, and while one copy waits, the others work.
     """
     cores = num_cores()
-    items, handful = (model.batch or config.batch).max_items, handful_of(model.name)
+    items, handful = (model.batch or config.batch).max_items, spec_of(model.name).handful
     if model.replicas is None and handful and config.has_threads and _is_on_cpu(model):
         own = model.options.get("threads") or round(model.cpus or cores)
         copies = max(1, min(int(own), MAX_PER_PROCESS))

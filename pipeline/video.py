@@ -21,8 +21,8 @@ from plantain.operators.analyse import Analyse, Make
 from plantain.operators.analytics import ANALYTICS, make_analytic
 from plantain.operators.cores import num_cores
 from plantain.operators.infer import Infer, WarmUp
-from plantain.operators.models import keeps_streams, load_model, model_hw_of, warms_up
-from plantain.operators.models.base import ModelBackend
+from plantain.operators.models import load_model, spec_of
+from plantain.operators.models.base import Answering
 from plantain.operators.plan import Plan, Target
 from plantain.operators.prompts import Prompt
 from plantain.operators.read import Read
@@ -78,7 +78,7 @@ def build_graph(
             make()
     cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
-    targets = targets_of(config)
+    targets, run_id = targets_of(config), run_id_of(config)
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
         (
@@ -90,7 +90,9 @@ def build_graph(
             ),
             *(pool_of(config, name, model) for name, model in config.pools.items()),
             Stage("analyse", Kind.STREAM, lambda: Analyse(analytics), batch=per_stream),
-            Stage("write", Kind.STREAM, lambda: Write(sinks()), batch=per_stream, workers=output.workers),
+            Stage(
+                "write", Kind.STREAM, lambda: Write(sinks(), run_id), batch=per_stream, workers=output.workers
+            ),
         ),
         read_frames=config.read.chunk_frames,
         max_frames_in_flight=config.read.max_frames_in_flight,
@@ -113,9 +115,9 @@ def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
     copies = copies_of(config, model)
     batch = model.batch or config.batch
     canvas = canvas_of(model)
-    follows = keeps_streams(model.name)
+    backend = spec_of(model.name)
 
-    def load(options: Mapping[str, Any] | None) -> ModelBackend:
+    def load(options: Mapping[str, Any] | None) -> Answering:
         return load_model(model.name, model.options if options is None else options)
 
     first = next(iter(config.pools))
@@ -127,14 +129,14 @@ def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
     }
     sizes = tuple(size for size in WARM_UP_SIZES if size <= copies.max_items)
     tried = tuple(mine.values()) or WARM_UP_PROMPTS
-    warm_up = WarmUp(canvas.model_hw, tried, sizes) if warms_up(model.name) else None
+    warm_up = WarmUp(canvas.model_hw, tried, sizes) if backend.warms_up else None
     return Stage(
         name,
-        Kind.STREAM if follows else Kind.PARALLEL,
-        lambda: Infer(load(None), load, warm_up, stage=name),
+        Kind.STREAM if backend.keeps_streams else Kind.PARALLEL,
+        lambda: Infer(load(None), load, warm_up, is_paid=backend.is_paid, stage=name),
         batch=Batch(copies.max_items, batch.max_drawings, batch.max_wait_ms / 1e3),
         workers=copies.most,
-        least=None if follows else copies.least,
+        least=None if backend.keeps_streams else copies.least,
         cpus=copies.cpus,
         gpus=model.gpus,
         calls_in_flight=copies.calls_in_flight,
@@ -158,7 +160,7 @@ def overload_of(section: OverloadConfig) -> Overload:
 def canvas_of(model: ModelConfig) -> Canvas:
     """What a model sees."""
     if model.canvas is None:
-        return Canvas(model_hw_of(model.name))
+        return Canvas(spec_of(model.name).model_hw)
     return Canvas((model.canvas.height, model.canvas.width), model.canvas.fit)
 
 
@@ -265,20 +267,25 @@ def sinks_of(config: PipelineConfig) -> list[Sink]:
 
 def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
     """What each sink is made from."""
-    output, run_id = config.output, run_id_of(config)
+    output = config.output
     match name:
         case "memory":
-            return {"run_id": run_id}
+            return {}
         case "parquet":
             metadata = {
                 "plantain.model": next(iter(config.pools.values())).name,
                 "plantain.run": json.dumps(run_of(config)),
             }
-            return {"url": output.out, "run_id": run_id, "metadata": metadata, "rasters": output.rasters}
+            return {"url": output.out, "metadata": metadata, "rasters": output.rasters}
         case "overlay":
             return {"root": output.out}
         case "kafka":
             events = bool(config.analytics)
-            return {"url": output.out, "run_id": run_id, "events": events, **output.kafka.options()}
+            return {
+                "url": output.out,
+                "run_id": run_id_of(config),
+                "events": events,
+                **output.kafka.options(),
+            }
         case _:
-            return {"url": output.out, "run_id": run_id}
+            return {"url": output.out, "run_id": run_id_of(config)}

@@ -13,7 +13,7 @@ import structlog
 from plantain.operators.errors import PlantainError
 from plantain.operators.following import Follower
 from plantain.operators.prompts import Prompt
-from plantain.operators.redaction import redact
+from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.retry import retry
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
@@ -433,11 +433,3 @@ def worker_of(stage: Stage, sleep: Callable[[float], None] = time.sleep) -> Stag
     if stage.kind is Kind.SOURCE:
         return ReaderWorker(stage, sleep)
     return PoolWorker(stage, sleep) if stage.is_pool else FollowerWorker(stage, sleep)
-
-
-def sentence_of(error: Exception) -> str:
-    """What went wrong, in a line; an error that nobody meant to show names its type."""
-    text = redact(str(error)).strip()
-    if isinstance(error, PlantainError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

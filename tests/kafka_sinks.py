@@ -11,9 +11,10 @@ from typing import Any
 from plantain.operators.retry import retry
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.kafka.sink import KafkaSink
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.types import Result
 from tests.kafka_broker import Broker
-from tests.results import result
+from tests.results import result, written
 
 
 @dataclass
@@ -26,8 +27,8 @@ class Sinks:
     stack: contextlib.ExitStack
 
     def __call__(self, **options: Any) -> KafkaSink:
-        given = {"bootstrap": self.broker.bootstrap, "topic_prefix": self.prefix} | options
-        sink = KafkaSink(str(self.folder), "run", **given)
+        wanted = {"bootstrap": self.broker.bootstrap, "topic_prefix": self.prefix} | options
+        sink = KafkaSink(str(self.folder), "run", **wanted)
         self.stack.callback(sink.close)
         return sink
 
@@ -46,8 +47,13 @@ def results(frames: range, stream_id: str = "clip") -> list[Result]:
     return [result(index, stream_id=stream_id) for index in frames]
 
 
+def given(frames: range, stream_id: str = "clip") -> Rows:
+    """What a sink is given to write."""
+    return written(*results(frames, stream_id))
+
+
 def store(sink: KafkaSink, index: int, frames: range) -> None:
-    sink.write(segment(index), results(frames))
+    sink.write(segment(index), given(frames))
     sink.commit(segment(index))
 
 

@@ -15,9 +15,11 @@ import numpy as np
 
 from plantain.operators.analyse import Analyse
 from plantain.operators.analytics.track import Track
+from plantain.operators.answers.image.value import Image
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.memory import MemorySink
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import ReadState, Start, StreamInfo, StreamSpec
 from plantain.operators.types import (
     Durable,
@@ -25,7 +27,6 @@ from plantain.operators.types import (
     FrameInfo,
     Header,
     HealthEvent,
-    Image,
     Position,
     Prediction,
     Result,
@@ -216,7 +217,7 @@ class OrderedSink(MemorySink):
         seed: int = 0,
         overtaking: bool = False,
     ) -> None:
-        super().__init__("simulation")
+        super().__init__()
         self.faults = faults
         self._chance = random.Random(seed)
         self.offences: list[str] = []
@@ -237,11 +238,11 @@ class OrderedSink(MemorySink):
         self.begun.add(stream_id)
         self._last.pop(stream_id, None)
 
-    def write(self, segment: Any, results: Sequence[Result]) -> None:
+    def write(self, segment: Any, rows: Rows) -> None:
         assert segment.stream_id in self.begun, "written before it was begun, or after it was forgotten"
-        before = self._last.setdefault(segment.stream_id, results[0].header.frame_index - 1)
+        before = self._last.setdefault(segment.stream_id, rows.results[0].header.frame_index - 1)
         self._meet_fault()
-        for result in results:
+        for result in rows.results:
             is_next = result.header.frame_index == before + 1
             is_later = segment.stream_id in self._gappy and (
                 result.header.frame_index > before or self._overtaking
@@ -250,7 +251,7 @@ class OrderedSink(MemorySink):
                 self.offences.append(f"{result.header} came after {before}")
                 raise AssertionError(self.offences[-1])  # a worker takes it for the sink's own trouble
             before = self._last[segment.stream_id] = result.header.frame_index
-        super().write(segment, results)
+        super().write(segment, rows)
 
     def commit(self, segment: Any) -> None:
         self._meet_fault()

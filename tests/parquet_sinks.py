@@ -10,19 +10,28 @@ import pyarrow.parquet as pq
 
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.sink import ParquetSink
+from plantain.operators.sinks.rows import Rows
 from tests.results import result
 
 SEGMENT = Segment("clip", 0, 0)
 
 
-def sink_at(root: Path | str, run_id: str = "run", **options: Any) -> ParquetSink:
-    return ParquetSink(str(root), run_id, **options)
+def sink_at(root: Path | str, **options: Any) -> ParquetSink:
+    return ParquetSink(str(root), **options)
 
 
-def store(sink: ParquetSink, count: int = 3, *, segment: Segment = SEGMENT, is_resumed: bool = False) -> None:
+def store(
+    sink: ParquetSink,
+    count: int = 3,
+    *,
+    run_id: str = "run",
+    segment: Segment = SEGMENT,
+    is_resumed: bool = False,
+) -> None:
     """Writes and commits a segment of `count` frames."""
     sink.begin(segment.stream_id, is_resumed=is_resumed)
-    sink.write(segment, [result(index, stream_id=segment.stream_id) for index in range(count)])
+    results = [result(index, stream_id=segment.stream_id) for index in range(count)]
+    sink.write(segment, Rows(results, run_id))
     sink.commit(segment)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from av import VideoFrame
 
 from plantain.operators.errors import ModelUnavailableError
-from plantain.operators.models.base import Pixels
+from plantain.operators.models.base import ModelSpec, Pixels
 from plantain.operators.models.fake import FakeModel
 from plantain.operators.prompts import Prompt
 from plantain.operators.sources.file.source import FileSource
@@ -34,7 +34,7 @@ class PickyModel(FakeModel):
 
     name = "picky"
     fingerprint = "picky-1"
-    model_hw = (48, 64)
+    spec = ModelSpec(model_hw=(48, 64))
 
     def __init__(self, refuses: str = "", cost_ms: float = 0.0) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class HeavyModel(FakeModel):
 
     name = "heavy"
     fingerprint = "heavy-1"
-    model_hw = (96, 128)
+    spec = ModelSpec(model_hw=(96, 128))
 
     def __init__(self, cost_ms: float) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class HeavyModel(FakeModel):
         self._full_cost_s = cost_ms / 1e3
 
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
-        share = images.shape[1] * images.shape[2] / (self.model_hw[0] * self.model_hw[1])
+        share = images.shape[1] * images.shape[2] / (self.spec.model_hw[0] * self.spec.model_hw[1])
         time.sleep(self._full_cost_s * share * len(prompts))
         return super().render(images, image_of, prompts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plantain.operators.models.base import Pixels
+from plantain.operators.models.base import ModelSpec, Pixels
 from plantain.operators.models.fake import FakeModel
 from plantain.operators.prompts import Prompt
 
@@ -14,7 +14,7 @@ class RecordingModel(FakeModel):
 
     name = "recording"
     fingerprint = "recording-1"
-    model_hw = (96, 128)
+    spec = ModelSpec(model_hw=(96, 128))
     batches: list[list[str]] = []  # noqa: RUF012 - shared on purpose: the test is not where the model is made
 
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:

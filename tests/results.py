@@ -6,15 +6,16 @@ from fractions import Fraction
 
 import numpy as np
 
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.types import (
-    DepthMap,
     Event,
     Failure,
     FrameInfo,
     Header,
-    Masks,
     Moment,
     Place,
     Prediction,
@@ -41,6 +42,11 @@ def depth(metres: float, *, size_hw: tuple[int, int] = (12, 16)) -> DepthMap:
     valid = np.ones(size_hw, np.bool_)
     valid[:, 0] = False
     return DepthMap(np.where(valid, metres, 0).astype(np.float32), valid, 0.0)
+
+
+def written(*results: Result, run_id: str = "run") -> Rows:
+    """What a sink is given to write."""
+    return Rows(results, run_id)
 
 
 def result(

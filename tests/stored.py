@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from plantain.operators.sinks.rows import SCHEMAS, TIMING_COLUMNS
+from plantain.operators.sinks.columns import TIMING_COLUMNS
+from plantain.operators.sinks.rows import SCHEMAS
 
 Row = dict[str, Any]
 

@@ -57,14 +57,14 @@ def evaluate(
         _draw(model, options, scenes, out, as_json=as_json)
         return
     from plantain.deploy.lab.scoring import MEASURES, scores_of
-    from plantain.operators.models import load_model, model_hw_of
+    from plantain.operators.models import load_drawing, spec_of
     from plantain.operators.models.plantain.evaluation.evaluate import evaluate as measure
 
-    backend = load_model(model, options)
+    backend = load_drawing(model, options)
     try:
         status = Console(stderr=True).status(f"{model}: {scenes} scenes")
         with status:
-            figures = measure(backend, scenes, size_hw=model_hw_of(model), assets=assets)
+            figures = measure(backend, scenes, size_hw=spec_of(model).model_hw, assets=assets)
     finally:
         backend.close()
     if as_json:
@@ -84,12 +84,12 @@ def _look(model: str, options: dict[str, Any], clips: list[str], out: Path, *, a
     """Real clips, without labels."""
     from plantain.deploy.cli.scores import steadiness_of
     from plantain.deploy.lab.footage import look
-    from plantain.operators.models import load_model, model_hw_of
+    from plantain.operators.models import load_drawing, spec_of
 
-    backend = load_model(model, options)
+    backend = load_drawing(model, options)
     try:
         with Console(stderr=True).status(model) as status:
-            page, found = look(backend, model_hw_of(model), clips, out, on_progress=status.update)
+            page, found = look(backend, spec_of(model).model_hw, clips, out, on_progress=status.update)
     finally:
         backend.close()
     if as_json:
@@ -104,12 +104,12 @@ def _look(model: str, options: dict[str, Any], clips: list[str], out: Path, *, a
 def _draw(model: str, options: dict[str, Any], scenes: int, out: Path, *, as_json: bool) -> None:
     """Pictures from words."""
     from plantain.deploy.lab.drawings import MEANINGS, draw, written
-    from plantain.operators.models import load_model, model_hw_of
+    from plantain.operators.models import load_drawing, spec_of
 
-    backend = load_model(model, options)
+    backend = load_drawing(model, options)
     try:
         with Console(stderr=True).status(f"{model}: {scenes} descriptions"):
-            page, found = draw(backend, model_hw_of(model), scenes, out)
+            page, found = draw(backend, spec_of(model).model_hw, scenes, out)
     finally:
         backend.close()
     if as_json:

@@ -184,16 +184,16 @@ def _compare(before: Path, after: Path, held: Path, console: Console) -> None:
     """Prints how well the first and the last weights agree with the answers that were held back."""
     from plantain.deploy.cli.scores import comparison_of
     from plantain.deploy.lab.scoring import scores_of
-    from plantain.operators.models import load_model, model_hw_of
+    from plantain.operators.models import load_drawing, spec_of
     from plantain.operators.models.plantain.evaluation.agreement import agreement
 
     if not any(held.glob("*.npz")):
         return
     figures = []
     for weights in (before, after):
-        backend = load_model("embedded", {"weights": str(weights)})
+        backend = load_drawing("embedded", {"weights": str(weights)})
         try:
-            figures.append(scores_of(agreement(backend, held, model_hw_of("embedded"))))
+            figures.append(scores_of(agreement(backend, held, spec_of("embedded").model_hw)))
         finally:
             backend.close()
     console.print("[bold]agreement with the teacher on frames that were held back[/bold]", soft_wrap=True)

@@ -16,7 +16,7 @@ from plantain.deploy.lab.scoring import Score, score_street
 from plantain.deploy.report.page import write_report
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import UsageError
-from plantain.operators.models import model_hw_of, truth
+from plantain.operators.models import spec_of, truth
 from plantain.operators.scenes import CLASSES, Scene, stamp
 from plantain.operators.sources.clip import write_clip
 from plantain.pipeline.config import PipelineConfig, check
@@ -77,7 +77,7 @@ def run_demo(
     if num_frames < 1:
         raise UsageError(f"a demo of {num_frames} frames shows nothing: ask for at least 1")
     clip = out / f"{STREAM}.mp4"
-    config = _config(out, clip, model, executor, _expression(model_hw_of(model), num_frames))
+    config = _config(out, clip, model, executor, _expression(spec_of(model).model_hw, num_frames))
     pictures = _pictures(num_frames, size_hw, is_stamped=model == "fake", on_rendered=on_rendered)
     write_clip(clip, pictures, int(truth.FRAMES_PER_S))
     outcome = run_job(config, resume=False, on_progress=on_progress)

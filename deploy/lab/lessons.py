@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from plantain.operators.errors import PlantainError, UsageError
-from plantain.operators.models import model_hw_of
+from plantain.operators.models import spec_of
 from plantain.operators.models.plantain.training import lessons
 from plantain.operators.redaction import redact, shown
 from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_results
@@ -119,7 +119,7 @@ def _pictures(
     spec = moved.get(stream_id, StreamSpec(stream_id, url))
     if not spec.url or source_for(spec) not in _READABLE:
         raise UsageError(f"'{shown(spec.url)}' cannot be read again; record it and name the clip {stream_id}")
-    source = open_source(StreamSpec(stream_id, spec.url), View(model_hw_of("embedded")), Position())
+    source = open_source(StreamSpec(stream_id, spec.url), View(spec_of("embedded").model_hw), Position())
     last = max(wanted)
     try:
         while not source.ended:

@@ -14,22 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from plantain.deploy.report.charts import number_of
-from plantain.operators.colours import RGB, to_hex
+from plantain.operators.answers import kind_of
+from plantain.operators.answers.sketch import Chip, Scale
+from plantain.operators.colours import to_hex
 from plantain.operators.errors import PlantainError
-from plantain.operators.prompts import Prompt, Task
 from plantain.operators.render.drawing import draw_answer
-from plantain.operators.render.shades import depth_scale, object_colour
 from plantain.operators.sources import open_source, source_for
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import DepthMap, Failure, Masks, NormalMap, Position, Prediction, Result
+from plantain.operators.types import Failure, Position, Prediction, Result
 
 Pixels = NDArray[np.uint8]
 
 QUALITY = 80
 # Files can be read again for their pictures; cameras and other machines are left alone.
 _READABLE = ("file", "images", "synthetic")
-_MAX_OBJECTS = 8
-_SPHERE_PX = 64
 
 
 def choose(frames: NDArray[np.int64], objects_in: NDArray[np.float64], count: int) -> list[int]:
@@ -122,84 +120,31 @@ def picture(pixels: Pixels, alt: str) -> str:
 def _words(prediction: Prediction) -> tuple[str, str]:
     """What was asked, and the answer in a few words."""
     prompt, value = prediction.prompt, prediction.value
-    title = prompt.text or str(prompt.task)
-    if prompt.task is Task.REFER:
-        title = f"\u201c{prompt.classes[0]}\u201d"
-    elif prompt.task is Task.INSTANCES:
-        title = f"{prompt.classes[0]}, each apart"
-    match value:
-        case Failure():
-            return title, f"{value.stage} failed: {value.error}"
-        case DepthMap():
-            known = value.depth_m[value.valid]
-            if not known.size:
-                return title, "nothing at a finite distance"
-            return title, f"median {np.median(known):.1f} m, nearest {known.min():.1f} m"
-        case NormalMap():
-            return title, f"known for {value.valid.mean():.0%} of the picture"
-        case Masks() if prompt.task is Task.REFER:
-            return title, _found(value)
-        case Masks() if prompt.codec == "instances":
-            return title, f"{len(value.names)} found"
-        case Masks():
-            return title, f"{len(value.names)} of {len(prompt.classes)} classes in view"
-        case _:
-            return title, ""
-
-
-def _found(masks: Masks) -> str:
-    """A referred region in words."""
-    if not masks.names:
-        return "not in this frame"
-    share = f"{(masks.labels > 0).mean():.1%} of the picture"
-    distance = masks.distances_m[0] if masks.distances_m else None
-    return share if distance is None else f"{distance:.1f} m away, {share}"
+    kind = kind_of(prompt)
+    if isinstance(value, Failure):
+        return kind.title(prompt), f"{value.stage} failed: {value.error}"
+    return kind.title(prompt), kind.words(prompt, value)
 
 
 def _key(prediction: Prediction) -> str:
-    """How to read a drawing: classes, objects, metres or directions."""
-    match prediction.value:
-        case Masks() as masks if prediction.prompt.task is Task.SEMANTIC:
-            return _class_key(prediction.prompt, masks)
-        case Masks() as masks if prediction.prompt.codec == "instances":
-            return _object_key(masks)
-        case DepthMap():
-            return _depth_key(prediction.prompt)
-        case NormalMap():
-            return _normals_key()
-        case _:
-            return ""
+    """How to read a drawing: classes, things, metres or a sample."""
+    if isinstance(prediction.value, Failure):
+        return ""
+    key = kind_of(prediction.prompt).key(prediction.prompt, prediction.value, 24)
+    parts = []
+    if key.chips:
+        parts.append(_chips(key.chips))
+    if key.scale is not None:
+        parts.append(_scale(key.scale))
+    if key.sample is not None:
+        parts.append(_sample(key.sample, key.said))
+    return "".join(parts)
 
 
-def _class_key(prompt: Prompt, masks: Masks) -> str:
-    palette = dict(zip(prompt.classes, prompt.palette, strict=True))
-    shares = np.bincount(masks.labels.ravel(), minlength=len(masks.names) + 1)[1:] / masks.labels.size
-    order = np.argsort(-shares, kind="stable")
-    return _chips([(masks.names[k], palette[masks.names[k]], _percent(float(shares[k]))) for k in order])
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else "<1%"
-
-
-def _object_key(masks: Masks) -> str:
-    areas = np.bincount(masks.labels.ravel(), minlength=len(masks.names) + 1)[1:]
-    chips: list[tuple[str, RGB | None, str]] = []
-    for k in np.argsort(-areas, kind="stable")[:_MAX_OBJECTS]:
-        identity = masks.track_ids[k] if masks.track_ids else None
-        distance = masks.distances_m[k] if masks.distances_m else None
-        name = masks.names[k] if identity is None else f"#{identity}"
-        chips.append((name, object_colour(masks, int(k)), "" if distance is None else f"{distance:.1f} m"))
-    if len(masks.names) > _MAX_OBJECTS:
-        chips.append((f"and {len(masks.names) - _MAX_OBJECTS} more", None, ""))
-    return _chips(chips)
-
-
-def _depth_key(prompt: Prompt) -> str:
+def _scale(scale: Scale) -> str:
     """A bar from the camera to infinity, with metres where they stand on the prompt's own scale."""
-    colours, ticks = depth_scale(prompt.curve, 24)
-    gradient = ",".join(to_hex((int(r), int(g), int(b))) for r, g, b in colours)
-    shown = {metres: place for metres, place in ticks.items() if 0.05 < place < 0.97}
+    gradient = ",".join(to_hex((int(r), int(g), int(b))) for r, g, b in scale.colours)
+    shown = {metres: place for metres, place in scale.ticks.items() if 0.05 < place < 0.97}
     labels, last = "", -1.0
     for metres, place in shown.items():
         if place - last >= 0.12:
@@ -211,29 +156,25 @@ def _depth_key(prompt: Prompt) -> str:
     )
 
 
-def _normals_key() -> str:
-    """A ball drawn as the map would draw it, seen from the camera."""
-    side = np.linspace(-1.05, 1.05, _SPHERE_PX, dtype=np.float32)
-    x, y = np.meshgrid(side, -side)
-    rest = 1 - x**2 - y**2
-    ball = np.stack([x, y, np.sqrt(np.maximum(rest, 0))], axis=-1)
-    shade = np.zeros((_SPHERE_PX, _SPHERE_PX, 4), np.uint8)
-    shade[..., :3] = (ball * 127.5 + 127.5).clip(0, 255)
-    shade[..., 3] = (np.clip(rest * _SPHERE_PX / 4, 0, 1) * 255).astype(np.uint8)
+def _sample(pixels: Pixels, said: str) -> str:
+    """Something well known, drawn as the answer draws it."""
     buffer = io.BytesIO()
-    Picture.fromarray(shade).save(buffer, "PNG", optimize=True)
+    Picture.fromarray(pixels).save(buffer, "PNG", optimize=True)
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return (
         f'<div class="ball"><img src="{source}" width="48" height="48" alt="A ball drawn as the map would">'
-        "<span>A ball in these colours: pink faces right, green faces up, blue faces the camera.</span></div>"
+        f"<span>{escape(said)}</span></div>"
     )
 
 
-def _chips(chips: Collection[tuple[str, RGB | None, str]]) -> str:
+def _chips(chips: Collection[Chip]) -> str:
     items = []
-    for name, colour, said in chips:
-        swatch = "" if colour is None else f'<i class="swatch" style="background:{to_hex(colour)}"></i>'
-        items.append(f"<li>{swatch}{escape(name)}{f' <b>{escape(said)}</b>' if said else ''}</li>")
+    for chip in chips:
+        swatch = (
+            "" if chip.colour is None else f'<i class="swatch" style="background:{to_hex(chip.colour)}"></i>'
+        )
+        said = f" <b>{escape(chip.said)}</b>" if chip.said else ""
+        items.append(f"<li>{swatch}{escape(chip.name)}{said}</li>")
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 

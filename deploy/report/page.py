@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from plantain.deploy.lab.scoring import Score
 from plantain.deploy.report import charts, gallery
 from plantain.deploy.report.charts import number_of
+from plantain.operators.answers import kind_called
 from plantain.operators.errors import UsageError
 from plantain.operators.models import BACKENDS
 from plantain.operators.prompts import Prompt, Task
@@ -238,7 +239,7 @@ def _stream(run: _Run, root: str, name: str, anchor: str, num_moments: int, widt
     of = run.frames["stream_id"] == name
     index, first = np.unique(run.frames["frame_index"][of], return_index=True)
     found = np.zeros(len(index))
-    counted = of & (run.frames["task"] == str(Task.INSTANCES)) & (run.frames["status"] == "ok")
+    counted = of & np.isin(run.frames["task"].astype(str), _things()) & (run.frames["status"] == "ok")
     np.add.at(
         found, np.searchsorted(index, run.frames["frame_index"][counted]), run.frames["num_objects"][counted]
     )
@@ -259,22 +260,27 @@ def _stream(run: _Run, root: str, name: str, anchor: str, num_moments: int, widt
     return f"<article>{heading}{note}{moments[0]}{_charts(run, of, name)}{''.join(moments[1:])}</article>"
 
 
+def _things() -> list[str]:
+    """Tasks whose answers are single things, which can be counted."""
+    return [str(task) for task in Task if task.codec and kind_called(task.codec).has_things]
+
+
 def _charts(run: _Run, of: NDArray[np.bool_], name: str) -> str:
     """Objects in view and the nearest of each kind, over time."""
     frames, objects = run.frames, run.objects
     axis, unit = ("time_s", "s") if not np.isnan(frames["time_s"][of]).any() else ("frame_index", "frame")
     edges = charts.edges_of(frames[axis][of].astype(np.float64))
     counts, nearest = {}, {}
-    asked = of & (frames["task"] == str(Task.INSTANCES)) & (frames["status"] == "ok")
+    asked = of & np.isin(frames["task"].astype(str), _things()) & (frames["status"] == "ok")
     for written in dict.fromkeys(frames["prompt"][asked].tolist()):
         rows = asked & (frames["prompt"] == written)
         values = frames["num_objects"][rows].astype(np.float64)
-        label = Prompt.parse(written).classes[0]
+        label = ", ".join(Prompt.parse(written).classes)
         counts[label] = charts.points_of(edges, frames[axis][rows].astype(np.float64), values, "mean")
     named = (objects["stream_id"] == name) & ~np.isnan(objects["distance_m"])
-    for task in (Task.INSTANCES, Task.REFER):
-        for label in sorted(set(objects["label"][named & (objects["task"] == str(task))].tolist())):
-            rows = named & (objects["task"] == str(task)) & (objects["label"] == label)
+    for task in (*_things(), str(Task.REFER)):
+        for label in sorted(set(objects["label"][named & (objects["task"] == task)].tolist())):
+            rows = named & (objects["task"] == task) & (objects["label"] == label)
             metres = objects["distance_m"][rows].astype(np.float64)
             nearest[label] = charts.points_of(edges, objects[axis][rows].astype(np.float64), metres, "least")
     drawn = charts.line_chart("Objects in view", "", edges, unit, counts) if counts else ""

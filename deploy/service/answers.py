@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,14 +16,12 @@ from PIL import Image as Picture
 
 from plantain.deploy.service.problems import RETRY_AFTER_S, HttpError
 from plantain.deploy.service.schemas import Answer, FrameAnswers, Object, Resolution, Rle
-from plantain.operators.answers import png
-from plantain.operators.answers.masks.rle import encode_regions
-from plantain.operators.answers.rasters import Raster, pack_depth, pack_labels, pack_normals
-from plantain.operators.render.drawing import draw, draw_answer, enlarge
+from plantain.operators.answers import kind_of
+from plantain.operators.answers.base import Raster, Row
+from plantain.operators.render.drawing import draw, draw_answer
 from plantain.operators.render.layout import layout_for
-from plantain.operators.render.shades import class_colour, object_colour
-from plantain.operators.sinks.rows import Row, rows_of
-from plantain.operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result, Value
+from plantain.operators.sinks.rows import AnswerRows, Rows
+from plantain.operators.types import Failure, Prediction, Result, Value
 from plantain.pipeline.video import PICTURE_LONG_SIDE
 
 JPEG_QUALITY = 85
@@ -105,26 +102,11 @@ def at(results: Sequence[Result], resolution: Resolution) -> list[Result]:
 
 def _enlarged(result: Result) -> Result:
     size_hw = result.info.fit.source_hw
-    predictions = tuple(replace(p, value=_at_size(p.value, size_hw)) for p in result.predictions)
+    predictions = tuple(
+        p if isinstance(p.value, Failure) else replace(p, value=kind_of(p.prompt).sized(p.value, size_hw))
+        for p in result.predictions
+    )
     return replace(result, predictions=predictions)
-
-
-def _at_size(value: Value | Failure, size_hw: tuple[int, int]) -> Value | Failure:
-    match value:
-        case Masks():
-            return replace(value, labels=enlarge(value.labels, size_hw))
-        case DepthMap():
-            return replace(
-                value, depth_m=enlarge(value.depth_m, size_hw), valid=enlarge(value.valid, size_hw)
-            )
-        case NormalMap():
-            return replace(
-                value, normals=enlarge(value.normals, size_hw), valid=enlarge(value.valid, size_hw)
-            )
-        case Image():
-            return replace(value, rgb=enlarge(value.rgb, size_hw))
-        case _:
-            return value
 
 
 # -- JSON --------------------------------------------------------------------------------------------------
@@ -141,9 +123,10 @@ def json_of(
         rasters: With the dense maps.
         drawn: With the frames, and the answer to the first task drawn on them.
     """
+    sized = at(results, resolution) if rasters else results
     frames = [
-        _frame_of(result, sized, rasters=rasters)
-        for result, sized in zip(results, at(results, resolution), strict=True)
+        _frame_of(result, each, resolution, rasters=rasters)
+        for result, each in zip(results, sized, strict=True)
     ]
     if not drawn:
         return frames
@@ -151,57 +134,43 @@ def json_of(
     return [frame.model_copy(update={"drawn": text}) for frame, text in zip(frames, pictures, strict=True)]
 
 
-def _frame_of(result: Result, sized: Result, *, rasters: bool) -> FrameAnswers:
-    rows = rows_of([result], run_id="", rasters=False)
-    objects: dict[str, list[Row]] = {}
-    for row in rows["objects"]:
-        objects.setdefault(row["prompt"], []).append(row)
-    answers = []
-    for row, prediction in zip(rows["frames"], sized.predictions, strict=True):
-        raster = _raster(prediction.value) if rasters else None
-        answers.append(_answer(row, objects.get(row["prompt"], []), prediction, raster))
-    frame = rows["frames"][0]
+def _frame_of(result: Result, sized: Result, resolution: Resolution, *, rasters: bool) -> FrameAnswers:
+    rows = Rows([result], grid=resolution).answers
+    answers = [
+        _answer(each, _raster(prediction) if rasters else None)
+        for each, prediction in zip(rows, sized.predictions, strict=True)
+    ]
+    frame = rows[0].frame
     captured = frame["captured_at"]
+    own = {"captured_at", "answers", "drawn"}
     return FrameAnswers(
-        **{
-            name: frame[name] for name in FrameAnswers.model_fields if name in frame and name != "captured_at"
-        },
+        **{name: frame[name] for name in FrameAnswers.model_fields if name not in own},
         captured_at=None if captured is None else captured.isoformat(),
         answers=answers,
     )
 
 
-def _answer(row: Row, objects: Sequence[Row], prediction: Prediction, raster: Raster | None) -> Answer:
-    value = prediction.value
-    known = {name: row[name] for name in Answer.model_fields if row.get(name) is not None}
+def _answer(rows: AnswerRows, raster: Raster | None) -> Answer:
+    """A row as JSON; every field is a column, but for those that are named here."""
+    known = {name: rows.frame[name] for name in Answer.model_fields if name != "objects"}
     if raster is not None:
         known["raster_format"], known["raster_scale"] = raster.format, raster.scale
         known["raster"] = base64.b64encode(raster.data).decode()
-    if isinstance(value, Masks) and objects:  # a row for each region, in their order
-        size = (int(value.labels.shape[0]), int(value.labels.shape[1]))
-        counts = encode_regions(np.ascontiguousarray(value.labels), len(value.names))
-        known["objects"] = [
-            Object(
-                **{name: each[name] for name in Object.model_fields if name in each},
-                rle=Rle(size=size, counts=text),
-            )
-            for each, text in zip(objects, counts, strict=True)
-        ]
-    return Answer(**known)
+    return Answer(**known, objects=[_object(row) for row in rows.objects])
 
 
-def _raster(value: Value | Failure) -> Raster | None:
-    match value:
-        case Masks():
-            return pack_labels(np.ascontiguousarray(value.labels))
-        case DepthMap():
-            return pack_depth(value)
-        case NormalMap():
-            return pack_normals(value)
-        case Image():
-            return Raster("png-rgb-u8", 1.0, png.write(np.ascontiguousarray(value.rgb)))
-        case _:
-            return None
+def _object(row: Row) -> Object:
+    counts = row["rle_counts"]
+    return Object(
+        **{name: row[name] for name in Object.model_fields if name != "rle"},
+        rle=None if counts is None else Rle(size=(row["rle_h"], row["rle_w"]), counts=counts),
+    )
+
+
+def _raster(prediction: Prediction) -> Raster | None:
+    if isinstance(prediction.value, Failure):
+        return None
+    return kind_of(prediction.prompt).raster(prediction.value)
 
 
 # -- pictures and arrays -----------------------------------------------------------------------------------
@@ -214,53 +183,42 @@ def png_of(prediction: Prediction) -> tuple[bytes, dict[str, str]]:
     at; depth is 16 bit gray, metres = sample / scale, 0 for none; normals are RGB, n = 2 * sample / 255 - 1.
 
     Raises:
+        HttpError: 422 if the task failed, 406 if its answer is no picture.
+    """
+    value = answered(prediction)
+    picture = kind_of(prediction.prompt).picture(prediction.prompt, value)
+    if picture is None:
+        raise HttpError(406, f"the answer to '{prediction.prompt}' is no picture: accept {Form.JSON}")
+    return picture.data, {f"Plantain-{name}": said for name, said in picture.notes.items()}
+
+
+def array_of(prediction: Prediction) -> NDArray[Any]:
+    """One answer as numbers: labels uint16, metres float32 (0 for none), normals float32, or RGB uint8.
+
+    Raises:
+        HttpError: 422 if the task failed, 406 if its answer is no array.
+    """
+    array = kind_of(prediction.prompt).array(answered(prediction))
+    if array is None:
+        raise HttpError(406, f"the answer to '{prediction.prompt}' is no array: accept {Form.JSON}")
+    return array
+
+
+def answered(prediction: Prediction) -> Value:
+    """The answer.
+
+    Raises:
         HttpError: 422 if the task failed.
     """
     value = prediction.value
     if isinstance(value, Failure):
         raise HttpError(422, f"{value.stage}: {value.error}")
-    if isinstance(value, Masks) and len(value.names) < 256:
-        names = json.dumps(value.names)  # ASCII, as headers are
-        return _indexed(prediction, value), {"Plantain-Format": "png-labels-u8", "Plantain-Labels": names}
-    raster = _raster(value)
-    assert raster is not None
-    return raster.data, {"Plantain-Format": raster.format, "Plantain-Scale": f"{raster.scale:g}"}
-
-
-def _indexed(prediction: Prediction, masks: Masks) -> bytes:
-    is_objects = prediction.prompt.codec == "instances"
-    colours = [(0, 0, 0)]
-    for number, name in enumerate(masks.names):
-        colours.append(object_colour(masks, number) if is_objects else class_colour(prediction.prompt, name))
-    picture = Picture.fromarray(np.ascontiguousarray(masks.labels.astype(np.uint8)), "P")
-    picture.putpalette([sample for colour in colours for sample in colour])
-    file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def array_of(value: Value | Failure) -> NDArray[Any]:
-    """One answer as numbers: labels uint16, metres float32 (0 for none), normals float32, or RGB uint8.
-
-    Raises:
-        HttpError: 422 if the task failed.
-    """
-    match value:
-        case Masks():
-            return value.labels
-        case DepthMap():
-            return np.where(value.valid, value.depth_m, np.float32(0))
-        case NormalMap():
-            return np.where(value.valid[..., None], value.normals, np.float32(0))
-        case Image():
-            return value.rgb
-        case _:
-            raise HttpError(422, f"{value.stage}: {value.error}")
+    return value
 
 
 def npy_of(results: Sequence[Result]) -> bytes:
     """The answers to one task as a NumPy file: (h, w, ...) of a picture, (n, h, w, ...) of a clip."""
-    arrays = [array_of(result.predictions[0].value) for result in results]
+    arrays = [array_of(result.predictions[0]) for result in results]
     file = io.BytesIO()
     np.save(file, arrays[0] if len(arrays) == 1 else np.stack(arrays), allow_pickle=False)
     return file.getvalue()
@@ -293,6 +251,8 @@ def mixed_of(body: str, results: Sequence[Result]) -> tuple[bytes, str]:
     for result in results:
         for number, prediction in enumerate(result.predictions):
             if isinstance(prediction.value, Failure):
+                continue
+            if kind_of(prediction.prompt).size_hw(prediction.value) is None:
                 continue
             data, headers = png_of(prediction)
             name = f"frame{result.header.frame_index}-task{number}.png"

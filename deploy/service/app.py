@@ -52,7 +52,7 @@ def create_app(config: PipelineConfig, gateway: Gateway) -> Guard:
     token = check_exposure(config.serve)
     app = FastAPI(
         title="Plantain",
-        version=version("plantain"),
+        version=version("plantain-video"),
         description="Ask any picture, clip or camera anything, on one model.",
         docs_url=None,
         redoc_url=None,

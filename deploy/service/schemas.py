@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
 
+from plantain.operators.answers.base import Column
+from plantain.operators.sinks.columns import KIND_COLUMNS, OBJECT_COLUMNS
 from plantain.pipeline.config.stream import STREAM_ID
 
 Resolution = Literal["source", "model"]
@@ -89,22 +91,39 @@ class Rle(_Out):
     counts: str
 
 
-class Object(_Out):
-    """One mask."""
-
-    label: str
-    score: float
-    track_id: int | None = None
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    area_px: float
-    distance_m: float | None = None
-    rle: Rle
+def _of(name: str, columns: Iterable[Column]) -> type[BaseModel]:
+    """A model with a field for each column."""
+    fields: dict[str, Any] = {}
+    for column in columns:
+        said = Field(description=column.meaning) if not column.is_nullable else None
+        kind = _PYTHON[column.type]
+        fields[column.name] = (
+            (kind, said) if said else (kind | None, Field(default=None, description=column.meaning))
+        )
+    return create_model(name, __base__=_Out, **fields)
 
 
-class Answer(_Out):
+_PYTHON: dict[str, Any] = {
+    "string": str,
+    "int32": int,
+    "int64": int,
+    "float32": float,
+    "float64": float,
+    "binary": bytes,
+    "timestamp": str,
+}
+
+_ObjectColumns = _of("ObjectColumns", (each for each in OBJECT_COLUMNS if not each.name.startswith("rle_")))
+_AnswerColumns = _of("AnswerColumns", KIND_COLUMNS)
+
+
+class Object(_ObjectColumns):  # type: ignore[misc, valid-type]  # its fields are the columns of `objects`
+    """One region or box."""
+
+    rle: Rle | None = Field(default=None, description="The region; null for a box.")
+
+
+class Answer(_AnswerColumns):  # type: ignore[misc, valid-type]  # its fields are what kinds of answers add to `frames`
     """The answer to one task about one frame."""
 
     task: str
@@ -113,19 +132,14 @@ class Answer(_Out):
     reason: str | None = None
     model: str
     model_fingerprint: str
-    num_objects: int | None = None
-    depth_min_m: float | None = None
-    depth_median_m: float | None = None
-    depth_max_m: float | None = None
-    valid_fraction: float | None = None
-    off_palette: float | None = None
     raster_format: str | None = None
     raster_scale: float | None = None
     raster: str | None = Field(default=None, description="The dense map as PNG, base64.")
     wait_ms: float
     model_ms: float
     codec_ms: float
-    objects: list[Object] = []
+    cost_usd: float
+    objects: list[Object] = Field(default=[])
 
 
 class FrameAnswers(_Out):

@@ -6,28 +6,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from plantain.operators.analytics.base import Stateless
-from plantain.operators.types import DepthMap, Event, Masks, Prediction, Result
+from plantain.operators.answers import kind_of
+from plantain.operators.types import Event, Failure, Prediction, Result
 
 
 class Distance(Stateless):
-    """Fills in `Masks.distances_m`."""
+    """Measures masks and boxes."""
 
     def step(self, result: Result) -> tuple[Result, Sequence[Event]]:
-        """The result with the median depth of each region."""
-        depth = next((p.value for p in result.predictions if isinstance(p.value, DepthMap)), None)
-        if depth is None:
+        """The result with the median depth of each thing."""
+        answered = [
+            (kind_of(p.prompt), p.value) for p in result.predictions if not isinstance(p.value, Failure)
+        ]
+        metres = next((found for kind, value in answered if (found := kind.metres(value)) is not None), None)
+        if metres is None:
             return result, ()
-        predictions = tuple(_with_distances(prediction, depth) for prediction in result.predictions)
-        return replace(result, predictions=predictions), ()
+        depth_m, valid = metres
 
+        def measured(prediction: Prediction) -> Prediction:
+            if isinstance(prediction.value, Failure):
+                return prediction
+            kind = kind_of(prediction.prompt)
+            value = kind.with_distances(prediction.value, depth_m, valid, result.info.fit)
+            return replace(prediction, value=value)
 
-def _with_distances(prediction: Prediction, depth: DepthMap) -> Prediction:
-    from plantain.operators.answers.masks.regions import (
-        medians_of,
-    )  # compiled loops, which a plan of the pipeline must not load
-
-    masks = prediction.value
-    if not isinstance(masks, Masks) or not masks.names:
-        return prediction
-    distances = tuple(medians_of(masks.labels, depth.depth_m, depth.valid, len(masks.names)))
-    return replace(prediction, value=replace(masks, distances_m=distances))
+        return replace(result, predictions=tuple(map(measured, result.predictions))), ()

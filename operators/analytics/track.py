@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.analytics.clock import StreamClock
-from plantain.operators.analytics.objects import boxes_in_source
-from plantain.operators.geometry import iou
-from plantain.operators.prompts import Task
-from plantain.operators.types import Event, Masks, Result
+from plantain.operators.answers import kind_of
+from plantain.operators.geometry import Letterbox, iou
+from plantain.operators.types import Event, Failure, Prediction, Result
 
 # A pair that overlaps less is never the same object (SORT, Bewley et al. 2016, uses 0.3 on boxes at full rate;
 # sampled video moves further between frames).
@@ -63,10 +62,10 @@ class _Lane:
 
 
 class Track:
-    """Matches each frame's instances with those before, by overlap with where they should be by now.
+    """Matches each frame's things with those before, by overlap with where they should be by now.
 
-    Constant velocity and the assignment of greatest total overlap, for `instances` prompts only. Identities are unique
-    in a stream, over its prompts and over all lives of a camera.
+    Constant velocity and the assignment of greatest total overlap, for answers whose things lie apart
+    (`Kind.places`). Identities are unique in a stream, over its prompts and over all lives of a camera.
     """
 
     is_stateless: ClassVar[bool] = False
@@ -81,19 +80,23 @@ class Track:
         self._lanes: dict[str, _Lane] = {}
 
     def step(self, result: Result) -> tuple[Result, Sequence[Event]]:
-        """The result with `Masks.track_ids` filled in."""
+        """The result with the identities of its things."""
         now_s = self._clock.advance(result)
         self._resize(result.info.fit.source_hw)
-        predictions = []
-        for prediction in result.predictions:
-            masks = prediction.value
-            if prediction.prompt.task is Task.INSTANCES and isinstance(masks, Masks):
-                lane = self._lanes.setdefault(str(prediction.prompt), _Lane())
-                lane.look(now_s)
-                ids = self._match(lane, boxes_in_source(prediction, result.info.fit), now_s)
-                prediction = replace(prediction, value=replace(masks, track_ids=tuple(ids)))  # noqa: PLW2901
-            predictions.append(prediction)
-        return replace(result, predictions=tuple(predictions)), ()
+        predictions = tuple(self._follow(each, result.info.fit, now_s) for each in result.predictions)
+        return replace(result, predictions=predictions), ()
+
+    def _follow(self, prediction: Prediction, fit: Letterbox, now_s: float) -> Prediction:
+        if isinstance(prediction.value, Failure):
+            return prediction
+        kind = kind_of(prediction.prompt)
+        boxes = kind.places(prediction.value, fit)
+        if boxes is None:
+            return prediction
+        lane = self._lanes.setdefault(str(prediction.prompt), _Lane())
+        lane.look(now_s)
+        ids = self._match(lane, boxes, now_s)
+        return replace(prediction, value=kind.with_tracks(prediction.value, tuple(ids)))
 
     def snapshot(self) -> str:
         """The objects of every prompt."""

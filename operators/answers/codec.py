@@ -11,10 +11,22 @@ from plantain.operators.prompts import Prompt
 from plantain.operators.types import Value
 
 
+class Painted(Value):
+    """A value that can be read from a drawing.
+
+    Attributes:
+        off_palette: Share of the drawing's pixels that mean nothing.
+    """
+
+    __slots__ = ()
+
+    off_palette: float
+
+
 class Codec(Protocol):
     """Pure functions of one prompt; `decode(encode(value))` is `value` within the stated tolerance."""
 
-    def decode(self, rgb: NDArray[np.uint8], prompt: Prompt) -> Value:
+    def decode(self, rgb: NDArray[np.uint8], prompt: Prompt) -> Painted:
         """The value that a drawing (H, W, 3) uint8 RGB means.
 
         Raises:

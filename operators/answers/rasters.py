@@ -5,6 +5,7 @@
 | `png-depth-u16` | 16 bit gray PNG | metres = sample / scale; 0 = no value |
 | `png-labels-u8`, `png-labels-u16` | 8 or 16 bit gray PNG | the label; 0 = background |
 | `png-normals-u8` | 8 bit RGB PNG | n = 2 * sample / 255 - 1; (0, 0, 0) = none |
+| `png-rgb-u8` | 8 bit RGB PNG | the colour itself |
 
 Normals are in the camera frame of `NormalMap`: +x right, +y up, +z to the viewer. Unlike in drawings, x is
 not flipped.
@@ -12,38 +13,25 @@ not flipped.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers import pixels, png
+from plantain.operators.answers.base import Raster
+from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.normals.codec import samples_of
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.compiled import compiled
 from plantain.operators.errors import CodecError
-from plantain.operators.types import DepthMap, NormalMap
 
 DEPTH_U16 = "png-depth-u16"
 LABELS_U8 = "png-labels-u8"
 LABELS_U16 = "png-labels-u16"
 NORMALS_U8 = "png-normals-u8"
+RGB_U8 = "png-rgb-u8"
 
 DEPTH_SCALE = 256.0
 """Samples a metre, as in KITTI: 4 mm steps up to 256 m. Maps that reach farther halve it until they fit."""
-
-
-class Raster(NamedTuple):
-    """A packed map.
-
-    Attributes:
-        format: One of the formats above.
-        scale: Samples a unit; 1 for labels and normals.
-        data: The file.
-    """
-
-    format: str
-    scale: float
-    data: bytes
 
 
 def pack_depth(depth: DepthMap) -> Raster:
@@ -90,12 +78,23 @@ def pack_normals(normals: NormalMap) -> Raster:
     return Raster(NORMALS_U8, 1.0, png.write(samples_of(normals, sign_x=1.0, invalid=0)))
 
 
-def unpack(raster_format: str, scale: float, data: bytes) -> NDArray[np.float32] | NDArray[np.uint16]:
+def pack_rgb(rgb: NDArray[np.uint8]) -> Raster:
+    """A picture (H, W, 3) as `png-rgb-u8`.
+
+    Raises:
+        CodecError: If it is of another form, or has no pixel.
+    """
+    return Raster(RGB_U8, 1.0, png.write(np.ascontiguousarray(rgb)))
+
+
+def unpack(
+    raster_format: str, scale: float, data: bytes
+) -> NDArray[np.float32] | NDArray[np.uint16] | NDArray[np.uint8]:
     """The map that one of the functions above packed.
 
     Returns:
-        Metres (H, W) float32, 0 where there is none; labels (H, W) uint16; or unit normals (H, W, 3) float32,
-        0 where there is none.
+        Metres (H, W) float32, 0 where there is none; labels (H, W) uint16; unit normals (H, W, 3) float32,
+        0 where there is none; or colours (H, W, 3) uint8.
 
     Raises:
         CodecError: If the format is unknown, the file damaged or of another kind, or the scale not above 0.
@@ -105,6 +104,7 @@ def unpack(raster_format: str, scale: float, data: bytes) -> NDArray[np.float32]
         LABELS_U8: (2, "uint8"),
         LABELS_U16: (2, "uint16"),
         NORMALS_U8: (3, "uint8"),
+        RGB_U8: (3, "uint8"),
     }
     if raster_format not in kinds:
         raise CodecError(f"raster format '{raster_format}' is unknown: use one of {', '.join(kinds)}")
@@ -119,6 +119,8 @@ def unpack(raster_format: str, scale: float, data: bytes) -> NDArray[np.float32]
         vectors = np.empty(samples.shape, np.float32)
         _to_vectors(pixels.flat(samples.astype(np.uint8, copy=False)), vectors.reshape(-1))
         return vectors
+    if raster_format == RGB_U8:
+        return samples.astype(np.uint8, copy=False)
     return samples.astype(np.uint16)
 
 

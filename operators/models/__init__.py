@@ -1,14 +1,15 @@
-"""Backends: who draws. Each is named here and imported inside the worker that runs it."""
+"""Backends: who answers. Each is named here and imported inside the worker that runs it."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
-from plantain.operators.models.base import ModelBackend, ModelSpec
+from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec
+from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.plantain import HANDFUL
 from plantain.operators.prompts import Task
 
@@ -28,7 +29,7 @@ BACKENDS: dict[str, ModelSpec] = {
     "fake": ModelSpec(
         target="plantain.operators.models.fake:FakeModel",
         summary="draws the exact answers of stamped synthetic scenes; for tests and for trying things out",
-        tasks=_PERCEPTION,
+        tasks=(*_PERCEPTION, Task.DETECT),
         licence="Apache-2.0",
         model_hw=(224, 384),
     ),
@@ -36,69 +37,43 @@ BACKENDS: dict[str, ModelSpec] = {
 """Name of each backend, and what can be said about it without loading it."""
 
 
-def load_model(name: str, options: Mapping[str, Any] | None = None) -> ModelBackend:
-    """The backend called `name`, or the class that `module:Class` names, ready to draw.
+def load_model(name: str, options: Mapping[str, Any] | None = None) -> Answering:
+    """The backend called `name`, or the class that `module:Class` names, ready to answer.
 
     Args:
-        name: A key of `BACKENDS`, or a dotted path.
+        name: A key of `BACKENDS`, or a dotted path; a class that draws is made one that answers.
         options: Keyword arguments for the class.
 
     Raises:
         UsageError: If there is no such backend, or it does not take the options.
         ModelUnavailableError: If it cannot run on this machine.
     """
-    spec = BACKENDS.get(name)
-    if spec is not None and (missing := missing_modules(spec)):
-        raise ModelUnavailableError(
-            f"model '{name}' needs {', '.join(missing)}: pip install {' '.join(missing)}"
-        )
+    made = _make(name, options)
+    if isinstance(made, Answering):
+        return made
+    return Drawn(_drawing(name, made), is_paid=spec_of(name).is_paid)
+
+
+def load_drawing(name: str, options: Mapping[str, Any] | None = None) -> ModelBackend:
+    """Like `load_model`, for whoever needs the drawings themselves.
+
+    Raises:
+        UsageError: If there is no such backend, it does not draw, or does not take the options.
+        ModelUnavailableError: If it cannot run on this machine.
+    """
+    return _drawing(name, _make(name, options))
+
+
+def spec_of(name: str) -> ModelSpec:
+    """What can be said about a backend without loading it; of a user's class what it says itself, or the defaults.
+
+    Raises:
+        UsageError: If there is no such backend.
+    """
+    if name in BACKENDS:
+        return BACKENDS[name]
     made = _class_of(name)
-    try:
-        return cast(ModelBackend, made(**(options or {})))
-    except TypeError as error:
-        raise UsageError(f"model '{name}' does not take these options: {error}") from error
-
-
-def model_hw_of(name: str) -> tuple[int, int]:
-    """The canvas, height and width in pixels, that a backend likes best; a class may say it as `model_hw`.
-
-    Raises:
-        UsageError: If there is no such backend.
-    """
-    spec = BACKENDS.get(name)
-    if spec is not None:
-        return spec.model_hw
-    return cast("tuple[int, int]", getattr(_class_of(name), "model_hw", (256, 256)))
-
-
-def handful_of(name: str) -> int:
-    """Frames that a backend draws together on one core, 0 if it takes all cores; a class may say it as `handful`.
-
-    Raises:
-        UsageError: If there is no such backend.
-    """
-    spec = BACKENDS.get(name)
-    return spec.handful if spec is not None else int(getattr(_class_of(name), "handful", 0))
-
-
-def warms_up(name: str) -> bool:
-    """Whether a copy of a backend draws something before it counts as there; a class may say it as `warms_up`.
-
-    Raises:
-        UsageError: If there is no such backend.
-    """
-    spec = BACKENDS.get(name)
-    return spec.warms_up if spec is not None else bool(getattr(_class_of(name), "warms_up", False))
-
-
-def keeps_streams(name: str) -> bool:
-    """Whether a backend keeps something about each stream; a class may say it as `keeps_streams`.
-
-    Raises:
-        UsageError: If there is no such backend.
-    """
-    spec = BACKENDS.get(name)
-    return spec.keeps_streams if spec is not None else bool(getattr(_class_of(name), "keeps_streams", False))
+    return made.spec if isinstance(made, Described) else ModelSpec()
 
 
 def missing_modules(spec: ModelSpec) -> list[str]:
@@ -106,7 +81,26 @@ def missing_modules(spec: ModelSpec) -> list[str]:
     return [module for module in spec.needs if importlib.util.find_spec(module) is None]
 
 
-def _class_of(name: str) -> Any:
+def _make(name: str, options: Mapping[str, Any] | None) -> object:
+    spec = BACKENDS.get(name)
+    if spec is not None and (missing := missing_modules(spec)):
+        raise ModelUnavailableError(
+            f"model '{name}' needs {', '.join(missing)}: pip install {' '.join(missing)}"
+        )
+    made = _class_of(name)
+    try:
+        return made(**(options or {}))
+    except TypeError as error:
+        raise UsageError(f"model '{name}' does not take these options: {error}") from error
+
+
+def _drawing(name: str, made: object) -> ModelBackend:
+    if not isinstance(made, ModelBackend):
+        raise UsageError(f"model '{name}' does not draw: it needs name, fingerprint, render and close")
+    return made
+
+
+def _class_of(name: str) -> Callable[..., object]:
     target = BACKENDS[name].target if name in BACKENDS else name
     module, colon, attribute = target.partition(":")
     if not colon:
@@ -115,6 +109,6 @@ def _class_of(name: str) -> Any:
             "or a class of yours as my_pkg.my_module:MyBackend"
         )
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return cast("Callable[..., object]", getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
         raise UsageError(f"model '{name}' cannot be imported: {error}") from error

@@ -1,48 +1,134 @@
-"""The contract of every model: pictures and prompts in, drawings out."""
+"""The contract of every model: frames and prompts in, answers out; or, for one that draws, pictures in, drawings out.
+
+Answering.answer     values, one prompt at a time right or wrong: specialists, hosted models, combinations
+ModelBackend.render  drawings, decoded by `drawn.Drawn`, which makes a model that draws one that answers
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.prompts import Prompt, Task
+from plantain.operators.types import Failure, Frame, Value
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What can be said about a backend without loading it.
+    """What can be said about a backend without loading it; a class of a user's own may carry one as `spec`.
 
     Attributes:
-        target: `"module:Class"` of the backend.
+        target: `"module:Class"` of the backend; empty in a class's own.
         summary: One line for `plantain models`.
-        tasks: What it can draw.
+        tasks: What it can answer.
         licence: Of the weights.
         needs: Modules that must be importable.
         model_hw: The canvas it likes best, height and width in pixels.
         handful: Frames that it draws together on one core of the CPU, where copies of it in one process share the
             weights: a copy for each core is quicker then than one for all. 0 for a model that takes all cores itself.
         keeps_streams: It keeps something about each stream (a memory of objects, for instance), so that the frames of a
-            stream go to one copy, in order.
-        warms_up: Its first drawings are slow, and cost nothing: each copy makes some before it counts as there.
+            stream go to one copy, in order; it is `Forgetful`, too.
+        warms_up: Its first answers are slow, and cost nothing: each copy makes some before it counts as there.
+        is_paid: Each answer costs money: what was asked once is never asked again because something else failed.
     """
 
-    target: str
-    summary: str
-    tasks: tuple[Task, ...]
-    licence: str
+    target: str = ""
+    summary: str = ""
+    tasks: tuple[Task, ...] = ()
+    licence: str = ""
     needs: tuple[str, ...] = ()
     model_hw: tuple[int, int] = (256, 256)
     handful: int = 0
     keeps_streams: bool = False
     warms_up: bool = False
+    is_paid: bool = False
 
 
+@runtime_checkable
+class Described(Protocol):
+    """A class that says about itself what the table of backends says about ours."""
+
+    spec: ClassVar[ModelSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says to one prompt.
+
+    Attributes:
+        value: The answer, of the prompt's kind and of the size of the frame's picture without its bars
+            (`Letterbox.crop`); or why there is none, which concerns no other prompt.
+        model: Who answered, where a backend is several; empty for the backend itself.
+        fingerprint: Of who answered; empty for the backend's own.
+        model_ms: Time that it took, or this prompt's share of its batch, milliseconds.
+        codec_ms: Time spent on decoding a drawing, milliseconds.
+        cost_usd: Its price, US dollars; a failure may have one, too.
+    """
+
+    value: Value | Failure
+    model: str = ""
+    fingerprint: str = ""
+    model_ms: float = 0.0
+    codec_ms: float = 0.0
+    cost_usd: float = 0.0
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """Answers prompts.
+
+    Attributes:
+        name: What users call it; written into every row.
+        fingerprint: Changes whenever the same input may be answered differently (weights, code version).
+    """
+
+    name: str
+    fingerprint: str
+
+    def answer(
+        self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
+    ) -> list[Answer]:
+        """One answer for each prompt.
+
+        Whatever concerns one prompt alone (a refusal, a word that it does not know, a budget that is spent) is a
+        Failure in that prompt's answer. What concerns the whole batch may be raised.
+
+        Args:
+            frames: M frames of one canvas; each is looked at once, however many prompts ask about it.
+            image_of: Index into `frames` for each prompt, N of them.
+            prompts: N prompts.
+
+        Raises:
+            ModelBusyError: If nothing was done yet, and it can be asked again later.
+            ModelError: If it can answer nothing of the batch.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds (GPU memory, connections)."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """What a model has, too, that keeps something about each stream (`ModelSpec.keeps_streams`).
+
+    The frames of a stream come in order, as long as it lives; those of a query come under a name of their own, which
+    begins with `?`, and are forgotten after.
+    """
+
+    def forget(self, stream_id: str) -> None:
+        """Forgets what is kept about a stream: it has ended, begins anew, or a frame of it failed."""
+        ...
+
+
+@runtime_checkable
 class ModelBackend(Protocol):
     """Draws answers.
 
@@ -72,4 +158,17 @@ class ModelBackend(Protocol):
 
     def close(self) -> None:
         """Gives back what it holds (GPU memory, connections)."""
+        ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A model that draws, and can say of a prompt alone that it cannot be drawn."""
+
+    def check(self, prompt: Prompt) -> None:
+        """Refuses what cannot be drawn, whatever the picture; the others of its batch are drawn without it.
+
+        Raises:
+            ModelError: With what can be drawn instead.
+        """
         ...

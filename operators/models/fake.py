@@ -5,17 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plantain.operators.answers import codec_for
+from plantain.operators.answers import codec_for, kind_of
+from plantain.operators.answers.base import Boxes4
+from plantain.operators.answers.boxes.value import Boxes
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelError, UsageError
-from plantain.operators.models.base import Pixels
+from plantain.operators.models.base import Answer, Pixels
+from plantain.operators.models.drawn import Drawn
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.operators.types import Failure, Frame, Value
 
 if TYPE_CHECKING:
     from plantain.operators.scenes import SceneFrame
@@ -39,6 +46,7 @@ class FakeModel:
         assets: Folder of meshes that the stamped scenes were rendered with; empty for none.
         cost_ms: Waits this long for each picture, as a slower model would, milliseconds.
         fail_on: Frame indices that fail, separated by commas; the index is the stamp's.
+        usd: What an answer is said to cost, US dollars.
 
     Raises:
         UsageError: If an option cannot be read.
@@ -55,6 +63,7 @@ class FakeModel:
         assets: str = "",
         cost_ms: float = 0.0,
         fail_on: str = "",
+        usd: float = 0.0,
     ) -> None:
         if cost_ms < 0:
             raise UsageError(f"cost_ms is {cost_ms:g}: it must not be negative")
@@ -64,6 +73,25 @@ class FakeModel:
             raise UsageError(f"fail_on is '{fail_on}': write frame indices separated by commas") from error
         self._truth = _Truth(split, assets)
         self._cost_s = cost_ms / 1000
+        self._usd = float(usd)
+        self._tellers: dict[str, Callable[[Frame, Prompt], Value]] = {"boxes": self._boxes}
+
+    def answer(
+        self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
+    ) -> list[Answer]:
+        """One answer for each prompt; see Answering. What has no answer, and what was asked to fail, fails alone."""
+        told: dict[int, Answer] = {}
+        for k, (index, prompt) in enumerate(zip(image_of, prompts, strict=True)):
+            if reason := self._refusal(frames[index].image, prompt):
+                told[k] = Answer(Failure("infer", reason, retryable=False))
+            elif prompt.codec in self._tellers:
+                told[k] = Answer(self._tellers[prompt.codec](frames[index], prompt))
+        drawn = [k for k in range(len(prompts)) if k not in told]
+        if not drawn and self._cost_s:
+            time.sleep(self._cost_s * len(frames))
+        decoded = Drawn(self).answer(frames, [image_of[k] for k in drawn], [prompts[k] for k in drawn])
+        told |= dict(zip(drawn, decoded, strict=True))
+        return [replace(told[k], cost_usd=self._usd) for k in range(len(prompts))]
 
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
         """One drawing for each prompt; see ModelBackend.
@@ -84,16 +112,44 @@ class FakeModel:
         """Forgets the scenes."""
         self._truth.clear()
 
+    def _refusal(self, canvas: Pixels, prompt: Prompt) -> str:
+        """Why a prompt about a picture has no answer; empty if it has one."""
+        if prompt.codec == "image":
+            return f"the fake model cannot draw '{prompt}': it knows the perception tasks only"
+        if self._fail_on:
+            top, left, height, width = picture_in(canvas)
+            stamped = _stamp_of(canvas[top : top + height, left : left + width])
+            if stamped is not None and stamped[1] in self._fail_on:
+                return f"frame {stamped[1]} was asked to fail (fail_on)"
+        return ""
+
+    def _boxes(self, frame: Frame, prompt: Prompt) -> Boxes:
+        """What `instances` finds of each class, in boxes."""
+        found = [(name, place) for name in prompt.classes for place in self._places(frame, name)]
+        xyxy = np.array([place for _, place in found], np.float32).reshape(-1, 4)
+        return Boxes(xyxy, tuple(name for name, _ in found), np.ones(len(found), np.float32))
+
+    def _places(self, frame: Frame, name: str) -> Boxes4:
+        """Where the things of a class are, in source pixels."""
+        fit = frame.info.fit
+        picture, asked = fit.crop(frame.image), Prompt.parse(f"instances:{name}")
+        stamped = _stamp_of(picture)
+        if stamped is None:
+            value = _from_brightness(picture, asked)
+        else:
+            value = self._truth.answer(stamped[0], stamped[1], (fit.height, fit.width), asked)
+        places = kind_of(asked).places(value, fit)
+        assert places is not None
+        return places
+
     def _draw(self, canvas: Pixels, prompt: Prompt) -> Pixels:
-        if prompt.task is Task.GENERATE or prompt.codec == "image":
-            raise ModelError(f"the fake model cannot draw '{prompt}': it knows the perception tasks only")
+        if reason := self._refusal(canvas, prompt):
+            raise ModelError(reason)
         top, left, height, width = picture_in(canvas)
         picture = canvas[top : top + height, left : left + width]
         stamped = _stamp_of(picture)
         if stamped is None:
             return codec_for(prompt).encode(_from_brightness(canvas, prompt), prompt)
-        if stamped[1] in self._fail_on:
-            raise ModelError(f"frame {stamped[1]} was asked to fail (fail_on)")
         value = self._truth.answer(stamped[0], stamped[1], (height, width), prompt)
         inner = codec_for(prompt).encode(value, prompt)
         drawn = np.empty_like(canvas)

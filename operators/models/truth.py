@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelError
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.scenes import SceneFrame, members_of, referring
-from plantain.operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.operators.types import Value
 
 FRAMES_PER_S = 25.0
 """Frame `index` of a stamped scene shows the moment `index / FRAMES_PER_S`."""

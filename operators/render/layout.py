@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plantain.operators.prompts import Prompt, Task
+from plantain.operators.answers import kind_of
+from plantain.operators.prompts import Prompt
 from plantain.operators.types import Result
 
 # A smaller picture is enlarged, so that labels are legible on it.
@@ -72,7 +73,7 @@ class Layout:
 
 def has_tile(prompt: Prompt) -> bool:
     """Whether the answer to a prompt gets a tile of its own; the others are drawn on the frame."""
-    return not (prompt.task in (Task.INSTANCES, Task.REFER) or prompt.codec == "instances")
+    return kind_of(prompt).has_tile(prompt)
 
 
 def layout_for(result: Result) -> Layout:

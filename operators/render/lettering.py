@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from PIL import ImageDraw, ImageFont
 
-from plantain.operators.colours import RGB
-from plantain.operators.prompts import DepthCurve, Prompt, Task
+from plantain.operators.answers import kind_of
+from plantain.operators.answers.sketch import Chip, Scale
+from plantain.operators.colours import BACKDROP, HIGHLIGHT, RGB
 from plantain.operators.render.layout import Layout, Tile, has_tile
-from plantain.operators.render.shades import BACKDROP, FAINT, INK, REFERRED, depth_scale
-from plantain.operators.types import DepthMap, Failure, Masks, Prediction, Result
+from plantain.operators.types import Failure, Prediction, Result
+
+INK: RGB = (236, 239, 244)
+FAINT: RGB = (150, 158, 172)
 
 
 def caption(pen: ImageDraw.ImageDraw, prediction: Prediction, tile: Tile) -> None:
@@ -20,28 +24,30 @@ def caption(pen: ImageDraw.ImageDraw, prediction: Prediction, tile: Tile) -> Non
     title = prompt.text or str(prompt.task)
     tag(pen, title, (tile.left, tile.top), BACKDROP, font, tile, ink=INK)
     if isinstance(prediction.value, Failure):
-        _write_lines(pen, f"{prediction.value.stage} failed: {prediction.value.error}", tile, font)
-    elif isinstance(prediction.value, DepthMap):
-        _scale(pen, prompt.curve, tile)
-    elif isinstance(prediction.value, Masks):
-        _legend(pen, prompt, tile)
+        write_lines(pen, f"{prediction.value.stage} failed: {prediction.value.error}", tile, font)
+        return
+    size = height_of(font_of(max(11, round(tile.height / 26))))
+    key = kind_of(prompt).key(prompt, None, tile.height - 2 * size - 3 * max(4, size // 2))
+    if key.scale is not None:
+        _scale(pen, key.scale, tile)
+    if key.chips:
+        _legend(pen, key.chips, tile)
 
 
-def _scale(pen: ImageDraw.ImageDraw, curve: DepthCurve, tile: Tile) -> None:
+def _scale(pen: ImageDraw.ImageDraw, scale: Scale, tile: Tile) -> None:
     """A bar of depth colours with metres, at the right edge of a tile."""
     font = font_of(max(11, round(tile.height / 26)))
     size = height_of(font)
     bar_w, pad = max(8, tile.width // 40), max(4, size // 2)
     text_w = round(font.getlength("100 m"))
     right, top = tile.left + tile.width - pad, tile.top + 2 * size + pad
-    length = tile.height - 2 * size - 3 * pad
+    length = len(scale.colours)
     left = right - bar_w
     pen.rectangle((left - text_w - 2 * pad, top - pad, right + pad, top + length + pad), fill=BACKDROP)
-    colours, ticks = depth_scale(curve, length)
-    for row, colour in enumerate(colours):
+    for row, colour in enumerate(scale.colours):
         pen.line((left, top + row, right, top + row), fill=tuple(int(value) for value in colour))
     last = -size * 2.0
-    for metres, share in ticks.items():
+    for metres, share in scale.ticks.items():
         place = share * (length - 1)
         if place - last < size * 1.2:
             continue
@@ -50,29 +56,29 @@ def _scale(pen: ImageDraw.ImageDraw, curve: DepthCurve, tile: Tile) -> None:
         pen.text((left - pad, top + place), f"{metres} m", font=font, fill=INK, anchor="rm")
 
 
-def _legend(pen: ImageDraw.ImageDraw, prompt: Prompt, tile: Tile) -> None:
-    """Classes and their colours along the bottom of a tile, in as many lines as they need."""
+def _legend(pen: ImageDraw.ImageDraw, chips: Sequence[Chip], tile: Tile) -> None:
+    """Names and their colours along the bottom of a tile, in as many lines as they need."""
     font = font_of(max(11, round(tile.height / 26)))
     size = height_of(font)
     pad = max(4, size // 2)
-    lines: list[list[tuple[str, RGB, float]]] = [[]]
+    lines: list[list[tuple[Chip, float]]] = [[]]
     used = 0.0
-    for name, colour in zip(prompt.classes, prompt.palette, strict=False):
-        width = size + pad + font.getlength(name) + 2 * pad
+    for chip in chips:
+        width = size + pad + font.getlength(chip.name) + 2 * pad
         if used + width > tile.width - pad and lines[-1]:
             lines.append([])
             used = 0.0
-        lines[-1].append((name, colour, used))
+        lines[-1].append((chip, used))
         used += width
     line_h = round(size * 1.5)
     top = tile.top + tile.height - line_h * len(lines)
     pen.rectangle((tile.left, top, tile.left + tile.width - 1, tile.top + tile.height - 1), fill=BACKDROP)
     for number, line in enumerate(lines):
         middle = top + number * line_h + line_h / 2
-        for name, colour, offset in line:
+        for chip, offset in line:
             left = tile.left + pad + offset
-            pen.rectangle((left, middle - size / 2, left + size, middle + size / 2), fill=colour)
-            pen.text((left + size + pad, middle), name, font=font, fill=INK, anchor="lm")
+            pen.rectangle((left, middle - size / 2, left + size, middle + size / 2), fill=chip.colour)
+            pen.text((left + size + pad, middle), chip.name, font=font, fill=INK, anchor="lm")
 
 
 def headline(pen: ImageDraw.ImageDraw, result: Result, layout: Layout) -> None:
@@ -91,11 +97,11 @@ def headline(pen: ImageDraw.ImageDraw, result: Result, layout: Layout) -> None:
         words = ", ".join(prediction.prompt.classes) or prediction.prompt.text
         if isinstance(prediction.value, Failure):
             words += f" ({prediction.value.stage} failed)"
-        elif isinstance(prediction.value, Masks):
-            words += f" ({len(prediction.value.names)})" if prediction.prompt.task is Task.INSTANCES else ""
+        else:
+            words = f"{words} {kind_of(prediction.prompt).tally(prediction.value)}".rstrip()
         if left + font.getlength(words) > layout.width - pad:
             break
-        pen.text((left, middle), words, font=font, fill=REFERRED, anchor="lm")
+        pen.text((left, middle), words, font=font, fill=HIGHLIGHT, anchor="lm")
         left += font.getlength(words) + 2 * pad
 
 
@@ -104,7 +110,7 @@ def _clock(time_s: float) -> str:
     return f"{int(minutes):02d}:{seconds:05.2f}"
 
 
-def _write_lines(pen: ImageDraw.ImageDraw, text: str, tile: Tile, font: ImageFont.FreeTypeFont) -> None:
+def write_lines(pen: ImageDraw.ImageDraw, text: str, tile: Tile, font: ImageFont.FreeTypeFont) -> None:
     """Text in the middle of a tile, broken into lines."""
     lines = [""]
     for word in text.split():

@@ -1,12 +1,12 @@
-"""The contract of every sink: results in, durable on commit."""
+"""The contract of every sink: rows in, durable on commit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from plantain.operators.types import Result
+from plantain.operators.sinks.rows import Rows
+from plantain.operators.types import HealthEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,9 @@ class Segment:
 
 
 class Sink(Protocol):
-    """Stores results. Each stream's calls come in order; different streams' calls may interleave.
+    """Stores rows. Each stream's calls come in order; different streams' calls may interleave.
 
-    A sink may also have either of these methods, which are called where they exist:
-
-    `tell(event: HealthEvent) -> None`: How a stream's health has changed, or what somebody did to it (added, paused,
-    removed); in order per stream, between its `begin` and its end as well as before and after. It may come again after
-    a worker died, and must not wait: an error that it raises is logged and costs nothing else.
-
-    `forget(stream_id: str) -> None`: The stream was taken away before its end, or failed. Lets go of what was not
-    committed and of everything that is kept about it in memory; what is stored stays.
+    A sink may also be `Telling` or `Forgetting`.
     """
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
@@ -51,8 +44,8 @@ class Sink(Protocol):
         """
         ...
 
-    def write(self, segment: Segment, results: Sequence[Result]) -> None:
-        """Takes results of one segment, in frame order.
+    def write(self, segment: Segment, rows: Rows) -> None:
+        """Takes results of one segment, in frame order, as rows that all sinks share: none may change them.
 
         Raises:
             SinkBackpressureError: If it cannot take them now; nothing of them was taken.
@@ -69,5 +62,30 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives back files and connections; uncommitted results are gone."""
+        """Gives back files and connections; uncommitted rows are gone."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A sink that wants to know how streams are doing."""
+
+    def tell(self, event: HealthEvent) -> None:
+        """How a stream's health has changed, or what somebody did to it (added, paused, removed).
+
+        In order per stream, between its `begin` and its end as well as before and after. It may come again after a
+        worker died, and must not wait: an error that it raises is logged and costs nothing else.
+        """
+        ...
+
+
+@runtime_checkable
+class Forgetting(Protocol):
+    """A sink that keeps something about streams in memory."""
+
+    def forget(self, stream_id: str) -> None:
+        """The stream was taken away before its end, or failed.
+
+        Lets go of what was not committed and of everything that is kept about it in memory; what is stored stays.
+        """
         ...

@@ -2,49 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
-import pyarrow as pa
-
-from plantain.operators.types import Event, Result
-
-EVENTS = pa.schema(
-    [
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("event_id", pa.string(), nullable=False),
-        pa.field("revision", pa.int32(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("rule", pa.string(), nullable=False),
-        pa.field("stream_id", pa.string(), nullable=False),
-        pa.field("track_id", pa.int64()),
-        pa.field("zone", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("start_time_s", pa.float64()),
-        pa.field("start_captured_at", pa.timestamp("us", tz="UTC")),
-        pa.field("end_time_s", pa.float64()),
-        pa.field("end_captured_at", pa.timestamp("us", tz="UTC")),
-        pa.field("x_px", pa.float32()),
-        pa.field("y_px", pa.float32()),
-        pa.field("distance_m", pa.float32()),
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("frame_index", pa.int64(), nullable=False),
-        pa.field("time_s", pa.float64()),
-        pa.field("captured_at", pa.timestamp("us", tz="UTC")),
-        pa.field("snapshot", pa.string()),
-        pa.field("detail", pa.string()),
-    ]
-)
+from plantain.operators.answers.base import Row
+from plantain.operators.types import Event
 
 
-def event_rows(result: Result, run_id: str) -> Iterator[dict[str, Any]]:
-    """The rows of what was stated about one frame, in its order."""
-    for event in result.events:
-        yield event_row(event, run_id)
-
-
-def event_row(event: Event, run_id: str) -> dict[str, Any]:
+def event_row(event: Event, run_id: str) -> Row:
     """The row of one event."""
     start, end, evidence, place = event.start, event.end, event.evidence, event.place
     return {

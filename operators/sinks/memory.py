@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import chain
 
+from plantain.operators.answers.base import Row
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.rows import Row, rows_of
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.types import Result
 
 
 class MemorySink:
-    """Rows of committed segments, readable as `rows`. Bounded only by what is written to it.
+    """Rows of committed segments, readable as `rows`. Bounded only by what is written to it."""
 
-    Args:
-        run_id: Written into each row.
-    """
-
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
-        self._staged: dict[Segment, list[Result]] = {}
-        self._committed: dict[Segment, list[Result]] = {}
+    def __init__(self) -> None:
+        self._staged: dict[Segment, list[Rows]] = {}
+        self._committed: dict[Segment, list[Rows]] = {}
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Forgets the stream's uncommitted results, and all of them if it starts anew."""
@@ -27,9 +23,9 @@ class MemorySink:
             for segment in [segment for segment in kept if segment.stream_id == stream_id]:
                 del kept[segment]
 
-    def write(self, segment: Segment, results: Sequence[Result]) -> None:
-        """Takes results of one segment."""
-        self._staged.setdefault(segment, []).extend(results)
+    def write(self, segment: Segment, rows: Rows) -> None:
+        """Takes rows of one segment."""
+        self._staged.setdefault(segment, []).append(rows)
 
     def commit(self, segment: Segment) -> None:
         """Shows the segment in `results` and `rows`."""
@@ -49,11 +45,14 @@ class MemorySink:
     @property
     def results(self) -> list[Result]:
         """Committed results, by stream, then in frame order."""
+        return [result for rows in self._in_order() for result in rows.results]
+
+    def rows(self, table: str) -> list[Row]:
+        """Committed rows of `frames`, with the dense maps, or `objects`."""
+        return [row for rows in self._in_order() for row in rows.table(table, rasters=True)]
+
+    def _in_order(self) -> list[Rows]:
         ordered = sorted(
             self._committed, key=lambda segment: (segment.stream_id, segment.epoch, segment.index)
         )
-        return [result for segment in ordered for result in self._committed[segment]]
-
-    def rows(self, table: str) -> list[Row]:
-        """Committed rows of a table."""
-        return rows_of(self.results, self._run_id)[table]
+        return list(chain.from_iterable(self._committed[segment] for segment in ordered))

@@ -1,97 +1,48 @@
-"""The rows that leave Plantain: one Arrow schema for every sink, and the rows of a result.
+"""The rows that leave Plantain: made once for each result and handed to every sink.
 
-Flat tables. `frames` has one row for each frame and prompt, `objects` one for each mask; an object repeats
-the identity of its frame row. `events` has one for each fact over time (events.py). Schema, columns and units are
-documented in the README from `SCHEMAS`.
+Flat tables. `frames` has one row for each frame and prompt, `objects` one for each region or box; an object repeats
+the identity of its frame row. `events` has one for each fact over time. `columns.py` says what is in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 
-from plantain.operators.answers.masks.regions import boxes_of
-from plantain.operators.answers.masks.rle import encode_regions
-from plantain.operators.answers.rasters import pack_depth, pack_labels, pack_normals
-from plantain.operators.sinks.events import EVENTS, event_rows, moment_of
+from plantain.operators.answers import kind_of
+from plantain.operators.answers.base import Row
+from plantain.operators.sinks.columns import COLUMNS, SCHEMA_VERSION
+from plantain.operators.sinks.events import event_row, moment_of
 from plantain.operators.trace import trace_id_of
-from plantain.operators.types import DepthMap, Failure, Image, Masks, NormalMap, Prediction, Result
+from plantain.operators.types import Failure, Prediction, Result
 
-SCHEMA_VERSION = "2"
+_ARROW = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "binary": pa.binary(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
 
-_IDENTITY = [
-    pa.field("run_id", pa.string(), nullable=False),
-    pa.field("stream_id", pa.string(), nullable=False),
-    pa.field("epoch", pa.int32(), nullable=False),
-    pa.field("frame_index", pa.int64(), nullable=False),
-    pa.field("pts", pa.int64()),
-    pa.field("time_base_num", pa.int32(), nullable=False),
-    pa.field("time_base_den", pa.int32(), nullable=False),
-    pa.field("time_s", pa.float64()),
-    pa.field("captured_at", pa.timestamp("us", tz="UTC")),
-    pa.field("captured_by", pa.string(), nullable=False),
-    pa.field("width", pa.int32(), nullable=False),
-    pa.field("height", pa.int32(), nullable=False),
-    pa.field("task", pa.string(), nullable=False),
-    pa.field("prompt", pa.string(), nullable=False),
-    pa.field("model", pa.string(), nullable=False),
-    pa.field("model_fingerprint", pa.string(), nullable=False),
-]
+SCHEMAS: dict[str, pa.Schema] = {
+    table: pa.schema([pa.field(each.name, _ARROW[each.type], nullable=each.is_nullable) for each in columns])
+    for table, columns in COLUMNS.items()
+}
 
-FRAMES = pa.schema(
-    [
-        *_IDENTITY,
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("num_objects", pa.int32()),
-        pa.field("depth_min_m", pa.float32()),
-        pa.field("depth_median_m", pa.float32()),
-        pa.field("depth_max_m", pa.float32()),
-        pa.field("valid_fraction", pa.float32()),
-        pa.field("off_palette", pa.float32()),
-        pa.field("raster_format", pa.string()),
-        pa.field("raster_scale", pa.float64()),
-        pa.field("raster", pa.binary()),
-        pa.field("decode_ms", pa.float32(), nullable=False),
-        pa.field("wait_ms", pa.float32(), nullable=False),
-        pa.field("model_ms", pa.float32(), nullable=False),
-        pa.field("codec_ms", pa.float32(), nullable=False),
-        pa.field("rung", pa.int32(), nullable=False),
-        pa.field("trace_id", pa.string(), nullable=False),
-    ]
-)
-
-OBJECTS = pa.schema(
-    [
-        *_IDENTITY,
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),
-        pa.field("track_id", pa.int64()),
-        pa.field("x1", pa.float32(), nullable=False),
-        pa.field("y1", pa.float32(), nullable=False),
-        pa.field("x2", pa.float32(), nullable=False),
-        pa.field("y2", pa.float32(), nullable=False),
-        pa.field("area_px", pa.float32(), nullable=False),
-        pa.field("distance_m", pa.float32()),
-        pa.field("rle_h", pa.int32(), nullable=False),
-        pa.field("rle_w", pa.int32(), nullable=False),
-        pa.field("rle_counts", pa.string(), nullable=False),
-    ]
-)
-
-SCHEMAS: dict[str, pa.Schema] = {"frames": FRAMES, "objects": OBJECTS, "events": EVENTS}
-"""Every table by its name."""
+Grid = Literal["source", "model"]
+"""On which grid masks are given: the source picture's own, or the picture's as the model saw it."""
 
 SPARSE = frozenset({"events"})
 """Tables that have a part only where a segment has rows of them."""
 
-# Rows that differ between two runs over the same frames; every other column is a function of the input.
-TIMING_COLUMNS = ("decode_ms", "wait_ms", "model_ms", "codec_ms")
-
-Row = dict[str, Any]
+_NO_FRAME_ROW: Row = dict.fromkeys(column.name for column in COLUMNS["frames"])
+_NO_OBJECT_ROW: Row = dict.fromkeys(column.name for column in COLUMNS["objects"])
+_NO_RASTER: Row = {"raster_format": None, "raster_scale": None, "raster": None}
 
 
 def folder_of(table: str, stream_id: str) -> str:
@@ -109,129 +60,118 @@ def identity_of(result: Result, prediction: Prediction) -> str:
     return f"{header.stream_id}/{header.epoch}/{header.frame_index}/{prediction.prompt}/{prediction.model_fingerprint}"
 
 
-def rows_of(results: Iterable[Result], run_id: str, *, rasters: bool = True) -> dict[str, list[Row]]:
-    """The rows of `results`, in their order, for each table of `SCHEMAS`.
+class AnswerRows:
+    """The rows of one answer.
+
+    Attributes:
+        result, prediction: What they are made of.
+        frame: Its row of `frames`, all columns, without the dense map.
+        objects: Its rows of `objects`, all columns.
+    """
+
+    def __init__(self, result: Result, prediction: Prediction, identity: Row, grid: Grid) -> None:
+        self.result = result
+        self.prediction = prediction
+        value, timing, info = prediction.value, prediction.timing, result.info
+        identity = identity | {
+            "task": str(prediction.prompt.task),
+            "prompt": str(prediction.prompt),
+            "model": prediction.model,
+            "model_fingerprint": prediction.model_fingerprint,
+        }
+        self.objects: list[Row] = []
+        if isinstance(value, Failure):
+            said: Row = {"status": "failed", "reason": f"{value.stage}: {value.error}"}
+        else:
+            kind = kind_of(prediction.prompt)
+            said = {"status": "ok"} | kind.summary(value)
+            size_hw = info.fit.source_hw if grid == "source" else (info.fit.height, info.fit.width)
+            whole = _NO_OBJECT_ROW | identity
+            self.objects = [whole | row for row in kind.objects(value, info.fit, size_hw)]
+        self.frame: Row = (
+            _NO_FRAME_ROW
+            | identity
+            | said
+            | {
+                "decode_ms": info.decode_ms,
+                "wait_ms": timing.wait_ms,
+                "model_ms": timing.model_ms,
+                "codec_ms": timing.codec_ms,
+                "cost_usd": prediction.cost_usd,
+                "rung": info.rung,
+                "trace_id": trace_id_of(result.header),
+            }
+        )
+
+    @cached_property
+    def raster(self) -> Row:
+        """The columns of the dense map; packed when it is first asked for."""
+        value = self.prediction.value
+        packed = None if isinstance(value, Failure) else kind_of(self.prediction.prompt).raster(value)
+        if packed is None:
+            return _NO_RASTER
+        return {"raster_format": packed.format, "raster_scale": packed.scale, "raster": packed.data}
+
+
+class Rows:
+    """Results and their rows, which are made when somebody first asks for them, and once for all who do.
 
     Args:
-        results: What the pipeline answered.
+        results: What the pipeline answered about frames of one stream.
         run_id: Written into each row.
-        rasters: Whether to fill the `raster` column with the dense maps.
+        source: Where the stream's pixels are.
+        grid: On which masks are given.
     """
-    frames: list[Row] = []
-    objects: list[Row] = []
-    events: list[Row] = []
-    for result in results:
-        trace_id = trace_id_of(result.header)
-        for prediction in result.predictions:
-            identity = _identity(result, prediction, run_id)
-            frames.append(
-                identity
-                | _answer(prediction, rasters=rasters)
-                | _timing(result, prediction)
-                | {"trace_id": trace_id}
-            )
-            if isinstance(prediction.value, Masks):
-                objects.extend(identity | row for row in _objects(result, prediction.value))
-        events.extend(event_rows(result, run_id))
-    return {"frames": frames, "objects": objects, "events": events}
 
+    def __init__(
+        self, results: Sequence[Result], run_id: str = "", source: str = "", *, grid: Grid = "source"
+    ) -> None:
+        self.results = tuple(results)
+        self._run_id = run_id
+        self._source = source
+        self._grid = grid
 
-def _identity(result: Result, prediction: Prediction, run_id: str) -> Row:
-    header, info = result.header, result.info
-    return {
-        "run_id": run_id,
-        "stream_id": header.stream_id,
-        "epoch": header.epoch,
-        "frame_index": header.frame_index,
-        "pts": info.pts,
-        "time_base_num": info.time_base.numerator,
-        "time_base_den": info.time_base.denominator,
-        "time_s": info.time_s,
-        "captured_at": moment_of(info.captured_ns),
-        "captured_by": info.captured_by,
-        "width": info.fit.source_hw[1],
-        "height": info.fit.source_hw[0],
-        "task": str(prediction.prompt.task),
-        "prompt": str(prediction.prompt),
-        "model": prediction.model,
-        "model_fingerprint": prediction.model_fingerprint,
-    }
+    @cached_property
+    def answers(self) -> tuple[AnswerRows, ...]:
+        """One for each frame and prompt, in their order."""
+        return tuple(
+            AnswerRows(result, prediction, identity, self._grid)
+            for result in self.results
+            for identity in (self._identity(result),)
+            for prediction in result.predictions
+        )
 
+    def table(self, name: str, *, rasters: bool = False) -> list[Row]:
+        """The rows of a table.
 
-def _answer(prediction: Prediction, *, rasters: bool) -> Row:
-    """Status, summary and dense map of one prediction; columns left out are null."""
-    value = prediction.value
-    match value:
-        case Failure():
-            return {"status": "failed", "reason": f"{value.stage}: {value.error}"}
-        case Masks():
-            row: Row = {"status": "ok", "num_objects": len(value.names), "off_palette": value.off_palette}
-            if rasters:
-                row["raster_format"], row["raster_scale"], row["raster"] = pack_labels(value.labels)
-            return row
-        case DepthMap():
-            depths = value.depth_m[value.valid]
-            row = {
-                "status": "ok",
-                "off_palette": value.off_palette,
-                "valid_fraction": depths.size / max(1, value.valid.size),
-            }
-            if depths.size:
-                row["depth_min_m"] = float(depths.min())
-                row["depth_median_m"] = float(np.median(depths))
-                row["depth_max_m"] = float(depths.max())
-            if rasters:
-                row["raster_format"], row["raster_scale"], row["raster"] = pack_depth(value)
-            return row
-        case NormalMap():
-            row = {
-                "status": "ok",
-                "off_palette": value.off_palette,
-                "valid_fraction": float(value.valid.mean()) if value.valid.size else 0.0,
-            }
-            if rasters:
-                row["raster_format"], row["raster_scale"], row["raster"] = pack_normals(value)
-            return row
-        case Image():
-            return {"status": "ok", "off_palette": value.off_palette}
+        Args:
+            name: `frames`, `objects` or `events`.
+            rasters: With the dense maps.
+        """
+        if name == "events":
+            return [event_row(event, self._run_id) for result in self.results for event in result.events]
+        if name == "objects":
+            return [row for answer in self.answers for row in answer.objects]
+        return [answer.frame | answer.raster if rasters else answer.frame for answer in self.answers]
 
-
-def _timing(result: Result, prediction: Prediction) -> Row:
-    timing = prediction.timing
-    return {
-        "decode_ms": result.info.decode_ms,
-        "wait_ms": timing.wait_ms,
-        "model_ms": timing.model_ms,
-        "codec_ms": timing.codec_ms,
-        "rung": result.info.rung,
-    }
-
-
-def _objects(result: Result, masks: Masks) -> Iterable[Row]:
-    """One row for each region that has a pixel; boxes and areas in source pixels."""
-    count = len(masks.names)
-    if count == 0:
-        return
-    fit = result.info.fit
-    boxes, areas = boxes_of(masks.labels, count)
-    source_boxes = fit.to_source(boxes)
-    counts = encode_regions(masks.labels, count)
-    height, width = masks.labels.shape
-    for k in range(count):
-        x1, y1, x2, y2 = source_boxes[k].tolist()
-        yield {
-            "label": masks.names[k],
-            "score": float(masks.scores[k]),
-            "track_id": masks.track_ids[k] if masks.track_ids else None,
-            "x1": x1,
-            "y1": y1,
-            "x2": x2,
-            "y2": y2,
-            "area_px": float(areas[k]) * fit.area_scale,
-            "distance_m": masks.distances_m[k] if masks.distances_m else None,
-            "rle_h": height,
-            "rle_w": width,
-            "rle_counts": counts[k],
+    def _identity(self, result: Result) -> Row:
+        """What all rows of a frame have in common."""
+        header, info = result.header, result.info
+        return {
+            "run_id": self._run_id,
+            "stream_id": header.stream_id,
+            "epoch": header.epoch,
+            "frame_index": header.frame_index,
+            "pts": info.pts,
+            "time_base_num": info.time_base.numerator,
+            "time_base_den": info.time_base.denominator,
+            "time_s": info.time_s,
+            "captured_at": moment_of(info.captured_ns),
+            "captured_by": info.captured_by,
+            "width": info.fit.source_hw[1],
+            "height": info.fit.source_hw[0],
+            "source": self._source,
+            "image": info.image or None,
         }
 
 

@@ -53,7 +53,7 @@ class ImagesSource(SequenceSource):
         file = self._files[index]
         try:
             with Image.open(file) as opened:
-                return picture_of(opened, self._view)
+                return picture_of(opened, self._view)._replace(name=file.name)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise NoVideoError(f"'{file}' is not an image that can be read; leave it out") from error
 

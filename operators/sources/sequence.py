@@ -25,10 +25,12 @@ class Picture(NamedTuple):
     Attributes:
         image: RGB, perhaps smaller than the original.
         source_hw: Size of the original, pixels.
+        name: Of its own file; empty where it has none.
     """
 
     image: Image.Image
     source_hw: tuple[int, int]
+    name: str = ""
 
     @classmethod
     def whole(cls, image: Image.Image) -> Picture:
@@ -170,6 +172,7 @@ def frame_of(picture: Picture, view: View, header: Header, time_base: Fraction, 
         fit=fit,
         decode_ms=(perf_counter() - started) * 1e3,
         picture=display,
+        image=picture.name,
     )
     return Frame(header, info, image, PictureCanvases(picture, view.more) if view.more else None)
 

@@ -18,9 +18,11 @@ from scipy.ndimage import gaussian_filter
 
 from plantain.operators import colours
 from plantain.operators.answers import codec_for, rasters
+from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.rle import encode_regions
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import DepthMap, Masks, NormalMap
 
 SIZE_HW = (1080, 1920)
 REPEATS = 15

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.kafka.messages import messages_of
+from plantain.operators.sinks.kafka.messages import Message, messages_of
 from plantain.operators.sinks.kafka.sink import KafkaSink
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.types import Result
 from tests.bench.material import report
 from tests.kafka_broker import Broker
@@ -19,6 +20,15 @@ from tests.results import CARS, DEPTH, depth, masks, result
 SEGMENT_FRAMES = 500
 NUM_SEGMENTS = 6
 TARGET = 5000.0
+
+
+def messages(given: Result) -> list[Message]:
+    """The messages of one frame, rows included."""
+    return [
+        message
+        for answer in Rows([given], "run").answers
+        for message in messages_of(answer, rasters="drop", raster_ref=None, max_bytes=900_000)
+    ]
 
 
 def main() -> None:
@@ -35,11 +45,7 @@ def main() -> None:
             "8_objects": [result(k, {CARS: crowd}, model_hw=(64, 64)) for k in range(SEGMENT_FRAMES)],
         }
         for name, results in kinds.items():
-            size = statistics.mean(
-                message.size
-                for given in results[:20]
-                for message in messages_of(given, "run", rasters="drop", raster_ref=None, max_bytes=900_000)
-            )
+            size = statistics.mean(message.size for given in results[:20] for message in messages(given))
             for transactional in (False, True):
                 rates = _rates(broker, results, transactional=transactional)
                 kind = "transactional" if transactional else "idempotent"
@@ -53,7 +59,7 @@ def main() -> None:
                 )
         begun = time.perf_counter()
         for given in kinds["8_objects"]:
-            list(messages_of(given, "run", rasters="drop", raster_ref=None, max_bytes=900_000))
+            messages(given)
         report("kafka_8_objects_encode_us", (time.perf_counter() - begun) / SEGMENT_FRAMES * 1e6)
     finally:
         broker.close()
@@ -74,7 +80,7 @@ def _rates(broker: Broker, results: list[Result], *, transactional: bool) -> lis
             segment = Segment("clip", 0, index)
             begun = time.perf_counter()
             for at in range(0, SEGMENT_FRAMES, 25):
-                sink.write(segment, shifted[at : at + 25])
+                sink.write(segment, Rows(shifted[at : at + 25], "run"))
             sink.commit(segment)
             rates.append(SEGMENT_FRAMES / (time.perf_counter() - begun))
         sink.finish("clip")

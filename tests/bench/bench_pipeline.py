@@ -40,7 +40,7 @@ def loop(paths: list[Path], out: Path, threading: str) -> None:
     from plantain.operators.answers import codec_for
     from plantain.operators.geometry import Letterbox
     from plantain.operators.prompts import Prompt
-    from plantain.operators.sinks.rows import rows_of, table_of
+    from plantain.operators.sinks.rows import Rows, table_of
     from plantain.operators.types import FrameInfo, Header, Prediction, Result, Timing
 
     prompt = Prompt.parse(PROMPT)
@@ -58,8 +58,9 @@ def loop(paths: list[Path], out: Path, threading: str) -> None:
                 prediction = Prediction(prompt, codec.decode(drawing, prompt), "bench", "1", Timing())
                 info = FrameInfo(pts, base, None, "file", fit)
                 results.append(Result(Header(path.stem, 0, index), info, (prediction,)))
-            for name, rows in rows_of(results, "loop").items():
-                table = table_of(name, rows)
+            rows = Rows(results, "loop")
+            for name in ("frames", "objects"):
+                table = table_of(name, rows.table(name, rasters=True))
                 if name not in writers:
                     (out / name).mkdir(parents=True, exist_ok=True)
                     writers[name] = pq.ParquetWriter(

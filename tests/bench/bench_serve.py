@@ -27,7 +27,7 @@ import yaml
 from PIL import Image
 
 from plantain.deploy.client import Client
-from plantain.operators.models import load_model, model_hw_of
+from plantain.operators.models import load_model, spec_of
 from plantain.operators.models.plantain import HANDFUL
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import Scene
@@ -185,7 +185,7 @@ def _draw_at(every_s: float, count: int, file: bytes, bare_pass: Callable[[], fl
 @contextmanager
 def _bare_pass(picture: np.ndarray) -> Iterator[Callable[[], float]]:
     """The model on one picture and one prompt, in this process: how long a pass takes, seconds."""
-    height, width = model_hw_of("embedded")
+    height, width = spec_of("embedded").model_hw
     pixels = np.asarray(Image.fromarray(picture).resize((width, height)))[None]
     model = load_model("embedded")
     prompt = Prompt.parse(TASK)

@@ -15,9 +15,10 @@ from plantain.operators.models.base import Pixels
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.sink import ParquetSink
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.sources.file.source import FileSource
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, Position, Result
+from plantain.operators.types import Frame, Position
 from tests.plugins import PickyModel
 
 DIE, FAIL, KILL = "die", "fail", "kill"
@@ -66,12 +67,13 @@ class Sink(ParquetSink):
     """Meets its fate before it writes or after it has committed; the folder lies beside that of the results."""
 
     def __init__(self, url: str, run_id: str, **options: Any) -> None:
-        super().__init__(url, run_id, **options)
+        del run_id
+        super().__init__(url, **options)
         self._fates = str(Path(url).parent / "fates")
 
-    def write(self, segment: Segment, results: Sequence[Result]) -> None:
+    def write(self, segment: Segment, rows: Rows) -> None:
         meet(self._fates, "write")
-        super().write(segment, results)
+        super().write(segment, rows)
 
     def commit(self, segment: Segment) -> None:
         super().commit(segment)

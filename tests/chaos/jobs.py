@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from plantain.operators.sinks.rows import TIMING_COLUMNS
+from plantain.operators.sinks.columns import TIMING_COLUMNS
 from tests.chaos.disk import Disk
 from tests.chaos.record import Record
 from tests.chaos.victim import Victim

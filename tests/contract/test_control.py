@@ -16,11 +16,13 @@ from PIL import Image as Pillow
 
 from plantain.deploy.job import run_job
 from plantain.deploy.ray.executor import RayExecutor
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import PlantainError, SourceError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import DepthMap, Frame, HealthEvent, Masks, Position
+from plantain.operators.types import Frame, HealthEvent, Position
 from plantain.pipeline.config import StreamConfig, check
 from plantain.pipeline.control import Control, Picture, StreamStatus, UnknownStreamError
 from plantain.pipeline.executor import Executor

@@ -14,7 +14,7 @@ from plantain.operators.sinks.base import Segment, Sink
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.video.overlay import OverlaySink
-from tests.results import result
+from tests.results import result, written
 from tests.stored import rows_in
 
 SIZE = 4
@@ -38,7 +38,7 @@ class Kept(ABC):
 class InMemory(Kept):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._sink = MemorySink("run")
+        self._sink = MemorySink()
 
     def sink(self) -> Sink:
         return self._sink
@@ -49,7 +49,7 @@ class InMemory(Kept):
 
 class InParquet(Kept):
     def sink(self) -> Sink:
-        return ParquetSink(str(self.folder), "run")
+        return ParquetSink(str(self.folder))
 
     def times(self, stream_id: str) -> list[int]:
         rows = rows_in(self.folder)["frames"]
@@ -78,7 +78,7 @@ def write(sink: Sink, first: int, last: int, stream_id: str = "clip", *, commit:
     """Writes frames, and commits the segment of each last one of a segment and of `last`."""
     for index in range(first, last):
         segment = Segment(stream_id, 0, index // SIZE)
-        sink.write(segment, [result(index, stream_id=stream_id, size_hw=(96, 128), model_hw=(48, 64))])
+        sink.write(segment, written(result(index, stream_id=stream_id, size_hw=(96, 128), model_hw=(48, 64))))
         if commit and (index + 1 == last or (index + 1) % SIZE == 0):
             sink.commit(segment)
 
@@ -168,8 +168,8 @@ def test_closing_twice_does_no_harm(kept):
 
 
 def test_sinks_are_made_by_name_or_by_dotted_path(tmp_path):
-    assert isinstance(make_sink("memory", {"run_id": "run"}), MemorySink)
-    assert isinstance(make_sink("plantain.operators.sinks.memory:MemorySink", {"run_id": "run"}), MemorySink)
+    assert isinstance(make_sink("memory", {}), MemorySink)
+    assert isinstance(make_sink("plantain.operators.sinks.memory:MemorySink", {}), MemorySink)
 
 
 @pytest.mark.parametrize(

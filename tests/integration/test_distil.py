@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 from plantain.deploy.cli.app import app
 from plantain.deploy.job import run_job
 from plantain.deploy.lab.lessons import collect
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import UsageError
-from plantain.operators.models import load_model, truth
+from plantain.operators.models import load_drawing, truth
 from plantain.operators.models.plantain.training import lessons
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import Scene, stamp
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sources.clip import write_clip
-from plantain.operators.types import Masks
 from plantain.pipeline.config import check
 
 SEED = 3
@@ -110,7 +110,7 @@ def test_train_from_answers_writes_weights_that_a_run_loads(annotated: Path, tmp
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     (used,) = set(read_frames(tmp_path / "run", ["model_fingerprint"])["model_fingerprint"])
-    packaged = load_model("embedded")
+    packaged = load_drawing("embedded")
     packaged.close()
     assert used != packaged.fingerprint
 

@@ -27,8 +27,8 @@ from plantain.pipeline.config import check
 from tests.kafka_broker import PASSWORD, USER, Broker
 from tests.kafka_client import header, ids, records
 from tests.kafka_kills import NUM_FRAMES
-from tests.kafka_sinks import Sinks, identities, patiently, results, segment, store
-from tests.results import CARS, masks, result
+from tests.kafka_sinks import Sinks, given, identities, patiently, results, segment, store
+from tests.results import CARS, masks, result, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def test_streams_arrive_in_order_and_by_the_schema(
         for stream_id in streams:
             for half in (0, 5):
                 frames = range(10 * index + half, 10 * index + half + 5)
-                sink.write(segment(index, stream_id), results(frames, stream_id))
+                sink.write(segment(index, stream_id), given(frames, stream_id))
             sink.commit(segment(index, stream_id))
     for stream_id in streams:
         sink.finish(stream_id)
@@ -64,7 +64,7 @@ def test_streams_arrive_in_order_and_by_the_schema(
         value = json.loads(record.value())
         assert record.key().decode() == value["stream_id"]
         assert header(record, "traceparent").split("-")[1] == value["trace_id"]
-        assert (header(record, "ce_specversion"), header(record, "schema-version")) == ("1.0", "2")
+        assert (header(record, "ce_specversion"), header(record, "schema-version")) == ("1.0", "3")
 
 
 def test_health_is_told_in_order_beside_the_results(sinks: Sinks, broker: Broker, prefix: str) -> None:
@@ -86,8 +86,9 @@ def test_health_is_told_in_order_beside_the_results(sinks: Sinks, broker: Broker
 def test_the_time_of_a_record_is_the_capture_time(sinks: Sinks, broker: Broker, prefix: str) -> None:
     sink = sinks()
     sink.begin("clip", is_resumed=False)
-    given = result(0)
-    sink.write(segment(0), [replace(given, info=replace(given.info, captured_ns=1_790_000_000_123_000_000))])
+    seen = result(0)
+    timed = replace(seen, info=replace(seen.info, captured_ns=1_790_000_000_123_000_000))
+    sink.write(segment(0), written(timed))
     sink.commit(segment(0))
     assert {record.timestamp()[1] for record in records(broker.bootstrap, prefix)} == {1_790_000_000_123}
 
@@ -103,7 +104,7 @@ def test_a_machine_whose_clock_is_far_ahead_sends_its_messages_without_time(
     monkeypatch.setattr(
         "plantain.operators.sinks.kafka.messages.time.time_ns", lambda: now_ns() + 86_400 * 10**9
     )
-    patiently(lambda: sink.write(segment(1), results(range(2, 4))))
+    patiently(lambda: sink.write(segment(1), given(range(2, 4))))
     patiently(lambda: sink.commit(segment(1)))
     sink.tell(HealthEvent("clip", 0, "live", "stream 'clip': live", time.time_ns()))
     sink.close()
@@ -119,7 +120,7 @@ def test_a_segment_is_seen_as_a_whole_or_not_at_all(
     sink = sinks(transactional=True, timeout_s=30)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(4))
-    sink.write(segment(1), results(range(4, 8)))
+    sink.write(segment(1), given(range(4, 8)))
     producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
 
     def lost() -> None:
@@ -140,7 +141,7 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(
 ) -> None:
     sink = sinks(transactional=True)
     sink.begin("clip", is_resumed=False)
-    sink.write(segment(0), results(range(4)))
+    sink.write(segment(0), given(range(4)))
     producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
     commit = producer.commit_transaction
 
@@ -185,10 +186,8 @@ def test_a_camera_that_starts_anew_is_sent_anew(sinks: Sinks, broker: Broker, pr
     for _ in range(2):
         sink = sinks(transactional=True)
         sink.begin("clip", is_resumed=False)
-        frames = [
-            replace(given, info=replace(given.info, captured_by="arrival")) for given in results(range(4))
-        ]
-        sink.write(segment(0), frames)
+        frames = [replace(each, info=replace(each.info, captured_by="arrival")) for each in results(range(4))]
+        sink.write(segment(0), written(*frames))
         sink.commit(segment(0))
     assert ids(records(broker.bootstrap, prefix)) == 2 * identities(range(4))
 
@@ -205,7 +204,7 @@ def test_streams_that_come_and_go_leave_nothing(sinks: Sinks, transactional: boo
     def send(number: int) -> None:
         stream_id = f"clip{number}"
         sink.begin(stream_id, is_resumed=False)
-        sink.write(segment(0, stream_id), results(range(1), stream_id))
+        sink.write(segment(0, stream_id), given(range(1), stream_id))
         sink.commit(segment(0, stream_id))
         sink.finish(stream_id)
 
@@ -223,14 +222,14 @@ def test_streams_that_come_and_go_leave_nothing(sinks: Sinks, transactional: boo
 def test_a_process_that_was_replaced_adds_nothing(sinks: Sinks, broker: Broker, prefix: str) -> None:
     old, new = sinks(transactional=True), sinks(transactional=True)
     old.begin("clip", is_resumed=False)
-    old.write(segment(0), results(range(4)))
+    old.write(segment(0), given(range(4)))
     new.begin("clip", is_resumed=False)
     store(new, 0, range(4))
     with pytest.raises(SinkError):
         old.commit(segment(0))
     with contextlib.suppress(SinkError):
         old.commit(segment(0))
-    new.write(segment(1), results(range(4, 8)))
+    new.write(segment(1), given(range(4, 8)))
     patiently(lambda: new.commit(segment(1)))
     assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
 
@@ -253,11 +252,11 @@ def test_an_answer_that_is_too_large_goes_in_parts(sinks: Sinks, broker: Broker,
     rng = np.random.default_rng(0)
     crowd = masks(300, size_hw=(64, 1000))
     crowd = replace(crowd, labels=rng.integers(0, 301, crowd.labels.shape).astype(np.uint16))
-    given = result(0, {CARS: crowd}, model_hw=(64, 1000))
+    crowded = result(0, {CARS: crowd}, model_hw=(64, 1000))
     whole, cut = sinks(rasters="embed"), sinks(rasters="embed", max_message_bytes=20_000)
     for sink in (whole, cut):
         sink.begin("clip", is_resumed=False)
-        sink.write(segment(0), [given])
+        sink.write(segment(0), written(crowded))
         sink.commit(segment(0))
     expected, *parts = (json.loads(record.value()) for record in records(broker.bootstrap, prefix))
     assert len(parts) > 5
@@ -273,12 +272,12 @@ def test_a_message_that_the_topic_refuses_ends_the_stream(
     broker.make_topic(f"{prefix}.predictions", **{"max.message.bytes": "2000"})
     sink = sinks(transactional=transactional)
     sink.begin("clip", is_resumed=False)
-    sink.write(segment(0), [result(0, {CARS: masks(60, size_hw=(12, 200))}, model_hw=(12, 200))])
+    sink.write(segment(0), written(result(0, {CARS: masks(60, size_hw=(12, 200))}, model_hw=(12, 200))))
     with pytest.raises(SinkError, match=r"too large for the topic: lower output.kafka") as caught:
         sink.commit(segment(0))
     assert not caught.value.retryable
     sink.begin("other", is_resumed=False)
-    sink.write(segment(0, "other"), [result(0, {CARS: masks(0)}, stream_id="other")])
+    sink.write(segment(0, "other"), written(result(0, {CARS: masks(0)}, stream_id="other")))
     sink.commit(segment(0, "other"))
     assert ids(records(broker.bootstrap, prefix), "other") == ["other/0/0/instances:car/0123"]
 
@@ -331,7 +330,7 @@ def test_a_refused_login_is_named_without_its_secret(
     sink = sinks(bootstrap=bootstrap, security=security, bootstrap_timeout_ms=3000)
     sink.begin("clip", is_resumed=False)
     with pytest.raises(SinkError, match=advice) as caught:
-        sink.write(segment(0), results(range(1)))
+        sink.write(segment(0), given(range(1)))
     assert not caught.value.retryable
     assert "hunter2" not in str(caught.value)
 

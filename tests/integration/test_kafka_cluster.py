@@ -22,7 +22,7 @@ from plantain.pipeline.config import PipelineConfig, check
 from tests.assets import clips
 from tests.kafka_broker import Broker, Cluster, skipped_without_broker
 from tests.kafka_client import ids, records
-from tests.results import result
+from tests.results import result, written
 
 # How long all brokers are away: 60 for the long form.
 AWAY_S = float(os.environ.get("PLANTAIN_KAFKA_AWAY_S", "6"))
@@ -92,7 +92,7 @@ def test_another_broker_leads_and_nothing_is_lost(
             segment = Segment("clip", 0, index)
             for half in (0, 3):
                 frames = range(6 * index + half, 6 * index + half + 3)
-                retry(lambda: sink.write(segment, [result(number) for number in frames]), "test")  # noqa: B023
+                retry(lambda: sink.write(segment, written(*(result(number) for number in frames))), "test")  # noqa: B023
                 if (index, half) == (4, 0):  # in the midst of a segment
                     heal = fault(cluster, cluster.leader_of(f"{prefix}.predictions"))
             retry(lambda: sink.commit(segment), "test")  # noqa: B023

@@ -16,7 +16,7 @@ from plantain.operators.sinks.kafka.brokers import abandon, structs
 from plantain.operators.types import HealthEvent
 from tests.kafka_broker import Broker
 from tests.kafka_client import ids, records
-from tests.kafka_sinks import Sinks, identities, patiently, results, segment, store
+from tests.kafka_sinks import Sinks, given, identities, patiently, segment, store
 
 pytestmark = [
     pytest.mark.kafka,
@@ -34,9 +34,9 @@ def test_memory_is_bounded_while_nothing_is_acknowledged(
     store(sink, 0, range(1))
     producer = sink._delivery._producer  # type: ignore[attr-defined]
     monkeypatch.setattr(producer, "send", lambda *_args, **_options: errors_future())
-    sink.write(segment(1), results(range(1, 5)))
+    sink.write(segment(1), given(range(1, 5)))
     with pytest.raises(SinkBackpressureError, match="has not acknowledged 8 messages"):
-        sink.write(segment(1), results(range(5, 9)))
+        sink.write(segment(1), given(range(5, 9)))
 
 
 def errors_future() -> Any:
@@ -56,7 +56,7 @@ def test_nothing_is_lost_while_the_broker_is_away(
     for sink in (live, exact):
         sink.begin("clip", is_resumed=False)
         store(sink, 0, range(4))
-        sink.write(segment(1), results(range(4, 6)))
+        sink.write(segment(1), given(range(4, 6)))
         sink.tell(HealthEvent("clip", 0, "live", "stream 'clip': live", time.time_ns()))
     broker.kill()
     for sink in (live, exact):
@@ -66,11 +66,11 @@ def test_nothing_is_lost_while_the_broker_is_away(
     try:
         for sink in (live, exact):
             for work in (
-                lambda s=sink: s.write(segment(1), results(range(6, 8))),
+                lambda s=sink: s.write(segment(1), given(range(6, 8))),
                 lambda s=sink: s.commit(segment(1)),
             ):
                 patiently(work)
-            patiently(lambda s=sink: s.write(segment(2), results(range(8, 12))))
+            patiently(lambda s=sink: s.write(segment(2), given(range(8, 12))))
             patiently(lambda s=sink: s.commit(segment(2)))
     finally:
         is_back.join()
@@ -92,7 +92,7 @@ def test_a_disk_that_is_full_when_a_commit_is_noted_leaves_no_transaction_open(
     sink = sinks(transactional=True)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(4))
-    sink.write(segment(1), results(range(4, 8)))
+    sink.write(segment(1), given(range(4, 8)))
     with monkeypatch.context() as patch:
         full = SinkError("no space is left")
         patch.setattr("plantain.operators.sinks.store.Store.put", MagicMock(side_effect=full))
@@ -121,9 +121,9 @@ def test_a_transaction_of_somebody_else_that_hangs_is_named_until_it_ends(
         again = sinks(transactional=True)
         again.begin("clip", is_resumed=True)
         with pytest.raises(SinkBackpressureError, match=r"how far the stream is committed .* does not end"):
-            again.write(segment(1), results(range(4, 8)))
+            again.write(segment(1), given(range(4, 8)))
         other.abort_transaction()
-        patiently(lambda: again.write(segment(1), results(range(4, 8))))
+        patiently(lambda: again.write(segment(1), given(range(4, 8))))
         patiently(lambda: again.commit(segment(1)))
     finally:
         abandon(other)
@@ -140,7 +140,7 @@ def test_the_only_broker_is_killed_in_the_midst_of_a_transaction(
     sink = sinks(transactional=True, timeout_s=30)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(4))
-    sink.write(segment(1), results(range(4, 8)))
+    sink.write(segment(1), given(range(4, 8)))
     producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
     work = getattr(producer, phase)
     killers: list[threading.Thread] = []
@@ -161,8 +161,8 @@ def test_the_only_broker_is_killed_in_the_midst_of_a_transaction(
     killers[0].join()
     again = sinks(transactional=True, timeout_s=30)  # the next run finds how far the stream is committed
     again.begin("clip", is_resumed=True)
-    patiently(lambda: again.write(segment(1), results(range(4, 8))))
+    patiently(lambda: again.write(segment(1), given(range(4, 8))))
     patiently(lambda: again.commit(segment(1)))
-    patiently(lambda: again.write(segment(2), results(range(8, 12))))
+    patiently(lambda: again.write(segment(2), given(range(8, 12))))
     patiently(lambda: again.commit(segment(2)))
     assert ids(records(broker.bootstrap, prefix)) == identities(range(12))

@@ -17,7 +17,7 @@ from plantain.operators.errors import SinkBackpressureError
 from plantain.operators.sinks.kafka.brokers import abandon, errors, structs
 from tests.kafka_broker import Broker
 from tests.kafka_client import ids, records
-from tests.kafka_sinks import Sinks, identities, patiently, results, segment, store
+from tests.kafka_sinks import Sinks, given, identities, patiently, segment, store
 
 pytestmark = [
     pytest.mark.kafka,
@@ -108,7 +108,7 @@ def test_a_transaction_that_hangs_in_the_brokers_is_ended_as_it_was_decided(
     sink = sinks(transactional=True)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(4))
-    sink.write(segment(1), results(range(4, 8)))
+    sink.write(segment(1), given(range(4, 8)))
     with transactions_unchecked(broker):
         lose_markers(sink._delivery._streams["clip"].producer, topic, lost, outcome)  # type: ignore[attr-defined]
         with pytest.raises(SinkBackpressureError, match="no answer"):
@@ -121,13 +121,13 @@ def test_a_transaction_that_hangs_in_the_brokers_is_ended_as_it_was_decided(
     again = sinks(transactional=True)
     again.begin("clip", is_resumed=True)
     with structlog.testing.capture_logs() as logs:
-        patiently(lambda: again.write(segment(1), results(range(4, 8))))
+        patiently(lambda: again.write(segment(1), given(range(4, 8))))
     healed = [entry for entry in logs if entry["event"] == "healed a hanging transaction"]
     assert [entry["was"] for entry in healed] == [outcome]
     committed = identities(range(8 if outcome == "commit" else 4))
     assert ids(records(broker.bootstrap, prefix)) == committed  # before anything new is sent
     patiently(lambda: again.commit(segment(1)))
-    patiently(lambda: again.write(segment(2), results(range(8, 12))))
+    patiently(lambda: again.write(segment(2), given(range(8, 12))))
     patiently(lambda: again.commit(segment(2)))
     assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
     num_sent = len(records(broker.bootstrap, prefix, isolation="read_uncommitted"))
@@ -143,7 +143,7 @@ def test_what_was_accepted_but_hangs_is_ended_before_the_next_segment_could_take
     sink = sinks(transactional=True)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(4))
-    sink.write(segment(1), results(range(4, 8)))
+    sink.write(segment(1), given(range(4, 8)))
     producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
     with transactions_unchecked(broker):
         lose_markers(producer, f"{prefix}.predictions", "messages", "commit", is_heard=True)
@@ -151,11 +151,11 @@ def test_what_was_accepted_but_hangs_is_ended_before_the_next_segment_could_take
             sink.commit(segment(1))
     patiently(lambda: sink.commit(segment(1)))
     assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
-    sink.write(segment(2), results(range(8, 12)))
+    sink.write(segment(2), given(range(8, 12)))
     sink.close()  # a process that is killed with the next segment under way
     again = sinks(transactional=True)
     again.begin("clip", is_resumed=True)
-    patiently(lambda: again.write(segment(2), results(range(8, 12))))
+    patiently(lambda: again.write(segment(2), given(range(8, 12))))
     patiently(lambda: again.commit(segment(2)))
     assert ids(records(broker.bootstrap, prefix)) == identities(range(12))
 
@@ -165,7 +165,7 @@ def leave_hanging(sinks: Sinks, broker: Broker, prefix: str, lost: str) -> None:
     sink = sinks(transactional=True)
     sink.begin("clip", is_resumed=False)
     store(sink, 0, range(4))
-    sink.write(segment(1), results(range(4, 8)))
+    sink.write(segment(1), given(range(4, 8)))
     with transactions_unchecked(broker):
         producer = sink._delivery._streams["clip"].producer  # type: ignore[attr-defined]
         lose_markers(producer, f"{prefix}.predictions", lost, "commit")
@@ -232,7 +232,7 @@ def test_settling_that_is_broken_off_neither_takes_away_nor_repeats(
             patch.setattr(name, ends(resolve_name(name)))
             is_killed = False
             try:
-                again.write(segment(1), results(range(4, 8)))
+                again.write(segment(1), given(range(4, 8)))
             except KilledError:
                 is_killed = True
         assert is_killed or number > 0  # later ones may find nothing to do
@@ -240,7 +240,7 @@ def test_settling_that_is_broken_off_neither_takes_away_nor_repeats(
     for _ in range(2):  # the second finds nothing to do
         last = sinks(transactional=True)
         last.begin("clip", is_resumed=True)
-        patiently(partial(last.write, segment(1), results(range(4, 8))))
+        patiently(partial(last.write, segment(1), given(range(4, 8))))
         patiently(partial(last.commit, segment(1)))
         last.close()
         assert ids(records(broker.bootstrap, prefix)) == identities(range(8))
@@ -257,14 +257,14 @@ def test_what_settling_took_away_is_sent_again_although_that_is_broken_off_too(
         again.begin("clip", is_resumed=True)
         with monkeypatch.context() as patch, contextlib.suppress(KilledError):
             patch.setattr("kafka.KafkaProducer.commit_transaction", end_before(print))
-            again.write(segment(1), results(range(4, 8)))
+            again.write(segment(1), given(range(4, 8)))
             again.commit(segment(1))
             pytest.fail("nothing was to be committed")
         again.close()
     last = sinks(transactional=True)
     last.begin("clip", is_resumed=False)  # from its start
-    patiently(lambda: last.write(segment(0), results(range(4))))
+    patiently(lambda: last.write(segment(0), given(range(4))))
     patiently(lambda: last.commit(segment(0)))
-    patiently(lambda: last.write(segment(1), results(range(4, 8))))
+    patiently(lambda: last.write(segment(1), given(range(4, 8))))
     patiently(lambda: last.commit(segment(1)))
     assert ids(records(broker.bootstrap, prefix)) == identities(range(8))

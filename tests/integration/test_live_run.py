@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,8 +12,9 @@ import pytest
 from plantain.deploy.job import run_job
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.sink import ParquetSink
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Durable, Header, Position, Result
+from plantain.operators.types import Durable, Header, Position
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.engine.stream import Phase
@@ -88,10 +88,14 @@ class Witness(ParquetSink):
 
     seen: ClassVar[list[tuple[int, int]]] = []
 
-    def write(self, segment: Segment, results: Sequence[Result]) -> None:
+    def __init__(self, url: str, run_id: str) -> None:
+        del run_id
+        super().__init__(url)
+
+    def write(self, segment: Segment, rows: Rows) -> None:
         durable = Checkpoints(Store(self.url)).load(segment.stream_id)
         self.seen.append((segment.epoch, -1 if durable is None else durable.epoch))
-        super().write(segment, results)
+        super().write(segment, rows)
 
 
 @pytest.mark.timeout(120)

@@ -15,10 +15,12 @@ from scipy.ndimage import binary_erosion
 from plantain.operators import colours
 from plantain.operators.answers import codec_for, rasters
 from plantain.operators.answers.depth.codec import metres_of
+from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.instances import GAMMA, MIN_AREA, MIN_CORE, TAU
 from plantain.operators.answers.masks.rle import decode_region, encode_regions
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.prompts import DepthCurve, Prompt, Task
-from plantain.operators.types import DepthMap, Masks, NormalMap
 
 # The first call of each function compiles it or builds its tables, which takes seconds.
 WARM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -14,9 +14,9 @@ from plantain.operators.answers import codec_for
 from plantain.operators.answers.depth import codec as depth
 from plantain.operators.answers.depth import cube
 from plantain.operators.answers.depth.colormaps import colormap
+from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.errors import CodecError
 from plantain.operators.prompts import CURVES, Prompt
-from plantain.operators.types import DepthMap
 
 MAPS = ("cube", "plasma", "inferno", "viridis", "gray")
 

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import CodecError
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Masks
 
 PROMPT = Prompt.parse("instances:car")
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from plantain.operators import colours
 from plantain.operators.answers import codec_for
 from plantain.operators.answers.masks.palette import Palette
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import CodecError
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Masks
 
 
 def decode(drawing: NDArray[np.uint8], prompt: Prompt) -> Masks:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from plantain.operators.answers import codec_for
 from plantain.operators.answers.normals.codec import BLANK_LENGTH, MAX_LENGTH, MIN_LENGTH, NO_DIRECTION
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import CodecError
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import NormalMap
 
 PROMPT = Prompt.parse("normals")
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image as PillowImage
 
 from plantain.operators.answers import png, rasters
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import CodecError
-from plantain.operators.types import DepthMap, NormalMap
 
 
 def depth_map(farthest_m: float) -> DepthMap:

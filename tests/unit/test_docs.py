@@ -18,7 +18,8 @@ from typer.main import get_command
 
 from plantain.deploy.cli.app import app
 from plantain.deploy.job import run_job
-from plantain.operators.sinks.rows import SCHEMAS
+from plantain.operators.answers.base import Column
+from plantain.operators.sinks.columns import FRAME_COLUMNS, IDENTITY, OBJECT_COLUMNS, written
 from plantain.operators.sources.live.options import LiveOptions
 from plantain.pipeline.config import PipelineConfig, check, load
 
@@ -61,9 +62,9 @@ def test_every_command_is_in_the_readme(command: str) -> None:
     assert re.search(rf"plantain (\w+\|)?{command}\b", README)
 
 
-@pytest.mark.parametrize("column", sorted({name for schema in SCHEMAS.values() for name in schema.names}))
-def test_every_column_is_in_the_readme(column: str) -> None:
-    assert f"`{column}`" in README
+@pytest.mark.parametrize("columns", [IDENTITY, FRAME_COLUMNS[len(IDENTITY) :], OBJECT_COLUMNS])
+def test_the_list_of_columns_is_written_from_the_code(columns: tuple[Column, ...]) -> None:
+    assert f"\n\n{written(columns)}\n" in (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,12 @@ from plantain.deploy.service.definitions import NAME
 from plantain.deploy.service.gateway import Want
 from plantain.deploy.service.host import EngineHost
 from plantain.deploy.service.problems import ConflictError, EngineDownError
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import SinkError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sources.sequence import Picture, frame_of
-from plantain.operators.types import Header, Masks
+from plantain.operators.types import Header
 from plantain.pipeline import runner
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control, UnknownStreamError

@@ -346,3 +346,22 @@ def test_a_query_that_takes_too_long_is_given_up(gateway) -> None:
         assert "no answer within 0.5 s" in problem(response, 503)
         assert "Retry-After" in response.headers
     assert slow.cancelled == 1
+
+
+def test_boxes_are_objects_without_masks(http):
+    found, boxes = ask(http, "instances:thing", "detect:thing").json()["frames"][0]["answers"]
+    assert boxes["num_objects"] == len(boxes["objects"]) > 0
+    for box, mask in zip(boxes["objects"], found["objects"], strict=True):
+        assert box["rle"] is None
+        assert [box[name] for name in ("label", "x1", "y1", "x2", "y2")] == pytest.approx(
+            [mask[name] for name in ("label", "x1", "y1", "x2", "y2")]
+        )
+    drawn = ask(http, "detect:thing", accept="image/jpeg")
+    assert drawn.headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize("accept", ["image/png", "application/x-npy"])
+def test_what_is_no_picture_is_not_given_as_one(http, accept):
+    reply = ask(http, "detect:thing", accept=accept)
+    assert reply.status_code == 406
+    assert "detect:thing" in reply.json()["detail"]

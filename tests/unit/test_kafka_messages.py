@@ -20,7 +20,7 @@ from plantain.operators.answers.rasters import unpack
 from plantain.operators.errors import SinkBackpressureError, SinkError, UsageError
 from plantain.operators.sinks.kafka.brokers import Brokers, errors
 from plantain.operators.sinks.kafka.messages import Message, health_record, json_schema, messages_of
-from plantain.operators.sinks.rows import identity_of, rows_of
+from plantain.operators.sinks.rows import Rows, identity_of
 from plantain.operators.types import Failure, HealthEvent, Result
 from plantain.pipeline.config import check
 from tests.kafka_client import forgotten_sockets_are_closed
@@ -32,9 +32,13 @@ VALIDATOR = jsonschema.Draft202012Validator(json_schema()["$defs"]["Prediction"]
 
 
 def messages(given_: Result, **options: Any) -> list[Message]:
-    return list(
-        messages_of(given_, "run", **{"rasters": "drop", "raster_ref": None, "max_bytes": 900_000} | options)
-    )
+    return [
+        message
+        for answer in Rows([given_], "run").answers
+        for message in messages_of(
+            answer, **{"rasters": "drop", "raster_ref": None, "max_bytes": 900_000} | options
+        )
+    ]
 
 
 def value_of(message: Message) -> dict[str, Any]:
@@ -55,10 +59,10 @@ def test_the_schema_in_the_docs_is_the_one_of_the_code() -> None:
 
 def test_a_message_is_the_frame_row_with_its_objects_nested() -> None:
     cars, wall = (value_of(message) for message in messages(result(3)))
-    rows = rows_of([result(3)], "run", rasters=False)
-    for name, expected in rows["frames"][0].items():
+    rows = Rows([result(3)], "run")
+    for name, expected in rows.table("frames")[0].items():
         assert cars[name] == expected
-    assert [row["x1"] for row in cars["objects"]] == [row["x1"] for row in rows["objects"]]
+    assert [row["x1"] for row in cars["objects"]] == [row["x1"] for row in rows.table("objects")]
     assert wall["depth_median_m"] == 6
     assert wall["objects"] == []
     assert (wall["part"], wall["parts"], wall["raster"], wall["raster_ref"]) == (1, 1, None, None)
@@ -81,7 +85,7 @@ def test_headers_are_cloud_events_and_trace_context() -> None:
     assert headers["ce_subject"] == "instances:car"
     assert headers["ce_time"] == "2023-11-14T22:13:20.123456Z"
     assert headers["content-type"] == "application/json"
-    assert headers["schema-version"] == "2"
+    assert headers["schema-version"] == "3"
     version, trace_id, span_id, flags = headers["traceparent"].split("-")
     assert (version, flags, len(trace_id), len(span_id)) == ("00", "01", 32, 16)
     assert trace_id == value_of(message)["trace_id"] == value_of(other)["trace_id"]

@@ -9,6 +9,8 @@ import torch
 
 from plantain.operators import colours
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import ModelError, ModelUnavailableError, UsageError
 from plantain.operators.models import BACKENDS, load_model
 from plantain.operators.models.plantain import drawing, painting, weights
@@ -17,7 +19,6 @@ from plantain.operators.models.plantain.network import Network
 from plantain.operators.models.plantain.text import MAX_WORDS, NUM_UNKNOWN, Vocabulary
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import CLASSES, Scene
-from plantain.operators.types import DepthMap, Masks
 
 TASKS = ("semantic:car,road,sky", "instances:car", "refer:the red car", "depth", "normals")
 

@@ -103,8 +103,8 @@ def test_what_cannot_be_drawn_is_refused():
 def test_neither_the_table_of_backends_nor_the_fake_loads_torch():
     code = (
         "import sys, numpy as np;"
-        "from plantain.operators.models import load_model; from plantain.operators.prompts import Prompt;"
-        "m = load_model('fake'); m.render(np.zeros((1, 64, 64, 3), np.uint8), [0], [Prompt.parse('depth')]);"
+        "from plantain.operators.models import load_drawing; from plantain.operators.prompts import Prompt;"
+        "m = load_drawing('fake'); m.render(np.zeros((1, 64, 64, 3), np.uint8), [0], [Prompt.parse('depth')]);"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

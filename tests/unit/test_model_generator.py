@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from plantain.deploy.cli.app import app
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import ModelError
 from plantain.operators.models import model_hw_of
 from plantain.operators.models.plantain import drawing, weights
@@ -23,7 +24,6 @@ from plantain.operators.models.plantain.training import shards
 from plantain.operators.models.plantain.training.drafting import DraftOptions, Drafts, losses, train
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import CLASSES, Scene, Setting, class_of, described, descriptions
-from plantain.operators.types import Masks
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.models import truth
 from plantain.operators.models.plantain import weights
 from plantain.operators.models.plantain.evaluation.agreement import agreement
@@ -17,7 +19,6 @@ from plantain.operators.models.plantain.training.samples import TAUGHT, collate
 from plantain.operators.models.plantain.training.train import TrainOptions, train
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import CLASSES, Scene, SceneFrame
-from plantain.operators.types import DepthMap, Masks
 
 SIZE = (64, 96)
 PROMPTS = ("semantic:road,sky,building,car", "instances:car", "depth[curve=street]", "normals")

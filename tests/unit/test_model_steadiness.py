@@ -6,11 +6,14 @@ from typer.testing import CliRunner
 
 from plantain.deploy.cli.app import app
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.models.plantain.evaluation.steadiness import Answered, between
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import Scene, stamp
 from plantain.operators.sources.clip import write_clip
-from plantain.operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.operators.types import Value
 
 SIZE = (40, 60)
 

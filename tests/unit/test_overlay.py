@@ -10,26 +10,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.grids import enlarge
+from plantain.operators.answers.image.value import Image
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import SinkError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
-from plantain.operators.render.drawing import draw, enlarge
+from plantain.operators.render.drawing import draw
 from plantain.operators.render.layout import Layout, has_tile, layout_for
 from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.sinks.video.overlay import OverlaySink
-from plantain.operators.types import (
-    DepthMap,
-    Failure,
-    FrameInfo,
-    Header,
-    Image,
-    Masks,
-    NormalMap,
-    Prediction,
-    Result,
-    Timing,
-    Value,
-)
+from plantain.operators.types import Failure, FrameInfo, Header, Prediction, Result, Timing, Value
 
 FIT = Letterbox.fit((180, 320), (128, 128))
 SIZE = (FIT.height, FIT.width)
@@ -99,7 +93,7 @@ def times_of(path: Path) -> list[Fraction]:
 def written(sink: OverlaySink, indexes: Sequence[int], segment: int, **options: object) -> None:
     name = Segment("gate", 0, segment)
     for index in indexes:
-        sink.write(name, [result(index, ("instances:car",), **options)])  # type: ignore[arg-type]
+        sink.write(name, Rows([result(index, ("instances:car",), **options)]))  # type: ignore[arg-type]
     sink.commit(name)
 
 
@@ -133,8 +127,8 @@ def test_a_mask_lies_exactly_on_what_it_marks(model_hw: tuple[int, int]) -> None
     top, left, bottom, right = 20, 30, 40, 70  # of 72 x 128; ten display pixels each
     picture = np.zeros((720, 1280, 3), np.uint8)
     picture[top * 10 : bottom * 10, left * 10 : right * 10] = 200
-    labels = np.zeros(model_hw, np.uint16)
-    fit.crop(labels)[top:bottom, left:right] = 1  # type: ignore[arg-type]
+    labels = np.zeros((fit.height, fit.width), np.uint16)
+    labels[top:bottom, left:right] = 1
     masks = Masks(labels, ("box",), np.ones(1, np.float32), 0.0)
     plain = result(0, ("semantic:box",), values=[masks])
     info = FrameInfo(0, Fraction(1), None, "file", fit, picture=picture)
@@ -245,7 +239,7 @@ def test_a_killed_run_leaves_no_half_video_and_is_taken_up_again(tmp_path: Path,
     if had_finished:  # but was killed before the checkpoint said so
         killed.finish("gate")
     else:
-        killed.write(Segment("gate", 0, 2), [result(16, ("instances:car",))])
+        killed.write(Segment("gate", 0, 2), Rows([result(16, ("instances:car",))]))
         assert not (tmp_path / "overlay").exists()
     sink = OverlaySink(str(tmp_path))
     sink.begin("gate", is_resumed=True)
@@ -313,7 +307,7 @@ def test_a_tile_keeps_its_last_answer_where_its_prompt_is_not_asked_of_every_fra
     sink = OverlaySink(str(tmp_path))
     sink.begin("cam", is_resumed=False)
     segment = Segment("cam", 0, 0)
-    sink.write(segment, [*thinned, *other])
+    sink.write(segment, Rows([*thinned, *other]))
     sink.commit(segment)
     sink.finish("cam")
     with av.open(str(tmp_path / "overlay" / "cam.mp4")) as container:

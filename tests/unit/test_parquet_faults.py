@@ -17,7 +17,7 @@ import plantain.operators.sinks.parquet.sink as parquet
 from plantain.operators.errors import SinkError
 from plantain.operators.sinks.base import Segment
 from tests.parquet_sinks import NOTHING, SEGMENT, rows, seen, seen_by_duckdb, sink_at, store
-from tests.results import result
+from tests.results import result, written
 
 # Every call with which the sink changes what is on the disk, or makes it durable.
 CHANGES = ("fsync", "link", "symlink", "replace", "rename", "unlink", "mkdir", "rmdir")
@@ -60,23 +60,23 @@ def first_time(root: Path) -> tuple[Any, Any]:
 
 
 def replacing(root: Path) -> tuple[Any, Any]:
-    old = sink_at(root, "old")
-    store(old, 4)
+    old = sink_at(root)
+    store(old, 4, run_id="old")
     old.close()
     return rows("old", 4), rows("new", 3)
 
 
 def commit_new(root: Path) -> None:
     """What the runs below do that are killed: replace segment 0, from a position behind it."""
-    sink = sink_at(root, "new")
+    sink = sink_at(root)
     try:
-        store(sink, 3, is_resumed=True)
+        store(sink, 3, run_id="new", is_resumed=True)
     finally:
         sink.close()
 
 
 def start_anew(root: Path) -> None:
-    sink = sink_at(root, "new")
+    sink = sink_at(root)
     try:
         sink.begin("clip", is_resumed=False)
     finally:
@@ -150,7 +150,7 @@ def test_killed_again_while_it_tidies_up_after_a_kill(tmp_path, monkeypatch, bef
     _old, _new = before(root)
 
     def resume(copy: Path) -> None:
-        sink_at(copy, "new").begin("clip", is_resumed=True)
+        sink_at(copy).begin("clip", is_resumed=True)
 
     for copy in list(every_fault(monkeypatch, Killed, commit_new, root))[8::3]:
         found = seen(copy)
@@ -162,9 +162,9 @@ def test_killed_again_while_it_tidies_up_after_a_kill(tmp_path, monkeypatch, bef
 
 def test_killed_while_it_starts_over_no_reader_sees_half_a_segment(tmp_path, monkeypatch):
     root = tmp_path / "out"
-    sink = sink_at(root, "old")
-    store(sink, 2)
-    sink.write(Segment("clip", 0, 1), [result(10)])
+    sink = sink_at(root)
+    store(sink, 2, run_id="old")
+    sink.write(Segment("clip", 0, 1), written(result(10)))
     sink.commit(Segment("clip", 0, 1))
     sink.close()
     for copy in every_fault(monkeypatch, Killed, start_anew, root):
@@ -204,14 +204,14 @@ class FullDisk:
 def test_a_full_disk_is_said_so_and_closing_is_still_possible(tmp_path, monkeypatch):
     sink = sink_at(tmp_path / "out")
     sink.begin("clip", is_resumed=False)
-    sink.write(SEGMENT, [result(0)])
+    sink.write(SEGMENT, written(result(0)))
     with monkeypatch.context() as patched:
         FullDisk(patched)
         with pytest.raises(
             SinkError, match=r"no space is left for results in .*out: free some and run the same"
         ):
             sink.commit(SEGMENT)
-        sink.write(Segment("clip", 0, 1), [result(5)])
+        sink.write(Segment("clip", 0, 1), written(result(5)))
         sink.close()
     store(sink_at(tmp_path / "out"))
     assert seen(tmp_path / "out") == rows("run", 3)
@@ -254,11 +254,11 @@ def bucket(tmp_path, monkeypatch):
 
 
 def test_on_an_object_store_parts_are_put_whole_and_replaced(bucket):
-    sink = sink_at("s3://bucket/out", "old")
-    store(sink, 4)
+    sink = sink_at("s3://bucket/out")
+    store(sink, 4, run_id="old")
     assert seen(bucket) == rows("old", 4)
-    again = sink_at("s3://bucket/out", "new")
-    store(again, 3, is_resumed=True)
+    again = sink_at("s3://bucket/out")
+    store(again, 3, run_id="new", is_resumed=True)
     assert seen(bucket) == rows("new", 3)
     assert seen_by_duckdb(bucket) == rows("new", 3)
     again.begin("clip", is_resumed=False)
@@ -268,7 +268,7 @@ def test_on_an_object_store_parts_are_put_whole_and_replaced(bucket):
 def test_on_an_object_store_objects_are_there_before_their_frames(bucket):
     sink = sink_at("s3://bucket/out")
     sink.begin("clip", is_resumed=False)
-    sink.write(SEGMENT, [result(0)])
+    sink.write(SEGMENT, written(result(0)))
     (bucket / "frames").mkdir(parents=True)
     (bucket / "frames" / "stream=clip").write_text("in the way")
     with pytest.raises(SinkError, match="s3://bucket/out"):

@@ -17,23 +17,18 @@ import pytest
 from plantain.deploy.lab.scoring import Score
 from plantain.deploy.report import charts, gallery
 from plantain.deploy.report.page import MAX_BYTES, queries, write_report
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.grids import enlarge
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import SinkError, UsageError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_objects, read_results
 from plantain.operators.sinks.parquet.sink import ParquetSink
-from plantain.operators.types import (
-    DepthMap,
-    Failure,
-    FrameInfo,
-    Header,
-    Masks,
-    NormalMap,
-    Prediction,
-    Result,
-    Timing,
-)
+from plantain.operators.sinks.rows import Rows
+from plantain.operators.types import Failure, FrameInfo, Header, Prediction, Result, Timing
 from plantain.pipeline.runner import Outcome
 
 MAP_HW = (28, 48)
@@ -88,12 +83,12 @@ def store(
     root: Path, streams: dict[str, list[Result]], *, rasters: bool = True, url: str = "gone.mp4"
 ) -> None:
     told = {"streams": {name: [url, [], "", "0f"] for name in streams}}
-    sink = ParquetSink(str(root), "run1", {"plantain.run": json.dumps(told)}, rasters=rasters)
+    sink = ParquetSink(str(root), {"plantain.run": json.dumps(told)}, rasters=rasters)
     for name, results in streams.items():
         sink.begin(name, is_resumed=False)
         for number in range(0, len(results), 4):
             segment = Segment(name, 0, number // 4)
-            sink.write(segment, results[number : number + 4])
+            sink.write(segment, Rows(results[number : number + 4], "run1"))
             sink.commit(segment)
         sink.finish(name)
     sink.close()
@@ -139,12 +134,14 @@ def test_a_failure_comes_back_with_its_stage_and_reason(run: Path) -> None:
     assert result.failed_in == "infer"
 
 
-def test_masks_come_back_without_maps(tmp_path: Path) -> None:
+def test_without_maps_masks_come_back_on_the_grid_of_the_picture(tmp_path: Path) -> None:
     store(tmp_path, {"dock": [answers("dock", 3)]}, rasters=False)
     (result,) = read_results(tmp_path, "dock")
     cars, depth = result.predictions[1].value, result.predictions[2].value
     assert isinstance(cars, Masks)
-    np.testing.assert_array_equal(cars.labels, answers("dock", 3).predictions[1].value.labels)  # type: ignore[union-attr]
+    given = answers("dock", 3)
+    labels = enlarge(given.predictions[1].value.labels, given.info.fit.source_hw)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(cars.labels, labels)
     assert isinstance(depth, Failure)
     assert "not stored" in depth.error
 
@@ -166,7 +163,7 @@ def test_mistakes_are_named(run: Path, tmp_path: Path) -> None:
         read_results(run, "quay")
     with pytest.raises(SinkError, match="no results"):
         write_report(tmp_path / "nowhere")
-    ParquetSink(str(tmp_path / "empty"), "r").begin("dock", is_resumed=False)
+    ParquetSink(str(tmp_path / "empty")).begin("dock", is_resumed=False)
     with pytest.raises(UsageError, match="holds no rows yet"):
         write_report(tmp_path / "empty")
 
@@ -218,7 +215,7 @@ def test_the_page_stands_on_its_own(run: Path) -> None:
     assert "&lt;b&gt;red&lt;/b&gt;" in text
     assert "<b>red</b>" not in text
     assert "no memory for &lt;frame&gt; &amp; more" in text
-    for said in ("0.510", "12.3\u00b0", "1.75", "instances:car", "Schema version 2", "#3", "no longer there"):
+    for said in ("0.510", "12.3\u00b0", "1.75", "instances:car", "Schema version 3", "#3", "no longer there"):
         assert said in text
 
 

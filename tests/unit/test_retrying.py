@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from plantain.operators.errors import SinkError
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import Sampling
-from plantain.operators.types import Result
 from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.engine.streams import LAST_RETRY_S
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
@@ -28,9 +27,9 @@ class Disk(OrderedSink):
         self._need_space()
         super().begin(stream_id, is_resumed=is_resumed)
 
-    def write(self, segment: Any, results: Sequence[Result]) -> None:
+    def write(self, segment: Any, rows: Rows) -> None:
         self._need_space()
-        super().write(segment, results)
+        super().write(segment, rows)
 
     def _need_space(self) -> None:
         if self.is_full:

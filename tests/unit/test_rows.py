@@ -6,28 +6,31 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from plantain.operators.answers.base import Row
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.image.value import Image
 from plantain.operators.answers.masks.rle import decode_region
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.answers.rasters import unpack
 from plantain.operators.prompts import Prompt
-from plantain.operators.sinks.rows import (
-    FRAMES,
-    OBJECTS,
-    SCHEMA_VERSION,
-    SCHEMAS,
-    TIMING_COLUMNS,
-    identity_of,
-    rows_of,
-    table_of,
-)
+from plantain.operators.sinks.columns import SCHEMA_VERSION, TIMING_COLUMNS
+from plantain.operators.sinks.rows import SCHEMAS, Rows, identity_of, table_of
 from plantain.operators.trace import trace_id_of
-from plantain.operators.types import DepthMap, Failure, Image, NormalMap
+from plantain.operators.types import Failure, Result
 from tests.results import CARS, DEPTH, depth, masks, result, stay
 
 NORMALS = Prompt.parse("normals")
+FRAMES, OBJECTS = SCHEMAS["frames"], SCHEMAS["objects"]
+
+
+def tables_of(*results: Result, rasters: bool = True) -> dict[str, list[Row]]:
+    """The rows of results, by table."""
+    rows = Rows(results, "run", "out/clip.mp4")
+    return {name: rows.table(name, rasters=rasters) for name in SCHEMAS}
 
 
 def test_one_row_for_each_frame_and_prompt_and_one_for_each_mask():
-    tables = rows_of([result(0), result(1, {CARS: masks(3), DEPTH: depth(5)})], "run")
+    tables = tables_of(result(0), result(1, {CARS: masks(3), DEPTH: depth(5)}))
     assert [(row["frame_index"], row["task"]) for row in tables["frames"]] == [
         (0, "instances"),
         (0, "depth"),
@@ -38,7 +41,7 @@ def test_one_row_for_each_frame_and_prompt_and_one_for_each_mask():
 
 
 def test_every_row_fits_the_schema_and_only_knows_its_columns():
-    for name, rows in rows_of([replace(result(0), events=(stay(7, 0),))], "run").items():
+    for name, rows in tables_of(replace(result(0), events=(stay(7, 0),))).items():
         table = table_of(name, rows)
         assert table.schema.equals(SCHEMAS[name])
         assert not {*rows[0]} - {*SCHEMAS[name].names}
@@ -46,7 +49,7 @@ def test_every_row_fits_the_schema_and_only_knows_its_columns():
 
 
 def test_an_object_repeats_the_identity_of_its_frame_row():
-    tables = rows_of([result(3)], "run")
+    tables = tables_of(result(3))
     shared = [name for name in OBJECTS.names if name in FRAMES.names]
     frame = tables["frames"][0]
     assert "stream_id" in shared
@@ -54,17 +57,18 @@ def test_an_object_repeats_the_identity_of_its_frame_row():
         assert {name: row[name] for name in shared} == {name: frame[name] for name in shared}
 
 
-def test_boxes_and_areas_are_in_source_pixels_and_masks_in_the_maps():
-    (first, second) = rows_of([result(0, {CARS: masks(2)})], "run")["objects"]
+def test_boxes_areas_and_masks_are_in_source_pixels():
+    (first, second) = tables_of(result(0, {CARS: masks(2)}))["objects"]
     assert [first[name] for name in ("x1", "y1", "x2", "y2")] == [0, 4, 4, 8]
     assert [second[name] for name in ("x1", "y1", "x2", "y2")] == [6, 4, 10, 8]
     assert first["area_px"] == 16.0
     mask = decode_region(second["rle_counts"], (second["rle_h"], second["rle_w"]))
-    assert np.argwhere(mask).tolist() == [[2, 3], [2, 4], [3, 3], [3, 4]]
+    assert np.argwhere(mask).tolist() == [[y, x] for y in range(4, 8) for x in range(6, 10)]
+    assert mask.shape == (second["height"], second["width"])
 
 
 def test_depth_is_summed_up_over_valid_pixels_and_stored_with_its_scale():
-    (row,) = rows_of([result(0, {DEPTH: depth(7.5)})], "run")["frames"]
+    (row,) = tables_of(result(0, {DEPTH: depth(7.5)}))["frames"]
     assert [row[f"depth_{name}_m"] for name in ("min", "median", "max")] == [7.5] * 3
     assert row["valid_fraction"] == pytest.approx(15 / 16)
     metres = unpack(row["raster_format"], row["raster_scale"], row["raster"])
@@ -74,9 +78,9 @@ def test_depth_is_summed_up_over_valid_pixels_and_stored_with_its_scale():
 
 def test_depth_without_a_valid_pixel_has_no_numbers():
     nothing = DepthMap(np.zeros((12, 16), np.float32), np.zeros((12, 16), np.bool_), 1.0)
-    (row,) = rows_of([result(0, {DEPTH: nothing})], "run")["frames"]
+    (row,) = tables_of(result(0, {DEPTH: nothing}))["frames"]
     assert row["valid_fraction"] == 0.0
-    assert "depth_min_m" not in row
+    assert row["depth_min_m"] is None
     table = table_of("frames", [row])
     assert table["depth_median_m"].to_pylist() == [None]
 
@@ -87,25 +91,26 @@ def test_normals_and_images():
     valid = np.ones((12, 16), np.bool_)
     picture = Image(np.zeros((12, 16, 3), np.uint8))
     values = {NORMALS: NormalMap(normals, valid, 0.25), Prompt.parse("generate:rain"): picture}
-    first, second = rows_of([result(0, values)], "run")["frames"]
+    first, second = tables_of(result(0, values))["frames"]
     assert (first["status"], first["valid_fraction"], first["off_palette"]) == ("ok", 1.0, 0.25)
     np.testing.assert_allclose(
         unpack(first["raster_format"], first["raster_scale"], first["raster"]), normals, atol=0.02
     )
     assert second["status"] == "ok"
+    assert not unpack(second["raster_format"], second["raster_scale"], second["raster"]).any()
 
 
 def test_a_failure_is_a_row_with_its_reason():
     failure = Failure("infer", "the model is on fire", retryable=False)
-    tables = rows_of([result(0, {CARS: failure})], "run")
+    tables = tables_of(result(0, {CARS: failure}))
     (row,) = tables["frames"]
     assert (row["status"], row["reason"]) == ("failed", "infer: the model is on fire")
-    assert "num_objects" not in row
+    assert row["num_objects"] is None
     assert tables["objects"] == []
 
 
 def test_no_mask_is_zero_objects_and_not_null():
-    (row,) = rows_of([result(0, {CARS: masks(0)})], "run")["frames"]
+    (row,) = tables_of(result(0, {CARS: masks(0)}))["frames"]
     assert row["num_objects"] == 0
 
 
@@ -114,20 +119,20 @@ def test_time_is_kept_as_integers_seconds_and_wall_clock():
     captured = datetime(2026, 11, 21, 9, 30, 0, 123456, UTC)
     nanoseconds = int(captured.timestamp()) * 10**9 + 123_456_789
     frame = replace(frame, info=replace(frame.info, captured_ns=nanoseconds, captured_by="camera"))
-    row = rows_of([frame], "run")["frames"][0]
+    row = tables_of(frame)["frames"][0]
     assert (row["pts"], row["time_base_num"], row["time_base_den"], row["time_s"]) == (200, 1, 1000, 0.2)
     assert row["captured_at"] == captured
-    assert rows_of([result(5)], "run")["frames"][0]["captured_at"] is None
+    assert tables_of(result(5))["frames"][0]["captured_at"] is None
 
 
 def test_a_frame_without_a_time_has_none():
     frame = result(5)
-    row = rows_of([replace(frame, info=replace(frame.info, pts=None))], "run")["frames"][0]
+    row = tables_of(replace(frame, info=replace(frame.info, pts=None)))["frames"][0]
     assert (row["pts"], row["time_s"]) == (None, None)
 
 
 def test_maps_can_be_left_out():
-    assert all("raster" not in row for row in rows_of([result(0)], "run", rasters=False)["frames"])
+    assert all(row["raster"] is None for row in tables_of(result(0), rasters=False)["frames"])
 
 
 def test_identity_and_trace_follow_from_the_frame_alone():

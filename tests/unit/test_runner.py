@@ -141,14 +141,14 @@ class Torn(OrderedSink):
         self.given = []
         self.failed_at = None
 
-    def write(self, segment, results):
+    def write(self, segment, rows):
         if segment.stream_id == "a":
-            self.given += [result.header.frame_index for result in results]
+            self.given += [result.header.frame_index for result in rows.results]
             if self.failed_at is None and self.given[-1] >= SEGMENT:
                 self.failed_at = self.given[-1]
                 time.sleep(0.3)
                 raise OSError("torn")
-        super().write(segment, results)
+        super().write(segment, rows)
 
 
 def test_nothing_that_was_on_its_way_is_written_behind_a_write_that_failed():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from plantain.operators.errors import ModelError
-from plantain.operators.models.base import Pixels
+from plantain.operators.models.base import ModelSpec, Pixels
 from plantain.operators.prompts import Prompt, Task
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.graph import Stage
@@ -26,8 +26,7 @@ class Slow:
         name: In the notes.
     """
 
-    model_hw = (32, 64)
-    warms_up = True
+    spec = ModelSpec(model_hw=(32, 64), warms_up=True)
     fingerprint = "none"
 
     def __init__(self, name: str = "first") -> None:
@@ -54,7 +53,7 @@ class Choosy(Slow):
 class Dear(Slow):
     """One whose drawings have a price."""
 
-    warms_up = False
+    spec = ModelSpec(model_hw=(32, 64))
 
 
 @pytest.fixture(autouse=True)

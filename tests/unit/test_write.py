@@ -22,7 +22,7 @@ class Noted(MemorySink):
     """Also notes what was asked of it, and refuses what it is told to."""
 
     def __init__(self) -> None:
-        super().__init__("run")
+        super().__init__()
         self.calls: list[str] = []
         self.refusals: dict[str, list[Exception]] = {}
 
@@ -35,9 +35,9 @@ class Noted(MemorySink):
         self._note(f"begin {'again' if is_resumed else 'anew'}")
         super().begin(stream_id, is_resumed=is_resumed)
 
-    def write(self, segment, results):
-        self._note(f"write {segment.index}: {[each.header.frame_index for each in results]}")
-        super().write(segment, results)
+    def write(self, segment, rows):
+        self._note(f"write {segment.index}: {[each.header.frame_index for each in rows.results]}")
+        super().write(segment, rows)
 
     def commit(self, segment):
         self._note(f"commit {segment.index}")

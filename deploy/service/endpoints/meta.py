@@ -14,9 +14,9 @@ from plantain.deploy.service.endpoints.service import TheService
 from plantain.deploy.service.problems import HttpError
 from plantain.deploy.service.schemas import ClassColour, Health, Key, Model, Models, Session, Tick
 from plantain.deploy.service.security import COOKIE
+from plantain.operators.answers import kind_of
 from plantain.operators.colours import to_hex
 from plantain.operators.models import BACKENDS, missing_modules
-from plantain.operators.render.shades import class_colour, depth_scale
 
 router = APIRouter(tags=["service"])
 
@@ -80,17 +80,17 @@ async def list_models(service: TheService) -> Models:
 async def get_key(service: TheService, prompt: Annotated[str, Query(max_length=2000)]) -> Key:
     """What the colours mean in which the answer to a prompt is drawn."""
     (asked,) = service.prompts_of([prompt], "prompt")
-    if asked.codec == "depth":
-        colours, ticks = depth_scale(asked.curve, NUM_STOPS)
-        stops = [to_hex((int(red), int(green), int(blue))) for red, green, blue in colours]
-        return Key(stops=stops, ticks=[Tick(metres=metres, place=place) for metres, place in ticks.items()])
-    if asked.codec == "masks":
-        return Key(
-            classes=[
-                ClassColour(name=name, colour=to_hex(class_colour(asked, name))) for name in asked.classes
-            ]
-        )
-    return Key()
+    key = kind_of(asked).key(asked, None, NUM_STOPS)
+    stops, ticks = [], []
+    if key.scale is not None:
+        stops = [to_hex((int(red), int(green), int(blue))) for red, green, blue in key.scale.colours]
+        ticks = [Tick(metres=metres, place=place) for metres, place in key.scale.ticks.items()]
+    classes = [
+        ClassColour(name=chip.name, colour=to_hex(chip.colour))
+        for chip in key.chips
+        if chip.colour is not None
+    ]
+    return Key(stops=stops, ticks=ticks, classes=classes)
 
 
 @router.post("/v1/session", status_code=204)

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
@@ -21,10 +20,11 @@ from plantain.deploy.service.problems import EngineDownError, HttpError, of_erro
 from plantain.deploy.service.schemas import QueryIn, Stream, StreamIn, StreamName, StreamPage, StreamPatch
 from plantain.deploy.service.security_urls import check_stream
 from plantain.deploy.service.sse import event, stream_of
+from plantain.operators.answers import kind_of
 from plantain.operators.errors import PlantainError
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import shown as shown_address
-from plantain.operators.types import DepthMap, Masks, NormalMap, Result
+from plantain.operators.types import Failure, Result
 from plantain.pipeline.config import StreamConfig
 from plantain.pipeline.video import PICTURE_LONG_SIDE
 
@@ -160,13 +160,11 @@ async def _watch(
 
 def has_something(result: Result) -> bool:
     """Whether an answer is not empty."""
-    for prediction in result.predictions:
-        match prediction.value:
-            case Masks() as masks if masks.names and bool(np.any(masks.labels)):
-                return True
-            case DepthMap() | NormalMap() as dense if bool(dense.valid.any()):
-                return True
-    return False
+    return any(
+        not kind_of(prediction.prompt).is_empty(prediction.value)
+        for prediction in result.predictions
+        if not isinstance(prediction.value, Failure)
+    )
 
 
 def shown(watched: Watched) -> Stream:

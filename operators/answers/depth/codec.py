@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from plantain.operators.answers import pixels
 from plantain.operators.answers.depth import cube
 from plantain.operators.answers.depth.colormaps import colormap
+from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.palette import Palette
 from plantain.operators.compiled import compiled
 from plantain.operators.prompts import DepthCurve, Prompt
-from plantain.operators.types import DepthMap, Value
+from plantain.operators.types import Value
 
 # In published drawings 2-8% of the pixels lie more than 16 levels off the path, nearly all of them blends on
 # the borders of objects, whose depth is neither object's; the mean distance of all pixels is 1-6 levels.

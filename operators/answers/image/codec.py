@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers import pixels
+from plantain.operators.answers.image.value import Image
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Image, Value
+from plantain.operators.types import Value
 
 
 class ImageCodec:

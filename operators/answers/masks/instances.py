@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from plantain.operators import colours
 from plantain.operators.answers import pixels
 from plantain.operators.answers.masks.semantic import draw
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.compiled import compiled
 from plantain.operators.errors import CodecError, PromptError
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Masks, Value
+from plantain.operators.types import Value
 
 # All four values: appendix A of the paper.
 TAU = 14

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers import pixels
+from plantain.operators.answers.grids import sources
 from plantain.operators.compiled import compiled
 from plantain.operators.errors import CodecError
 
@@ -20,15 +21,21 @@ from plantain.operators.errors import CodecError
 _MAX_CHARACTERS = 7
 
 
-def encode_regions(labels: NDArray[np.uint16], count: int) -> list[str]:
-    """Compressed counts of the regions 1..count of a label map.
+def encode_regions(
+    labels: NDArray[np.uint16], count: int, size_hw: tuple[int, int] | None = None
+) -> list[str]:
+    """Compressed counts of the regions 1..count of a label map, as they are on a grid of any size.
+
+    Each pixel of the grid takes the label in which its centre lies (`grids.enlarge`), but the larger map is never made:
+    runs are found once in each column of `labels`, and laid out along the columns of the grid.
 
     Args:
         labels: (H, W) uint16, 0 is background.
         count: How many regions there are; one without a pixel gets the counts of an empty mask.
+        size_hw: Height and width of the grid, pixels; that of `labels` if left out.
 
     Returns:
-        The `counts` of a COCO RLE `{"size": [H, W], "counts": ...}` for each region.
+        The `counts` of a COCO RLE `{"size": size_hw, "counts": ...}` for each region.
 
     Raises:
         CodecError: If the map has another shape or dtype, or holds a label above `count`.
@@ -39,7 +46,12 @@ def encode_regions(labels: NDArray[np.uint16], count: int) -> list[str]:
     highest = int(labels.max(initial=0))
     if highest > count:
         raise CodecError(f"the label map holds label {highest}, but only {count} regions are asked for")
-    text, ends = _encode(column_major, count)
+    height, width = labels.shape
+    grid_h, grid_w = labels.shape if size_hw is None else size_hw
+    # Where on the grid each row of the map begins: the first pixel whose centre lies in it or below.
+    starts = np.searchsorted(sources(grid_h, height), np.arange(height + 1)).astype(np.int64)
+    columns = sources(grid_w, width) if labels.size else np.empty(0, np.int64)
+    text, ends = _encode(column_major, starts, columns, count)
     whole = text.tobytes().decode("ascii")
     return [whole[start:end] for start, end in pairwise(ends)]
 
@@ -61,41 +73,54 @@ def decode_region(counts: str | bytes, size_hw: tuple[int, int]) -> NDArray[np.b
 
 
 @compiled()
-def _encode(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _encode(
+    labels: NDArray[np.uint16], starts: NDArray[np.int64], columns: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The counts of all regions one after another, and where each begins and ends (count + 1,).
 
-    The runs are found twice, first counted, then filled in, region by region, as positions where a region's
-    pixels begin and end.
+    Args:
+        labels: (W * H,), column by column.
+        starts: (H + 1,) row of the grid at which each row of the map begins; the last is the grid's height.
+        columns: (grid W,) column of the map that each column of the grid shows.
+        count: How many regions there are.
     """
-    size = len(labels)
+    height = len(starts) - 1
+    grid_h = starts[height]
+    size = grid_h * len(columns)
+    # The runs of the map's columns: label, first row on the grid; and where each column's begin.
+    width = len(labels) // max(1, height)
+    num = 0
+    for x in range(width):
+        num += 1
+        for i in range(x * height + 1, (x + 1) * height):
+            if labels[i] != labels[i - 1]:
+                num += 1
+    run_label = np.empty(num, np.int64)
+    run_row = np.empty(num, np.int64)
+    first_run = np.zeros(width + 1, np.int64)
+    num = 0
+    for x in range(width):
+        first_run[x] = num
+        run_label[num], run_row[num] = labels[x * height], 0
+        num += 1
+        for i in range(x * height + 1, (x + 1) * height):
+            if labels[i] != labels[i - 1]:
+                run_label[num], run_row[num] = labels[i], starts[i - x * height]
+                num += 1
+    first_run[width] = num
+    # Laid out twice on the grid, first counted, then filled in, region by region, as positions where a region's
+    # pixels begin and end.
     num_runs = np.zeros(count + 2, np.int64)
-    before = np.uint16(0)
-    for i in range(size):
-        label = labels[i]
-        if label != before:
-            num_runs[label + 1] += 1
-            before = label
+    _lay_out(run_label, run_row, first_run, columns, grid_h, num_runs, np.empty((0, 2), np.int64))
     num_runs[1] = 0  # the background's
     first = np.cumsum(num_runs)
     edges = np.empty((first[-1], 2), np.int64)
-    free = first.copy()
-    before = np.uint16(0)
-    for i in range(size):
-        label = labels[i]
-        if label != before:
-            if before:
-                edges[free[before], 1] = i
-                free[before] += 1
-            if label:
-                edges[free[label], 0] = i
-            before = label
-    if before:
-        edges[free[before], 1] = size
+    _lay_out(run_label, run_row, first_run, columns, grid_h, first.copy(), edges)
     text = np.empty((2 * len(edges) + count) * _MAX_CHARACTERS, np.uint8)
     ends = np.zeros(count + 1, np.int64)
     end = 0
     for region in range(1, count + 1):
-        position = 0
+        position = np.int64(0)
         two_before = one_before = np.int64(0)
         written = 0
         for run in range(first[region], first[region + 1]):
@@ -110,6 +135,46 @@ def _encode(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.uint8], 
             end = _write(text, end, length - two_before if written > 2 else length)
         ends[region] = end
     return text[:end], ends
+
+
+@compiled()
+def _lay_out(
+    run_label: NDArray[np.int64],
+    run_row: NDArray[np.int64],
+    first_run: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    grid_h: int,
+    places: NDArray[np.int64],
+    edges: NDArray[np.int64],
+) -> None:
+    """Walks the runs along the columns of the grid, joining what goes on from the foot of one to the head of the next.
+
+    With no `edges` it counts the runs of label k in `places[k + 1]`; else it writes begin and end of each run of
+    label k at `edges[places[k]]`, and moves that on.
+    """
+    is_counting = len(edges) == 0
+    before = np.int64(0)
+    for x in range(len(columns)):
+        column = columns[x]
+        for run in range(first_run[column], first_run[column + 1]):
+            end = run_row[run + 1] if run + 1 < first_run[column + 1] else grid_h
+            label = run_label[run]
+            if (
+                end == run_row[run] or label == before
+            ):  # hidden between two rows of a smaller grid, or going on
+                continue
+            position = x * grid_h + run_row[run]
+            if is_counting:
+                places[label + 1] += 1
+            else:
+                if before:
+                    edges[places[before], 1] = position
+                    places[before] += 1
+                if label:
+                    edges[places[label], 0] = position
+            before = label
+    if before and not is_counting:
+        edges[places[before], 1] = grid_h * len(columns)
 
 
 @compiled()

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from plantain.operators.answers import pixels
 from plantain.operators.answers.masks.palette import palette_of
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.compiled import compiled
 from plantain.operators.errors import CodecError
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Masks, Value
+from plantain.operators.types import Value
 
 # Generators miss a requested colour by up to 7 levels, with up to 9 levels of noise in each channel (16 in
 # all three together): 23 levels off is still meant. 28 is twice the tolerance of the instance decoder.

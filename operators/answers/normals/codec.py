@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers import pixels
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.compiled import compiled
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import NormalMap, Value
+from plantain.operators.types import Value
 
 # Drawn vectors are longer or shorter than 1: in published drawings the 5-95% range is 0.80-1.14. One below
 # 0.5 is a blend of two directions across an edge, or the gray that we draw for "no direction". One above 1.5

@@ -110,7 +110,7 @@ class EmbeddedModel:
         if len(image_of) != len(prompts):
             raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
         for prompt in prompts:
-            self._check(prompt)
+            self.check(prompt)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise ModelError(f"images must be (M, H, W, 3) uint8, not {images.dtype} {images.shape}")
         drawn = np.empty((len(prompts), *images.shape[1:]), np.uint8)
@@ -197,7 +197,7 @@ class EmbeddedModel:
         ]
         sight.each(lambda share: decoded(*share), shares, threads)
 
-    def _check(self, prompt: Prompt) -> None:
+    def check(self, prompt: Prompt) -> None:
         """Refuses what the network cannot draw.
 
         Raises:

@@ -19,13 +19,15 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 import numpy as np
-import pyarrow as pa
 
+from plantain.operators.answers import kind_of
+from plantain.operators.answers.base import Column, Row
 from plantain.operators.errors import SinkError
-from plantain.operators.sinks.events import EVENTS, event_row
-from plantain.operators.sinks.rows import FRAMES, OBJECTS, SCHEMA_VERSION, Row, identity_of, rows_of
+from plantain.operators.sinks.columns import EVENT_COLUMNS, FRAME_COLUMNS, OBJECT_COLUMNS, SCHEMA_VERSION
+from plantain.operators.sinks.events import event_row
+from plantain.operators.sinks.rows import AnswerRows, identity_of
 from plantain.operators.trace import traceparent_of
-from plantain.operators.types import DepthMap, Header, HealthEvent, HealthState, Masks, NormalMap, Result
+from plantain.operators.types import Failure, Header, HealthEvent, HealthState, Prediction, Result
 
 Rasters = Literal["drop", "embed", "refer"]
 Topic = Literal["predictions", "events"]
@@ -33,9 +35,6 @@ Topic = Literal["predictions", "events"]
 PREDICTION_TYPE = "plantain.prediction.v1"
 EVENT_TYPE = "plantain.event.v1"
 HEALTH_TYPE = "plantain.health.v1"
-
-# Columns that an object does not share with its frame.
-OBJECT_COLUMNS = tuple(name for name in OBJECTS.names if name not in FRAMES.names)
 
 # What a record costs beside key, value and headers: lengths, offsets, the batch's own head (61 bytes).
 RECORD_OVERHEAD = 256
@@ -79,13 +78,12 @@ class Message(Record):
 
 
 def messages_of(
-    result: Result, run_id: str, *, rasters: Rasters, raster_ref: str | None, max_bytes: int
+    answer: AnswerRows, *, rasters: Rasters, raster_ref: str | None, max_bytes: int
 ) -> Iterator[Message]:
-    """The messages of one frame, in the order of its prompts.
+    """The messages of one answer.
 
     Args:
-        result: What the pipeline answered.
-        run_id: Written into each message.
+        answer: The rows of what the pipeline answered.
         rasters: Whether dense maps are left out, embedded as base64, or named by the Parquet part that holds them.
         raster_ref: That part.
         max_bytes: No message is larger.
@@ -93,25 +91,29 @@ def messages_of(
     Raises:
         SinkError: If a single object does not fit.
     """
-    rows = rows_of([result], run_id, rasters=rasters == "embed")
-    objects: dict[str, list[Row]] = {}
-    for row in rows["objects"]:
-        objects.setdefault(row["prompt"], []).append({name: row[name] for name in OBJECT_COLUMNS})
-    header = result.header
-    timestamp_ms = _timestamp_ms(result.info.captured_ns)
-    for prediction, row in zip(result.predictions, rows["frames"], strict=True):
-        identity = identity_of(result, prediction)
-        headers = _headers(identity, header, row)
-        whole = {name: row.get(name) for name in FRAMES.names} | {"raster_ref": None}
-        if rasters == "refer" and isinstance(prediction.value, Masks | DepthMap | NormalMap):
-            whole["raster_ref"] = raster_ref
-        key = header.stream_id.encode()
-        room = max_bytes - RECORD_OVERHEAD - len(key) - _size_of(headers)
-        values = _values(whole, objects.get(row["prompt"], []), room, identity)
-        for number, value in enumerate(values, start=1):
-            own = headers if len(values) == 1 else (("ce_id", f"{identity}#{number}".encode()), *headers[1:])
-            position = (header.epoch, header.frame_index)
-            yield Message(key, value, own, timestamp_ms, position, prediction.model_fingerprint)
+    header, prediction = answer.result.header, answer.prediction
+    objects = [{column.name: row[column.name] for column in OBJECT_COLUMNS} for row in answer.objects]
+    identity = identity_of(answer.result, prediction)
+    headers = _headers(identity, header, answer.frame)
+    whole = answer.frame | {"raster_ref": None}
+    if rasters == "embed":
+        whole |= answer.raster
+    elif rasters == "refer" and _has_raster(prediction):
+        whole["raster_ref"] = raster_ref
+    key = header.stream_id.encode()
+    room = max_bytes - RECORD_OVERHEAD - len(key) - _size_of(headers)
+    values = _values(whole, objects, room, identity)
+    timestamp_ms = _timestamp_ms(answer.result.info.captured_ns)
+    for number, value in enumerate(values, start=1):
+        own = headers if len(values) == 1 else (("ce_id", f"{identity}#{number}".encode()), *headers[1:])
+        position = (header.epoch, header.frame_index)
+        yield Message(key, value, own, timestamp_ms, position, prediction.model_fingerprint)
+
+
+def _has_raster(prediction: Prediction) -> bool:
+    """Whether an answer has a dense map, without packing it."""
+    value = prediction.value
+    return not isinstance(value, Failure) and kind_of(prediction.prompt).size_hw(value) is not None
 
 
 def event_messages(result: Result, run_id: str) -> Iterator[Message]:
@@ -273,7 +275,7 @@ def json_schema() -> dict[str, Any]:
 
 def _event_schema() -> dict[str, Any]:
     """Of the values on `plantain.events`."""
-    properties = {field.name: _type_of(field) for field in EVENTS}
+    properties = {column.name: _type_of(column) for column in EVENT_COLUMNS}
     return {
         "description": "A fact over time; of one `event_id`, the greatest `revision` counts."
     } | _object_of(properties)
@@ -294,7 +296,7 @@ def _health_schema() -> dict[str, Any]:
 def _prediction_schema() -> dict[str, Any]:
     """Of the values on `plantain.predictions`."""
     one = {"type": "integer", "minimum": 1}
-    properties = {field.name: _type_of(field) for field in FRAMES}
+    properties = {column.name: _type_of(column) for column in FRAME_COLUMNS}
     properties["raster"]["description"] = (
         "base64; of a message in parts, the pieces in the order of the parts"
     )
@@ -304,7 +306,7 @@ def _prediction_schema() -> dict[str, Any]:
     }
     properties["part"] = one | {"description": "which part of the answer this is, from 1"}
     properties["parts"] = one | {"description": "how many parts the answer has"}
-    objects = {name: _type_of(OBJECTS.field(name)) for name in OBJECT_COLUMNS}
+    objects = {column.name: _type_of(column) for column in OBJECT_COLUMNS}
     properties["objects"] = {"type": "array", "items": _object_of(objects)}
     return {"description": "The answer to one prompt about one frame."} | _object_of(properties)
 
@@ -318,23 +320,22 @@ def _object_of(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _type_of(field: pa.Field) -> dict[str, Any]:
-    """The JSON type of an Arrow column."""
-    if pa.types.is_integer(field.type):
-        bits = field.type.bit_width
-        schema: dict[str, Any] = {
-            "type": "integer",
-            "minimum": -(2 ** (bits - 1)),
-            "maximum": 2 ** (bits - 1) - 1,
-        }
-    elif pa.types.is_floating(field.type):
-        schema = {"type": "number"}
-    elif pa.types.is_timestamp(field.type):
-        schema = {"type": "string", "format": "date-time"}
-    elif pa.types.is_binary(field.type):
-        schema = {"type": "string", "contentEncoding": "base64"}
-    else:
-        schema = {"type": "string"}
-    if field.nullable:
+def _type_of(column: Column) -> dict[str, Any]:
+    """The JSON type of a column."""
+    schema = {"description": column.meaning} | _JSON_TYPES[column.type]
+    if column.values:
+        schema["enum"] = list(column.values)
+    if column.is_nullable:
         schema["type"] = [schema["type"], "null"]
     return schema
+
+
+_JSON_TYPES: dict[str, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "int32": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+    "int64": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+    "float32": {"type": "number"},
+    "float64": {"type": "number"},
+    "binary": {"type": "string", "contentEncoding": "base64"},
+    "timestamp": {"type": "string", "format": "date-time"},
+}

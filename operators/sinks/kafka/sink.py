@@ -19,7 +19,6 @@ from plantain.operators.sinks.kafka.brokers import Brokers
 from plantain.operators.sinks.kafka.deliveries import Delivery
 from plantain.operators.sinks.kafka.exactly_once import ExactlyOnce
 from plantain.operators.sinks.kafka.messages import (
-    Message,
     Rasters,
     Topic,
     event_messages,
@@ -27,9 +26,9 @@ from plantain.operators.sinks.kafka.messages import (
     messages_of,
 )
 from plantain.operators.sinks.kafka.notices import Notices
-from plantain.operators.sinks.rows import folder_of
+from plantain.operators.sinks.rows import Rows, folder_of
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import HealthEvent, Result
+from plantain.operators.types import HealthEvent
 
 
 class KafkaSink:
@@ -37,7 +36,7 @@ class KafkaSink:
 
     Args:
         url: The run's output folder: checkpoints lie there, and the Parquet parts that `rasters="refer"` names.
-        run_id: Written into each message.
+        run_id: With a stream's name, the name of its transactions.
         bootstrap: `host:port` of some brokers, separated by commas.
         topic_prefix: The topics' names up to the dot.
         transactional: Whether a consumer that reads committed messages must see each frame exactly once.
@@ -96,26 +95,28 @@ class KafkaSink:
         del is_resumed
         self._delivery.begin(stream_id)
 
-    def write(self, segment: Segment, results: Sequence[Result]) -> None:
-        """Takes results; without transactions they are on their way at once.
+    def write(self, segment: Segment, rows: Rows) -> None:
+        """Takes rows; without transactions they are on their way at once.
 
         Raises:
             SinkBackpressureError: If the brokers cannot be reached, or do not keep up.
             SinkError: If they refuse, or a single object is larger than a message may be.
         """
         raster_ref = f"{self._url}/{folder_of('frames', segment.stream_id)}/{segment.name}.parquet"
-        messages: list[Message] = []
-        for result in results:
-            messages += messages_of(
-                result,
-                self._run_id,
+        messages = [
+            message
+            for answer in rows.answers
+            for message in messages_of(
+                answer,
                 rasters=self._rasters,
                 raster_ref=raster_ref,
                 max_bytes=self._max_message_bytes,
             )
-            if self._has_events:
+        ]
+        if self._has_events:
+            for result in rows.results:
                 messages += event_messages(result, self._run_id)
-        is_repeatable = all(result.info.captured_by == "file" for result in results)
+        is_repeatable = all(result.info.captured_by == "file" for result in rows.results)
         self._delivery.send(segment, messages, is_repeatable=is_repeatable)
 
     def commit(self, segment: Segment) -> None:

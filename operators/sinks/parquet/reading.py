@@ -17,37 +17,28 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from plantain.operators.answers.masks.rle import decode_region
+from plantain.operators.answers import kind_of
+from plantain.operators.answers.base import Row
 from plantain.operators.answers.rasters import unpack
 from plantain.operators.errors import SinkError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import redact, shown
-from plantain.operators.sinks.rows import SCHEMAS, Row, folder_of
+from plantain.operators.sinks.rows import SCHEMAS, folder_of
 from plantain.operators.sinks.store import open_filesystem
-from plantain.operators.types import (
-    DepthMap,
-    Failure,
-    FrameInfo,
-    Header,
-    Masks,
-    NormalMap,
-    Prediction,
-    Result,
-    Timing,
-    Value,
-)
+from plantain.operators.types import Failure, FrameInfo, Header, Prediction, Result, Timing, Value
 
 Columns = dict[str, NDArray[Any]]
 """Columns by name, all of one length."""
 
-Key = tuple[int, int, str]
+Key = tuple[int, int, str, str]
+"""Epoch, frame index, prompt and who answered."""
 
 
 def read_frames(
@@ -94,7 +85,8 @@ def read_events(
 
 def read_metadata(root: str | Path) -> dict[str, str]:
     """What the Parquet footers say about the run: schema version, model, palette, label map."""
-    schema = _dataset(root, "frames", None).schema
+    filesystem, parts = _parts(root, "frames", None)
+    schema = pq.read_schema(parts[0], filesystem=filesystem) if parts else SCHEMAS["frames"]
     return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
 
 
@@ -138,7 +130,18 @@ def _columns(root: str | Path, name: str, columns: Sequence[str] | None, stream_
 
 
 def _dataset(root: str | Path, name: str, stream_id: str | None) -> ds.Dataset:
-    """The parts of a table, in the order of streams and segments."""
+    """The parts of a table, in the order of streams and segments, of this and of earlier versions of the schema.
+
+    Columns that an earlier version did not have are null.
+    """
+    filesystem, parts = _parts(root, name, stream_id)
+    if not parts:
+        return ds.dataset(SCHEMAS[name].empty_table())
+    return ds.dataset(parts, SCHEMAS[name], format="parquet", filesystem=filesystem, partitioning=None)
+
+
+def _parts(root: str | Path, name: str, stream_id: str | None) -> tuple[fs.FileSystem, list[str]]:
+    """The files of a table, in the order of streams and segments."""
     filesystem, path = open_filesystem(str(root))
     folder = str(PurePosixPath(path) / (name if stream_id is None else folder_of(name, stream_id)))
     try:
@@ -148,14 +151,11 @@ def _dataset(root: str | Path, name: str, stream_id: str | None) -> ds.Dataset:
         raise SinkError(f"{shown(str(root))} holds {missing}: there is no folder {shown(folder)}") from error
     except OSError as error:
         raise SinkError(f"{shown(str(root))} cannot be read: {redact(str(error))}") from error
-    parts = sorted(info.path for info in found if info.path.endswith(".parquet"))
-    if not parts:
-        return ds.dataset(SCHEMAS[name].empty_table())
-    return ds.dataset(parts, format="parquet", filesystem=filesystem, partitioning=None)
+    return filesystem, sorted(info.path for info in found if info.path.endswith(".parquet"))
 
 
 def _key(row: Row) -> Key:
-    return row["epoch"], row["frame_index"], row["prompt"]
+    return row["epoch"], row["frame_index"], row["prompt"], row["model_fingerprint"]
 
 
 def _result(rows: Sequence[Row], objects: dict[Key, list[Row]]) -> Result:
@@ -167,6 +167,7 @@ def _result(rows: Sequence[Row], objects: dict[Key, list[Row]]) -> Result:
             row["model"],
             row["model_fingerprint"],
             Timing(row["decode_ms"], row["wait_ms"], row["model_ms"], row["codec_ms"]),
+            row["cost_usd"] or 0.0,
         )
         for row in rows
     )
@@ -181,17 +182,20 @@ def _result(rows: Sequence[Row], objects: dict[Key, list[Row]]) -> Result:
         # Maps are stored without padding, so that the picture fills them whatever the model's canvas was.
         fit=Letterbox.fit(size_hw, _map_hw(predictions) or size_hw, "stretch"),
         decode_ms=first["decode_ms"],
+        rung=first["rung"],
+        image=first["image"] or "",
     )
     return Result(Header(first["stream_id"], first["epoch"], first["frame_index"]), info, predictions)
 
 
 def _map_hw(predictions: Sequence[Prediction]) -> tuple[int, int] | None:
     """Height and width of the maps, all of which have the size of the model's picture."""
-    for prediction in predictions:
-        match prediction.value:
-            case Masks(labels=values) | DepthMap(valid=values) | NormalMap(valid=values):
-                return values.shape[0], values.shape[1]
-    return None
+    sizes = (
+        kind_of(prediction.prompt).size_hw(prediction.value)
+        for prediction in predictions
+        if not isinstance(prediction.value, Failure)
+    )
+    return next((size_hw for size_hw in sizes if size_hw is not None), None)
 
 
 def _value(row: Row, objects: Sequence[Row]) -> Value | Failure:
@@ -199,35 +203,10 @@ def _value(row: Row, objects: Sequence[Row]) -> Value | Failure:
     if row["status"] != "ok":
         stage, _, error = (row["reason"] or row["status"]).partition(": ")
         return Failure(stage, error or stage, retryable=False)
-    codec = Prompt.parse(row["prompt"]).codec
-    if codec in ("masks", "instances"):
-        return _masks(row, objects)
-    if row["raster"] is None:
-        return Failure("write", f"the {row['task']} map was not stored", retryable=False)
-    values = unpack(row["raster_format"], row["raster_scale"], row["raster"])
-    if codec == "depth":
-        depth_m = values.astype(np.float32, copy=False)
-        return DepthMap(depth_m, depth_m > 0, row["off_palette"])
-    normals = values.astype(np.float32, copy=False)
-    return NormalMap(normals, np.asarray(normals.any(axis=-1)), row["off_palette"])
-
-
-def _masks(row: Row, objects: Sequence[Row]) -> Masks:
-    """Regions from the label map, or from their run lengths where no maps were stored."""
+    raster = None
     if row["raster"] is not None:
-        labels = unpack(row["raster_format"], row["raster_scale"], row["raster"]).astype(
-            np.uint16, copy=False
-        )
-    else:
-        size_hw = (objects[0]["rle_h"], objects[0]["rle_w"]) if objects else (row["height"], row["width"])
-        labels = np.zeros(size_hw, np.uint16)
-        for number, each in enumerate(objects, start=1):
-            labels[decode_region(each["rle_counts"], size_hw)] = number
-    return Masks(
-        labels,
-        tuple(each["label"] for each in objects),
-        np.array([each["score"] for each in objects], np.float32),
-        row["off_palette"],
-        tuple(each["track_id"] for each in objects),
-        tuple(each["distance_m"] for each in objects),
-    )
+        raster = unpack(row["raster_format"], row["raster_scale"], row["raster"])
+    value = kind_of(Prompt.parse(row["prompt"])).read(row, objects, raster)
+    if value is None:
+        return Failure("write", f"the {row['task']} map was not stored", retryable=False)
+    return value

@@ -24,10 +24,10 @@ from typing import Any, ParamSpec, TypeVar
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from plantain.operators.answers.base import Row
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.rows import SCHEMAS, SPARSE, Row, folder_of, rows_of, table_of
+from plantain.operators.sinks.rows import SCHEMAS, SPARSE, Rows, folder_of, table_of
 from plantain.operators.sinks.store import open_filesystem, storage_error, sync_folder
-from plantain.operators.types import Result
 
 # A row group is written out when it has grown to this, so that memory does not depend on the segment's length.
 ROW_GROUP_BYTES = 8 << 20
@@ -56,16 +56,12 @@ class ParquetSink:
 
     Args:
         url: The output folder, local or `s3://`, `gs://`, `abfs://`.
-        run_id: Written into each row.
         metadata: Strings for the Parquet key-value metadata (model, palette, label map).
         rasters: Whether to store the dense maps.
     """
 
-    def __init__(
-        self, url: str, run_id: str, metadata: dict[str, str] | None = None, *, rasters: bool = True
-    ) -> None:
+    def __init__(self, url: str, metadata: dict[str, str] | None = None, *, rasters: bool = True) -> None:
         self.url = url
-        self._run_id = run_id
         self._metadata = metadata or {}
         self._rasters = rasters
         filesystem, root = open_filesystem(url)
@@ -83,18 +79,19 @@ class ParquetSink:
         self._folder.begin(stream_id, is_resumed=is_resumed)
 
     @_storing
-    def write(self, segment: Segment, results: Sequence[Result]) -> None:
+    def write(self, segment: Segment, rows: Rows) -> None:
         """Adds rows to the segment's parts, which nobody sees yet."""
         parts = self._open.get(segment)
         if parts is None:
             parts = self._open[segment] = {}
             for name in SCHEMAS.keys() - SPARSE:
                 parts[name] = self._part(segment, name)
-        for name, rows in rows_of(results, self._run_id, rasters=self._rasters).items():
-            if rows and name not in parts:
+        for name in SCHEMAS:
+            made = rows.table(name, rasters=self._rasters)
+            if made and name not in parts:
                 parts[name] = self._part(segment, name)
-            if rows:
-                parts[name].add(rows)
+            if made:
+                parts[name].add(made)
 
     @_storing
     def commit(self, segment: Segment) -> None:

@@ -27,6 +27,7 @@ from plantain.operators.redaction import redact, shown
 from plantain.operators.render.drawing import draw
 from plantain.operators.render.layout import Layout, has_tile, layout_for
 from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.sinks.store import storage_error, sync_folder
 from plantain.operators.types import Prediction, Result
 
@@ -95,14 +96,14 @@ class OverlaySink:
                 shutil.rmtree(folder, ignore_errors=True)
                 self._video_of(stream_id).unlink(missing_ok=True)
 
-    def write(self, segment: Segment, results: Sequence[Result]) -> None:
+    def write(self, segment: Segment, rows: Rows) -> None:
         """Draws and encodes results of one segment, in frame order.
 
         Raises:
             SinkError: If the disk does not take them.
         """
         with _storing(self._videos):
-            for result in results:
+            for result in rows.results:
                 if segment.stream_id not in self._layouts:
                     self._layouts[segment.stream_id] = layout_for(result)
                 layout = self._layouts[segment.stream_id]
@@ -233,16 +234,12 @@ def _with_tiles(result: Result, num_tiles: int, tiles: dict[str, Prediction]) ->
         tiles: The last answer of each prompt with a tile, brought up to date; where other prompts are asked since, they
             take the places of those that are not.
     """
-    asked = {str(each.prompt): each for each in result.predictions if _has_tile(each)}
+    asked = {str(each.prompt): each for each in result.predictions if has_tile(each.prompt)}
     tiles.update(asked)
     for prompt in [prompt for prompt in tiles if prompt not in asked] + list(reversed(asked)):
         if len(tiles) > num_tiles:
             del tiles[prompt]
-    return (*(each for each in result.predictions if not _has_tile(each)), *tiles.values())
-
-
-def _has_tile(prediction: Prediction) -> bool:
-    return has_tile(prediction.prompt)
+    return (*(each for each in result.predictions if not has_tile(each.prompt)), *tiles.values())
 
 
 def _join(pieces: Sequence[Path], path: Path, fps: Fraction | None) -> None:

@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.codec import Painted
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.colours import RGB
 from plantain.operators.models import truth
 from plantain.operators.models.base import ModelBackend
@@ -19,7 +23,7 @@ from plantain.operators.models.plantain.evaluation import metrics
 from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.prompts import CURVES, Prompt, Task
 from plantain.operators.scenes import CLASSES, THINGS, Scene, SceneFrame, stamp
-from plantain.operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.operators.types import Value
 
 SPLIT_SEEDS = range(200)
 """Held-out scenes: the fixed test split."""
@@ -191,8 +195,9 @@ def value_sums(
                     _add_pair(sums, value.labels, true.labels)
                 else:
                     _add_region(sums, value.labels > 0, true.labels > 0)
-        sums["off_palette"] += value.off_palette
-        sums["drawings"] += 1
+        if isinstance(value, Painted):
+            sums["off_palette"] += value.off_palette
+            sums["drawings"] += 1
     return sums
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.models import truth
 from plantain.operators.models.base import ModelBackend
 from plantain.operators.models.plantain.evaluation import metrics
@@ -20,7 +21,6 @@ from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import CLASSES, Scene, described, referring
 from plantain.operators.scenes.descriptions import MIN_SHARE
-from plantain.operators.types import Masks
 
 MEASURES = ("drawn", "chance", "rendered")
 """Where the named classes are looked for."""

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.operators.types import Value
 
 STILL_LEVELS = 6
 """Largest change of a pixel's brightness (of 255) that counts as still: about the noise of a camera at dusk."""

@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.answers.codec import Painted
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.geometry import Letterbox
 from plantain.operators.models.plantain.training import questions
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.models.plantain.training.samples import TAUGHT, Sample, centres_of, log_depth_of
 from plantain.operators.models.plantain.training.views import view_of
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import DepthMap, Masks, NormalMap, Value
+from plantain.operators.types import Value
 
 MAX_OFF_PALETTE = 0.1
 """An answer with a larger share of pixels in colours that mean nothing is not learnt from."""
@@ -68,7 +72,7 @@ def store(path: Path, image: NDArray[np.uint8], answers: tuple[Answer, ...]) -> 
     arrays: dict[str, Any] = {}
     meta: list[tuple[str, tuple[str, ...]]] = []
     for prompt, value in answers:
-        if kind_of(prompt) is None or value.off_palette > MAX_OFF_PALETTE:
+        if kind_of(prompt) is None or not isinstance(value, Painted) or value.off_palette > MAX_OFF_PALETTE:
             continue
         name = f"map{len(meta)}"
         match value:

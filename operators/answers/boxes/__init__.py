@@ -1,0 +1,1 @@
+"""Things in boxes, as detectors find them."""

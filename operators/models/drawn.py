@@ -1,0 +1,115 @@
+"""A model that draws as one that answers: the same frames, and its drawings decoded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+from plantain.operators.answers import codec_for
+from plantain.operators.errors import ModelError, PlantainError
+from plantain.operators.models.base import Answer, Checking, ModelBackend, Pixels
+from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import sentence_of
+from plantain.operators.retry import retry
+from plantain.operators.types import Failure, Frame, Value
+
+
+class Drawn:
+    """Decodes what a model draws.
+
+    A prompt that the model refuses (`Checking`) or whose answer is no drawing, and a drawing that cannot be decoded,
+    fail alone. Where drawings cost money, each is asked for by itself, so that no failure and no pause of one makes
+    another be paid for twice.
+
+    Args:
+        model: What draws.
+        is_paid: Each drawing costs money.
+        sleep: How to wait for a paid model that is busy.
+    """
+
+    def __init__(
+        self, model: ModelBackend, *, is_paid: bool = False, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._model = model
+        self._is_paid = is_paid
+        self._sleep = sleep
+        self.name, self.fingerprint = model.name, model.fingerprint
+
+    def answer(
+        self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
+    ) -> list[Answer]:
+        """One answer for each prompt; see Answering.
+
+        Raises:
+            ModelError: If the model cannot draw one of them, or draws pictures of another size.
+        """
+        if self._is_paid:
+            return [
+                self._alone(frames[index], prompt) for index, prompt in zip(image_of, prompts, strict=True)
+            ]
+        answers: list[Answer | None] = [self._refusal(prompt) for prompt in prompts]
+        asked = [k for k, answer in enumerate(answers) if answer is None]
+        if asked:
+            images = np.stack([frame.image for frame in frames])
+            drawings, model_ms = self._draw(images, [image_of[k] for k in asked], [prompts[k] for k in asked])
+            for k, drawing in zip(asked, drawings, strict=True):
+                answers[k] = _decoded(frames[image_of[k]], prompts[k], drawing, model_ms)
+        return [answer for answer in answers if answer is not None]
+
+    def close(self) -> None:
+        """Gives back the model's memory."""
+        self._model.close()
+
+    def _alone(self, frame: Frame, prompt: Prompt) -> Answer:
+        """One drawing by itself, waited for where the model is busy."""
+        refused = self._refusal(prompt)
+        if refused is not None:
+            return refused
+        try:
+            work = partial(self._draw, frame.image[None], [0], [prompt])
+            drawings, model_ms = retry(work, self.name, self._sleep)
+        except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompt only
+            return Answer(_failure(error))
+        return _decoded(frame, prompt, drawings[0], model_ms)
+
+    def _refusal(self, prompt: Prompt) -> Answer | None:
+        """The answer to a prompt that cannot be drawn; None for one that can."""
+        try:
+            codec_for(prompt)
+            if isinstance(self._model, Checking):
+                self._model.check(prompt)
+        except PlantainError as error:
+            return Answer(_failure(error))
+        return None
+
+    def _draw(
+        self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]
+    ) -> tuple[Pixels, float]:
+        """Drawings, and the time that each took, milliseconds."""
+        start = perf_counter()
+        drawings = self._model.render(images, image_of, prompts)
+        model_ms = (perf_counter() - start) * 1e3 / len(prompts)
+        expected = (len(prompts), *images.shape[1:])
+        if drawings.shape != expected:
+            raise ModelError(f"model {self.name} must draw {expected}, not {drawings.shape}")
+        return drawings, model_ms
+
+
+def _decoded(frame: Frame, prompt: Prompt, drawing: Pixels, model_ms: float) -> Answer:
+    """What a drawing (H, W, 3) of the whole canvas means."""
+    start = perf_counter()
+    value: Value | Failure
+    try:
+        value = codec_for(prompt).decode(frame.info.fit.crop(drawing), prompt)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one drawing concerns no other
+        value = _failure(error)
+    return Answer(value, model_ms=model_ms, codec_ms=(perf_counter() - start) * 1e3)
+
+
+def _failure(error: Exception) -> Failure:
+    retryable = isinstance(error, PlantainError) and error.retryable
+    return Failure("infer", sentence_of(error), retryable)
