@@ -7,6 +7,7 @@
     normals                         unit vectors, camera frame: +x right, +y up, +z to the viewer
     generate:a wet street at night  a new image
     detect:car,person               a box for each, from models that detect
+    ask:how many cars are waiting?  words, from models that speak
     prompt[codec=depth]:any text    the model's prompt verbatim, decoded by the named codec
 
 Options stand in square brackets after the task's name, separated by commas or, where a value has commas, by semicolons:
@@ -63,6 +64,7 @@ class Task(StrEnum):
     NORMALS = "normals", "normals", Body.NOTHING
     GENERATE = "generate", "image", Body.TEXT
     DETECT = "detect", "boxes", Body.CLASSES
+    ASK = "ask", "text", Body.TEXT
     PROMPT = "prompt", "", Body.TEXT
 
 

@@ -21,6 +21,7 @@ KINDS: dict[str, str] = {
     "depth": "plantain.operators.answers.depth.kind:Depth",
     "normals": "plantain.operators.answers.normals.kind:Normals",
     "image": "plantain.operators.answers.image.kind:Pictures",
+    "text": "plantain.operators.answers.text.kind:Words",
     "boxes": "plantain.operators.answers.boxes.kind:Detections",
 }
 """Where each kind of `Prompt.codec` is found, as "module:Class"."""

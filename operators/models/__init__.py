@@ -29,7 +29,7 @@ BACKENDS: dict[str, ModelSpec] = {
     "fake": ModelSpec(
         target="plantain.operators.models.fake:FakeModel",
         summary="draws the exact answers of stamped synthetic scenes; for tests and for trying things out",
-        tasks=(*_PERCEPTION, Task.DETECT),
+        tasks=(*_PERCEPTION, Task.DETECT, Task.ASK),
         licence="Apache-2.0",
         model_hw=(224, 384),
     ),

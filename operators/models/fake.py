@@ -18,6 +18,7 @@ from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
+from plantain.operators.answers.text.value import Text
 from plantain.operators.errors import ModelError, UsageError
 from plantain.operators.models.base import Answer, Pixels
 from plantain.operators.models.drawn import Drawn
@@ -74,7 +75,10 @@ class FakeModel:
         self._truth = _Truth(split, assets)
         self._cost_s = cost_ms / 1000
         self._usd = float(usd)
-        self._tellers: dict[str, Callable[[Frame, Prompt], Value]] = {"boxes": self._boxes}
+        self._tellers: dict[str, Callable[[Frame, Prompt], Value]] = {
+            "boxes": self._boxes,
+            "text": self._text,
+        }
 
     def answer(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
@@ -128,6 +132,12 @@ class FakeModel:
         found = [(name, place) for name in prompt.classes for place in self._places(frame, name)]
         xyxy = np.array([place for _, place in found], np.float32).reshape(-1, 4)
         return Boxes(xyxy, tuple(name for name, _ in found), np.ones(len(found), np.float32))
+
+    def _text(self, frame: Frame, prompt: Prompt) -> Text:
+        """How many there are of the classes that the question names; of bright things where it names none."""
+        words = {word.strip("?!.,;").removesuffix("s") for word in prompt.text.lower().split()}
+        names = sorted(words & {"car", "bus", "truck", "person", "bicycle", "tree"}) or ["thing"]
+        return Text(", ".join(f"{len(self._places(frame, name))} {name}" for name in names))
 
     def _places(self, frame: Frame, name: str) -> Boxes4:
         """Where the things of a class are, in source pixels."""

@@ -360,8 +360,20 @@ def test_boxes_are_objects_without_masks(http):
     assert drawn.headers["content-type"] == "image/jpeg"
 
 
+def test_words_are_a_field_of_the_answer(http):
+    said, boxes = ask(http, "ask:how many?", "detect:thing").json()["frames"][0]["answers"]
+    assert said["text"] == f"{boxes['num_objects']} thing"
+    assert (said["objects"], boxes["text"]) == ([], None)
+
+
 @pytest.mark.parametrize("accept", ["image/png", "application/x-npy"])
-def test_what_is_no_picture_is_not_given_as_one(http, accept):
-    reply = ask(http, "detect:thing", accept=accept)
+@pytest.mark.parametrize("task", ["detect:thing", "ask:how many?"])
+def test_what_is_no_picture_is_not_given_as_one(http, task, accept):
+    reply = ask(http, task, accept=accept)
     assert reply.status_code == 406
-    assert "detect:thing" in reply.json()["detail"]
+    assert task in reply.json()["detail"]
+
+
+def test_several_files_leave_out_what_is_no_picture(http):
+    reply = ask(http, "depth", "ask:how many?", accept="multipart/mixed")
+    assert reply.content.count(b"Content-Type: image/png") == 1

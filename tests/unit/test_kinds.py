@@ -10,6 +10,8 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from plantain.deploy.job import run_job
@@ -20,6 +22,7 @@ from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.image.value import Image
 from plantain.operators.answers.normals.value import NormalMap
+from plantain.operators.answers.text.value import Text
 from plantain.operators.errors import CodecError
 from plantain.operators.geometry import iou
 from plantain.operators.prompts import Prompt, Task
@@ -50,12 +53,14 @@ SOME: dict[str, Value] = {
     "normals": NORMALS,
     "generate:rain": Image(np.full((12, 16, 3), 9, np.uint8)),
     "detect:car,person": BOXES,
+    "ask:how many cars are waiting?": Text("two, at the crossing"),
 }
 NONE: dict[str, Value] = {
     "instances:car": masks(0),
     "refer:the car": masks(0),
     "depth": DepthMap(np.zeros((12, 16), np.float32), np.zeros((12, 16), np.bool_), 1.0),
     "detect:car": Boxes(np.zeros((0, 4), np.float32), (), np.zeros(0, np.float32)),
+    "ask:why?": Text(" "),
 }
 ALL = [*SOME.items(), *NONE.items()]
 
@@ -204,3 +209,15 @@ def test_boxes_go_all_the_way_through_a_run(tmp_path: Path) -> None:
     page = write_report(str(tmp_path)).read_text(encoding="utf-8")
     assert "detect:car" in page
     assert "found</span>" in page
+
+
+def test_words_go_all_the_way_through_a_run(tmp_path: Path) -> None:
+    question = "ask:how many cars, and how many trees?"
+    assert run_job(config(tmp_path, [question, "detect:car,tree"])).exit_code == 0
+    for frame in read_results(tmp_path, "street"):
+        said, boxes = (prediction.value for prediction in frame.predictions)
+        assert said == Text(f"{boxes.names.count('car')} car, {boxes.names.count('tree')} tree")
+    table = pq.read_table(tmp_path / "frames", partitioning=None)
+    assert set(table.filter(pc.equal(table["task"], "ask"))["prompt"].to_pylist()) == {question}
+    assert (tmp_path / "overlay" / "street.mp4").stat().st_size > 0
+    assert said.text in write_report(str(tmp_path)).read_text(encoding="utf-8")
