@@ -197,6 +197,6 @@ def _parse(address: str) -> tuple[str, int]:
 
 def _version() -> str:
     try:
-        return version("plantain")
+        return version("plantain-video")
     except PackageNotFoundError:  # run from a source tree that was never installed
         return "unknown"

@@ -25,6 +25,7 @@ from plantain.operators.streams import Start
 from plantain.operators.types import Durable, Header, HealthEvent
 from plantain.pipeline import lifecycle
 from plantain.pipeline.batching import Item
+from plantain.pipeline.commands import EngineDownError
 from plantain.pipeline.dispatch import deadline, dispatch
 from plantain.pipeline.graph import Graph
 from plantain.pipeline.meter import Meter
@@ -215,7 +216,7 @@ class Engine:
         Raises:
             UsageError: If there is no model.
             ModelBusyError: If too many frames of queries wait already.
-            PlantainError: If the run is ending.
+            EngineDownError: If the run is ending.
         """
         state = self._state
         self._check_taking()
@@ -234,7 +235,7 @@ class Engine:
 
         Raises:
             UnknownStreamError: If there is no such stream.
-            PlantainError: If the run is ending.
+            EngineDownError: If the run is ending.
         """
         self._check_taking()
         lifecycle.find(self._state, stream_id)
@@ -245,7 +246,7 @@ class Engine:
     def _check_taking(self) -> None:
         """Whoever asks without a pause would keep a run from ending."""
         if self._state.is_draining:
-            raise PlantainError("the run is ending")
+            raise EngineDownError("the run is ending")
 
     def cancel(self, query_id: str) -> None:
         """Nobody waits for a query any more; what has not been given to the model yet will not be."""

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from plantain.deploy.service.gateway import Note
+from plantain.pipeline.commands import Note
 from plantain.pipeline.config import check
 from tests.gateways import StepGateway
 from tests.serving import client, eventually, served
@@ -64,8 +64,19 @@ def test_a_stream_is_added_changed_paused_and_removed(http) -> None:
     assert http.patch("/v1/streams/north", json={"paused": False}).json()["paused"] is False
     assert http.delete("/v1/streams/north").json()["id"] == "north"
     assert http.get("/v1/streams/north").status_code == 404
-    assert http.delete("/v1/streams/north").status_code == 404
+    assert http.delete("/v1/streams/north").status_code == 200, "asked again it says that it was"
+    assert http.delete("/v1/streams/south").status_code == 404
     assert http.patch("/v1/streams/north", json={"fps": 1}).status_code == 404
+
+
+def test_a_removal_that_takes_long_says_so_and_may_be_asked_again(http, gateway) -> None:
+    http.post("/v1/streams", json={"id": "north", **STREET})
+    gateway.removing.add("north")
+    for _ in range(2):
+        asked = http.delete("/v1/streams/north")
+        assert (asked.status_code, asked.json()["phase"]) == (202, "removing")
+    gateway.removing.clear()
+    assert http.delete("/v1/streams/north").status_code == 200
 
 
 def test_a_name_is_taken_once(http) -> None:
@@ -244,9 +255,9 @@ def test_a_hidden_page_costs_nothing(base, http, gateway, monkeypatch) -> None:
     calls = []
     real = gateway.shots
 
-    async def shots(wants, seen, wait_s):
-        calls.append(wants)
-        return await real(wants, seen, wait_s)
+    async def shots(watch):
+        calls.append(watch.wants)
+        return await real(watch)
 
     monkeypatch.setattr(gateway, "shots", shots)
     http.post("/v1/streams", json={"id": "north", **STREET})

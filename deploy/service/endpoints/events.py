@@ -12,10 +12,9 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from plantain.deploy.service.endpoints.service import Service, TheService, slot_of
-from plantain.deploy.service.gateway import Note
-from plantain.deploy.service.problems import EngineDownError
 from plantain.deploy.service.schemas import Event, EventPage
 from plantain.deploy.service.sse import event, stream_of
+from plantain.pipeline.commands import EngineDownError, Listen, Note
 
 router = APIRouter(tags=["events"])
 
@@ -36,7 +35,7 @@ async def list_events(
     if "text/event-stream" in request.headers.get("accept", ""):
         slot_of(request).stay()
         return stream_of(service, _follow(service, last_event_id or after, stream))
-    notes = await service.gateway.notes(after, 0.0)
+    notes = await service.engine.do(Listen(after, wait_s=0.0))
     kept = [note for note in notes if not stream or note.stream_id == stream]
     page = kept[:limit]
     return EventPage(
@@ -47,7 +46,7 @@ async def list_events(
 async def _follow(service: Service, after: int, stream: str) -> AsyncIterator[bytes]:
     while True:
         try:
-            notes = await service.gateway.notes(after, WAIT_S)
+            notes = await service.engine.do(Listen(after, wait_s=WAIT_S))
         except EngineDownError:
             await asyncio.sleep(RETRY_S)
             continue

@@ -13,10 +13,9 @@ from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from plantain.deploy.service.endpoints.service import Service, TheService, service_of, slot_of
-from plantain.deploy.service.gateway import Shot, Want
-from plantain.deploy.service.problems import EngineDownError
 from plantain.deploy.service.schemas import StreamName, WallIn, WantIn, read
 from plantain.operators.errors import PlantainError
+from plantain.pipeline.commands import EngineDownError, Shot, Status, Want, Watch
 
 router = APIRouter(tags=["live"])
 
@@ -39,7 +38,7 @@ async def live(
     width: Annotated[int, Query(ge=64, le=1920)] = 640,
 ) -> Response:
     """The stream with its answers drawn on it, as MJPEG for an image element."""
-    await service.gateway.stream(stream_id)
+    await service.engine.do(Status(stream_id))
     slot_of(request).stay()
     pictures = _mjpeg(service, Want(stream_id, prompt, fps, width))
     return StreamingResponse(pictures, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
@@ -49,7 +48,7 @@ async def _mjpeg(service: Service, want: Want) -> AsyncIterator[bytes]:
     seen: dict[Want, int] = {}
     while not service.is_closing.is_set():
         try:
-            shots = await service.gateway.shots([want], seen, WAIT_S)
+            shots = await service.engine.do(Watch([want], dict(seen), wait_s=WAIT_S))
         except EngineDownError:
             await asyncio.sleep(RETRY_S)
             continue
@@ -128,7 +127,7 @@ class _Wall:
                 continue
             try:
                 wait_s = WAIT_S if len(wants) == len(self._wants) else WAIT_BUSY_S
-                shots = await self._service.gateway.shots(wants, self._seen, wait_s)
+                shots = await self._service.engine.do(Watch(wants, dict(self._seen), wait_s=wait_s))
             except PlantainError:
                 await asyncio.sleep(RETRY_S)
                 continue
