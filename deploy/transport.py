@@ -196,8 +196,10 @@ class SocketServer:
             pass
         finally:
             self._connections.discard(connection)
-            for task in tasks.values():
+            under_way = list(tasks.values())
+            for task in under_way:
                 task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
             writer.close()
 
     async def _answer(self, writer: asyncio.StreamWriter, number: int, data: bytes) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Frame, Result
+from plantain.operators.types import Frame, HealthEvent, Result
 from plantain.pipeline.config import StreamConfig
 from plantain.pipeline.status import StreamStatus
 
@@ -59,11 +59,7 @@ class Command(Generic[A_co]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient(Command[A_co]):
-    """A command that may wait for something.
-
-    Attributes:
-        wait_s: No longer than this, seconds; then it is answered with what is there.
-    """
+    """A command that may wait for something, up to `wait_s`; it is then answered with what is there."""
 
     wait_s: float = 30.0
 
@@ -72,17 +68,12 @@ class Patient(Command[A_co]):
         return timeout_s + self.wait_s
 
 
-# -- streams -----------------------------------------------------------------------------------------------------
+# -- streams; where there is none of that name, UnknownStreamError is raised ---------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A stream that was added.
-
-    Attributes:
-        status: How it is doing.
-        is_new: False where the same request had added it before.
-    """
+    """A stream that was added; `is_new` is False where the same request had added it before."""
 
     status: StreamStatus
     is_new: bool = True
@@ -99,8 +90,7 @@ class Add(Command[Added]):
 
     Raises:
         ConflictError: If the name is taken, the key stands for another request, or there are too many streams.
-        UsageError: If nothing is asked of it, or the output folder holds results of a file of this name that was asked
-            something else.
+        UsageError: If nothing is asked of it, or the output folder holds other results of a file of this name.
     """
 
     stream: StreamConfig
@@ -110,12 +100,7 @@ class Add(Command[Added]):
 
 @dataclass(frozen=True, slots=True)
 class Change(Command[StreamStatus]):
-    """Goes on with other settings: keys of StreamConfig, but for `id`, `url` and `source`.
-
-    Raises:
-        UsageError: If one is unknown or makes no sense.
-        UnknownStreamError: If there is no such stream.
-    """
+    """Goes on with other settings: keys of StreamConfig, but for `id`, `url` and `source`; else a UsageError."""
 
     stream_id: str
     changes: Mapping[str, Any]
@@ -123,39 +108,21 @@ class Change(Command[StreamStatus]):
 
 @dataclass(frozen=True, slots=True)
 class Pause(Patient[StreamStatus]):
-    """Stores what is in flight, closes the source and waits for `Resume`.
-
-    Raises:
-        UsageError: If it has ended.
-        UnknownStreamError: If there is no such stream.
-    """
+    """Stores what is in flight, closes the source and waits for `Resume`; a UsageError if the stream has ended."""
 
     stream_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resume(Command[StreamStatus]):
-    """Lets a paused stream go on, and one that failed try again.
-
-    Raises:
-        UsageError: If it is done.
-        UnknownStreamError: If there is no such stream.
-    """
+    """Lets a paused stream go on, and one that failed try again; a UsageError if it is done."""
 
     stream_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Remove(Patient[StreamStatus]):
-    """Ends a stream and forgets it; what is stored stays. Answers with its last status.
-
-    Attributes:
-        stream_id: The stream.
-        drain: Whether what is in flight is finished and stored; if not, it is dropped.
-
-    Raises:
-        UnknownStreamError: If there is no such stream, and none is remembered.
-    """
+    """Ends a stream and forgets it; what is stored stays. Without `drain`, what is in flight is dropped."""
 
     stream_id: str
     drain: bool = True
@@ -168,27 +135,21 @@ class Streams(Command[list[StreamStatus]]):
 
 @dataclass(frozen=True, slots=True)
 class Status(Command[StreamStatus]):
-    """One stream.
-
-    Raises:
-        UnknownStreamError: If there is none of this name.
-    """
+    """One stream."""
 
     stream_id: str
 
 
-# -- questions ---------------------------------------------------------------------------------------------------
+# -- questions; where the model refused, predictions are Failures --------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Ask(Command[list[Result]]):
-    """Asks frames from anywhere, in the next batch and before those of streams; taken back if its caller leaves.
+    """Asks frames from anywhere, in the next batch and before those of streams; a result for each.
 
     Attributes:
         frames: At the size of some canvas; at least one.
         prompts: What is asked of each; at least one.
-
-    Answers with a result for each frame; where the model refused, its predictions are Failures.
 
     Raises:
         ModelBusyError: If too many frames wait.
@@ -200,10 +161,9 @@ class Ask(Command[list[Result]]):
 
 @dataclass(frozen=True, slots=True)
 class AskStream(Command[list[Result]]):
-    """Asks the newest frame of a stream, which is looked at as one of the stream all the same; answers with one result.
+    """Asks the newest frame of a stream, which is looked at as one of the stream all the same; one result.
 
     Raises:
-        UnknownStreamError: If there is no such stream.
         SourceError: If it is paused, has ended or has had no frame yet.
     """
 
@@ -252,14 +212,10 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Watch(Patient[list[Shot]]):
-    """The newest picture of each view that is newer than the one seen, as soon as there is one.
+    """The newest picture of each view that is newer than the one seen, by its number, as soon as there is one.
 
-    Views of a stream that is not there, or is not asked that, have none, until it is. Pictures are drawn only while
+    A view of a stream that is not there, or is not asked that, has none until it is. Pictures are drawn only while
     somebody watches.
-
-    Attributes:
-        wants: The views.
-        seen: The number of the last picture of each that was seen.
     """
 
     wants: Sequence[Want]
@@ -268,22 +224,10 @@ class Watch(Patient[list[Shot]]):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that happened to a stream.
-
-    Attributes:
-        number: Grows from note to note, also over a restart of the engine.
-        at_ns: Nanoseconds since 1970 UTC.
-        stream_id, epoch: The stream.
-        kind: A state of its health (`types.HealthState`).
-        sentence: What happened; holds no secret.
-    """
+    """Something that happened to a stream; its number grows from note to note, also over a restart of the engine."""
 
     number: int
-    at_ns: int
-    stream_id: str
-    epoch: int
-    kind: str
-    sentence: str
+    event: HealthEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,14 +242,9 @@ class Listen(Patient[list[Note]]):
 
 @dataclass(frozen=True, slots=True)
 class Swap(Patient[None]):
-    """Loads other weights into every copy of the model, one after the other, between two batches.
+    """Loads weights by other options of the backend into every copy of the model, one by one, between two batches.
 
-    Attributes:
-        options: Of the backend, as in the configuration.
-        wait_s: Loading weights on a busy machine.
-
-    Raises:
-        PlantainError: If a copy could not load them; all then keep what they had.
+    If a copy cannot load them all keep what they had, and a PlantainError says why.
     """
 
     options: Mapping[str, Any]
@@ -336,18 +275,6 @@ class Figures(Command[str]):
 
 
 AnyCommand = (
-    Add
-    | Change
-    | Pause
-    | Resume
-    | Remove
-    | Streams
-    | Status
-    | Ask
-    | AskStream
-    | Watch
-    | Listen
-    | Swap
-    | Ready
-    | Figures
-)
+    Add | Change | Pause | Resume | Remove | Streams | Status
+    | Ask | AskStream | Watch | Listen | Swap | Ready | Figures
+)  # fmt: skip

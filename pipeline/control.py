@@ -362,7 +362,7 @@ class Control:
                 is_there = self._roster.is_at_rest(command, said.stream, engine)
                 answer = commands.Added(status, said.is_new) if isinstance(command, Add) else status
                 if said.kept is not None and (error := said.kept.exception()) is not None:
-                    answer = error
+                    answer, is_there = error, True
         if is_there or is_over:
             self._open.remove(said)
             _settle(said.future, answer)

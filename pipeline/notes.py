@@ -24,9 +24,7 @@ class Notes:
         """Takes a note."""
         with self._lock:
             self._number = max(self._number + 1, time.time_ns() // 1000)
-            self._notes.append(
-                Note(self._number, event.at_ns, event.stream_id, event.epoch, event.state, event.sentence)
-            )
+            self._notes.append(Note(self._number, event))
 
     def after(self, number: int) -> list[Note]:
         """Notes after one, oldest first."""

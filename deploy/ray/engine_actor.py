@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import ray
 import structlog
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from plantain.deploy import logs
 from plantain.deploy.job import run_job
@@ -160,6 +160,8 @@ class RayTransport:
                 return await self._call(command, timeout_s)
         except TimeoutError as error:
             raise EngineDownError(f"{STARTING}, or busy: try again shortly") from error
+        except RayTaskError:
+            raise
         except (ConnectionError, RayError) as error:
             self._is_near = None
             raise EngineDownError("the engine's process is gone and is being started again") from error

@@ -159,10 +159,12 @@ def test_streams_come_pause_change_and_go_and_the_others_never_feel_it(executor,
     assert epochs[0] == {"depth"}
     assert epochs[1] in ({"normals"}, {"depth", "normals"})
     assert set(epochs) == {0, 1, 2}, "each time it is taken up a new epoch begins"
-    said = [note.kind for note in running.notes if note.stream_id == "guest"]
+    said = [note.event.state for note in running.notes if note.event.stream_id == "guest"]
     for state in ("added", "live", "paused", "resumed", "reconfigured", "removed"):
         assert state in said
-    assert not [note for note in running.notes if note.stream_id == "steady" and note.kind == "lost"]
+    assert not [
+        note for note in running.notes if note.event.stream_id == "steady" and note.event.state == "lost"
+    ]
 
 
 def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor_here, tmp_path):

@@ -175,7 +175,7 @@ def test_under_overload_streams_give_up_what_the_ladder_says_and_get_it_back(tmp
         until(lambda: control.do(Status("gate")).rung == 0, "everything back")
         status = control.do(Status("gate"))
         assert status.decoded == status.results + status.in_flight + sum(status.dropped.values())
-        assert {"slowed", "recovered"} <= {note.kind for note in control.do(Listen())}
+        assert {"slowed", "recovered"} <= {note.event.state for note in control.do(Listen())}
         at_ease = status.results
         until(lambda: control.do(Status("gate")).results > at_ease + 5, "results at ease")
     query = f"SELECT DISTINCT rung FROM '{tmp_path}/frames/stream=gate/*.parquet' ORDER BY rung"

@@ -145,7 +145,7 @@ def test_a_command_whose_caller_has_given_up_is_not_carried_out(tmp_path, name, 
         (status,) = control.do(Streams())
         assert (status.stream_id, status.phase, status.prompts) == ("gate", "reading", ("depth",))
         assert control.definitions == before
-        said = {note.kind for note in control.do(Listen(wait_s=0.0))}
+        said = {note.event.state for note in control.do(Listen(wait_s=0.0))}
         assert not said & {"added", "paused", "removed", "reconfigured"}
 
 
@@ -208,7 +208,7 @@ def test_a_drain_that_takes_long_is_answered_kept_and_may_be_asked_again(tmp_pat
         )
         again = control.do(change("gate"))
         assert (again.phase, again.results) == (status.phase, status.results)
-        said = [note.kind for note in control.do(Listen(wait_s=0.0))]
+        said = [note.event.state for note in control.do(Listen(wait_s=0.0))]
         assert said.count("paused" if change is Pause else "removed") == 1, "said once, done once"
 
 

@@ -270,7 +270,8 @@ def test_events_are_numbered_and_waited_for(tmp_path, clip) -> None:
 
         first = do(wait())
         eventually(
-            lambda: {"added", "live"} <= {note.kind for note in do(host.do(Listen(0, wait_s=0)))}, "told"
+            lambda: {"added", "live"} <= {note.event.state for note in do(host.do(Listen(0, wait_s=0)))},
+            "told",
         )
         everything = do(host.do(Listen(0, wait_s=0)))
         numbers = [note.number for note in everything]

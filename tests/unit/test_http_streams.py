@@ -14,6 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from plantain.operators.types import HealthEvent
 from plantain.pipeline.commands import Note
 from plantain.pipeline.config import check
 from tests.gateways import StepGateway
@@ -189,7 +190,9 @@ def test_a_watch_of_what_is_not_there_is_refused_at_once(http) -> None:
 
 
 def test_events_are_listed_in_pages_and_followed(http, gateway) -> None:
-    gateway.events += [Note(k, k * 10**9, f"cam{k % 2}", 0, "lost", f"number {k}") for k in range(1, 8)]
+    gateway.events += [
+        Note(k, HealthEvent(f"cam{k % 2}", 0, "lost", f"number {k}", k * 10**9)) for k in range(1, 8)
+    ]
     page = http.get("/v1/events", params={"limit": 3}).json()
     assert [event["id"] for event in page["items"]] == [1, 2, 3]
     assert page["items"][0]["at"].startswith("1970-01-01T00:00:01")
@@ -200,7 +203,7 @@ def test_events_are_listed_in_pages_and_followed(http, gateway) -> None:
     with http.stream("GET", "/v1/events", headers=head) as response:
         events = lines_of(response)
         assert next(events)[1]["id"] == 7
-        gateway.events.append(Note(8, 8, "cam0", 0, "live", "back"))
+        gateway.events.append(Note(8, HealthEvent("cam0", 0, "live", "back", 8)))
         assert next(events)[1]["detail"] == "back"
 
 
