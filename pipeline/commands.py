@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look, Picture
 from plantain.operators.types import Frame, HealthEvent, Result
 from plantain.pipeline.config import StreamConfig
 from plantain.pipeline.status import StreamStatus
@@ -175,51 +176,15 @@ class AskStream(Command[list[Result]]):
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """A live view of a stream.
+class Watch(Patient[list[Picture]]):
+    """The newest picture of each look that is newer than the one seen, by its number, as soon as there is one.
 
-    Attributes:
-        stream_id: The stream.
-        prompt: Whose answer is drawn; empty for all.
-        fps: At most this many pictures per second.
-        long_side: Of the pictures, pixels.
-    """
-
-    stream_id: str
-    prompt: str = ""
-    fps: float = 5.0
-    long_side: int = 640
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """A picture of a live view.
-
-    Attributes:
-        want: Of which view.
-        number: Grows from picture to picture.
-        jpeg: The file.
-        time_s: Of the stream, seconds; None where unknown.
-        latency_ms: From capture or arrival to the drawn answer; None where unknown.
-    """
-
-    want: Want
-    number: int
-    jpeg: bytes = field(repr=False)
-    time_s: float | None
-    latency_ms: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Watch(Patient[list[Shot]]):
-    """The newest picture of each view that is newer than the one seen, by its number, as soon as there is one.
-
-    A view of a stream that is not there, or is not asked that, has none until it is. Pictures are drawn only while
+    Of a stream that is not there, or is not asked that, there is none until it is. Pictures are drawn only while
     somebody watches.
     """
 
-    wants: Sequence[Want]
-    seen: Mapping[Want, int] = field(default_factory=dict)
+    looks: Sequence[Look]
+    seen: Mapping[Look, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

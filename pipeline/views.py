@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from plantain.operators.render.looks import Look, Picture
-from plantain.pipeline.commands import Shot, Want, Watch
+from plantain.pipeline.commands import Watch
 from plantain.pipeline.engine import Engine
 
 # A view that nobody has asked for in this long is closed.
@@ -22,45 +22,44 @@ class _View:
 
     Attributes:
         asked_s: When somebody last asked for it.
-        shot: Its newest picture.
+        picture: The newest.
     """
 
     asked_s: float
-    shot: Shot | None = None
+    picture: Picture | None = None
 
 
 class Views:
     """The views of one run; touched by the engine's loop only."""
 
     def __init__(self) -> None:
-        self._views: dict[Want, _View] = {}
+        self._views: dict[Look, _View] = {}
         self._number = time.time_ns() // 1000
         self._tended_s = 0.0
 
-    def newer(self, watch: Watch, engine: Engine, now: float) -> list[Shot]:
-        """The newest picture of each view that is newer than the one seen; keeps them open."""
-        new = {want.stream_id for want in watch.wants if want not in self._views}
-        views = [self._views.setdefault(want, _View(now)) for want in watch.wants]
+    def newer(self, watch: Watch, engine: Engine, now: float) -> list[Picture]:
+        """The newest picture of each look that is newer than the one seen; keeps the views open."""
+        new = {look.stream_id for look in watch.looks if look not in self._views}
+        views = [self._views.setdefault(look, _View(now)) for look in watch.looks]
         for view in views:
             view.asked_s = now
         _tell(engine, new, self._views)
-        shots = [view.shot for view in views if view.shot is not None]
-        return [shot for shot in shots if shot.number > watch.seen.get(shot.want, 0)]
+        pictures = [view.picture for view in views if view.picture is not None]
+        return [each for each in pictures if each.number > watch.seen.get(each.look, 0)]
 
     def take(self, picture: Picture) -> None:
         """A picture has come."""
-        want = Want(picture.stream_id, picture.prompt, picture.fps, picture.long_side)
-        if (view := self._views.get(want)) is not None:
+        if (view := self._views.get(picture.look)) is not None:
             self._number += 1
-            view.shot = Shot(want, self._number, picture.jpeg, picture.time_s, picture.latency_ms)
+            view.picture = replace(picture, number=self._number)
 
     def tend(self, engine: Engine, now: float) -> None:
         """Closes what nobody looks at, and looks again for streams that were not there."""
         if not self._views or now < self._tended_s + min(AGAIN_S, LEASE_S / 4):
             return
         self._tended_s = now
-        looked_at = {want.stream_id for want in self._views}
-        self._views = {want: view for want, view in self._views.items() if view.asked_s > now - LEASE_S}
+        looked_at = {look.stream_id for look in self._views}
+        self._views = {look: view for look, view in self._views.items() if view.asked_s > now - LEASE_S}
         _tell(engine, looked_at, self._views)
 
     def close(self) -> None:
@@ -71,16 +70,12 @@ class Views:
         return len(self._views)
 
 
-def _tell(engine: Engine, stream_ids: Iterable[str], wants: Iterable[Want]) -> None:
+def _tell(engine: Engine, stream_ids: Iterable[str], looks: Iterable[Look]) -> None:
     """Has the engine draw what is looked at of these streams, and nothing else."""
     for stream_id in stream_ids:
-        stream = engine.streams.get(stream_id)
-        if stream is None:
+        if (stream := engine.streams.get(stream_id)) is None:
             continue
-        looks = tuple(
-            Look(want.prompt, want.fps, want.long_side)
-            for want in wants
-            if want.stream_id == stream_id and (not want.prompt or want.prompt in stream.prompts)
-        )
-        if looks != stream.looks:
-            engine.watch(stream_id, looks)
+        shown = ("", *stream.prompts)
+        wanted = tuple(look for look in looks if look.stream_id == stream_id and look.prompt in shown)
+        if wanted != stream.looks:
+            engine.watch(stream_id, wanted)

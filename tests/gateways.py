@@ -18,11 +18,12 @@ from plantain.operators.infer import Infer
 from plantain.operators.models import load_model
 from plantain.operators.plan import Plan
 from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Picture as Shown
 from plantain.operators.sources.sequence import Picture, frame_of
 from plantain.operators.streams import Start, StreamSpec
 from plantain.operators.types import Frame, Header, Result
 from plantain.pipeline import commands
-from plantain.pipeline.commands import Command, ConflictError, EngineDownError, Note, Shot
+from plantain.pipeline.commands import Command, ConflictError, EngineDownError, Note
 from plantain.pipeline.config import PipelineConfig, StreamConfig
 from plantain.pipeline.control import UnknownStreamError
 from plantain.pipeline.status import StreamStatus
@@ -142,11 +143,11 @@ class StepGateway:
                 return found
             await asyncio.sleep(0.02)
 
-    async def shots(self, watch: commands.Watch) -> list[Shot]:
+    async def shots(self, watch: commands.Watch) -> list[Shown]:
         await asyncio.sleep(0.02)
         number = time.monotonic_ns()
-        known = [want for want in watch.wants if want.stream_id in self._streams]
-        return [Shot(want, number + k, jpeg(), 1.0, 20.0) for k, want in enumerate(known)]
+        known = [look for look in watch.looks if look.stream_id in self._streams]
+        return [Shown(look, jpeg(), 1.0, 20.0, number + k) for k, look in enumerate(known)]
 
     def _check(self) -> None:
         if self.is_down:

@@ -18,6 +18,7 @@ from plantain.deploy.job import run_job
 from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.errors import PlantainError, SourceError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look, Picture
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import DepthMap, Frame, Masks, Position
@@ -30,10 +31,8 @@ from plantain.pipeline.commands import (
     Pause,
     Remove,
     Resume,
-    Shot,
     Status,
     Streams,
-    Want,
     Watch,
 )
 from plantain.pipeline.config import StreamConfig, check
@@ -220,8 +219,8 @@ def test_the_newest_frame_of_a_stream_is_asked_and_still_is_one_of_the_stream(ex
 
 
 def test_pictures_are_drawn_while_somebody_looks(executor_here, clip, tmp_path):
-    want, nothing = Want("cam", "depth", 10, 320), Want("cam", "normals")
-    shots: list[Shot] = []
+    want, nothing = Look("cam", "depth", 10, 320), Look("cam", "normals")
+    shots: list[Picture] = []
     with Running(executor_here, tmp_path) as control:
         control.do(Add(camera(clip, "cam")))
         results(control, "cam", 1)
@@ -235,8 +234,8 @@ def test_pictures_are_drawn_while_somebody_looks(executor_here, clip, tmp_path):
         results(control, "cam", control.do(Status("cam")).results + 10)
         assert stream._number == drawn, "nobody looks, nothing is drawn"
         control.do(Change("cam", {"prompts": ["normals"]}))
-        assert [shot.want for shot in control.do(Watch([nothing]))] == [nothing], "as soon as it is asked"
-    assert {shot.want for shot in shots} == {want}
+        assert [shot.look for shot in control.do(Watch([nothing]))] == [nothing], "as soon as it is asked"
+    assert {shot.look for shot in shots} == {want}
     assert Pillow.open(BytesIO(shots[0].jpeg)).size == (320, 240)
     assert shots[0].latency_ms is not None
 

@@ -16,6 +16,7 @@ from plantain.deploy.job import run_job
 from plantain.deploy.service.definitions import NAME, DefinitionStore
 from plantain.operators.errors import PlantainError, SinkError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look
 from plantain.pipeline import commands
 from plantain.pipeline.commands import (
     Add,
@@ -30,7 +31,6 @@ from plantain.pipeline.commands import (
     Resume,
     Status,
     Streams,
-    Want,
     Watch,
 )
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
@@ -312,7 +312,7 @@ def test_streams_that_are_added_at_once_under_one_name_are_one(tmp_path) -> None
 
 
 def test_a_view_of_a_stream_that_comes_again_shows_the_new_one(tmp_path) -> None:
-    want = Want("gate")
+    want = Look("gate")
     with running(config_of(tmp_path, (camera("gate"),))) as control:
         (shot,) = control.do(Watch([want]))
         control.do(Remove("gate"))

@@ -25,6 +25,7 @@ from plantain.deploy.service.definitions import NAME
 from plantain.deploy.service.host import EngineHost
 from plantain.operators.errors import SinkError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sources.sequence import Picture, frame_of
 from plantain.operators.types import Header, Masks
@@ -44,7 +45,6 @@ from plantain.pipeline.commands import (
     Resume,
     Status,
     Streams,
-    Want,
     Watch,
 )
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
@@ -281,17 +281,17 @@ def test_events_are_numbered_and_waited_for(tmp_path, clip) -> None:
 
 def test_a_view_gives_pictures_while_somebody_asks_and_is_then_closed(tmp_path, clip, monkeypatch) -> None:
     monkeypatch.setattr(views_module, "LEASE_S", 0.8)
-    want = Want("north", "depth", 20.0, 320)
+    want = Look("north", "depth", 20.0, 320)
 
     async def look(host: EngineHost) -> None:
-        seen: dict[Want, int] = {}
+        seen: dict[Look, int] = {}
         numbers = []
         deadline_s = time.monotonic() + 60
         while len(numbers) < 4:
             assert time.monotonic() < deadline_s
             for shot in await host.do(Watch([want], dict(seen), wait_s=2.0)):
                 assert shot.jpeg[:2] == b"\xff\xd8"
-                seen[shot.want] = shot.number
+                seen[shot.look] = shot.number
                 numbers.append(shot.number)
         assert numbers == sorted(set(numbers))
         assert host._control._views._views
@@ -306,7 +306,7 @@ def test_a_view_gives_pictures_while_somebody_asks_and_is_then_closed(tmp_path, 
 
 def test_a_view_of_nothing_waits_for_something(tmp_path, clip, monkeypatch) -> None:
     monkeypatch.setattr(views_module, "AGAIN_S", 0.1)
-    want = Want("north")
+    want = Look("north")
 
     async def look(host: EngineHost) -> None:
         assert await host.do(Watch([want], wait_s=0.3)) == []
@@ -324,7 +324,7 @@ def test_pictures_of_a_view_are_not_gray(tmp_path, clip) -> None:
         await host.do(Add(camera(clip, "north", "instances:car")))
         deadline_s = time.monotonic() + 60
         for _ in range(100):
-            for shot in await host.do(Watch([Want("north", "", 10.0, 320)], wait_s=2.0)):
+            for shot in await host.do(Watch([Look("north", "", 10.0, 320)], wait_s=2.0)):
                 picture = np.asarray(Image.open(io.BytesIO(shot.jpeg)))
                 if picture.std() > 20:
                     return shot.jpeg

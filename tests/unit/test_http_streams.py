@@ -259,7 +259,7 @@ def test_a_hidden_page_costs_nothing(base, http, gateway, monkeypatch) -> None:
     real = gateway.shots
 
     async def shots(watch):
-        calls.append(watch.wants)
+        calls.append(watch.looks)
         return await real(watch)
 
     monkeypatch.setattr(gateway, "shots", shots)

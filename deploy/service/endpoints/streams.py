@@ -23,6 +23,7 @@ from plantain.deploy.service.security_urls import check_stream
 from plantain.deploy.service.sse import event, stream_of
 from plantain.operators.errors import PlantainError
 from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look
 from plantain.operators.types import DepthMap, Masks, NormalMap, Result
 from plantain.pipeline.commands import (
     Add,
@@ -35,7 +36,6 @@ from plantain.pipeline.commands import (
     Resume,
     Status,
     Streams,
-    Want,
     Watch,
 )
 from plantain.pipeline.config import StreamConfig
@@ -146,7 +146,7 @@ async def query_stream(
     (result,) = await service.do(request, AskStream(stream_id, prompts))
     if result.info.picture is None and (form is Form.JPEG or query.drawn):
         # Cameras keep the pictures of their frames while somebody looks: look, and ask again.
-        await service.engine.do(Watch([Want(stream_id, "", 1.0, PICTURE_LONG_SIDE)], wait_s=LOOK_S))
+        await service.engine.do(Watch([Look(stream_id, "", 1.0, PICTURE_LONG_SIDE)], wait_s=LOOK_S))
         (result,) = await service.do(request, AskStream(stream_id, prompts))
     return await asyncio.to_thread(respond, form, [result], query, started)
 
