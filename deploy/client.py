@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import httpx
 
+from plantain.deploy import client_calls
 from plantain.deploy.client_calls import (
-    Calls,
     Flow,
     Match,
-    Picture,
     Reply,
     Request,
     ServiceError,
@@ -33,16 +33,32 @@ from plantain.deploy.client_calls import (
     headers_of,
     pause_before_the_next,
     refusal_of,
-    watch_body,
-    watch_path,
 )
-from plantain.deploy.service.schemas import Answers, Event, Models, Stream
 
 __all__ = ["AsyncClient", "Client", "Match", "ServiceError"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-JSON = "application/json"
+
+def _waiting(call: Callable[P, Flow[T]]) -> Callable[Concatenate[Client, P], T]:
+    """A method of `Client` that makes a call."""
+
+    @wraps(call)
+    def method(self: Client, /, *args: P.args, **options: P.kwargs) -> T:
+        return self._drive(call(*args, **options))
+
+    return method
+
+
+def _awaiting(call: Callable[P, Flow[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    """A method of `AsyncClient` that makes a call."""
+
+    @wraps(call)
+    async def method(self: AsyncClient, /, *args: P.args, **options: P.kwargs) -> T:
+        return await self._drive(call(*args, **options))
+
+    return method
 
 
 class Client:
@@ -73,37 +89,24 @@ class Client:
             base_url=address, headers=headers_of(token), timeout=timeout_s, transport=transport
         )
 
-    def predict(
-        self,
-        tasks: Sequence[str],
-        *,
-        image: Picture | None = None,
-        clip: Picture | None = None,
-        fps: float | None = None,
-        resolution: str = "source",
-    ) -> Answers:
-        """Answers about a picture or a short clip; `generate:` needs neither."""
-        reply = self._drive(Calls.predict(tasks, image, clip, fps, resolution, JSON))
-        return Answers.model_validate_json(reply.content)
-
-    def draw(
-        self, task: str, accept: str, *, image: Picture | None = None, resolution: str = "source"
-    ) -> bytes:
-        """The answer to one task as a file: image/png, application/x-npy, or image/jpeg."""
-        return self._drive(Calls.predict([task], image, None, None, resolution, accept)).content
-
-    def query(self, stream_id: str, tasks: Sequence[str], *, resolution: str = "source") -> Answers:
-        """Answers about the newest frame of a stream."""
-        reply = self._drive(Calls.query(stream_id, tasks, resolution, JSON))
-        return Answers.model_validate_json(reply.content)
+    predict = _waiting(client_calls.predict)
+    draw = _waiting(client_calls.draw)
+    query = _waiting(client_calls.query)
+    add_stream = _waiting(client_calls.add_stream)
+    stream = _waiting(client_calls.stream)
+    streams = _waiting(client_calls.streams)
+    change_stream = _waiting(client_calls.change_stream)
+    remove_stream = _waiting(client_calls.remove_stream)
+    events = _waiting(client_calls.events)
+    models = _waiting(client_calls.models)
+    wait_until_ready = _waiting(client_calls.wait_until_ready)
 
     def watch(
         self, stream_id: str, tasks: Sequence[str], *, every_s: float = 1.0, once: bool = False
     ) -> Iterator[Match]:
         """Tells when the answer about a stream is not empty, and when it is empty again."""
-        with self._http.stream(
-            "POST", watch_path(stream_id), json=watch_body(tasks, every_s, once=once)
-        ) as reply:
+        asked = client_calls.watch(stream_id, tasks, every_s, once=once)
+        with self._http.stream(asked.method, asked.path, **asked.options) as reply:
             if not reply.is_success:
                 reply.read()
                 raise refusal_of(reply)
@@ -111,48 +114,6 @@ class Client:
             for line in reply.iter_lines():
                 if (match := parser.take(line)) is not None:
                     yield match
-
-    def add_stream(
-        self,
-        stream_id: str,
-        url: str,
-        prompts: Sequence[str],
-        *,
-        fps: float | None = None,
-        every: int = 1,
-        options: dict[str, str] | None = None,
-        key: str | None = None,
-    ) -> Stream:
-        """Watches a further stream; the same request under the same key adds nothing twice."""
-        return self._drive(Calls.add_stream(stream_id, url, prompts, fps, every, options or {}, key))
-
-    def stream(self, stream_id: str) -> Stream:
-        """How a stream is doing."""
-        return self._drive(Calls.stream("GET", stream_id))
-
-    def streams(self) -> list[Stream]:
-        """How all streams are doing."""
-        return self._drive(Calls.streams())
-
-    def change_stream(self, stream_id: str, **changes: Any) -> Stream:
-        """Changes prompts, fps, every or paused of a stream."""
-        return self._drive(Calls.stream("PATCH", stream_id, changes))
-
-    def remove_stream(self, stream_id: str) -> Stream:
-        """Stops watching a stream; its last status."""
-        return self._drive(Calls.stream("DELETE", stream_id))
-
-    def events(self, after: int = 0, stream: str = "") -> list[Event]:
-        """What happened, oldest first."""
-        return self._drive(Calls.events(after, stream))
-
-    def models(self) -> Models:
-        """Every backend."""
-        return self._drive(Calls.models())
-
-    def wait_until_ready(self) -> None:
-        """Returns once queries are answered."""
-        self._drive(Calls.ready())
 
     def close(self) -> None:
         """Gives back the connections."""
@@ -206,36 +167,24 @@ class AsyncClient:
             base_url=address, headers=headers_of(token), timeout=timeout_s, transport=transport
         )
 
-    async def predict(
-        self,
-        tasks: Sequence[str],
-        *,
-        image: Picture | None = None,
-        clip: Picture | None = None,
-        fps: float | None = None,
-        resolution: str = "source",
-    ) -> Answers:
-        """Answers about a picture or a short clip; `generate:` needs neither."""
-        reply = await self._drive(Calls.predict(tasks, image, clip, fps, resolution, JSON))
-        return Answers.model_validate_json(reply.content)
-
-    async def draw(
-        self, task: str, accept: str, *, image: Picture | None = None, resolution: str = "source"
-    ) -> bytes:
-        """The answer to one task as a file: image/png, application/x-npy, or image/jpeg."""
-        return (await self._drive(Calls.predict([task], image, None, None, resolution, accept))).content
-
-    async def query(self, stream_id: str, tasks: Sequence[str], *, resolution: str = "source") -> Answers:
-        """Answers about the newest frame of a stream."""
-        reply = await self._drive(Calls.query(stream_id, tasks, resolution, JSON))
-        return Answers.model_validate_json(reply.content)
+    predict = _awaiting(client_calls.predict)
+    draw = _awaiting(client_calls.draw)
+    query = _awaiting(client_calls.query)
+    add_stream = _awaiting(client_calls.add_stream)
+    stream = _awaiting(client_calls.stream)
+    streams = _awaiting(client_calls.streams)
+    change_stream = _awaiting(client_calls.change_stream)
+    remove_stream = _awaiting(client_calls.remove_stream)
+    events = _awaiting(client_calls.events)
+    models = _awaiting(client_calls.models)
+    wait_until_ready = _awaiting(client_calls.wait_until_ready)
 
     async def watch(
         self, stream_id: str, tasks: Sequence[str], *, every_s: float = 1.0, once: bool = False
     ) -> AsyncIterator[Match]:
         """Tells when the answer about a stream is not empty, and when it is empty again."""
-        body = watch_body(tasks, every_s, once=once)
-        async with self._http.stream("POST", watch_path(stream_id), json=body) as reply:
+        asked = client_calls.watch(stream_id, tasks, every_s, once=once)
+        async with self._http.stream(asked.method, asked.path, **asked.options) as reply:
             if not reply.is_success:
                 await reply.aread()
                 raise refusal_of(reply)
@@ -243,48 +192,6 @@ class AsyncClient:
             async for line in reply.aiter_lines():
                 if (match := parser.take(line)) is not None:
                     yield match
-
-    async def add_stream(
-        self,
-        stream_id: str,
-        url: str,
-        prompts: Sequence[str],
-        *,
-        fps: float | None = None,
-        every: int = 1,
-        options: dict[str, str] | None = None,
-        key: str | None = None,
-    ) -> Stream:
-        """Watches a further stream; the same request under the same key adds nothing twice."""
-        return await self._drive(Calls.add_stream(stream_id, url, prompts, fps, every, options or {}, key))
-
-    async def stream(self, stream_id: str) -> Stream:
-        """How a stream is doing."""
-        return await self._drive(Calls.stream("GET", stream_id))
-
-    async def streams(self) -> list[Stream]:
-        """How all streams are doing."""
-        return await self._drive(Calls.streams())
-
-    async def change_stream(self, stream_id: str, **changes: Any) -> Stream:
-        """Changes prompts, fps, every or paused of a stream."""
-        return await self._drive(Calls.stream("PATCH", stream_id, changes))
-
-    async def remove_stream(self, stream_id: str) -> Stream:
-        """Stops watching a stream; its last status."""
-        return await self._drive(Calls.stream("DELETE", stream_id))
-
-    async def events(self, after: int = 0, stream: str = "") -> list[Event]:
-        """What happened, oldest first."""
-        return await self._drive(Calls.events(after, stream))
-
-    async def models(self) -> Models:
-        """Every backend."""
-        return await self._drive(Calls.models())
-
-    async def wait_until_ready(self) -> None:
-        """Returns once queries are answered."""
-        await self._drive(Calls.ready())
 
     async def close(self) -> None:
         """Gives back the connections."""

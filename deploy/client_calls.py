@@ -10,7 +10,15 @@ from typing import Any, TypeVar
 
 import httpx
 
-from plantain.deploy.service.schemas import Event, EventPage, FrameAnswers, Models, Stream, StreamPage
+from plantain.deploy.service.schemas import (
+    Answers,
+    Event,
+    EventPage,
+    FrameAnswers,
+    Models,
+    Stream,
+    StreamPage,
+)
 from plantain.operators.errors import PlantainError
 
 T = TypeVar("T")
@@ -21,6 +29,7 @@ Flow = Generator["Request", Reply, T]
 """Requests out, replies in, the result at the end; knows nothing of sockets or coroutines."""
 
 MAX_PAUSE_S = 10.0
+JSON = "application/json"
 
 
 class ServiceError(PlantainError):
@@ -46,101 +55,129 @@ class Request:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-class Calls:
-    """What can be asked of the service, as flows."""
+# -- what can be asked of the service; the methods of both clients -------------------------------------------------
 
-    @staticmethod
-    def predict(
-        tasks: Sequence[str],
-        image: Picture | None,
-        clip: Picture | None,
-        fps: float | None,
-        resolution: str,
-        accept: str,
-    ) -> Flow[Reply]:
-        """Questions about a file, or about none."""
-        name, picture = ("image", image) if clip is None else ("clip", clip)
-        if image is not None and clip is not None:
-            raise ValueError("give one of image and clip")
-        if picture is None:
-            body = {"tasks": list(tasks), "resolution": resolution}
-            return (yield Request("POST", "/v1/predict", {"json": body, "headers": {"Accept": accept}}))
-        data: dict[str, Any] = {"task": list(tasks), "resolution": resolution}
-        if fps is not None:
-            data["fps"] = str(fps)
-        content = picture if isinstance(picture, bytes) else picture.read_bytes()
-        options = {"files": {name: (name, content)}, "data": data, "headers": {"Accept": accept}}
-        return (yield Request("POST", "/v1/predict", options))
 
-    @staticmethod
-    def query(stream_id: str, tasks: Sequence[str], resolution: str, accept: str) -> Flow[Reply]:
-        """Questions about the newest frame."""
+def predict(
+    tasks: Sequence[str],
+    *,
+    image: Picture | None = None,
+    clip: Picture | None = None,
+    fps: float | None = None,
+    resolution: str = "source",
+) -> Flow[Answers]:
+    """Answers about a picture or a short clip; `generate:` needs neither."""
+    reply = yield _prediction(tasks, image, clip, fps, resolution, JSON)
+    return Answers.model_validate_json(reply.content)
+
+
+def draw(task: str, accept: str, *, image: Picture | None = None, resolution: str = "source") -> Flow[bytes]:
+    """The answer to one task as a file: image/png, application/x-npy, or image/jpeg."""
+    return (yield _prediction([task], image, None, None, resolution, accept)).content
+
+
+def query(stream_id: str, tasks: Sequence[str], *, resolution: str = "source") -> Flow[Answers]:
+    """Answers about the newest frame of a stream."""
+    options = {"json": {"tasks": list(tasks), "resolution": resolution}, "headers": {"Accept": JSON}}
+    reply = yield Request("POST", f"/v1/streams/{stream_id}/query", options)
+    return Answers.model_validate_json(reply.content)
+
+
+def add_stream(
+    stream_id: str,
+    url: str,
+    prompts: Sequence[str],
+    *,
+    fps: float | None = None,
+    every: int = 1,
+    options: dict[str, str] | None = None,
+    key: str | None = None,
+) -> Flow[Stream]:
+    """Watches a further stream; the same request under the same key adds nothing twice."""
+    body = {
+        "id": stream_id, "url": url, "prompts": list(prompts), "fps": fps, "every": every, "options": options or {},
+    }  # fmt: skip
+    headers = {} if key is None else {"Idempotency-Key": key}
+    reply = yield Request("POST", "/v1/streams", {"json": body, "headers": headers})
+    return Stream.model_validate_json(reply.content)
+
+
+def stream(stream_id: str) -> Flow[Stream]:
+    """How a stream is doing."""
+    return Stream.model_validate_json((yield Request("GET", f"/v1/streams/{stream_id}")).content)
+
+
+def streams() -> Flow[list[Stream]]:
+    """How all streams are doing."""
+    found: list[Stream] = []
+    after: str | None = ""
+    while after is not None:
+        reply = yield Request("GET", "/v1/streams", {"params": {"after": after}})
+        page = StreamPage.model_validate_json(reply.content)
+        found += page.items
+        after = page.next
+    return found
+
+
+def change_stream(stream_id: str, **changes: Any) -> Flow[Stream]:
+    """Changes prompts, fps, every or paused of a stream."""
+    reply = yield Request("PATCH", f"/v1/streams/{stream_id}", {"json": changes})
+    return Stream.model_validate_json(reply.content)
+
+
+def remove_stream(stream_id: str) -> Flow[Stream]:
+    """Stops watching a stream; its last status. While it drains its phase is `removing`: ask again."""
+    return Stream.model_validate_json((yield Request("DELETE", f"/v1/streams/{stream_id}")).content)
+
+
+def events(after: int = 0, stream: str = "") -> Flow[list[Event]]:
+    """What happened, oldest first."""
+    found: list[Event] = []
+    following: int | None = after
+    while following is not None:
+        reply = yield Request("GET", "/v1/events", {"params": {"after": following, "stream": stream}})
+        page = EventPage.model_validate_json(reply.content)
+        found += page.items
+        following = page.next
+    return found
+
+
+def models() -> Flow[Models]:
+    """Every backend."""
+    return Models.model_validate_json((yield Request("GET", "/v1/models")).content)
+
+
+def wait_until_ready() -> Flow[None]:
+    """Returns once queries are answered."""
+    yield Request("GET", "/readyz")
+
+
+def _prediction(
+    tasks: Sequence[str],
+    image: Picture | None,
+    clip: Picture | None,
+    fps: float | None,
+    resolution: str,
+    accept: str,
+) -> Request:
+    """A question about a file, or about none."""
+    name, picture = ("image", image) if clip is None else ("clip", clip)
+    if image is not None and clip is not None:
+        raise ValueError("give one of image and clip")
+    headers = {"Accept": accept}
+    if picture is None:
         body = {"tasks": list(tasks), "resolution": resolution}
-        options = {"json": body, "headers": {"Accept": accept}}
-        return (yield Request("POST", f"/v1/streams/{stream_id}/query", options))
+        return Request("POST", "/v1/predict", {"json": body, "headers": headers})
+    data: dict[str, Any] = {"task": list(tasks), "resolution": resolution}
+    if fps is not None:
+        data["fps"] = str(fps)
+    content = picture if isinstance(picture, bytes) else picture.read_bytes()
+    return Request(
+        "POST", "/v1/predict", {"files": {name: (name, content)}, "data": data, "headers": headers}
+    )
 
-    @staticmethod
-    def add_stream(
-        stream_id: str,
-        url: str,
-        prompts: Sequence[str],
-        fps: float | None,
-        every: int,
-        options: dict[str, str],
-        key: str | None,
-    ) -> Flow[Stream]:
-        """A further stream."""
-        body = {
-            "id": stream_id, "url": url, "prompts": list(prompts), "fps": fps, "every": every, "options": options,
-        }  # fmt: skip
-        headers = {} if key is None else {"Idempotency-Key": key}
-        return Stream.model_validate_json(
-            (yield Request("POST", "/v1/streams", {"json": body, "headers": headers})).content
-        )
 
-    @staticmethod
-    def stream(method: str, stream_id: str, changes: dict[str, Any] | None = None) -> Flow[Stream]:
-        """Something done to one stream."""
-        options = {} if changes is None else {"json": changes}
-        return Stream.model_validate_json(
-            (yield Request(method, f"/v1/streams/{stream_id}", options)).content
-        )
-
-    @staticmethod
-    def streams() -> Flow[list[Stream]]:
-        """All pages of streams."""
-        found: list[Stream] = []
-        after: str | None = ""
-        while after is not None:
-            reply = yield Request("GET", "/v1/streams", {"params": {"after": after}})
-            page = StreamPage.model_validate_json(reply.content)
-            found += page.items
-            after = page.next
-        return found
-
-    @staticmethod
-    def events(after: int, stream: str) -> Flow[list[Event]]:
-        """All pages of events."""
-        found: list[Event] = []
-        following: int | None = after
-        while following is not None:
-            params = {"after": following, "stream": stream}
-            page = EventPage.model_validate_json(
-                (yield Request("GET", "/v1/events", {"params": params})).content
-            )
-            found += page.items
-            following = page.next
-        return found
-
-    @staticmethod
-    def models() -> Flow[Models]:
-        """Every backend."""
-        return Models.model_validate_json((yield Request("GET", "/v1/models")).content)
-
-    @staticmethod
-    def ready() -> Flow[None]:
-        """Whether queries are answered."""
-        yield Request("GET", "/readyz")
+# -- what replies mean ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +237,10 @@ def refusal_of(reply: Reply) -> ServiceError:
         return ServiceError(reply.status_code, f"the service answered {reply.status_code}")
 
 
-def watch_path(stream_id: str) -> str:
-    """Where a watch is asked for."""
-    return f"/v1/streams/{stream_id}/query"
-
-
-def watch_body(tasks: Sequence[str], every_s: float, *, once: bool) -> dict[str, Any]:
+def watch(stream_id: str, tasks: Sequence[str], every_s: float, *, once: bool) -> Request:
     """What a watch asks."""
-    return {"tasks": list(tasks), "watch": True, "every_s": every_s, "once": once}
+    body = {"tasks": list(tasks), "watch": True, "every_s": every_s, "once": once}
+    return Request("POST", f"/v1/streams/{stream_id}/query", {"json": body})
 
 
 class SseReader:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from plantain.deploy.control_socket import control_socket
 from plantain.deploy.folder_lock import locked
 from plantain.deploy.tracing import traced
 from plantain.operators.errors import SinkError, UsageError
@@ -53,7 +52,9 @@ def run_job(
         except SinkError as error:
             raise UsageError(str(error)) from error
         if control is not None and socket is not None:
-            holds.enter_context(control_socket(control, socket))
+            from plantain.deploy.job_socket import listening
+
+            holds.enter_context(listening(control, socket))
         return run(
             graph,
             executor or make_executor(config),

@@ -1,350 +1,178 @@
-"""What may be done to a running pipeline: its streams, questions between them, its model.
+"""Carries out what is said to a run, between two turns of its engine.
 
-Every method posts a command that the engine's loop carries out between two turns, and waits for the answer:
+    any thread  --submit(command)-->  inbox  --serve(engine), in the engine's loop-->  engine
+                <------ Future ------ answer <--  answers, pictures, events
 
-    another thread  --Control.add(...)-->  inbox  --Control.serve(engine), in the loop-->  engine
-                    <------ Future ------                                             <--  answers, pictures, events
-
-So the engine stays pure, and nothing that another thread does can come in the middle of a turn.
+So the engine stays pure, and nothing that another thread does can come in the middle of a turn. What is done to streams
+is in `roster.py`, what is asked in `questions.py`, what is looked at in `views.py`, what happened in `notes.py`.
 """
 
 from __future__ import annotations
 
-import itertools
+import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
-from typing import Any, TypeVar
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, assert_never, cast
+
+import structlog
 
 from plantain.operators.errors import PlantainError, UsageError
-from plantain.operators.plan import requests_of
-from plantain.operators.prompts import Prompt
-from plantain.operators.render.looks import Look, Picture
-from plantain.operators.types import Frame, HealthEvent, Result
+from plantain.operators.streams import Start
+from plantain.operators.types import HealthEvent
+from plantain.pipeline import commands
 from plantain.pipeline.checkpoint import Checkpoints
-from plantain.pipeline.config import PipelineConfig, StreamConfig
+from plantain.pipeline.commands import TIMEOUT_S, Add, Command, EngineDownError, Remove, no_answer
+from plantain.pipeline.config import PipelineConfig
+from plantain.pipeline.definitions import Definitions
 from plantain.pipeline.engine.engine import Engine
-from plantain.pipeline.engine.queries import MARK
-from plantain.pipeline.engine.stream import ENDED, Phase
+from plantain.pipeline.engine.stream import Stream
 from plantain.pipeline.engine.streams import UnknownStreamError
 from plantain.pipeline.executor import Executor
-from plantain.pipeline.status import StreamStatus, status_of
-from plantain.pipeline.switchboard import Asked, NoAnswerError, Switchboard, result_of
-from plantain.pipeline.video import made_of, start_of, targets_of
+from plantain.pipeline.notes import Notes
+from plantain.pipeline.questions import Questions
+from plantain.pipeline.roster import Roster
+from plantain.pipeline.status import status_of
+from plantain.pipeline.video import targets_of
+from plantain.pipeline.views import Views
 
-__all__ = ["Control", "Picture", "StreamStatus", "UnknownStreamError"]
-
-# A command that has to wait for a stream to be drained says how far it is after this long.
-DRAIN_TIMEOUT_S = 30.0
-# Loading weights on a busy machine.
-SWAP_TIMEOUT_S = 300.0
-TIMEOUT_S = 10.0
 # Before the run has begun, its model is still being loaded.
 START_TIMEOUT_S = 300.0
 MAX_STREAMS = 1000
 
-T = TypeVar("T")
+A = TypeVar("A")
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Said:
+    """A command on its way.
+
+    Attributes:
+        command: What was said.
+        future: For its answer; cancelled if nobody wants it any more.
+        deadline_s: It is not begun after this, in `time.monotonic`'s seconds.
+        until_s: It waits no longer than this; set when it is begun.
+        start: Where a stream that is to be added begins; done once that is known.
+        stream: That it changed.
+        is_new: Of an `Add`: False where the same request had added the stream before.
+        kept: Done when what is wanted now is kept.
+    """
+
+    command: Command[Any]
+    future: Future[Any]
+    deadline_s: float
+    until_s: float = 0.0
+    start: Future[Start] | None = None
+    stream: Stream | None = None
+    is_new: bool = True
+    kept: Future[None] | None = None
 
 
 class Control:
-    """The handle on a running pipeline; thread-safe. Made first, then handed to `runner.run(..., control=control)`.
+    """The handle on a pipeline; thread-safe. Made first, then handed to `runner.run(..., control=control)`.
 
-    A run with a control goes on until `stop`, also without streams.
+    A run with a control goes on until `stop`, also without streams. When it has ended, another may begin with the same
+    control, and the streams as they are wanted by then.
 
     Args:
         config: What is run; streams that are added are asked its common prompts unless they name their own.
         max_streams: No more than this at a time.
         is_lasting: Whether the run goes on when every stream has ended.
+        definitions: The streams as they are wanted; the configuration's if left out.
+        keep: Stores them for ever; called aside, before a command that changed them is answered.
+
+    Attributes:
+        definitions: The streams as they are wanted now.
+        notes: What happened to them.
+        has_run: Whether a run has begun.
     """
 
     def __init__(
-        self, config: PipelineConfig, *, max_streams: int = MAX_STREAMS, is_lasting: bool = True
+        self,
+        config: PipelineConfig,
+        *,
+        max_streams: int = MAX_STREAMS,
+        is_lasting: bool = True,
+        definitions: Definitions | None = None,
+        keep: Callable[[Definitions], None] | None = None,
     ) -> None:
         self._config = config
         self.is_lasting = is_lasting
-        self._max_streams = max_streams
+        self.definitions = Definitions.of(config) if definitions is None else definitions
+        self.notes = Notes()
+        self.has_run = False
+        self._has_begun = threading.Event()  # or could not
         self._is_stopped = threading.Event()
-        self._numbers = itertools.count(1)
-        self._configs: dict[str, StreamConfig] = {}  # touched by the engine's loop only
-        self._configs.update({str(stream.id): stream for stream in config.named()})
-        self._board = Switchboard()
+        self._lock = threading.Lock()
+        self._inbox: queue.SimpleQueue[_Said | Callable[[Engine], None]] = queue.SimpleQueue()
+        self._executor: Executor | None = None  # of the run that is under way
+        self._clock: Callable[[], float] = time.monotonic
+        self._is_over = False
+        # What follows is touched by the engine's loop only, and between two runs by nobody.
+        self._roster = Roster(config, self.definitions, keep, max_streams)
+        self._questions: Questions | None = None
+        self._views = Views()
+        self._open: list[_Said] = []
 
-    # -- streams -------------------------------------------------------------------------------------------
+    # -- for everybody -------------------------------------------------------------------------------------
 
-    def add(self, stream: StreamConfig, *, timeout_s: float = TIMEOUT_S) -> StreamStatus:
-        """Adds a stream, which goes on where an earlier one of its name is durable; a camera begins a new epoch.
-
-        Raises:
-            UsageError: If its name is taken, nothing is asked of it, there are too many, or the output folder holds
-                results of a file of this name that was asked something else.
-        """
-        named = self._config.named_one(stream)
-        self._board.is_ready.wait(START_TIMEOUT_S)  # only then it is known what is durable
-        start = start_of(self._config, named, self._board.checkpoints)
-
-        def work(engine: Engine) -> StreamStatus:
-            if len(engine.streams) >= self._max_streams:
-                raise UsageError(f"there are {self._max_streams} streams already, the most that are allowed")
-            if self._board.checkpoints is not None and not start.is_live:
-                self._board.checkpoints.admit(start.spec.stream_id, made_of(self._config, named))
-            added = engine.add(start)
-            self._configs[added.stream_id] = named
-            return status_of(added, self._board.clock())
-
-        return self._call(work, timeout_s)
-
-    def change(self, stream_id: str, changes: Mapping[str, Any]) -> StreamStatus:
-        """Goes on with other settings: keys of StreamConfig, but for `id`, `url` and `source`.
-
-        Raises:
-            UsageError: If one is unknown or makes no sense.
-            UnknownStreamError: If there is no such stream.
-        """
-        fixed = sorted({"id", "url", "source"} & {*changes})
-        if fixed:
-            raise UsageError(f"{', '.join(fixed)} of a stream cannot be changed; remove it and add another")
-
-        def work(engine: Engine) -> StreamStatus:
-            engine.find(stream_id)
-            changed = self._configs[stream_id].changed(changes)
-            stream = engine.change(start_of(self._config, changed, None))
-            self._configs[stream_id] = changed
-            return status_of(stream, self._board.clock())
-
-        return self._call(work)
-
-    def pause(self, stream_id: str) -> StreamStatus:
-        """Stores what is in flight, closes the source and waits for `resume`.
-
-        Raises:
-            UnknownStreamError: If there is no such stream.
-            UsageError: If it has ended.
-        """
-
-        def work(engine: Engine) -> Callable[[], StreamStatus | None]:
-            stream = engine.pause(stream_id)
-
-            def look() -> StreamStatus | None:
-                is_there = (
-                    stream.phase is Phase.PAUSED or stream.phase in ENDED or stream.then is not Phase.PAUSED
-                )
-                return status_of(stream, self._board.clock()) if is_there else None
-
-            return look
-
-        return self._call_and_wait(work, DRAIN_TIMEOUT_S, lambda: self.status(stream_id))
-
-    def resume(self, stream_id: str) -> StreamStatus:
-        """Lets a paused stream go on, and one that failed try again.
-
-        Raises:
-            UnknownStreamError: If there is no such stream.
-            UsageError: If it is done.
-        """
-        return self._call(lambda engine: status_of(engine.resume(stream_id), self._board.clock()))
-
-    def remove(self, stream_id: str, *, drain: bool = True) -> StreamStatus:
-        """Ends a stream and forgets it; what is stored stays. Without `drain`, what is in flight is dropped.
-
-        Returns:
-            Its last status.
-
-        Raises:
-            UnknownStreamError: If there is no such stream.
-        """
-
-        def work(engine: Engine) -> Callable[[], StreamStatus | None]:
-            stream = engine.remove(stream_id, drain=drain)
-            self._board.looks.pop(stream_id, None)
-
-            def look() -> StreamStatus | None:
-                if engine.streams.get(stream_id) is stream:
-                    return None
-                return status_of(stream, self._board.clock())
-
-            return look
-
-        return self._call_and_wait(work, DRAIN_TIMEOUT_S)
-
-    def streams(self) -> list[StreamStatus]:
-        """Every stream, all at one moment."""
-
-        def work(engine: Engine) -> list[StreamStatus]:
-            now = self._board.clock()
-            return [status_of(stream, now) for stream in engine.streams.values() if not stream.is_leaving]
-
-        return self._call(work)
-
-    def status(self, stream_id: str) -> StreamStatus:
-        """One stream.
-
-        Raises:
-            UnknownStreamError: If there is none of this name.
-        """
-        return self._call(lambda engine: status_of(engine.find(stream_id), self._board.clock()))
-
-    def config_of(self, stream_id: str) -> StreamConfig:
-        """A stream's settings.
-
-        Raises:
-            UnknownStreamError: If there is none of this name.
-        """
-
-        def work(engine: Engine) -> StreamConfig:
-            engine.find(stream_id)
-            return self._configs[stream_id]
-
-        return self._call(work)
-
-    # -- questions -----------------------------------------------------------------------------------------
-
-    def ask(self, frames: Sequence[Frame], prompts: Sequence[Prompt]) -> Future[list[Result]]:
-        """Asks frames from anywhere, in the next batch and before those of streams.
+    def do(self, command: Command[A], timeout_s: float = TIMEOUT_S) -> A:
+        """Says something and waits for the answer; a run that has not begun yet is waited for.
 
         Args:
-            frames: At the size of some canvas; at least one.
-            prompts: What is asked of each; at least one.
-
-        Returns:
-            A result for each frame; where the model refused, its predictions are Failures. Fails with a PlantainError
-            (ModelBusyError if too many frames wait); `cancel` takes back what was not given to the model yet.
-        """
-        if not frames or not prompts:
-            raise UsageError("a query needs at least one frame and one prompt")
-        query_id = f"{MARK}{next(self._numbers)}"
-        requests = [
-            replace(each, header=replace(each.header, stream_id=query_id, epoch=0, frame_index=place))
-            for place, frame in enumerate(frames)
-            for each in requests_of(frame, tuple(prompts), {}, targets_of(self._config))
-        ]
-
-        def work(engine: Engine, asked: Asked) -> None:
-            assert self._board.executor is not None
-            handles = self._board.executor.put(requests)
-            engine.ask(query_id, [request.header for request in requests], handles, self._board.clock())
-            self._board.asked[query_id] = asked
-
-        return self._board.ask(query_id, work, Asked(Future(), tuple(frame.header for frame in frames)))
-
-    def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Future[Result]:
-        """Asks the newest frame of a stream, which is looked at as one of the stream all the same.
-
-        Returns:
-            Its result. Fails with a PlantainError: UnknownStreamError; SourceError where the stream is paused, has
-            ended or has had no frame yet.
-        """
-        if not prompts:
-            raise UsageError("a query needs at least one prompt")
-        query_id = f"{MARK}{next(self._numbers)}"
-
-        def work(engine: Engine, asked: Asked) -> None:
-            engine.ask_stream(query_id, stream_id, tuple(prompts), self._board.clock())
-            self._board.asked[query_id] = asked
-
-        return self._board.ask(query_id, work, Asked(Future(), stream_id=stream_id))
-
-    # -- looking on ----------------------------------------------------------------------------------------
-
-    def listen(self, on_event: Callable[[HealthEvent], None]) -> Callable[[], None]:
-        """Hears of every change of health and of everything that is done to a stream.
-
-        Args:
-            on_event: Called in the engine's loop; must return at once.
-
-        Returns:
-            Call it to stop listening.
-        """
-        number = next(self._numbers)
-        self._call(lambda _: self._board.listeners.update({number: on_event}))
-
-        def end() -> None:
-            self._board.post(lambda _: self._board.listeners.pop(number, None))
-
-        return end
-
-    def view(
-        self,
-        stream_id: str,
-        prompt: str,
-        on_picture: Callable[[Picture], None],
-        *,
-        fps: float = 5.0,
-        long_side: int = 640,
-    ) -> Callable[[], None]:
-        """Annotated JPEGs of a stream, drawn where its sinks are, and only while somebody looks.
-
-        Args:
-            stream_id: The stream.
-            prompt: The answer to show; empty for all of them.
-            on_picture: Called in the engine's loop; must return at once.
-            fps: At most so many pictures per second; results in between are not drawn.
-            long_side: Of the pictures, pixels.
-
-        Returns:
-            Call it to stop looking.
+            command: What is said.
+            timeout_s: How long to wait, on top of what the command itself may wait for.
 
         Raises:
-            UnknownStreamError: If there is no such stream.
-            UsageError: If it is not asked this prompt, or nothing could be seen.
+            EngineDownError: If the run has ended, or takes too long.
+            PlantainError: What the command raises.
         """
-        if not fps > 0 or not 16 <= long_side <= 4096:
-            raise UsageError(
-                f"a view needs fps above 0 and a long side from 16 to 4096, not {fps} and {long_side}"
-            )
-        number = next(self._numbers)
-        look = Look(prompt, fps, long_side)
+        self._has_begun.wait(START_TIMEOUT_S)
+        future = self.submit(command, timeout_s)
+        try:
+            return future.result(command.patience_s(timeout_s))
+        except FutureTimeoutError as error:
+            future.cancel()
+            raise no_answer(command.patience_s(timeout_s)) from error
 
-        def begin(engine: Engine) -> None:
-            stream = engine.find(stream_id)
-            if prompt and prompt not in stream.prompts:
-                raise UsageError(f"stream '{stream_id}' is not asked '{prompt}'")
-            self._board.looks.setdefault(stream_id, {})[number] = (look, on_picture)
-            self._board.watch(engine, stream_id)
+    def submit(self, command: Command[A], timeout_s: float = TIMEOUT_S) -> Future[A]:
+        """Says something; the future has the answer, or fails as `do` does. Cancel it to take the command back.
 
-        def end_in_loop(engine: Engine) -> None:
-            if self._board.looks.get(stream_id, {}).pop(number, None) is not None:
-                self._board.watch(engine, stream_id)
-
-        def end() -> None:
-            self._board.post(end_in_loop)
-
-        self._call(begin)
-        return end
+        Args:
+            command: What is said.
+            timeout_s: It is not begun later than this.
+        """
+        future: Future[A] = Future()
+        said = _Said(command, future, time.monotonic() + timeout_s)
+        if isinstance(command, Add):
+            try:
+                said.command = replace(command, stream=self._config.named_one(command.stream))
+            except PlantainError as error:
+                future.set_exception(error)
+                return future
+        future.add_done_callback(self._on_done)
+        self._post(said)
+        return future
 
     def show(self, look: Callable[[Engine], None]) -> None:
         """Shows the engine in its loop, at its next turn, which begins at once; returns before."""
-        self._board.post(look)
-
-    # -- the model and the run -----------------------------------------------------------------------------
-
-    def swap_model(self, options: Mapping[str, Any]) -> None:
-        """Loads other weights into every copy of the model, one after the other, between two batches.
-
-        Args:
-            options: Of the backend, as in the configuration.
-
-        Raises:
-            PlantainError: If a copy could not load them; all then keep what they had.
-        """
-
-        def work(engine: Engine) -> Callable[[], list[PlantainError | None] | None]:
-            engine.swap_model(options)
-            return lambda: [engine.swapped.popleft()] if engine.swapped else None
-
-        (error,) = self._call_and_wait(work, SWAP_TIMEOUT_S)
-        if error is not None:
-            raise error
+        self._post(look)
 
     def stop(self) -> None:
         """Lets the run drain and end; returns at once."""
         self._is_stopped.set()
-        self._board.awake()
+        self._awake()
 
     @property
     def is_ready(self) -> bool:
-        """Whether the run has begun: every worker, and the model, is there."""
-        return self._board.is_ready.is_set() and not self._board.is_over
+        """Whether a run is under way: every worker, and the model, is there."""
+        return self._executor is not None
 
     @property
     def is_stopped(self) -> bool:
@@ -358,47 +186,198 @@ class Control:
 
     # -- for the runner ------------------------------------------------------------------------------------
 
-    def attach(self, executor: Executor, checkpoints: Checkpoints | None, clock: Callable[[], float]) -> None:
-        """The run begins."""
-        self._board.attach(executor, checkpoints, clock)
+    def attach(
+        self, engine: Engine, executor: Executor, checkpoints: Checkpoints | None, clock: Callable[[], float]
+    ) -> None:
+        """A run begins."""
+        self._clock = clock
+        self._questions = Questions(executor, targets_of(self._config))
+        self._roster.begin(engine, checkpoints)
+        with self._lock:
+            self._executor, self._is_over, self.has_run = executor, False, True
+        self._has_begun.set()
 
     def serve(self, engine: Engine) -> None:
-        """Does what was asked for since the last turn, and passes on what has come of it."""
-        self._board.serve(engine)
+        """Does what was said since the last turn, and answers what can be answered by now."""
+        with suppress(queue.Empty):
+            while True:
+                said = self._inbox.get_nowait()
+                if isinstance(said, _Said):
+                    self._take(said, engine)
+                else:
+                    said(engine)
+        while engine.answers and self._questions is not None:
+            if (answered := self._questions.answer(engine.answers.popleft())) is not None:
+                _settle(*answered)
+        while engine.pictures:
+            self._views.take(engine.pictures.popleft())
+        now = time.monotonic()
+        self._views.tend(engine, now)
+        for said in list(self._open):
+            self._look_at(said, engine, now)
+        engine.swapped.clear()  # whoever wanted to know has left
+
+    def rest_s(self) -> float:
+        """`serve` is to be called again after so many seconds, even if nothing happens."""
+        now = time.monotonic()
+        return min((said.until_s for said in self._open if said.until_s > now), default=float("inf")) - now
 
     def tell(self, event: HealthEvent) -> None:
-        """Passes an event on to those who listen."""
-        self._board.tell(event)
+        """Something has happened to a stream."""
+        self.notes.add(event)
 
-    def forget(self, stream_id: str, engine: Engine) -> None:
-        """A stream is gone, unless there is another of its name by now."""
-        if stream_id not in engine.streams:
-            self._configs.pop(stream_id, None)
+    def forget(self, stream: Stream) -> None:
+        """A stream is gone."""
+        self._roster.forget(status_of(stream, self._clock()))
 
     def detach(self) -> None:
         """The run has ended: whoever still waits is told so."""
-        self._board.detach()
+        with self._lock:
+            self._executor, self._is_over = None, True
+        self._has_begun.set()
+        self._roster.end()
+        with suppress(queue.Empty):
+            while True:
+                if isinstance(said := self._inbox.get_nowait(), _Said):
+                    _settle(said.future, _over())
+        waiting = [] if self._questions is None else self._questions.end()
+        for future in (*waiting, *(said.future for said in self._open)):
+            _settle(future, _over())
+        self._open.clear()
+        self._views.close()
 
     # -- how it is done ------------------------------------------------------------------------------------
 
-    def _call(self, work: Callable[[Engine], T], timeout_s: float = TIMEOUT_S) -> T:
-        """Has the loop do something and waits for what comes of it."""
-        future: Future[T] = self._board.post(work)
-        self._board.is_ready.wait(START_TIMEOUT_S)
-        return result_of(future, timeout_s)
+    def _post(self, said: _Said | Callable[[Engine], None]) -> None:
+        """Has the loop see to something, unless there is none any more."""
+        with self._lock:
+            if not (is_over := self._is_over):
+                self._inbox.put(said)
+        if is_over and isinstance(said, _Said):
+            _settle(said.future, _over())
+        self._awake()
 
-    def _call_and_wait(
-        self,
-        work: Callable[[Engine], Callable[[], T | None]],
-        timeout_s: float,
-        or_else: Callable[[], T] | None = None,
-    ) -> T:
-        """Has the loop begin something and look after it until something has come of it."""
+    def _awake(self) -> None:
+        """Has the loop begin its next turn."""
+        with self._lock:
+            if self._executor is not None:
+                self._executor.wake()
+
+    def _on_done(self, future: Future[Any]) -> None:
+        if future.cancelled():
+            self._post(lambda engine: self._give_up(future, engine))
+
+    def _give_up(self, future: Future[Any], engine: Engine) -> None:
+        """Nobody wants an answer any more."""
+        self._open = [said for said in self._open if said.future is not future]
+        if self._questions is not None:
+            self._questions.give_up(future, engine)
+
+    def _take(self, said: _Said, engine: Engine) -> None:
+        """Begins what was said, unless nobody waits for it any more."""
+        if isinstance(said.command, Add) and said.start is not None:
+            self._roster.give_up(said.command)
+        if said.future.cancelled():
+            return
         try:
-            future: Future[T] = self._board.post(work)
-            self._board.is_ready.wait(START_TIMEOUT_S)
-            return result_of(future, timeout_s)
-        except NoAnswerError:
-            if or_else is None:
-                raise
-            return or_else()
+            if time.monotonic() > said.deadline_s:
+                raise EngineDownError("nobody waited for this any more, so it was not done")
+            self._begin(said, engine)
+        except PlantainError as error:
+            _settle(said.future, error)
+        except Exception as error:
+            log.exception("command")
+            _settle(said.future, PlantainError(f"{type(error).__name__}: {error}"))
+
+    def _begin(self, said: _Said, engine: Engine) -> None:
+        """Does what was said; it is answered at once, or in a later turn."""
+        said.until_s = time.monotonic() + said.command.patience_s(0.0)
+        match command := cast("commands.AnyCommand", said.command):
+            case commands.Streams():
+                at = self._clock()
+                _settle(said.future, [status_of(stream, at) for stream in engine.streams.values()])
+            case commands.Status(stream_id):
+                if (stream := engine.streams.get(stream_id)) is None:
+                    raise UnknownStreamError(f"there is no stream '{stream_id}'")
+                _settle(said.future, status_of(stream, self._clock()))
+            case Add() if said.start is not None:
+                said.stream = self._roster.add(command, said.start.result(), engine)
+                self._keep(said)
+            case Add():
+                said.start = self._roster.expect(command, engine)
+                if said.start is not None:
+                    said.start.add_done_callback(lambda _: self._post(said))
+                else:
+                    said.stream, said.is_new = engine.streams[str(command.stream.id)], False
+                    self._keep(said)
+            case commands.Change() | commands.Pause() | commands.Resume():
+                said.stream = self._roster.change(command, engine)
+                self._keep(said)
+            case Remove(stream_id) if stream_id in self._roster.gone and stream_id not in engine.streams:
+                _settle(said.future, self._roster.gone[stream_id])
+            case Remove():
+                said.stream = self._roster.remove(command, engine)
+                self.forget(said.stream)  # also if this run ends before it is drained
+                self._keep(said)
+            case commands.Ask() | commands.AskStream():
+                assert self._questions is not None
+                self._questions.ask(command, said.future, engine, self._clock())
+            case commands.Watch() | commands.Listen():
+                self._open.append(said)
+            case commands.Swap():
+                engine.swap_model(command.options, command.model and f"infer-{command.model}")
+                self._open.append(said)
+            case commands.Ready():
+                _settle(said.future, commands.Readiness())
+            case commands.Figures():
+                raise UsageError("only a service gives its figures so; a run has --metrics")
+            case _:
+                assert_never(command)
+
+    def _keep(self, said: _Said) -> None:
+        """Has a change answered once it is kept, and the stream has come to rest if that is waited for."""
+        if (kept := self._roster.keep()) is not None:
+            said.kept = kept
+            kept.add_done_callback(lambda _: self._awake())
+        self._open.append(said)
+
+    def _look_at(self, said: _Said, engine: Engine, now: float) -> None:
+        """Answers what waits for something, if that is there by now or the wait is over."""
+        is_over = now >= said.until_s
+        answer: object
+        match said.command:
+            case commands.Listen(after=after):
+                answer = self.notes.after(after)
+                is_there = bool(answer)
+            case commands.Watch() as watch:
+                answer = self._views.newer(watch, engine, now)
+                is_there = bool(answer)
+            case commands.Swap():
+                is_there = bool(engine.swapped)
+                answer = engine.swapped.popleft() if is_there else no_answer(said.command.wait_s)
+            case command:
+                assert said.stream is not None
+                if said.kept is not None and not said.kept.done():
+                    return
+                status = status_of(said.stream, self._clock())
+                is_there = self._roster.is_at_rest(command, said.stream, engine)
+                answer = commands.Added(status, said.is_new) if isinstance(command, Add) else status
+                if said.kept is not None and (error := said.kept.exception()) is not None:
+                    answer, is_there = error, True
+        if is_there or is_over:
+            self._open.remove(said)
+            _settle(said.future, answer)
+
+
+def _settle(future: Future[Any], answer: object) -> None:
+    """Gives an answer, or the error that came instead, to whoever waits."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def _over() -> EngineDownError:
+    return EngineDownError("the run has ended")

@@ -117,7 +117,7 @@ def run(
         with _draining(stop):
             executor.start(graph)
             if control is not None:
-                control.attach(executor, checkpoints, clock)
+                control.attach(engine, executor, checkpoints, clock)
             begin = clock()
             reported = begin
             while not engine.is_done or (control is not None and control.holds_run and not stop.is_set()):
@@ -125,13 +125,13 @@ def run(
                     engine.drain()
                 if control is not None:
                     control.serve(engine)
-                _turn(engine, executor, clock)
+                _turn(engine, executor, clock, MAX_WAIT_S if control is None else control.rest_s())
                 while engine.departed:
                     stream = engine.departed.popleft()
                     num_removed += 1
                     removed.add(stream.account)
                     if control is not None:
-                        control.forget(stream.stream_id, engine)
+                        control.forget(stream)
                 _save(engine, saver)
                 while engine.events:
                     _tell(engine.events.popleft(), engine, control)
@@ -156,8 +156,8 @@ def run(
     return Outcome(streams, stop.is_set(), wall_s, engine.busy_s, num_removed, removed)
 
 
-def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> None:
-    """Gives workers what they can do now, and takes what they have done."""
+def _turn(engine: Engine, executor: Executor, clock: Callable[[], float], rest_s: float) -> None:
+    """Gives workers what they can do now, and takes what they have done; waits no longer than `rest_s` for it."""
     for stage, worker in engine.restarts():
         log.warning("worker died", stage=stage, worker=worker)
         executor.restart(stage, worker)
@@ -166,7 +166,7 @@ def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> Non
         _scale(scaling, executor)
     for call in calls:
         executor.submit(call)
-    wait_s = IDLE_WAIT_S if engine.is_done else MAX_WAIT_S
+    wait_s = min(IDLE_WAIT_S if engine.is_done else MAX_WAIT_S, max(0.001, rest_s))
     if (deadline := engine.deadline()) is not None:
         wait_s = min(wait_s, max(0.001, deadline - clock()))
     for completion in executor.wait(wait_s):

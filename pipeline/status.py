@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plantain.operators.redaction import shown
-from plantain.pipeline.engine.stream import Stream
+from plantain.pipeline.engine.stream import ENDED, Stream
+
+REMOVING = "removing"
+"""The phase, as users see it, of a stream that is removed and not drained yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class StreamStatus:
         stream_id: Its name.
         url: Where it is, without secrets.
         prompts: What is asked of it.
-        phase: Where it is in its life (`stream.Phase`).
+        phase: Where it is in its life (`stream.Phase`), or `removing`.
         health: How its camera was last (`types.HealthState`); empty for files.
         error: Why it failed.
         is_live: It cannot be read again.
@@ -26,6 +29,7 @@ class StreamStatus:
         width, height: Of the source picture, pixels; 0 while unknown.
         decoded, results, in_flight, dropped, failed: Its books, in frames.
         reconnects: Times that its camera came back.
+        asked_fps: The limit that was asked for; None for all frames.
     """
 
     stream_id: str
@@ -46,6 +50,7 @@ class StreamStatus:
     dropped: dict[str, int]
     failed: dict[str, int]
     reconnects: int
+    asked_fps: float | None = None
 
 
 def doing(stream: Stream, now: float) -> str:
@@ -66,7 +71,7 @@ def status_of(stream: Stream, now: float) -> StreamStatus:
         stream.stream_id,
         shown(stream.start.spec.url),
         stream.prompts,
-        str(stream.phase),
+        REMOVING if stream.is_leaving and stream.phase not in ENDED else str(stream.phase),
         stream.health,
         stream.error,
         stream.is_live,
@@ -80,4 +85,5 @@ def status_of(stream: Stream, now: float) -> StreamStatus:
         dict(account.dropped),
         dict(account.failed),
         stream.num_reconnects,
+        stream.start.spec.sampling.fps,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from plantain.deploy.service.gateway import Note, Shot, Want, Watched
-from plantain.deploy.service.problems import ConflictError, EngineDownError
 from plantain.operators.analyse import AnalyseQueries
 from plantain.operators.analytics.distance import Distance
 from plantain.operators.infer import Infer
 from plantain.operators.models import load_model
 from plantain.operators.plan import Plan
 from plantain.operators.prompts import Prompt
+from plantain.operators.redaction import redact
+from plantain.operators.render.looks import Picture as Shown
 from plantain.operators.sources.sequence import Picture, frame_of
 from plantain.operators.streams import Start, StreamSpec
 from plantain.operators.types import Frame, Header, Result
+from plantain.pipeline import commands
+from plantain.pipeline.commands import Command, ConflictError, EngineDownError, Note
 from plantain.pipeline.config import PipelineConfig, StreamConfig
-from plantain.pipeline.control import StreamStatus, UnknownStreamError
+from plantain.pipeline.control import UnknownStreamError
+from plantain.pipeline.status import StreamStatus
 from plantain.pipeline.video import view_of
 from tests.assets.clips import numbered
 from tests.serving import jpeg
@@ -41,6 +44,7 @@ class StepGateway:
         asked: Prompts of each query that was answered.
         cancelled: Queries that were taken back.
         events: What is told.
+        removing: Streams that take long to drain.
         pictures: What the newest frame of each stream shows: the number of `numbered`, -1 for
             darkness.
     """
@@ -51,49 +55,63 @@ class StepGateway:
     asked: list[tuple[Prompt, ...]] = field(default_factory=list)
     cancelled: int = 0
     events: list[Note] = field(default_factory=list)
+    removing: set[str] = field(default_factory=set)
     pictures: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._infer = Infer(load_model(self.config.model.name, self.config.model.options))
         self._streams: dict[str, tuple[StreamConfig, bool, str | None]] = {}
+        self._gone: dict[str, StreamStatus] = {}
 
-    async def why_not_ready(self) -> str:
-        return "the engine is starting" if self.is_down else ""
-
-    async def figures(self) -> str:
-        return "# no figures\n"
-
-    async def streams(self) -> list[Watched]:
+    async def do(self, command: Command[Any], timeout_s: float = commands.TIMEOUT_S) -> Any:
+        match command:
+            case commands.Ready():
+                return commands.Readiness("the engine is starting" if self.is_down else "")
+            case commands.Figures():
+                return "# no figures\n"
+            case commands.Listen(after=after, wait_s=wait_s):
+                return await self._notes(after, wait_s)
         self._check()
-        return [self._watched(name) for name in self._streams]
+        match command:
+            case commands.Streams():
+                return [self._status(name) for name in self._streams]
+            case commands.Status(name):
+                return self._status(name)
+            case commands.Add(stream, paused, key):
+                return self._add(stream, paused, key)
+            case commands.Change(name, changes):
+                self._status(name)
+                config, paused, key = self._streams[name]
+                self._streams[name] = (config.model_copy(update=dict(changes)), paused, key)
+                return self._status(name)
+            case commands.Pause(stream_id=name) | commands.Resume(stream_id=name):
+                self._status(name)
+                config, _, key = self._streams[name]
+                self._streams[name] = (config, isinstance(command, commands.Pause), key)
+                return self._status(name)
+            case commands.Remove(stream_id=name):
+                if name in self.removing:
+                    return replace(self._status(name), phase="removing")
+                if name in self._streams:
+                    self._gone[name] = self._status(name)
+                    del self._streams[name]
+                return self._gone[name] if name in self._gone else self._status(name)
+            case commands.Ask(frames, prompts):
+                return await self.ask(frames, prompts)
+            case commands.AskStream(name, prompts):
+                return [await self.ask_stream(name, prompts)]
+            case commands.Watch():
+                return await self.shots(command)
+        raise AssertionError(command)
 
-    async def stream(self, stream_id: str) -> Watched:
-        self._check()
-        return self._watched(stream_id)
-
-    async def add(self, stream: StreamConfig, *, paused: bool, key: str | None) -> Watched:
-        self._check()
+    def _add(self, stream: StreamConfig, paused: bool, key: str | None) -> commands.Added:
         name = str(stream.id)
         if name in self._streams:
             if key is not None and self._streams[name][2] == key:
-                return replace(self._watched(name), is_new=False)
+                return commands.Added(self._status(name), is_new=False)
             raise ConflictError(f"a stream is called {name} already: choose another id")
         self._streams[name] = (stream, paused, key)
-        return self._watched(name)
-
-    async def change(
-        self, stream_id: str, changes: Mapping[str, Any], *, paused: bool | None = None
-    ) -> Watched:
-        before = self._watched(stream_id)
-        _, was_paused, key = self._streams[stream_id]
-        config = before.config.model_copy(update=dict(changes))
-        self._streams[stream_id] = (config, was_paused if paused is None else paused, key)
-        return self._watched(stream_id)
-
-    async def remove(self, stream_id: str) -> Watched:
-        watched = self._watched(stream_id)
-        del self._streams[stream_id]
-        return watched
+        return commands.Added(self._status(name))
 
     async def ask(self, frames: Sequence[Frame], prompts: Sequence[Prompt]) -> list[Result]:
         self._check()
@@ -108,7 +126,7 @@ class StepGateway:
         return results
 
     async def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Result:
-        self._watched(stream_id)
+        self._status(stream_id)
         number = self.pictures.get(stream_id, 1)
         picture = Image.fromarray(numbered(number) if number >= 0 else np.zeros((180, 320, 3), np.uint8))
         view = replace(view_of(self.config), picture_long_side=640)
@@ -118,7 +136,7 @@ class StepGateway:
         (result,) = await self.ask([frame], prompts)
         return result
 
-    async def notes(self, after: int, wait_s: float) -> list[Note]:
+    async def _notes(self, after: int, wait_s: float) -> list[Note]:
         deadline_s = time.monotonic() + wait_s
         while True:
             found = [note for note in self.events if note.number > after]
@@ -126,12 +144,11 @@ class StepGateway:
                 return found
             await asyncio.sleep(0.02)
 
-    async def shots(self, wants: Sequence[Want], seen: Mapping[Want, int], wait_s: float) -> list[Shot]:
-        self._check()
+    async def shots(self, watch: commands.Watch) -> list[Shown]:
         await asyncio.sleep(0.02)
         number = time.monotonic_ns()
-        known = [want for want in wants if want.stream_id in self._streams]
-        return [Shot(want, number + k, jpeg(), 1.0, 20.0) for k, want in enumerate(known)]
+        known = [look for look in watch.looks if look.stream_id in self._streams]
+        return [Shown(look, jpeg(), 1.0, 20.0, number + k) for k, look in enumerate(known)]
 
     def _check(self) -> None:
         if self.is_down:
@@ -143,14 +160,13 @@ class StepGateway:
             plan.open(Start.fresh(StreamSpec(name, ""), prompts))
         return AnalyseQueries([Distance])(self._infer(plan(frames)))
 
-    def _watched(self, name: str) -> Watched:
+    def _status(self, name: str) -> StreamStatus:
         if name not in self._streams:
             raise UnknownStreamError(f"there is no stream called {name}")
         config, paused, _ = self._streams[name]
-        status = StreamStatus(
-            stream_id=name, url=config.url, prompts=tuple(map(str, config.prompts)),
+        return StreamStatus(
+            stream_id=name, url=redact(config.url), prompts=tuple(map(str, config.prompts)),
             phase="paused" if paused else "reading", health="live", error="", is_live=True, fps=5.0,
             latency_ms=80.0, rung=0, width=320, height=180, decoded=10, results=8, in_flight=1,
-            dropped={"stale": 1}, failed={}, reconnects=0,
+            dropped={"stale": 1}, failed={}, reconnects=0, asked_fps=config.fps,
         )  # fmt: skip
-        return Watched(status, config)

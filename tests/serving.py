@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from plantain.deploy.service.app import create_app
-from plantain.deploy.service.gateway import Gateway
 from plantain.deploy.service.host import EngineHost
 from plantain.deploy.service.local_service import run_here, server_of
+from plantain.deploy.transport import Transport
 from plantain.pipeline.config import PipelineConfig
 from tests.assets.clips import numbered
 
@@ -24,10 +24,10 @@ PATIENCE_S = 60.0
 
 
 @contextmanager
-def served(config: PipelineConfig, gateway: Gateway) -> Iterator[str]:
+def served(config: PipelineConfig, engine: Transport) -> Iterator[str]:
     """The application on a free port of loopback; its base address."""
     listener = socket.create_server((config.serve.host, 0))
-    app = create_app(config, gateway)
+    app = create_app(config, engine)
     server = server_of(app, app.service.close)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="served")
     thread.start()
@@ -50,7 +50,7 @@ def served_with_engine(config: PipelineConfig) -> Iterator[str]:
     host = EngineHost(config, run_here)
     try:
         with served(config, host) as base:
-            eventually(lambda: host.is_ready, "ready")
+            eventually(lambda: not host.readiness.trouble, "ready")
             yield base
     finally:
         host.stop()

@@ -203,8 +203,8 @@ def _run_and_exit(
     config: PipelineConfig, *, resume: bool, metrics: str | None, socket: Path | None, as_json: bool
 ) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
-    from plantain.deploy.control_socket import socket_of
     from plantain.deploy.job import run_job
+    from plantain.deploy.job_socket import socket_of
     from plantain.deploy.metrics import watching
     from plantain.operators.sources import is_live
     from plantain.pipeline.control import Control

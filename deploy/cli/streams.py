@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,6 +14,11 @@ from rich.table import Table
 
 from plantain.deploy.cli.options import Json
 from plantain.operators.errors import UsageError
+from plantain.pipeline.commands import Add, Change, Command, Pause, Remove, Resume, Streams
+from plantain.pipeline.config import stream_of
+from plantain.pipeline.status import StreamStatus
+
+A = TypeVar("A")
 
 streams = typer.Typer(
     help="See and change the streams of a running job, while the others go on.", no_args_is_help=True
@@ -37,7 +43,7 @@ Every = Annotated[int | None, typer.Option(help="Look at every n-th frame.")]
 @streams.command("list")
 def list_streams(control: Socket = None, out: Out = None, as_json: Json = False) -> None:
     """Show every stream: what is asked of it, how it is, and where its frames went."""
-    _show(_request(control, out, {"do": "list"}), as_json=as_json)
+    _show(_told(control, out, Streams()), as_json=as_json)
 
 
 @streams.command()
@@ -53,10 +59,8 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Watch one more stream; without --task it is asked what the job asks of all."""
-    stream: dict[str, Any] = {"url": url} | _settings(task, fps, every, option)
-    if name is not None:
-        stream["id"] = name
-    _show(_request(control, out, {"do": "add", "stream": stream}), as_json=as_json)
+    stream = stream_of({"url": url, "id": name} | _settings(task, fps, every, option))
+    _show([_told(control, out, Add(stream)).status], as_json=as_json)
 
 
 @streams.command()
@@ -74,19 +78,19 @@ def change(
     changes = _settings(task, fps, every, option)
     if not changes:
         raise UsageError("name what to change: --task, --fps, --every or --option")
-    _show(_request(control, out, {"do": "change", "stream_id": name, "changes": changes}), as_json=as_json)
+    _show([_told(control, out, Change(name, changes))], as_json=as_json)
 
 
 @streams.command()
 def pause(name: Name, control: Socket = None, out: Out = None, as_json: Json = False) -> None:
     """Let a stream rest: its source is closed, what is in flight is stored."""
-    _show(_request(control, out, {"do": "pause", "stream_id": name}), as_json=as_json)
+    _show([_told(control, out, Pause(name))], as_json=as_json)
 
 
 @streams.command()
 def resume(name: Name, control: Socket = None, out: Out = None, as_json: Json = False) -> None:
     """Let a paused stream go on, and one that failed try again."""
-    _show(_request(control, out, {"do": "resume", "stream_id": name}), as_json=as_json)
+    _show([_told(control, out, Resume(name))], as_json=as_json)
 
 
 @streams.command()
@@ -98,16 +102,16 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """End a stream and forget it; what is stored stays. Shows its last figures."""
-    command = {"do": "remove", "stream_id": name, "drain": not now}
-    _show(_request(control, out, command), as_json=as_json)
+    _show([_told(control, out, Remove(name, drain=not now))], as_json=as_json)
 
 
-def _request(control: Path | None, out: str | None, command: dict[str, Any]) -> list[dict[str, Any]]:
-    from plantain.deploy.control_socket import request, socket_of
+def _told(control: Path | None, out: str | None, command: Command[A]) -> A:
+    """What the job answers."""
+    from plantain.deploy.job_socket import socket_of, tell
 
     if control is None and out is None:
         raise UsageError("say which job: --out with its output folder, or --control with its socket")
-    return request(control or socket_of(str(out)), command)
+    return tell(control or socket_of(str(out)), command)
 
 
 def _settings(
@@ -129,47 +133,36 @@ def _settings(
     return settings
 
 
-def _show(found: list[dict[str, Any]], *, as_json: bool) -> None:
+def _show(found: list[StreamStatus], *, as_json: bool) -> None:
     """A table for people, a list for machines."""
     if as_json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.write(json.dumps([asdict(status) for status in found]) + "\n")
         return
     table = Table(box=None, pad_edge=False)
-    for column in (
-        "stream",
-        "phase",
-        "health",
-        "fps",
-        "latency",
-        "decoded",
-        "results",
-        "dropped",
-        "failed",
-        "asked",
-    ):
+    for column in ("stream", "phase", "health", *_FIGURES, "asked"):
         table.add_column(column, justify="right" if column in _FIGURES else "left", overflow="fold")
     for status in found:
-        latency = status["latency_ms"]
+        latency = status.latency_ms
         table.add_row(
-            status["stream_id"],
-            status["phase"],
-            status["health"] or "-",
-            f"{status['fps']:.1f}",
+            status.stream_id,
+            status.phase,
+            status.health or "-",
+            f"{status.fps:.1f}",
             "-" if latency is None else f"{latency:.0f} ms",
-            str(status["decoded"]),
-            str(status["results"]),
-            str(sum(status["dropped"].values())),
-            str(sum(status["failed"].values())),
-            ", ".join(status["prompts"]),
+            str(status.decoded),
+            str(status.results),
+            str(sum(status.dropped.values())),
+            str(sum(status.failed.values())),
+            ", ".join(status.prompts),
         )
     console = Console(highlight=False, markup=False)
     console.print(table)
     for status in found:
-        reasons = [f"{count} {why}" for why, count in sorted((status["dropped"] | status["failed"]).items())]
+        reasons = [f"{count} {why}" for why, count in sorted((status.dropped | status.failed).items())]
         if reasons:
-            console.print(f"{status['stream_id']}: let go or failed: {', '.join(reasons)}", soft_wrap=True)
-        if status["error"]:
-            console.print(f"{status['stream_id']}: {status['error']}", soft_wrap=True)
+            console.print(f"{status.stream_id}: let go or failed: {', '.join(reasons)}", soft_wrap=True)
+        if status.error:
+            console.print(f"{status.stream_id}: {status.error}", soft_wrap=True)
 
 
-_FIGURES = frozenset(("fps", "latency", "decoded", "results", "dropped", "failed"))
+_FIGURES = ("fps", "latency", "decoded", "results", "dropped", "failed")

@@ -1,12 +1,12 @@
-"""The engine in a named actor, and the gateway through which HTTP replicas ask it."""
+"""The engine in a named actor, and the transport by which HTTP replicas reach it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import ray
 import structlog
@@ -14,18 +14,15 @@ from ray.exceptions import RayError, RayTaskError
 
 from plantain.deploy import logs
 from plantain.deploy.job import run_job
-from plantain.deploy.local_calls import CallClient, CallServer, has_local_calls
 from plantain.deploy.ray.executor import RayExecutor
 from plantain.deploy.ray.metrics import RayFigures
-from plantain.deploy.service.gateway import Note, Shot, Want, Watched
 from plantain.deploy.service.host import NICENESS, STARTING, EngineHost
-from plantain.deploy.service.problems import EngineDownError
+from plantain.deploy.transport import SocketClient, SocketServer, has_abstract_sockets, packed, unpacked
 from plantain.operators.cores import num_cores
-from plantain.operators.errors import PlantainError, UsageError
-from plantain.operators.prompts import Prompt
+from plantain.operators.errors import PlantainError
 from plantain.operators.redaction import redact
-from plantain.operators.types import Frame, Result
-from plantain.pipeline.config import PipelineConfig, StreamConfig
+from plantain.pipeline.commands import TIMEOUT_S, Command, EngineDownError
+from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
 from plantain.pipeline.copies import copies_of
 from plantain.pipeline.engine.engine import Engine
@@ -36,17 +33,7 @@ log = structlog.get_logger()
 ENGINE = "plantain-engine"
 NAMESPACE = "plantain"
 
-# Calls of the actor that wait for something to happen wait a little longer than it was asked to.
-GRACE_S = 10.0
-# A health check of an actor that is just starting must not hold up the answer "not ready".
-ASK_READY_S = 2.0
-
-CALLS = frozenset(
-    (
-        "why_not_ready", "figures", "streams", "stream", "add", "change", "remove", "ask", "ask_stream", "notes",
-        "shots", "refusal", "close",
-    )
-)  # fmt: skip
+A = TypeVar("A")
 
 
 def run_on_ray(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
@@ -84,7 +71,7 @@ class EngineActor:
         self._made_ns = 0
         self._host = EngineHost(config, run_on_ray)
         self._changing = asyncio.Lock()
-        self._calls = CallServer(self.call)
+        self._socket = SocketServer(self)
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -100,9 +87,9 @@ class EngineActor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         async with self._opening:
-            if not self._calls.address and has_local_calls():
-                await self._calls.start()
-        return ray.get_runtime_context().get_node_id(), self._calls.address
+            if not self._socket.address and has_abstract_sockets():
+                await self._socket.start()
+        return ray.get_runtime_context().get_node_id(), self._socket.address
 
     async def pid(self) -> int:
         """This process, for whoever wants to watch or kill it."""
@@ -123,7 +110,7 @@ class EngineActor:
             self._made_ns = made_ns
             if config == self._config:
                 return
-            await self._host.close()
+            await asyncio.to_thread(self._host.stop)
             try:
                 self._host = EngineHost(config, run_on_ray)
             except PlantainError as error:
@@ -132,17 +119,21 @@ class EngineActor:
             else:
                 self._config = config
 
-    async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Does what the gateway of that name does."""
-        if name not in CALLS:
-            raise UsageError(f"the engine cannot {name}")
-        return await getattr(self._host, name)(*arguments, **options)
+    async def do(self, command: Command[A], timeout_s: float = TIMEOUT_S) -> A:
+        """See `Transport`."""
+        return await self._host.do(command, timeout_s)
+
+    async def call(self, command: Command[A], timeout_s: float) -> bytes:
+        """As `do`; for `unpacked`."""
+        return await packed(self.do(command, timeout_s))
+
+    async def close(self) -> None:
+        """Drains the pipeline and waits for it."""
+        await asyncio.to_thread(self._host.stop)
 
 
-class RayGateway:
-    """The engine behind an actor; see `Gateway`.
-
-    An engine on the same machine is asked by a socket, one elsewhere by calls of its actor.
+class RayTransport:
+    """The way to an engine behind an actor: by its socket on the same machine, from elsewhere by calls of the actor.
 
     Args:
         config: What runs; the actor is made if there is none.
@@ -150,88 +141,26 @@ class RayGateway:
     """
 
     def __init__(self, config: PipelineConfig, made_ns: int) -> None:
-        self._timeout_s = config.serve.timeout_s + GRACE_S
         self._actor = engine_actor(config)
         self._wanted = config, made_ns
         self._connecting = asyncio.Lock()
         self._is_near: bool | None = None  # None until it has been asked
-        self._calls: CallClient | None = None
+        self._socket: SocketClient | None = None
         self.greet()
 
     def greet(self) -> None:
         """Tells the engine what is to run, unless it knows: it may have been started again while nobody asked."""
-        if self._calls is None or not self._calls.is_open:
+        if self._socket is None or not self._socket.is_open:
             self._actor.meet.remote(*self._wanted)
 
-    async def why_not_ready(self) -> str:
-        """Empty when queries are answered; otherwise why not yet."""
+    async def do(self, command: Command[A], timeout_s: float = TIMEOUT_S) -> A:
+        """See `Transport`."""
+        patience_s = command.patience_s(timeout_s)
         try:
-            why: str = await self._call("why_not_ready", timeout_s=ASK_READY_S)
-        except EngineDownError as error:
-            return str(error)
-        return why
-
-    async def figures(self) -> str:
-        """For Prometheus."""
-        text: str = await self._call("figures")
-        return text
-
-    async def streams(self) -> list[Watched]:
-        """All streams."""
-        streams: list[Watched] = await self._call("streams")
-        return streams
-
-    async def stream(self, stream_id: str) -> Watched:
-        """One stream."""
-        return await self._watched("stream", stream_id)
-
-    async def add(self, stream: StreamConfig, *, paused: bool, key: str | None) -> Watched:
-        """Adds a stream."""
-        return await self._watched("add", stream, paused=paused, key=key)
-
-    async def change(
-        self, stream_id: str, changes: Mapping[str, Any], *, paused: bool | None = None
-    ) -> Watched:
-        """Changes a stream."""
-        return await self._watched("change", stream_id, dict(changes), paused=paused)
-
-    async def remove(self, stream_id: str) -> Watched:
-        """Removes a stream."""
-        return await self._watched("remove", stream_id)
-
-    async def ask(self, frames: Sequence[Frame], prompts: Sequence[Prompt]) -> list[Result]:
-        """Answers about frames."""
-        results: list[Result] = await self._call("ask", list(frames), tuple(prompts))
-        return results
-
-    async def ask_stream(self, stream_id: str, prompts: Sequence[Prompt]) -> Result:
-        """Answers about the newest frame of a stream."""
-        result: Result = await self._call("ask_stream", stream_id, tuple(prompts))
-        return result
-
-    async def notes(self, after: int, wait_s: float) -> list[Note]:
-        """What happened."""
-        notes: list[Note] = await self._call("notes", after, wait_s, timeout_s=wait_s + GRACE_S)
-        return notes
-
-    async def shots(self, wants: Sequence[Want], seen: Mapping[Want, int], wait_s: float) -> list[Shot]:
-        """Newest pictures."""
-        shots: list[Shot] = await self._call(
-            "shots", tuple(wants), dict(seen), wait_s, timeout_s=wait_s + GRACE_S
-        )
-        return shots
-
-    async def _watched(self, name: str, *arguments: Any, **options: Any) -> Watched:
-        watched: Watched = await self._call(name, *arguments, **options)
-        return watched
-
-    async def _call(self, name: str, *arguments: Any, timeout_s: float | None = None, **options: Any) -> Any:
-        """One call of the engine; taken back if whoever waits for it is cancelled."""
-        try:
-            async with asyncio.timeout(timeout_s or self._timeout_s):
-                if (calls := await self._near()) is not None:
-                    return await calls.call(name, *arguments, **options)
-                return await self._call_actor(name, *arguments, **options)
+            async with asyncio.timeout(patience_s):
+                if (near := await self._near()) is not None:
+                    return await near.do(command, timeout_s)
+                return await self._call(command, timeout_s)
         except TimeoutError as error:
             raise EngineDownError(f"{STARTING}, or busy: try again shortly") from error
         except RayTaskError:
@@ -240,32 +169,24 @@ class RayGateway:
             self._is_near = None
             raise EngineDownError("the engine's process is gone and is being started again") from error
 
-    async def _near(self) -> CallClient | None:
+    async def _near(self) -> SocketClient | None:
         """The connection to an engine on this machine; None if it is on another."""
-        if self._calls is not None and self._calls.is_open:
-            return self._calls
+        if self._socket is not None and self._socket.is_open:
+            return self._socket
         async with self._connecting:
-            if self._is_near is None or (self._calls is not None and not self._calls.is_open):
+            if self._is_near is None or (self._socket is not None and not self._socket.is_open):
                 node, address = await self._actor.meet.remote(*self._wanted)
                 self._is_near = bool(address) and node == ray.get_runtime_context().get_node_id()
-                self._calls = await CallClient.open(address) if self._is_near else None
-            return self._calls
+                self._socket = await SocketClient.open(address) if self._is_near else None
+            return self._socket
 
-    async def _call_actor(self, name: str, *arguments: Any, **options: Any) -> Any:
-        reference = self._actor.call.remote(name, *arguments, **options)
+    async def _call(self, command: Command[A], timeout_s: float) -> A:
+        reference = self._actor.call.remote(command, timeout_s)
         try:
-            return await _answer_of(reference)
+            return cast("A", unpacked(await reference))
         except asyncio.CancelledError:
             ray.cancel(reference, force=False, recursive=False)
             raise
-        except RayTaskError as error:
-            if isinstance(error.cause, PlantainError):
-                raise error.cause from error
-            raise
-
-
-async def _answer_of(reference: Any) -> Any:
-    return await reference
 
 
 def engine_actor(config: PipelineConfig) -> Any:

@@ -1,12 +1,12 @@
 """The service on Ray: HTTP replicas without weights, and one engine in a named actor that they all ask.
 
     Ray Serve:  proxy -> Http replicas (`deploy.service.app`)
-                             `--RayGateway--> actor `plantain-engine` (`deploy.ray.engine_actor`)
+                             `--RayTransport--> actor `plantain-engine` (`deploy.ray.engine_actor`)
                                                   `-- the stages: actors all over the cluster, or threads
 
 On a Ray of its own, which has one machine and no dashboard, the stages are threads of the engine's actor, so that a
 query makes one call between processes and not three, and Serve's proxy is HAProxy (`deploy.ray.haproxy`). Wherever
-replica and engine are on one machine, that call goes by a socket (`deploy.local_calls`).
+replica and engine are on one machine, that call goes by a socket (`deploy.transport`).
 The engine's actor is started again whenever its process dies, takes up the streams from what its output folder says,
 and tells queries that were in flight to come back. With `serve deploy` or KubeRay the same application is
 `deploy.ray.service:build`.
@@ -31,13 +31,14 @@ from ray.exceptions import RayActorError, RayError
 
 from plantain.deploy import logs
 from plantain.deploy.ray import haproxy
-from plantain.deploy.ray.engine_actor import RayGateway, engine_actor, gpus_of
+from plantain.deploy.ray.engine_actor import RayTransport, engine_actor, gpus_of
 from plantain.deploy.ray.executor import start_ray
 from plantain.deploy.service.app import create_app
 from plantain.deploy.service.host import STARTING
-from plantain.deploy.service.problems import EngineDownError
 from plantain.deploy.service.security import Guard, check_exposure
+from plantain.deploy.transport import unpacked
 from plantain.operators.errors import UsageError
+from plantain.pipeline.commands import TIMEOUT_S, EngineDownError, Readiness, Ready
 from plantain.pipeline.config import PipelineConfig, check, plain
 
 log = structlog.get_logger()
@@ -73,14 +74,14 @@ class Http:
     def __init__(self, config: PipelineConfig, made_ns: int) -> None:
         logs.configure()
         self._config = config
-        self._gateway = RayGateway(config, made_ns)
+        self._engine = RayTransport(config, made_ns)
 
     async def check_health(self) -> None:
         """Serve's look at a replica, every ten seconds: one that has nothing to do still says what is to run."""
-        self._gateway.greet()
+        self._engine.greet()
 
     def __serve_build_asgi_app__(self) -> Guard:
-        return create_app(self._config, self._gateway)
+        return create_app(self._config, self._engine)
 
 
 def application(config: PipelineConfig) -> serve.Application:
@@ -216,18 +217,18 @@ def _wait_until_ready(actor: Any, stop: threading.Event) -> None:
     told = ""
     while not stop.is_set():
         try:
-            why, refusal = ray.get([actor.call.remote("why_not_ready"), actor.call.remote("refusal")])
+            ready: Readiness = unpacked(ray.get(actor.call.remote(Ready(), TIMEOUT_S)))
         except RayActorError as error:
             raise EngineDownError(
                 f"the engine cannot be made: {str(error).strip().splitlines()[-1]}"
             ) from error
-        if refusal:
-            raise UsageError(refusal)
-        if not why:
+        if ready.refusal:
+            raise UsageError(ready.refusal)
+        if not ready.trouble:
             return
-        if why not in (told, STARTING):
-            log.warning("not ready", why=why)
-            told = why
+        if ready.trouble not in (told, STARTING):
+            log.warning("not ready", why=ready.trouble)
+            told = ready.trouble
         time.sleep(0.1)
 
 
@@ -245,7 +246,7 @@ def _end(actor: Any, *, ends_serve: bool) -> None:
             if ends_serve and not serve.status().applications:
                 serve.shutdown()  # type: ignore[no-untyped-call]  # Ray's
         if actor is not None:
-            ray.get(actor.call.remote("close"), timeout=DRAIN_TIMEOUT_S)
+            ray.get(actor.close.remote(), timeout=DRAIN_TIMEOUT_S)
     except (RayError, TimeoutError) as error:
         log.warning("end", error=str(error).splitlines()[0])
     finally:

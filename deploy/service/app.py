@@ -1,6 +1,6 @@
 """The HTTP application, independent of where the engine lives.
 
-    client -> Guard (who, how much) -> endpoints -> Gateway -> engine
+    client -> Guard (who, how much) -> endpoints -> Transport -> engine
 
 `create_app` joins them; `endpoints/` has what is done at each address, `inputs.py` and `answers.py` turn bytes into
 frames and results into bytes.
@@ -23,10 +23,10 @@ from starlette.responses import Response
 
 from plantain.deploy.service.endpoints import events, live, meta, predict, streams
 from plantain.deploy.service.endpoints.service import CLIENT_LEFT, Service
-from plantain.deploy.service.gateway import Gateway
 from plantain.deploy.service.problems import HttpError, of_error, response_of
 from plantain.deploy.service.schemas import Problem, mistakes_of
 from plantain.deploy.service.security import Guard, check_exposure
+from plantain.deploy.transport import Transport
 from plantain.operators.errors import PlantainError
 from plantain.operators.redaction import redact
 from plantain.pipeline.config import PipelineConfig
@@ -39,12 +39,12 @@ _PROBLEMS = {
 }
 
 
-def create_app(config: PipelineConfig, gateway: Gateway) -> Guard:
+def create_app(config: PipelineConfig, engine: Transport) -> Guard:
     """The application as ASGI.
 
     Args:
         config: What runs, and what requests may do.
-        gateway: The engine.
+        engine: The way to it.
 
     Raises:
         UsageError: If other machines could reach it without a token.
@@ -68,7 +68,7 @@ def create_app(config: PipelineConfig, gateway: Gateway) -> Guard:
     app.add_exception_handler(OSError, _on_disk)
     app.add_exception_handler(Exception, _on_bug)
     guard = Guard(app, config.serve, token)
-    app.state.service = guard.service = Service(config, gateway, guard)
+    app.state.service = guard.service = Service(config, engine, guard)
     return guard
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +15,9 @@ from plantain.operators.errors import UsageError
 from plantain.operators.sinks.store import Store, storage_error
 from plantain.pipeline.checkpoint import FOLDER
 from plantain.pipeline.config import PipelineConfig, StreamConfig
+from plantain.pipeline.definitions import Definitions
 
 NAME = f"{FOLDER}/serve/streams.json"
-
-_PLAIN = ("fps", "every", "max_frames", "options", "source", "url", "id")
-
-
-@dataclass(slots=True)
-class Definitions:
-    """Streams as they are wanted: the configuration's, and what requests made of them.
-
-    Attributes:
-        streams: By name.
-        removed: Names of the configuration's that a request removed.
-        paused: Names of those that are not to run.
-        keys: The request that added a stream, by the stream's name.
-    """
-
-    streams: dict[str, StreamConfig]
-    removed: set[str] = field(default_factory=set)
-    paused: set[str] = field(default_factory=set)
-    keys: dict[str, str] = field(default_factory=dict)
-
-    def remove(self, name: str) -> None:
-        """Forgets a stream; that one of the configuration is not wanted must be kept."""
-        del self.streams[name]
-        self.removed.add(name)
-        self.paused.discard(name)
-        self.keys.pop(name, None)
 
 
 class DefinitionStore:
@@ -58,7 +32,7 @@ class DefinitionStore:
 
     def __init__(self, config: PipelineConfig) -> None:
         self._store = Store(config.output.out)
-        self._configured = _configured(config)
+        self._configured = Definitions.of(config).streams
         out = config.output.out
         if "://" not in out:
             folder = Path(out) / FOLDER / "serve"
@@ -123,19 +97,10 @@ class DefinitionStore:
         self._store.put(NAME, json.dumps(document, indent=1).encode())
 
 
-def _configured(config: PipelineConfig) -> dict[str, StreamConfig]:
-    """The configuration's streams under their names, with folders and globs expanded."""
-    common = config.prompts
-    return {
-        str(stream.id): stream if stream.prompts else stream.model_copy(update={"prompts": common})
-        for stream in config.named()
-    }
-
-
 def _plain(stream: StreamConfig) -> dict[str, Any]:
-    return {name: getattr(stream, name) for name in _PLAIN} | {
-        "prompts": [str(prompt) for prompt in stream.prompts]
-    }
+    """Every setting of a stream, as JSON has it."""
+    plain = stream.model_dump(mode="json", exclude={"prompts"})
+    return plain | {"prompts": [str(prompt) for prompt in stream.prompts]}
 
 
 def _stream(plain: Mapping[str, Any]) -> StreamConfig:

@@ -115,9 +115,9 @@ def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:
 
             def tell() -> None:
                 while not stopped.wait(0.05):
-                    if asyncio.run(host.refusal()):
+                    if host.readiness.refusal:
                         server.end()
-                    if server.started and host.is_ready:
+                    if server.started and not host.readiness.trouble:
                         on_ready(f"http://{config.serve.host}:{listener.getsockname()[1]}")
                         return
 
@@ -126,7 +126,7 @@ def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:
             server.run([listener])
             stopped.set()
             teller.join()
-            if refusal := asyncio.run(host.refusal()):
+            if refusal := host.readiness.refusal:
                 raise UsageError(refusal)
         finally:
             stopped.set()

@@ -16,6 +16,7 @@ from plantain.operators.errors import (
     UsageError,
 )
 from plantain.operators.redaction import redact
+from plantain.pipeline.commands import ConflictError
 from plantain.pipeline.engine.streams import UnknownStreamError
 
 MEDIA_TYPE = "application/problem+json"
@@ -50,16 +51,6 @@ class HttpError(PlantainError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _made, (self.status, self.detail, self.retry_after_s, self.mistakes)
-
-
-class EngineDownError(PlantainError):
-    """The engine that answers is starting, or its process is gone and is being started again."""
-
-    retryable = True
-
-
-class ConflictError(UsageError):
-    """A request that contradicts what is there, such as a second stream of the same name."""
 
 
 def _made(status: int, detail: str, retry_after_s: float | None, mistakes: tuple[Mistake, ...]) -> HttpError:

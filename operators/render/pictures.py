@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from PIL import Image as PillowImage
 
@@ -67,21 +66,10 @@ def picture_of(result: Result, look: Look) -> Picture:
         image.thumbnail((look.long_side, look.long_side))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY)
-    captured_at, latency_ms = None, None
-    if info.captured_ns is not None:
-        captured_at = datetime.fromtimestamp(info.captured_ns // 1000 / 1e6, UTC)
-        if info.captured_by != "file":
-            latency_ms = (time.time_ns() - info.captured_ns) / 1e6
-    return Picture(
-        result.header.stream_id,
-        look.prompt,
-        file.getvalue(),
-        info.time_s,
-        captured_at,
-        latency_ms,
-        look.fps,
-        look.long_side,
-    )
+    latency_ms = None
+    if info.captured_ns is not None and info.captured_by != "file":
+        latency_ms = (time.time_ns() - info.captured_ns) / 1e6
+    return Picture(look, file.getvalue(), info.time_s, latency_ms)
 
 
 def _shows(result: Result, look: Look) -> bool:

@@ -83,6 +83,7 @@ class Engine:
         streams: Every stream by its name.
         pools: Every pool of models by its name, the first one first.
         meter: Counts what it does, for whoever publishes it.
+        swapped: How swaps of models ended since somebody looked: an error, or None.
     """
 
     def __init__(
@@ -93,8 +94,9 @@ class Engine:
         self.streams: dict[str, Stream] = {start.spec.stream_id: Stream.of(start) for start in starts}
         self.meter = Meter()
         self._workers = Workers(graph, self.meter, self._is_current)
+        self.swapped: deque[PlantainError | None] = deque()
         self.pools: dict[str, Pool] = {
-            stage.name: pool_of(stage, self._workers, self._is_awaited) for stage in graph.pools
+            stage.name: pool_of(stage, self._workers, self.swapped, self._is_awaited) for stage in graph.pools
         }
         self._lives = Streams(graph, self.streams, self._workers, self.meter, wall_ns)
         self._queries = Queries(graph, self.pools, self.streams, self._workers)
@@ -378,14 +380,20 @@ class Engine:
         found = self.pools.get(name) if name else next(iter(self.pools.values()), None)
         if found is None:
             known = ", ".join(self.pools) or "none"
-            raise UsageError(f"this pipeline has no model '{name}' (there is {known})")
+            raise UsageError(
+                f"this pipeline has no model '{name}' (there is {known})"
+                if name
+                else "this pipeline has no model"
+            )
         return found
 
     def swap_model(self, options: Mapping[str, Any], pool: str = "") -> None:
-        """Lets each copy of a pool load other weights; see `Pool.swap`."""
-        self.pool(pool).swap(options)
+        """Lets each copy of a pool load other weights, one after the other; `swapped` says how it ended.
 
-    @property
-    def swapped(self) -> deque[PlantainError | None]:
-        """How swaps of the first pool ended since somebody looked: an error, or None."""
-        return self.pool().swapped
+        Raises:
+            UsageError: If there is no such pool, or another swap is under way.
+        """
+        wanted = self.pool(pool)
+        if any(each.is_swapping for each in self.pools.values()):
+            raise UsageError("a model is being swapped already")
+        wanted.swap(options)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from plantain.operators.errors import ModelError, PlantainError, UsageError
+from plantain.operators.errors import ModelError, PlantainError
 from plantain.operators.types import Failure
 from plantain.pipeline.calls import Call, Completion, Fail, Hello, Reply, Run, Scaling, StreamError, Swap
 from plantain.pipeline.engine.batcher import Batcher
@@ -48,19 +48,19 @@ class Pool(ABC):
     Args:
         stage: What it runs.
         workers: All workers; those of the stage are its own.
+        swapped: Takes how swaps end: an error or None.
 
     Attributes:
         active: How many copies are given work: the first ones of its lanes.
         scalings: Copies that are to be made or let go, for the runner.
-        swapped: How swaps ended since somebody looked: an error or None.
     """
 
-    def __init__(self, stage: Stage, workers: Workers) -> None:
+    def __init__(self, stage: Stage, workers: Workers, swapped: deque[PlantainError | None]) -> None:
         self.stage = stage
         self.workers = workers
         self.active = stage.at_first
         self.scalings: list[Scaling] = []
-        self.swapped: deque[PlantainError | None] = deque()
+        self._swapped = swapped
         self._options: Mapping[str, Any] | None = None
         self._exchange: Exchange | None = None
         self._outdated: set[int] = set()
@@ -103,13 +103,7 @@ class Pool(ABC):
     # -- weights -------------------------------------------------------------------------------------------
 
     def swap(self, options: Mapping[str, Any]) -> None:
-        """Lets each copy load other weights, one after the other; `swapped` says how it ended.
-
-        Raises:
-            UsageError: If another swap is under way.
-        """
-        if self._exchange is not None:
-            raise UsageError("the model is being swapped already")
+        """Lets each copy load other weights, one after the other."""
         self._exchange = Exchange(dict(options), list(range(self.active)))
 
     def swaps(self) -> Iterator[Call]:
@@ -132,12 +126,12 @@ class Pool(ABC):
         if error:  # those that have changed already go back
             self._exchange = None
             self._outdated.update(exchange.done)
-            self.swapped.append(ModelError(f"the model stays as it is: {error}"))
+            self._swapped.append(ModelError(f"the model stays as it is: {error}"))
             return
         exchange.done.append(exchange.left.pop(0))
         if not exchange.left:
             self._exchange, self._options = None, exchange.options
-            self.swapped.append(None)
+            self._swapped.append(None)
 
     def died(self, worker: int) -> None:
         """A copy is made anew, with the weights that it was made with first."""
@@ -150,8 +144,8 @@ class Pool(ABC):
 class SharedPool(Pool):
     """Any batch to any copy; copies may come and go."""
 
-    def __init__(self, stage: Stage, workers: Workers) -> None:
-        super().__init__(stage, workers)
+    def __init__(self, stage: Stage, workers: Workers, swapped: deque[PlantainError | None]) -> None:
+        super().__init__(stage, workers, swapped)
         self._batcher = Batcher(stage.batch)
         is_fixed = stage.at_first == stage.workers
         self.scaler = None if is_fixed else Scaler(stage.at_first, stage.workers)
@@ -260,12 +254,18 @@ class BoundPool(Pool):
     """Models that keep something about each stream: a stream's items go to one copy, in order; queries to any.
 
     Args:
-        stage, workers: As of every pool.
+        stage, workers, swapped: As of every pool.
         is_awaited: Whether somebody waits for an item's answer.
     """
 
-    def __init__(self, stage: Stage, workers: Workers, is_awaited: Callable[[Item], bool]) -> None:
-        super().__init__(stage, workers)
+    def __init__(
+        self,
+        stage: Stage,
+        workers: Workers,
+        swapped: deque[PlantainError | None],
+        is_awaited: Callable[[Item], bool],
+    ) -> None:
+        super().__init__(stage, workers, swapped)
         self._is_awaited = is_awaited
 
     def put(self, item: Item, stream: Stream | None) -> None:
@@ -294,8 +294,13 @@ class BoundPool(Pool):
         return bound_deadlines(self.stage, self.workers)
 
 
-def pool_of(stage: Stage, workers: Workers, is_awaited: Callable[[Item], bool]) -> Pool:
+def pool_of(
+    stage: Stage,
+    workers: Workers,
+    swapped: deque[PlantainError | None],
+    is_awaited: Callable[[Item], bool],
+) -> Pool:
     """The pool that a stage describes."""
     if stage.kind is Kind.PARALLEL:
-        return SharedPool(stage, workers)
-    return BoundPool(stage, workers, is_awaited)
+        return SharedPool(stage, workers, swapped)
+    return BoundPool(stage, workers, swapped, is_awaited)

@@ -11,6 +11,7 @@ from plantain.operators.errors import ModelBusyError, PlantainError, SourceError
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import Header, Result, joined
 from plantain.pipeline.calls import Call, Peek, Reply, StreamError
+from plantain.pipeline.commands import EngineDownError
 from plantain.pipeline.engine.item import Item
 from plantain.pipeline.engine.pool import Pool
 from plantain.pipeline.engine.stream import RESTING, Stream
@@ -111,7 +112,7 @@ class Queries:
         Raises:
             UsageError: If there is no model.
             ModelBusyError: If too many frames of queries wait already.
-            PlantainError: If the run is ending.
+            EngineDownError: If the run is ending.
         """
         self._check_taking()
         waiting = sum(max(1, query.num_parts) - len(query.made) for query in self._queries.values())
@@ -124,7 +125,7 @@ class Queries:
         """Asks the newest frame of a stream, as soon as it has one.
 
         Raises:
-            PlantainError: If the run is ending.
+            EngineDownError: If the run is ending.
         """
         self._check_taking()
         self._queries[query_id] = Query(query_id, 0, stream_id, prompts, now + PATIENCE_S)
@@ -132,7 +133,7 @@ class Queries:
 
     def _check_taking(self) -> None:
         if not self.is_open:
-            raise PlantainError("the run is ending")
+            raise EngineDownError("the run is ending")
         if not self._pools:
             raise UsageError("this pipeline has no model that could be asked")
 

@@ -20,13 +20,28 @@ from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import PlantainError, SourceError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look, Picture
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, HealthEvent, Position
+from plantain.operators.types import Frame, Position
+from plantain.pipeline.commands import (
+    Add,
+    Ask,
+    AskStream,
+    Change,
+    Note,
+    Pause,
+    Remove,
+    Resume,
+    Status,
+    Streams,
+    Watch,
+)
 from plantain.pipeline.config import StreamConfig, check
-from plantain.pipeline.control import Control, Picture, StreamStatus, UnknownStreamError
+from plantain.pipeline.control import Control, UnknownStreamError
 from plantain.pipeline.executor import Executor
 from plantain.pipeline.runner import Outcome
+from plantain.pipeline.status import StreamStatus
 from tests.assets.clips import make
 from tests.stored import rows_in
 
@@ -61,7 +76,7 @@ class Running:
         }
         config = check(data, may_be_idle=True)
         self.control = Control(config)
-        self.events: list[HealthEvent] = []
+        self.notes: list[Note] = []
         self.outcome: Outcome | None = None
         self._thread = threading.Thread(target=self._run, args=(config, executor))
 
@@ -70,10 +85,11 @@ class Running:
 
     def __enter__(self) -> Control:
         self._thread.start()
-        self.control.listen(self.events.append)
+        self.control.do(Streams())
         return self.control
 
     def __exit__(self, *error: object) -> None:
+        self.notes = self.control.notes.after(0)
         self.control.stop()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
@@ -87,8 +103,8 @@ def until(look: Callable[[], object], what: str) -> None:
 
 
 def results(control: Control, name: str, count: int) -> StreamStatus:
-    until(lambda: control.status(name).results >= count, f"{count} results of {name}")
-    return control.status(name)
+    until(lambda: control.do(Status(name)).results >= count, f"{count} results of {name}")
+    return control.do(Status(name))
 
 
 def frames_of(clip: Path, count: int) -> list[Frame]:
@@ -107,32 +123,32 @@ def assert_books_are_right(status: StreamStatus) -> None:
 def test_streams_come_pause_change_and_go_and_the_others_never_feel_it(executor, clip, tmp_path):
     running = Running(executor, tmp_path)
     with running as control:
-        assert control.streams() == []
-        assert control.add(camera(clip, "steady")).phase in ("waiting", "reading")
-        control.add(camera(clip, "guest"))
+        assert control.do(Streams()) == []
+        assert control.do(Add(camera(clip, "steady"))).status.phase in ("waiting", "reading")
+        control.do(Add(camera(clip, "guest")))
         with pytest.raises(UsageError, match="there is a stream 'guest' already"):
-            control.add(camera(clip, "guest"))
+            control.do(Add(camera(clip, "guest")))
         results(control, "guest", 5)
 
-        paused = control.pause("guest")
+        paused = control.do(Pause("guest"))
         assert (paused.phase, paused.in_flight) == ("paused", 0)
-        steady = control.status("steady").results
+        steady = control.do(Status("steady")).results
         results(control, "steady", steady + 10)
-        assert control.status("guest").decoded == paused.decoded, "a paused camera is not even read"
+        assert control.do(Status("guest")).decoded == paused.decoded, "a paused camera is not even read"
 
-        control.resume("guest")
-        assert control.change("guest", {"prompts": ["normals"]}).prompts == ("normals",)
+        control.do(Resume("guest"))
+        assert control.do(Change("guest", {"prompts": ["normals"]})).prompts == ("normals",)
         results(control, "guest", paused.results + 15)
 
-        gone = control.remove("guest")
+        gone = control.do(Remove("guest"))
         assert (gone.phase, gone.in_flight) == ("interrupted", 0)
         assert_books_are_right(gone)
         with pytest.raises(UnknownStreamError):
-            control.status("guest")
-        assert [status.stream_id for status in control.streams()] == ["steady"]
-        assert_books_are_right(control.status("steady"))
+            control.do(Status("guest"))
+        assert [status.stream_id for status in control.do(Streams())] == ["steady"]
+        assert_books_are_right(control.do(Status("steady")))
 
-        again = control.add(camera(clip, "guest"))
+        again = control.do(Add(camera(clip, "guest"))).status
         assert again.results == 0
         results(control, "guest", 3)
     assert running.outcome.num_removed == 1
@@ -144,10 +160,12 @@ def test_streams_come_pause_change_and_go_and_the_others_never_feel_it(executor,
     assert epochs[0] == {"depth"}
     assert epochs[1] in ({"normals"}, {"depth", "normals"})
     assert set(epochs) == {0, 1, 2}, "each time it is taken up a new epoch begins"
-    said = [event.state for event in running.events if event.stream_id == "guest"]
+    said = [note.event.state for note in running.notes if note.event.stream_id == "guest"]
     for state in ("added", "live", "paused", "resumed", "reconfigured", "removed"):
         assert state in said
-    assert not [event for event in running.events if event.stream_id == "steady" and event.state == "lost"]
+    assert not [
+        note for note in running.notes if note.event.stream_id == "steady" and note.event.state == "lost"
+    ]
 
 
 def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor_here, tmp_path):
@@ -158,14 +176,14 @@ def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor_here
         tmp_path / "out",
         model={"name": "tests.plugins:PickyModel", "options": {"cost_ms": 40}},
     ) as control:
-        control.add(StreamConfig(url=str(film), id="film"))
+        control.do(Add(StreamConfig(url=str(film), id="film")))
         results(control, "film", 4)
-        control.pause("film")
-        control.resume("film")
-        until(lambda: control.status("film").phase == "done", "its end")
-        assert control.status("film").results == frames
+        control.do(Pause("film"))
+        control.do(Resume("film"))
+        until(lambda: control.do(Status("film")).phase == "done", "its end")
+        assert control.do(Status("film")).results == frames
         with pytest.raises(UsageError, match="has ended"):
-            control.pause("film")
+            control.do(Pause("film"))
     rows = [row["frame_index"] for row in rows_in(tmp_path / "out")["frames"]]
     assert rows == list(range(frames))
 
@@ -173,7 +191,7 @@ def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor_here
 def test_frames_from_anywhere_are_answered_with_no_stream_at_all(executor_here, clip, tmp_path):
     with Running(executor_here, tmp_path) as control:
         frames = frames_of(clip, 5)
-        answers = control.ask(frames, [DEPTH, BANDS]).result(PATIENCE_S)
+        answers = control.do(Ask(frames, [DEPTH, BANDS]), PATIENCE_S)
     assert [answer.header.frame_index for answer in answers] == [0, 1, 2, 3, 4]
     assert {answer.header.stream_id for answer in answers} == {"mine"}
     for answer in answers:
@@ -185,54 +203,55 @@ def test_frames_from_anywhere_are_answered_with_no_stream_at_all(executor_here, 
 
 def test_the_newest_frame_of_a_stream_is_asked_and_still_is_one_of_the_stream(executor_here, clip, tmp_path):
     with Running(executor_here, tmp_path) as control:
-        control.add(camera(clip, "cam"))
+        control.do(Add(camera(clip, "cam")))
         before = results(control, "cam", 5)
-        answer = control.ask_stream("cam", [BANDS]).result(PATIENCE_S)
+        (answer,) = control.do(AskStream("cam", [BANDS]))
         assert answer.header.stream_id == "cam"
         assert answer.header.frame_index >= before.results - 1
         assert [str(prediction.prompt) for prediction in answer.predictions] == [str(BANDS)]
         with pytest.raises(UnknownStreamError):
-            control.ask_stream("nobody", [BANDS]).result(PATIENCE_S)
-        control.pause("cam")
+            control.do(AskStream("nobody", [BANDS]))
+        control.do(Pause("cam"))
         with pytest.raises(SourceError, match="it is paused"):
-            control.ask_stream("cam", [BANDS]).result(PATIENCE_S)
-        status = control.remove("cam")
+            control.do(AskStream("cam", [BANDS]))
+        status = control.do(Remove("cam"))
     rows = rows_in(tmp_path)["frames"]
     assert {row["prompt"] for row in rows} == {"depth"}
     assert len(rows) == status.results
 
 
 def test_pictures_are_drawn_while_somebody_looks(executor_here, clip, tmp_path):
-    pictures: list[Picture] = []
+    want, nothing = Look("cam", "depth", 10, 320), Look("cam", "normals")
+    shots: list[Picture] = []
     with Running(executor_here, tmp_path) as control:
-        control.add(camera(clip, "cam"))
+        control.do(Add(camera(clip, "cam")))
         results(control, "cam", 1)
-        with pytest.raises(UsageError, match="is not asked 'normals'"):
-            control.view("cam", "normals", pictures.append)
-        stop = control.view("cam", "depth", pictures.append, fps=10, long_side=320)
-        until(lambda: len(pictures) >= 3, "pictures")
-        stop()
-        control.streams()
-        time.sleep(0.5)
-        seen = len(pictures)
-        results(control, "cam", control.status("cam").results + 10)
-        assert len(pictures) == seen, "nobody looks, nothing is drawn"
-    picture = pictures[0]
-    assert (picture.stream_id, picture.prompt) == ("cam", "depth")
-    assert Pillow.open(BytesIO(picture.jpeg)).size == (320, 240)
-    assert picture.latency_ms is not None
+        assert control.do(Watch([nothing], wait_s=0.5)) == [], "what is not asked is not seen"
+        while len(shots) < 3:
+            seen = {want: shots[-1].number} if shots else {}
+            shots += control.do(Watch([want, nothing], seen))
+        stream = control._views
+        until(lambda: not stream, "nobody looks")
+        drawn = stream._number
+        results(control, "cam", control.do(Status("cam")).results + 10)
+        assert stream._number == drawn, "nobody looks, nothing is drawn"
+        control.do(Change("cam", {"prompts": ["normals"]}))
+        assert [shot.look for shot in control.do(Watch([nothing]))] == [nothing], "as soon as it is asked"
+    assert {shot.look for shot in shots} == {want}
+    assert Pillow.open(BytesIO(shots[0].jpeg)).size == (320, 240)
+    assert shots[0].latency_ms is not None
 
 
 def test_whoever_waits_when_the_run_ends_is_told(executor, clip, tmp_path):
     slow = {"name": "tests.plugins:PickyModel", "options": {"cost_ms": 300}}
     with Running(executor, tmp_path, model=slow) as control:
-        asked = [control.ask(frames_of(clip, 4), [DEPTH]) for _ in range(4)]
+        asked = [control.submit(Ask(frames_of(clip, 4), [DEPTH])) for _ in range(4)]
     for each in asked:
         assert_settled(each)
     with pytest.raises(PlantainError, match="the run has ended"):
-        control.streams()
+        control.do(Streams())
     with pytest.raises(PlantainError, match="the run has ended"):
-        control.ask(frames_of(clip, 1), [DEPTH]).result(1)
+        control.do(Ask(frames_of(clip, 1), [DEPTH]), PATIENCE_S)
 
 
 def test_a_run_ends_however_fast_questions_come(executor_here, clip, tmp_path):
@@ -241,7 +260,7 @@ def test_a_run_ends_however_fast_questions_come(executor_here, clip, tmp_path):
 
     def ask() -> None:
         while not is_over.is_set():
-            error = control.ask(frames, [DEPTH]).exception(PATIENCE_S)
+            error = control.submit(Ask(frames, [DEPTH])).exception(PATIENCE_S)
             if error is not None:
                 said.add(str(error))
                 time.sleep(0.01)
@@ -252,7 +271,7 @@ def test_a_run_ends_however_fast_questions_come(executor_here, clip, tmp_path):
         with running as control:
             for thread in threads:
                 thread.start()
-            control.add(camera(clip, "cam"))
+            control.do(Add(camera(clip, "cam")))
             results(control, "cam", 3)
     finally:
         is_over.set()
@@ -274,19 +293,19 @@ def test_a_worker_that_dies_meanwhile_leaves_no_question_open_and_the_books_righ
     executor = RayExecutor()
     slow = {"name": "tests.plugins:PickyModel", "options": {"cost_ms": 50}}
     with Running(executor, tmp_path, model=slow) as control:
-        control.add(camera(clip, "cam", fps=5))
+        control.do(Add(camera(clip, "cam", fps=5)))
         results(control, "cam", 3)
-        asked = [control.ask(frames_of(clip, 2), [DEPTH]) for _ in range(3)]
-        asked.append(control.ask_stream("cam", [BANDS]))
+        asked = [control.submit(Ask(frames_of(clip, 2), [DEPTH])) for _ in range(3)]
+        asked.append(control.submit(AskStream("cam", [BANDS])))
         for pid in executor.actor_pids(stage)[:1] if stage != "read" else executor.actor_pids(stage):
             os.kill(pid, signal.SIGKILL)
         for each in asked:
             assert_settled(each)
         if stage != "read":
             assert all(each.exception() is None for each in asked[:3])
-        results(control, "cam", control.status("cam").results + 3)
-        assert_books_are_right(control.status("cam"))
-        gone = control.remove("cam")
+        results(control, "cam", control.do(Status("cam")).results + 3)
+        assert_books_are_right(control.do(Status("cam")))
+        gone = control.do(Remove("cam"))
         assert_books_are_right(gone)
     stored = len(rows_in(tmp_path)["frames"])
     # A writer that dies may have committed a segment, and not said so.

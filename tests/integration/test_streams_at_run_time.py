@@ -24,6 +24,15 @@ from plantain.operators.prompts import Prompt
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import Position
+from plantain.pipeline.commands import (
+    Add,
+    Ask,
+    Listen,
+    Remove,
+    Status,
+    Streams,
+    Swap,
+)
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control
 from plantain.pipeline.executor import Executor, ThreadExecutor
@@ -45,7 +54,7 @@ def running(config: PipelineConfig, executor: Executor | None = None) -> Iterato
     )
     thread.start()
     try:
-        control.streams()
+        control.do(Streams())
         yield control
     finally:
         control.stop()
@@ -93,10 +102,10 @@ def num_threads(pids: list[int]) -> int:
 def cycle(control: Control, number: int) -> Counter[str]:
     """One stream comes, gives something or nothing, and goes; where its frames went."""
     name = f"guest{number}"
-    control.add(cam(name, fps=100))
+    control.do(Add(cam(name, fps=100)))
     if number % 10 == 0:
-        until(lambda: control.status(name).results, "a result")
-    gone = control.remove(name, drain=number % 3 != 0)
+        until(lambda: control.do(Status(name)).results, "a result")
+    gone = control.do(Remove(name, drain=number % 3 != 0))
     assert gone.in_flight == 0
     assert gone.decoded == gone.results + sum(gone.dropped.values()) + sum(gone.failed.values())
     return Counter(decoded=gone.decoded, results=gone.results)
@@ -106,7 +115,7 @@ def test_a_thousand_streams_that_come_and_go_leave_nothing_behind(tmp_path):
     with running(
         config_of(tmp_path, output={"out": str(tmp_path), "sinks": ["parquet"], "rasters": False})
     ) as control:
-        control.add(cam("resident", fps=100))
+        control.do(Add(cam("resident", fps=100)))
         total: Counter[str] = Counter()
         for number in range(200):
             total += cycle(control, number)
@@ -116,8 +125,8 @@ def test_a_thousand_streams_that_come_and_go_leave_nothing_behind(tmp_path):
         after, after_bytes = held(), rss_bytes(os.getpid())
         assert after == before
         assert after_bytes - before_bytes < 24 << 20
-        assert [status.stream_id for status in control.streams()] == ["resident"]
-        resident = control.status("resident")
+        assert [status.stream_id for status in control.do(Streams())] == ["resident"]
+        resident = control.do(Status("resident"))
         assert (resident.reconnects, resident.failed) == (0, {})
     assert total["results"] > 0
 
@@ -156,21 +165,19 @@ def test_under_overload_streams_give_up_what_the_ladder_says_and_get_it_back(tmp
         overload={"ladder": ["frames", "size", "tasks"], "max_age_s": 0.6, "window_s": 0.5, "recover_s": 1.5},
     )
     with running(config) as control:
-        said: list[str] = []
-        control.listen(lambda event: said.append(event.state))
-        control.add(cam("gate", fps=10))
+        control.do(Add(cam("gate", fps=10)))
         for number in range(5):
-            control.add(cam(f"crowd{number}", fps=10))
-        until(lambda: control.status("gate").rung >= 2, "two steps down")
-        until(lambda: control.status("gate").dropped.get("overload"), "frames that were given up")
+            control.do(Add(cam(f"crowd{number}", fps=10)))
+        until(lambda: control.do(Status("gate")).rung >= 2, "two steps down")
+        until(lambda: control.do(Status("gate")).dropped.get("overload"), "frames that were given up")
         for number in range(5):
-            control.remove(f"crowd{number}")
-        until(lambda: control.status("gate").rung == 0, "everything back")
-        status = control.status("gate")
+            control.do(Remove(f"crowd{number}"))
+        until(lambda: control.do(Status("gate")).rung == 0, "everything back")
+        status = control.do(Status("gate"))
         assert status.decoded == status.results + status.in_flight + sum(status.dropped.values())
-        assert {"slowed", "recovered"} <= {*said}
+        assert {"slowed", "recovered"} <= {note.event.state for note in control.do(Listen())}
         at_ease = status.results
-        until(lambda: control.status("gate").results > at_ease + 5, "results at ease")
+        until(lambda: control.do(Status("gate")).results > at_ease + 5, "results at ease")
     query = f"SELECT DISTINCT rung FROM '{tmp_path}/frames/stream=gate/*.parquet' ORDER BY rung"
     assert [rung for (rung,) in duckdb.sql(query).fetchall()][:3] == [0, 1, 2]
 
@@ -249,16 +256,16 @@ def test_the_model_gets_other_weights_between_two_batches_and_every_row_says_whi
     save_file(tensors, str(other), metadata)
     model = {"name": "embedded", "canvas": {"width": 64, "height": 64}, "cpus": 1}
     with running(config_of(tmp_path / "out", model=model)) as control:
-        control.add(cam("gate", fps=5))
-        until(lambda: control.status("gate").results >= 3, "results")
+        control.do(Add(cam("gate", fps=5)))
+        until(lambda: control.do(Status("gate")).results >= 3, "results")
         with pytest.raises(
             PlantainError, match="the model stays as it is: the embedded model has no weights"
         ):
-            control.swap_model({"weights": str(tmp_path / "nothing")})
-        control.swap_model({"weights": str(other)})
-        swapped_at = control.status("gate").results
-        until(lambda: control.status("gate").results >= swapped_at + 5, "results of the other weights")
-        status = control.remove("gate")
+            control.do(Swap({"weights": str(tmp_path / "nothing")}))
+        control.do(Swap({"weights": str(other)}))
+        swapped_at = control.do(Status("gate")).results
+        until(lambda: control.do(Status("gate")).results >= swapped_at + 5, "results of the other weights")
+        status = control.do(Remove("gate"))
     assert status.failed == {}
     rows = duckdb.sql(
         f"SELECT model_fingerprint, count(*), min(frame_index), max(frame_index) "
@@ -277,7 +284,7 @@ def test_two_jobs_do_not_write_into_one_folder(tmp_path):
 def test_queries_that_never_end_leave_streams_half_of_every_batch(tmp_path):
     model = {"name": "tests.plugins:PickyModel", "options": {"cost_ms": 40}}
     with running(config_of(tmp_path, model=model, batch={"max_items": 4, "max_wait_ms": 10})) as control:
-        control.add(cam("gate", fps=20))
+        control.do(Add(cam("gate", fps=20)))
         clip = make(tmp_path / "clip.mp4", 8, size=(64, 48), rate=25)
         source = open_source(StreamSpec("mine", str(clip)), View((48, 64)), Position())
         frames = source.read(8)
@@ -287,7 +294,7 @@ def test_queries_that_never_end_leave_streams_half_of_every_batch(tmp_path):
 
         def press() -> None:
             while not stop.is_set():
-                control.ask(frames, [Prompt.parse("depth")]).result(PATIENCE_S)
+                control.do(Ask(frames, [Prompt.parse("depth")]), PATIENCE_S)
                 answered["queries"] += 1
 
         pressing = [threading.Thread(target=press) for _ in range(4)]
@@ -295,8 +302,8 @@ def test_queries_that_never_end_leave_streams_half_of_every_batch(tmp_path):
             thread.start()
         try:
             until(lambda: answered["queries"] >= 4, "queries")
-            before, begin = control.status("gate").results, time.monotonic()
-            until(lambda: control.status("gate").results >= before + 60, "the stream goes on")
+            before, begin = control.do(Status("gate")).results, time.monotonic()
+            until(lambda: control.do(Status("gate")).results >= before + 60, "the stream goes on")
             assert time.monotonic() - begin < PATIENCE_S
         finally:
             stop.set()

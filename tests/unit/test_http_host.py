@@ -21,18 +21,33 @@ from PIL import Image
 from plantain.deploy import metrics
 from plantain.deploy.job import run_job
 from plantain.deploy.service import host as host_module
-from plantain.deploy.service import views as views_module
 from plantain.deploy.service.definitions import NAME
-from plantain.deploy.service.gateway import Want
 from plantain.deploy.service.host import EngineHost
-from plantain.deploy.service.problems import ConflictError, EngineDownError
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import SinkError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.render.looks import Look
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sources.sequence import Picture, frame_of
 from plantain.operators.types import Header
 from plantain.pipeline import runner
+from plantain.pipeline import views as views_module
+from plantain.pipeline.commands import (
+    Add,
+    Ask,
+    AskStream,
+    Change,
+    ConflictError,
+    EngineDownError,
+    Figures,
+    Listen,
+    Pause,
+    Remove,
+    Resume,
+    Status,
+    Streams,
+    Watch,
+)
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control, UnknownStreamError
 from plantain.pipeline.engine.engine import Engine
@@ -78,7 +93,7 @@ def run_threads(config: PipelineConfig, control: Control, show: Callable[[Engine
 def hosting(config: PipelineConfig, run: Callable[..., object] = run_threads) -> Iterator[EngineHost]:
     host = EngineHost(config, run)
     try:
-        eventually(lambda: not asyncio.run(host.why_not_ready()), "ready")
+        eventually(lambda: not host.readiness.trouble, "ready")
         yield host
     finally:
         host.stop()
@@ -101,7 +116,7 @@ def question(config: PipelineConfig, number: int = 9):
 def test_a_service_without_streams_answers_questions(tmp_path) -> None:
     made = config(tmp_path)
     with hosting(made) as host:
-        (result,) = do(host.ask([question(made)], [CARS, DEPTH]))
+        (result,) = do(host.do(Ask([question(made)], [CARS, DEPTH])))
         masks = result.predictions[0].value
         assert isinstance(masks, Masks)
         assert masks.names
@@ -109,39 +124,39 @@ def test_a_service_without_streams_answers_questions(tmp_path) -> None:
             "masks have distances, as in streams"
         )
         assert len(masks.distances_m) == len(masks.names)
-        assert do(host.streams()) == []
+        assert do(host.do(Streams())) == []
 
 
 def test_the_newest_frame_of_a_camera_is_asked_and_seen(tmp_path, clip) -> None:
     with hosting(config(tmp_path)) as host:
-        do(host.add(camera(clip, "north"), paused=False, key=None))
-        eventually(lambda: do(host.stream("north")).status.results > 3, "watched")
-        result = do(host.ask_stream("north", [CARS]))
+        do(host.do(Add(camera(clip, "north"))))
+        eventually(lambda: do(host.do(Status("north"))).results > 3, "watched")
+        (result,) = do(host.do(AskStream("north", [CARS])))
         assert result.header.stream_id == "north"
         with pytest.raises(UnknownStreamError):
-            do(host.ask_stream("south", [CARS]))
+            do(host.do(AskStream("south", [CARS])))
 
 
 def test_what_requests_made_of_the_streams_lasts(tmp_path, clip) -> None:
     configured = {"id": "fixed", "url": str(clip), "options": {"realtime": "yes", "loop": "yes"}}
     made = config(tmp_path, [configured, {**configured, "id": "unwanted"}])
     with hosting(made) as host:
-        do(host.add(camera(clip, "north"), paused=False, key="k digest"))
-        do(host.add(camera(clip, "asleep"), paused=True, key=None))
-        do(host.change("fixed", {"prompts": (CARS,), "fps": 3.0}))
-        do(host.change("north", {}, paused=True))
-        do(host.change("north", {}, paused=False))
-        do(host.remove("unwanted"))
+        do(host.do(Add(camera(clip, "north"), key="k digest")))
+        do(host.do(Add(camera(clip, "asleep"), paused=True)))
+        do(host.do(Change("fixed", {"prompts": (CARS,), "fps": 3.0})))
+        do(host.do(Pause("north")))
+        do(host.do(Resume("north")))
+        do(host.do(Remove("unwanted")))
     with hosting(made) as host:
-        eventually(lambda: do(host.stream("asleep")).status.phase == "paused", "paused")
-        streams = {watched.status.stream_id: watched for watched in do(host.streams())}
+        eventually(lambda: do(host.do(Status("asleep"))).phase == "paused", "paused")
+        streams = {status.stream_id: status for status in do(host.do(Streams()))}
         assert set(streams) == {"fixed", "north", "asleep"}
-        assert streams["fixed"].config.prompts == (CARS,)
-        assert streams["fixed"].config.fps == 3.0
-        eventually(lambda: do(host.stream("north")).status.results > 0, "watched again")
-        assert do(host.add(camera(clip, "north"), paused=False, key="k digest")).is_new is False
+        assert streams["fixed"].prompts == (str(CARS),)
+        assert streams["fixed"].asked_fps == 3.0
+        eventually(lambda: do(host.do(Status("north"))).results > 0, "watched again")
+        assert do(host.do(Add(camera(clip, "north"), key="k digest"))).is_new is False
         with pytest.raises(ConflictError):
-            do(host.add(camera(clip, "other"), paused=False, key="k other"))
+            do(host.do(Add(camera(clip, "other"), key="k other")))
     file = tmp_path / NAME
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
@@ -161,14 +176,14 @@ def test_a_damaged_file_of_definitions_is_named(tmp_path) -> None:
 
 def test_names_keys_and_numbers_of_streams_are_limited(tmp_path, clip) -> None:
     with hosting(config(tmp_path, max_streams=2)) as host:
-        do(host.add(camera(clip, "a"), paused=True, key=None))
-        with pytest.raises(ConflictError, match="called a already"):
-            do(host.add(camera(clip, "a"), paused=True, key=None))
-        do(host.add(camera(clip, "b"), paused=True, key=None))
-        with pytest.raises(ConflictError, match="max_streams"):
-            do(host.add(camera(clip, "c"), paused=True, key=None))
-        do(host.remove("a"))
-        do(host.add(camera(clip, "c"), paused=True, key=None))
+        do(host.do(Add(camera(clip, "a"), paused=True)))
+        with pytest.raises(ConflictError, match="a stream 'a' already"):
+            do(host.do(Add(camera(clip, "a"), paused=True)))
+        do(host.do(Add(camera(clip, "b"), paused=True)))
+        with pytest.raises(ConflictError, match="the most that are allowed"):
+            do(host.do(Add(camera(clip, "c"), paused=True)))
+        do(host.do(Remove("a")))
+        do(host.do(Add(camera(clip, "c"), paused=True)))
 
 
 def test_an_engine_that_fails_is_started_again_with_its_streams(tmp_path, clip, monkeypatch) -> None:
@@ -189,13 +204,13 @@ def test_an_engine_that_fails_is_started_again_with_its_streams(tmp_path, clip, 
 
     made = config(tmp_path)
     with hosting(made, run) as host:
-        do(host.add(camera(clip, "north"), paused=False, key=None))
-        eventually(lambda: do(host.stream("north")).status.results > 0, "watched")
+        do(host.do(Add(camera(clip, "north"))))
+        eventually(lambda: do(host.do(Status("north"))).results > 0, "watched")
         runs[0].is_broken = True
         eventually(lambda: len(runs) == 2, "started again")
-        eventually(lambda: not do(host.why_not_ready()), "ready")
-        eventually(lambda: do(host.stream("north")).status.results > 0, "watched again")
-        assert do(host.ask([question(made)], [DEPTH]))
+        eventually(lambda: not host.readiness.trouble, "ready")
+        eventually(lambda: do(host.do(Status("north"))).results > 0, "watched again")
+        assert do(host.do(Ask([question(made)], [DEPTH])))
 
 
 def test_a_query_in_flight_when_the_engine_fails_is_told_so(tmp_path, monkeypatch) -> None:
@@ -217,7 +232,7 @@ def test_a_query_in_flight_when_the_engine_fails_is_told_so(tmp_path, monkeypatc
         return run_job(config, control=control, executor=executors[-1])
 
     async def ask(host: EngineHost) -> None:
-        task = asyncio.ensure_future(host.ask([question(made)], [DEPTH]))
+        task = asyncio.ensure_future(host.do(Ask([question(made)], [DEPTH])))
         await asyncio.sleep(0.2)
         executors[0].is_broken = True
         with pytest.raises(EngineDownError):
@@ -232,13 +247,13 @@ def test_a_query_that_is_cancelled_leaves_nothing_behind(tmp_path) -> None:
     made = made.model_copy(update={"model": made.model.model_copy(update={"options": {"cost_ms": 200.0}})})
 
     async def cancel(host: EngineHost) -> None:
-        tasks = [asyncio.ensure_future(host.ask([question(made)], [DEPTH])) for _ in range(5)]
+        tasks = [asyncio.ensure_future(host.do(Ask([question(made)], [DEPTH]))) for _ in range(5)]
         await asyncio.sleep(0.05)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert all(task.cancelled() for task in tasks)
-        assert await host.ask([question(made)], [DEPTH])
+        assert await host.do(Ask([question(made)], [DEPTH]))
 
     with hosting(made) as host:
         do(cancel(host))
@@ -246,56 +261,59 @@ def test_a_query_that_is_cancelled_leaves_nothing_behind(tmp_path) -> None:
 
 def test_events_are_numbered_and_waited_for(tmp_path, clip) -> None:
     with hosting(config(tmp_path)) as host:
-        assert do(host.notes(0, 0.0)) == []
+        assert do(host.do(Listen(0, wait_s=0.0))) == []
 
         async def wait() -> list[Any]:
-            waiting = asyncio.ensure_future(host.notes(0, 30.0))
+            waiting = asyncio.ensure_future(host.do(Listen(0, wait_s=30.0)))
             await asyncio.sleep(0.1)
-            await host.add(camera(clip, "north"), paused=False, key=None)
+            await host.do(Add(camera(clip, "north")))
             return await waiting
 
         first = do(wait())
-        eventually(lambda: {"added", "live"} <= {note.kind for note in do(host.notes(0, 0))}, "told")
-        everything = do(host.notes(0, 0))
+        eventually(
+            lambda: {"added", "live"} <= {note.event.state for note in do(host.do(Listen(0, wait_s=0)))},
+            "told",
+        )
+        everything = do(host.do(Listen(0, wait_s=0)))
         numbers = [note.number for note in everything]
         assert numbers == sorted(set(numbers))
-        assert do(host.notes(first[-1].number, 0)) == everything[len(first) :]
+        assert do(host.do(Listen(first[-1].number, wait_s=0))) == everything[len(first) :]
 
 
 def test_a_view_gives_pictures_while_somebody_asks_and_is_then_closed(tmp_path, clip, monkeypatch) -> None:
     monkeypatch.setattr(views_module, "LEASE_S", 0.8)
-    want = Want("north", "depth", 20.0, 320)
+    want = Look("north", "depth", 20.0, 320)
 
     async def look(host: EngineHost) -> None:
-        seen: dict[Want, int] = {}
+        seen: dict[Look, int] = {}
         numbers = []
         deadline_s = time.monotonic() + 60
         while len(numbers) < 4:
             assert time.monotonic() < deadline_s
-            for shot in await host.shots([want], seen, 2.0):
+            for shot in await host.do(Watch([want], dict(seen), wait_s=2.0)):
                 assert shot.jpeg[:2] == b"\xff\xd8"
-                seen[shot.want] = shot.number
+                seen[shot.look] = shot.number
                 numbers.append(shot.number)
         assert numbers == sorted(set(numbers))
-        assert host._views._views
-        while host._views._views:
+        assert host._control._views._views
+        while host._control._views._views:
             assert time.monotonic() < deadline_s
             await asyncio.sleep(0.1)
 
     with hosting(config(tmp_path)) as host:
-        do(host.add(camera(clip, "north"), paused=False, key=None))
+        do(host.do(Add(camera(clip, "north"))))
         do(look(host))
 
 
 def test_a_view_of_nothing_waits_for_something(tmp_path, clip, monkeypatch) -> None:
     monkeypatch.setattr(views_module, "AGAIN_S", 0.1)
-    want = Want("north")
+    want = Look("north")
 
     async def look(host: EngineHost) -> None:
-        assert await host.shots([want], {}, 0.3) == []
-        await host.add(camera(clip, "north"), paused=False, key=None)
+        assert await host.do(Watch([want], wait_s=0.3)) == []
+        await host.do(Add(camera(clip, "north")))
         deadline_s = time.monotonic() + 60
-        while not await host.shots([want], {}, 1.0):
+        while not await host.do(Watch([want], wait_s=1.0)):
             assert time.monotonic() < deadline_s
 
     with hosting(config(tmp_path)) as host:
@@ -304,10 +322,10 @@ def test_a_view_of_nothing_waits_for_something(tmp_path, clip, monkeypatch) -> N
 
 def test_pictures_of_a_view_are_not_gray(tmp_path, clip) -> None:
     async def look(host: EngineHost) -> bytes:
-        await host.add(camera(clip, "north", "instances:car"), paused=False, key=None)
+        await host.do(Add(camera(clip, "north", "instances:car")))
         deadline_s = time.monotonic() + 60
         for _ in range(100):
-            for shot in await host.shots([Want("north", "", 10.0, 320)], {}, 2.0):
+            for shot in await host.do(Watch([Look("north", "", 10.0, 320)], wait_s=2.0)):
                 picture = np.asarray(Image.open(io.BytesIO(shot.jpeg)))
                 if picture.std() > 20:
                     return shot.jpeg
@@ -321,8 +339,8 @@ def test_pictures_of_a_view_are_not_gray(tmp_path, clip) -> None:
 
 def test_figures_are_those_of_the_engine(tmp_path, clip) -> None:
     with hosting(config(tmp_path)) as host:
-        do(host.add(camera(clip, "north"), paused=False, key=None))
-        eventually(lambda: 'stream="north"' in do(host.figures()), "in the figures")
+        do(host.do(Add(camera(clip, "north"))))
+        eventually(lambda: 'stream="north"' in do(host.do(Figures())), "in the figures")
 
 
 def test_figures_of_an_idle_engine_are_those_of_now(tmp_path, monkeypatch) -> None:
@@ -333,8 +351,8 @@ def test_figures_of_an_idle_engine_are_those_of_now(tmp_path, monkeypatch) -> No
     told: list[float] = []
 
     def ask() -> float:
-        do(host.ask([question(made)], [DEPTH]))
-        text = do(host.figures())
+        do(host.do(Ask([question(made)], [DEPTH])))
+        text = do(host.do(Figures()))
         found = re.search(r'^plantain_batch_items_count{stage="infer"} (\S+)$', text, re.MULTILINE)
         told.append(float(found[1]) if found else 0.0)
         return told[-1]
@@ -353,11 +371,11 @@ def test_a_question_enters_the_same_batches_as_the_frames_of_cameras(tmp_path, c
 
     async def ask(host: EngineHost) -> None:
         for name in ("north", "south", "east"):
-            await host.add(camera(clip, name), paused=False, key=None)
+            await host.do(Add(camera(clip, name)))
         deadline_s = time.monotonic() + 60
         while not any("depth" in batch and str(CARS) in batch for batch in RecordingModel.batches):
             assert time.monotonic() < deadline_s, RecordingModel.batches[-20:]
-            await asyncio.gather(*(host.ask([question(made)], [CARS]) for _ in range(2)))
+            await asyncio.gather(*(host.do(Ask([question(made)], [CARS])) for _ in range(2)))
 
     RecordingModel.batches.clear()
     with hosting(made) as host:
@@ -369,9 +387,9 @@ def test_a_mistake_that_time_does_not_heal_is_no_fault_to_start_again_from(tmp_p
     made = made.model_copy(update={"model": made.model.model_copy(update={"options": {"fail_on": "x"}})})
     host = EngineHost(made, run_threads)
     try:
-        refusal = eventually(lambda: do(host.refusal()), "refused")
+        refusal = eventually(lambda: host.readiness.refusal, "refused")
         assert "fail_on" in refusal
-        assert do(host.why_not_ready()) == refusal
+        assert host.readiness.trouble == refusal
     finally:
         host.stop()
 
@@ -383,7 +401,7 @@ def test_other_prompts_and_segments_are_taken_up_by_the_cameras_with_a_new_epoch
     second = first.model_copy(update={"prompts": (CARS,), "output": output})
     for made in (first, second):
         with hosting(made) as host:
-            eventually(lambda host=host: do(host.stream("gate")).status.results > 20, "watching")
+            eventually(lambda host=host: do(host.do(Status("gate"))).results > 20, "watching")
     rows = read_frames(str(tmp_path), ["epoch", "prompt", "run_id"])
     found = set(zip(rows["epoch"], rows["prompt"], strict=True))
     assert found == {(0, "depth"), (1, "instances:car")}
@@ -393,12 +411,12 @@ def test_other_prompts_and_segments_are_taken_up_by_the_cameras_with_a_new_epoch
 def test_a_file_that_was_asked_something_else_keeps_the_service_from_going_on(tmp_path, clip) -> None:
     first = config(tmp_path, [{"id": "film", "url": str(clip)}])
     with hosting(first) as host:
-        eventually(lambda: do(host.stream("film")).status.phase == "done", "done")
+        eventually(lambda: do(host.do(Status("film"))).phase == "done", "done")
     second = first.model_copy(update={"prompts": (CARS,)})
     host = EngineHost(second, run_threads)
     try:
-        eventually(lambda: do(host.refusal()), "refused")
-        assert "other settings (prompts)" in do(host.refusal())
+        eventually(lambda: host.readiness.refusal, "refused")
+        assert "other settings (prompts)" in host.readiness.refusal
     finally:
         host.stop()
 

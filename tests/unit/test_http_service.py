@@ -11,11 +11,10 @@ import yaml
 
 from plantain.deploy.job import run_job
 from plantain.deploy.ray import engine_actor
-from plantain.deploy.ray.engine_actor import CALLS, EngineActor, RayGateway
+from plantain.deploy.ray.engine_actor import EngineActor
 from plantain.deploy.ray.service import build
-from plantain.deploy.service.gateway import Gateway
-from plantain.deploy.service.host import EngineHost
 from plantain.operators.errors import UsageError
+from plantain.pipeline.commands import Add, Ready, Streams
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control
 from plantain.pipeline.engine.engine import Engine
@@ -51,14 +50,6 @@ def test_it_is_built_from_a_file_only(args: dict[str, str]) -> None:
         build(args)
 
 
-def test_everything_that_the_application_asks_passes_through_the_actor() -> None:
-    asked = {name for name in vars(Gateway) if not name.startswith("_")}
-    assert asked <= CALLS
-    for name in asked:
-        assert callable(getattr(RayGateway, name))
-        assert callable(getattr(EngineHost, name))
-
-
 def test_another_configuration_takes_over_and_the_streams_go_on(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(engine_actor, "run_on_ray", run_threads)
     settings = {
@@ -74,31 +65,29 @@ def test_another_configuration_takes_over_and_the_streams_go_on(tmp_path, monkey
     )
 
     async def until_ready(actor: EngineActor) -> None:
-        while await actor.call("why_not_ready"):  # noqa: ASYNC110 - the engine's thread knows no event of ours
+        while (await actor.do(Ready())).trouble:  # noqa: ASYNC110 - the engine's thread knows no event of ours
             await asyncio.sleep(0.05)
 
     async def work(actor: EngineActor) -> None:
         await until_ready(actor)
-        await actor.call("add", street, paused=True, key=None)
+        await actor.do(Add(street, paused=True))
         await actor.configure(first, 1)
-        assert not await actor.call("why_not_ready"), "the same configuration changes nothing"
+        assert not (await actor.do(Ready())).trouble, "the same configuration changes nothing"
         await actor.configure(second, 3)
         await until_ready(actor)
-        (watched,) = await actor.call("streams")
-        assert watched.config == street
+        (status,) = await actor.do(Streams())
+        assert (status.stream_id, status.phase, status.asked_fps) == ("street", "paused", 1)
         await actor.configure(first, 2)
-        assert not await actor.call("why_not_ready"), "a replica of an older deployment changes nothing"
+        assert not (await actor.do(Ready())).trouble, "a replica of an older deployment changes nothing"
         await actor.configure(impossible, 4)
         await until_ready(actor)
-        assert [each.config for each in await actor.call("streams")] == [street]
-        with pytest.raises(UsageError, match="cannot"):
-            await actor.call("__class__")
+        assert [each.stream_id for each in await actor.do(Streams())] == ["street"]
 
     async def work_and_close() -> None:
         actor = EngineActor(first)
         try:
             await work(actor)
         finally:
-            await actor.call("close")
+            await actor.close()
 
     asyncio.run(asyncio.wait_for(work_and_close(), 120))

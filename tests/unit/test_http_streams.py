@@ -14,7 +14,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from plantain.deploy.service.gateway import Note
+from plantain.operators.types import HealthEvent
+from plantain.pipeline.commands import Note
 from plantain.pipeline.config import check
 from tests.gateways import StepGateway
 from tests.serving import client, eventually, served
@@ -64,8 +65,19 @@ def test_a_stream_is_added_changed_paused_and_removed(http) -> None:
     assert http.patch("/v1/streams/north", json={"paused": False}).json()["paused"] is False
     assert http.delete("/v1/streams/north").json()["id"] == "north"
     assert http.get("/v1/streams/north").status_code == 404
-    assert http.delete("/v1/streams/north").status_code == 404
+    assert http.delete("/v1/streams/north").status_code == 200, "asked again it says that it was"
+    assert http.delete("/v1/streams/south").status_code == 404
     assert http.patch("/v1/streams/north", json={"fps": 1}).status_code == 404
+
+
+def test_a_removal_that_takes_long_says_so_and_may_be_asked_again(http, gateway) -> None:
+    http.post("/v1/streams", json={"id": "north", **STREET})
+    gateway.removing.add("north")
+    for _ in range(2):
+        asked = http.delete("/v1/streams/north")
+        assert (asked.status_code, asked.json()["phase"]) == (202, "removing")
+    gateway.removing.clear()
+    assert http.delete("/v1/streams/north").status_code == 200
 
 
 def test_a_name_is_taken_once(http) -> None:
@@ -178,7 +190,9 @@ def test_a_watch_of_what_is_not_there_is_refused_at_once(http) -> None:
 
 
 def test_events_are_listed_in_pages_and_followed(http, gateway) -> None:
-    gateway.events += [Note(k, k * 10**9, f"cam{k % 2}", 0, "lost", f"number {k}") for k in range(1, 8)]
+    gateway.events += [
+        Note(k, HealthEvent(f"cam{k % 2}", 0, "lost", f"number {k}", k * 10**9)) for k in range(1, 8)
+    ]
     page = http.get("/v1/events", params={"limit": 3}).json()
     assert [event["id"] for event in page["items"]] == [1, 2, 3]
     assert page["items"][0]["at"].startswith("1970-01-01T00:00:01")
@@ -189,7 +203,7 @@ def test_events_are_listed_in_pages_and_followed(http, gateway) -> None:
     with http.stream("GET", "/v1/events", headers=head) as response:
         events = lines_of(response)
         assert next(events)[1]["id"] == 7
-        gateway.events.append(Note(8, 8, "cam0", 0, "live", "back"))
+        gateway.events.append(Note(8, HealthEvent("cam0", 0, "live", "back", 8)))
         assert next(events)[1]["detail"] == "back"
 
 
@@ -244,9 +258,9 @@ def test_a_hidden_page_costs_nothing(base, http, gateway, monkeypatch) -> None:
     calls = []
     real = gateway.shots
 
-    async def shots(wants, seen, wait_s):
-        calls.append(wants)
-        return await real(wants, seen, wait_s)
+    async def shots(watch):
+        calls.append(watch.looks)
+        return await real(watch)
 
     monkeypatch.setattr(gateway, "shots", shots)
     http.post("/v1/streams", json={"id": "north", **STREET})

@@ -12,10 +12,9 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from plantain.deploy.service.endpoints.service import Service, TheService, slot_of
-from plantain.deploy.service.gateway import Note
-from plantain.deploy.service.problems import EngineDownError
 from plantain.deploy.service.schemas import Event, EventPage
 from plantain.deploy.service.sse import event, stream_of
+from plantain.pipeline.commands import EngineDownError, Listen, Note
 
 router = APIRouter(tags=["events"])
 
@@ -36,8 +35,8 @@ async def list_events(
     if "text/event-stream" in request.headers.get("accept", ""):
         slot_of(request).stay()
         return stream_of(service, _follow(service, last_event_id or after, stream))
-    notes = await service.gateway.notes(after, 0.0)
-    kept = [note for note in notes if not stream or note.stream_id == stream]
+    notes = await service.engine.do(Listen(after, wait_s=0.0))
+    kept = [note for note in notes if not stream or note.event.stream_id == stream]
     page = kept[:limit]
     return EventPage(
         items=[shown(note) for note in page], next=page[-1].number if len(kept) > limit else None
@@ -47,24 +46,24 @@ async def list_events(
 async def _follow(service: Service, after: int, stream: str) -> AsyncIterator[bytes]:
     while True:
         try:
-            notes = await service.gateway.notes(after, WAIT_S)
+            notes = await service.engine.do(Listen(after, wait_s=WAIT_S))
         except EngineDownError:
             await asyncio.sleep(RETRY_S)
             continue
         for note in notes:
             after = note.number
-            if not stream or note.stream_id == stream:
+            if not stream or note.event.stream_id == stream:
                 yield event("event", json.dumps(shown(note).model_dump()), note.number)
 
 
 def shown(note: Note) -> Event:
     """A note as clients see it."""
-    at = datetime.fromtimestamp(note.at_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+    at = datetime.fromtimestamp(note.event.at_ns / 1e9, UTC).isoformat(timespec="milliseconds")
     return Event(
         id=note.number,
         at=at,
-        stream_id=note.stream_id,
-        epoch=note.epoch,
-        kind=note.kind,
-        detail=note.sentence,
+        stream_id=note.event.stream_id,
+        epoch=note.event.epoch,
+        kind=note.event.state,
+        detail=note.event.sentence,
     )

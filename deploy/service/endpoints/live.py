@@ -13,10 +13,10 @@ from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from plantain.deploy.service.endpoints.service import Service, TheService, service_of, slot_of
-from plantain.deploy.service.gateway import Shot, Want
-from plantain.deploy.service.problems import EngineDownError
 from plantain.deploy.service.schemas import StreamName, WallIn, WantIn, read
 from plantain.operators.errors import PlantainError
+from plantain.operators.render.looks import Look, Picture
+from plantain.pipeline.commands import EngineDownError, Status, Watch
 
 router = APIRouter(tags=["live"])
 
@@ -39,26 +39,26 @@ async def live(
     width: Annotated[int, Query(ge=64, le=1920)] = 640,
 ) -> Response:
     """The stream with its answers drawn on it, as MJPEG for an image element."""
-    await service.gateway.stream(stream_id)
+    await service.engine.do(Status(stream_id))
     slot_of(request).stay()
-    pictures = _mjpeg(service, Want(stream_id, prompt, fps, width))
+    pictures = _mjpeg(service, Look(stream_id, prompt, fps, width))
     return StreamingResponse(pictures, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
 
-async def _mjpeg(service: Service, want: Want) -> AsyncIterator[bytes]:
-    seen: dict[Want, int] = {}
+async def _mjpeg(service: Service, look: Look) -> AsyncIterator[bytes]:
+    seen: dict[Look, int] = {}
     while not service.is_closing.is_set():
         try:
-            shots = await service.gateway.shots([want], seen, WAIT_S)
+            pictures = await service.engine.do(Watch([look], dict(seen), wait_s=WAIT_S))
         except EngineDownError:
             await asyncio.sleep(RETRY_S)
             continue
         except PlantainError:
             return
-        for shot in shots:
-            seen[want] = shot.number
-            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(shot.jpeg)}\r\n\r\n"
-            yield head.encode() + shot.jpeg + b"\r\n"
+        for picture in pictures:
+            seen[look] = picture.number
+            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n"
+            yield head.encode() + picture.jpeg + b"\r\n"
 
 
 @router.websocket("/v1/live")
@@ -81,9 +81,9 @@ class _Wall:
     def __init__(self, service: Service, socket: WebSocket) -> None:
         self._service = service
         self._socket = socket
-        self._wants: tuple[Want, ...] = ()
-        self._seen: dict[Want, int] = {}
-        self._on_the_way: dict[int, Want] = {}
+        self._looks: tuple[Look, ...] = ()
+        self._seen: dict[Look, int] = {}
+        self._on_the_way: dict[int, Look] = {}
         self._has_changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -114,7 +114,7 @@ class _Wall:
             for number in said.seen:
                 self._on_the_way.pop(number, None)
             if said.watch is not None:
-                self._wants = tuple(dict.fromkeys(map(_want_of, said.watch)))
+                self._looks = tuple(dict.fromkeys(map(_look_of, said.watch)))
                 self._on_the_way.clear()
             self._has_changed.set()
 
@@ -122,33 +122,33 @@ class _Wall:
         while True:
             self._has_changed.clear()
             busy = list(self._on_the_way.values())
-            wants = [want for want in self._wants if busy.count(want) < MAX_ON_THE_WAY]
-            if not wants:
+            looks = [look for look in self._looks if busy.count(look) < MAX_ON_THE_WAY]
+            if not looks:
                 await self._has_changed.wait()
                 continue
             try:
-                wait_s = WAIT_S if len(wants) == len(self._wants) else WAIT_BUSY_S
-                shots = await self._service.gateway.shots(wants, self._seen, wait_s)
+                wait_s = WAIT_S if len(looks) == len(self._looks) else WAIT_BUSY_S
+                pictures = await self._service.engine.do(Watch(looks, dict(self._seen), wait_s=wait_s))
             except PlantainError:
                 await asyncio.sleep(RETRY_S)
                 continue
-            await self._send([shot for shot in shots if shot.want in self._wants])
+            await self._send([picture for picture in pictures if picture.look in self._looks])
 
-    async def _send(self, shots: Sequence[Shot]) -> None:
-        for shot in shots:
-            self._seen[shot.want] = shot.number
-            self._on_the_way[shot.number] = shot.want
+    async def _send(self, pictures: Sequence[Picture]) -> None:
+        for picture in pictures:
+            self._seen[picture.look] = picture.number
+            self._on_the_way[picture.number] = picture.look
             head = json.dumps(
                 {
-                    "stream_id": shot.want.stream_id,
-                    "prompt": shot.want.prompt,
-                    "number": shot.number,
-                    "time_s": shot.time_s,
-                    "latency_ms": shot.latency_ms,
+                    "stream_id": picture.look.stream_id,
+                    "prompt": picture.look.prompt,
+                    "number": picture.number,
+                    "time_s": picture.time_s,
+                    "latency_ms": picture.latency_ms,
                 }
             ).encode()
-            await self._socket.send_bytes(struct.pack(">I", len(head)) + head + shot.jpeg)
+            await self._socket.send_bytes(struct.pack(">I", len(head)) + head + picture.jpeg)
 
 
-def _want_of(asked: WantIn) -> Want:
-    return Want(asked.stream_id, asked.prompt, asked.fps, asked.width)
+def _look_of(asked: WantIn) -> Look:
+    return Look(asked.stream_id, asked.prompt, asked.fps, asked.width)

@@ -17,11 +17,14 @@ from plantain.deploy.service.security import COOKIE
 from plantain.operators.answers import kind_of
 from plantain.operators.colours import to_hex
 from plantain.operators.models import BACKENDS, missing_modules
+from plantain.pipeline.commands import EngineDownError, Figures, Ready
 
 router = APIRouter(tags=["service"])
 
 # Enough for a gradient of a few hundred pixels.
 NUM_STOPS = 24
+# A probe must not wait long for an engine that is just starting.
+READY_TIMEOUT_S = 2.0
 WEB = Path(__file__).parents[1] / "web"
 SESSION_S = 30 * 24 * 3600
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -36,7 +39,10 @@ async def healthz() -> Health:
 @router.get("/readyz", responses={503: {"model": Health}})
 async def readyz(service: TheService, response: Response) -> Health:
     """Whether queries are answered."""
-    why = await service.gateway.why_not_ready()
+    try:
+        why = (await service.engine.do(Ready(), READY_TIMEOUT_S)).trouble
+    except EngineDownError as error:
+        why = str(error)
     if why:
         response.status_code = 503
         response.headers["Retry-After"] = "1"
@@ -47,7 +53,7 @@ async def readyz(service: TheService, response: Response) -> Health:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(service: TheService) -> Response:
     """Figures for Prometheus."""
-    return Response(await service.gateway.figures(), media_type=CONTENT_TYPE)
+    return Response(await service.engine.do(Figures()), media_type=CONTENT_TYPE)
 
 
 @router.get("/v1/models")

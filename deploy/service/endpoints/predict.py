@@ -23,6 +23,7 @@ from plantain.deploy.service.schemas import Answers, PredictIn, QueryIn, read
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.streams import View
 from plantain.operators.types import Frame, Result
+from plantain.pipeline.commands import Ask
 
 router = APIRouter(tags=["questions"])
 
@@ -110,7 +111,7 @@ async def _answered(
             406, f"{form} holds one picture; for a clip accept application/json or multipart/mixed"
         )
     bare = [replace(frame, info=replace(frame.info, picture=None)) for frame in frames]
-    results = await service.gateway.ask(bare, prompts)
+    results = await service.engine.do(Ask(bare, prompts), service.limits.timeout_s)
     return [replace(result, info=frame.info) for result, frame in zip(results, frames, strict=True)]
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 
-from plantain.deploy.service.gateway import Gateway
 from plantain.deploy.service.problems import RETRY_AFTER_S, HttpError
 from plantain.deploy.service.schemas import Mistake
+from plantain.deploy.transport import Transport
 from plantain.operators.errors import PromptError
 from plantain.operators.prompts import Prompt
 from plantain.operators.streams import View
+from plantain.pipeline.commands import Command
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.video import PICTURE_LONG_SIDE, view_of
 
@@ -33,7 +34,7 @@ class Service:
 
     Args:
         config: What runs, and what requests may do.
-        gateway: The engine.
+        engine: The way to it.
         guard: Knows the token.
 
     Attributes:
@@ -41,10 +42,10 @@ class Service:
         is_closing: Set when the process ends; views that stay open end with it.
     """
 
-    def __init__(self, config: PipelineConfig, gateway: Gateway, guard: Guard) -> None:
+    def __init__(self, config: PipelineConfig, engine: Transport, guard: Guard) -> None:
         self.config = config
         self.limits = config.serve
-        self.gateway = gateway
+        self.engine = engine
         self.guard = guard
         self.view = replace(view_of(config), picture_long_side=None)
         self.is_closing = asyncio.Event()
@@ -84,6 +85,10 @@ class Service:
         if mistakes:
             raise HttpError(422, f"{mistakes[0].field}: {mistakes[0].detail}", mistakes=tuple(mistakes))
         return tuple(prompts)
+
+    async def do(self, request: Request, command: Command[T]) -> T:
+        """What the engine answers; see `patiently`."""
+        return await self.patiently(request, self.engine.do(command, self.limits.timeout_s))
 
     async def patiently(self, request: Request, work: Awaitable[T]) -> T:
         """What `work` gives; takes it back if the client leaves or the time is over.

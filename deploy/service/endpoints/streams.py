@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -15,22 +16,37 @@ from plantain.deploy.service import answers
 from plantain.deploy.service.answers import Form
 from plantain.deploy.service.endpoints.predict import FORMS, check_form, respond
 from plantain.deploy.service.endpoints.service import Service, TheService, slot_of
-from plantain.deploy.service.gateway import Want, Watched
-from plantain.deploy.service.problems import EngineDownError, HttpError, of_error
+from plantain.deploy.service.problems import HttpError, of_error
 from plantain.deploy.service.schemas import QueryIn, Stream, StreamIn, StreamName, StreamPage, StreamPatch
 from plantain.deploy.service.security_urls import check_stream
 from plantain.deploy.service.sse import event, stream_of
 from plantain.operators.answers import kind_of
 from plantain.operators.errors import PlantainError
 from plantain.operators.prompts import Prompt
-from plantain.operators.redaction import shown as shown_address
+from plantain.operators.render.looks import Look
 from plantain.operators.types import Failure, Result
+from plantain.pipeline.commands import (
+    Add,
+    AskStream,
+    Change,
+    Command,
+    EngineDownError,
+    Pause,
+    Remove,
+    Resume,
+    Status,
+    Streams,
+    Watch,
+)
 from plantain.pipeline.config import StreamConfig
+from plantain.pipeline.engine.stream import Phase
+from plantain.pipeline.status import REMOVING, StreamStatus
 from plantain.pipeline.video import PICTURE_LONG_SIDE
 
 router = APIRouter(tags=["streams"])
 
-PAUSED = "paused"
+# A request waits so long for a stream to drain, and is then told how it stands.
+DRAIN_S = 5.0
 # How long a question with a picture waits for one, where nobody was looking before.
 LOOK_S = 1.0
 
@@ -52,7 +68,7 @@ async def list_streams(
     after: Annotated[str, Query(max_length=100)] = "",
 ) -> StreamPage:
     """How all streams are doing, by name."""
-    items = [shown(watched) for watched in await service.gateway.streams()]
+    items = [shown(status) for status in await service.engine.do(Streams())]
     rest = [item for item in sorted(items, key=lambda item: item.id) if item.id > after]
     items = rest[:limit]
     return StreamPage(items=items, next=items[-1].id if len(rest) > limit else None)
@@ -69,23 +85,23 @@ async def add_stream(
         id=stream.id, url=stream.url, prompts=prompts, fps=stream.fps, every=stream.every, options=options
     )
     named = None if key is None else f"{key} {hashlib.sha256(stream.model_dump_json().encode()).hexdigest()}"
-    added = await service.patiently(request, service.gateway.add(config, paused=stream.paused, key=named))
+    added = await service.do(request, Add(config, stream.paused, named))
     response.status_code = 201 if added.is_new else 200
     response.headers["Location"] = f"/v1/streams/{stream.id}"
-    return shown(added)
+    return shown(added.status)
 
 
 @router.get("/v1/streams/{stream_id}")
 async def get_stream(stream_id: StreamName, service: TheService) -> Stream:
     """How a stream is doing."""
-    return shown(await service.gateway.stream(stream_id))
+    return shown(await service.engine.do(Status(stream_id)))
 
 
-@router.patch("/v1/streams/{stream_id}")
+@router.patch("/v1/streams/{stream_id}", responses={202: {"model": Stream}})
 async def change_stream(
-    stream_id: StreamName, patch: StreamPatch, request: Request, service: TheService
+    stream_id: StreamName, patch: StreamPatch, request: Request, response: Response, service: TheService
 ) -> Stream:
-    """Change what is asked of a stream, pause or resume it; the others notice nothing."""
+    """Change what is asked of a stream, pause or resume it; the others notice nothing. 202 while it is draining."""
     changes: dict[str, Any] = patch.model_dump(exclude_unset=True, exclude={"paused"})
     if "prompts" in changes:
         changes["prompts"] = service.prompts_of(patch.prompts or (), "prompts")
@@ -93,14 +109,24 @@ async def change_stream(
             raise HttpError(422, "prompts: name at least one")
     if changes.get("every", 1) is None:
         changes["every"] = 1
-    work = service.gateway.change(stream_id, changes, paused=patch.paused)
-    return shown(await service.patiently(request, work))
+    command: Command[StreamStatus] = Change(stream_id, changes) if changes else Status(stream_id)
+    status = await service.do(request, command)
+    if patch.paused:
+        status = await service.do(request, Pause(stream_id, wait_s=DRAIN_S))
+        response.status_code = 200 if status.phase == Phase.PAUSED else 202
+    elif patch.paused is not None:
+        status = await service.do(request, Resume(stream_id))
+    return shown(status)
 
 
-@router.delete("/v1/streams/{stream_id}")
-async def remove_stream(stream_id: StreamName, request: Request, service: TheService) -> Stream:
-    """Stop watching a stream, for ever; its results stay. Gives its last status."""
-    return shown(await service.patiently(request, service.gateway.remove(stream_id)))
+@router.delete("/v1/streams/{stream_id}", responses={202: {"model": Stream}})
+async def remove_stream(
+    stream_id: StreamName, request: Request, response: Response, service: TheService
+) -> Stream:
+    """Stop watching a stream, for ever; its results stay. Gives its last status; 202 while it is being removed."""
+    status = await service.do(request, Remove(stream_id, wait_s=DRAIN_S))
+    response.status_code = 202 if status.phase == REMOVING else 200
+    return shown(status)
 
 
 @router.post("/v1/streams/{stream_id}/query", responses=FORMS)
@@ -112,16 +138,16 @@ async def query_stream(
     prompts = service.prompts_of(query.tasks)
     if query.watch:
         slot_of(request).stay()
-        first = await service.patiently(request, service.gateway.ask_stream(stream_id, prompts))
+        (first,) = await service.do(request, AskStream(stream_id, prompts))
         answers.check_success([first])
         return stream_of(service, _watch(service, stream_id, prompts, query, first))
     form = answers.choose(request.headers.get("accept", "*/*"))
     check_form(form, prompts)
-    result = await service.patiently(request, service.gateway.ask_stream(stream_id, prompts))
+    (result,) = await service.do(request, AskStream(stream_id, prompts))
     if result.info.picture is None and (form is Form.JPEG or query.drawn):
         # Cameras keep the pictures of their frames while somebody looks: look, and ask again.
-        await service.gateway.shots([Want(stream_id, "", 1.0, PICTURE_LONG_SIDE)], {}, LOOK_S)
-        result = await service.patiently(request, service.gateway.ask_stream(stream_id, prompts))
+        await service.engine.do(Watch([Look(stream_id, "", 1.0, PICTURE_LONG_SIDE)], wait_s=LOOK_S))
+        (result,) = await service.do(request, AskStream(stream_id, prompts))
     return await asyncio.to_thread(respond, form, [result], query, started)
 
 
@@ -145,10 +171,8 @@ async def _watch(
             was_there = is_there
         await asyncio.sleep(max(0.0, query.every_s - (time.monotonic() - begun)))
         try:
-            result = await asyncio.wait_for(
-                service.gateway.ask_stream(stream_id, prompts), service.limits.timeout_s
-            )
-        except (EngineDownError, TimeoutError):
+            (result,) = await service.engine.do(AskStream(stream_id, prompts), service.limits.timeout_s)
+        except EngineDownError:
             result = None  # it comes back
         except PlantainError as error:
             problem = of_error(error)
@@ -167,15 +191,7 @@ def has_something(result: Result) -> bool:
     )
 
 
-def shown(watched: Watched) -> Stream:
+def shown(status: StreamStatus) -> Stream:
     """A stream as clients see it."""
-    status, config = watched.status, watched.config
-    own = {"id", "url", "prompts", "paused", "asked_fps"}
-    return Stream(
-        id=status.stream_id,
-        url=shown_address(config.url),
-        prompts=[str(prompt) for prompt in config.prompts],
-        paused=status.phase == PAUSED,
-        asked_fps=config.fps,
-        **{name: getattr(status, name) for name in Stream.model_fields if name not in own},
-    )
+    fields = asdict(status)
+    return Stream(id=fields.pop("stream_id"), paused=status.phase == Phase.PAUSED, **fields)

@@ -212,6 +212,7 @@ class Tile {
 
   words(item) {
     if (item.paused) return ["paused", ""];
+    if (item.phase === "removing") return ["removing", "warn"];
     if (item.error) return ["failed", "bad"];
     if (item.phase === "done") return ["finished", ""];
     if (item.rung > 0) return [`overloaded, step ${item.rung}`, "warn"];

@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from plantain.deploy.cli.app import app
-from plantain.deploy.control_socket import control_socket, request, socket_of
 from plantain.deploy.job import run_job
+from plantain.deploy.job_socket import listening, socket_of, tell
 from plantain.operators.errors import UsageError
-from plantain.pipeline.config import check
+from plantain.pipeline.commands import Add, Change, EngineDownError, Figures, Pause, Remove, Streams
+from plantain.pipeline.config import StreamConfig, check
 from plantain.pipeline.control import Control
 from tests.assets.clips import make
 
@@ -38,7 +39,7 @@ def job(tmp_path):
     control, path = Control(config), socket_of(str(tmp_path / "out"))
     thread = threading.Thread(target=lambda: run_job(config, control=control, socket=path))
     thread.start()
-    control.streams()
+    control.do(Streams())
     yield path
     control.stop()
     thread.join(60)
@@ -82,37 +83,37 @@ def test_streams_are_managed_from_the_command_line(job):
 
 def test_only_the_owner_may_speak_to_it_and_nothing_secret_comes_out(job):
     assert stat.S_IMODE(job.stat().st_mode) == 0o600
-    told = request(job, {"do": "list"})
-    assert SECRET not in json.dumps(told)
-    assert told[1]["url"] == "rtsp://127.0.0.1:9/x"
+    told = tell(job, Streams())
+    assert SECRET not in repr(told)
+    assert told[1].url == "rtsp://127.0.0.1:9/x"
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("command", "said"),
     [
-        (b"nonsense", "one line of JSON"),
-        (b'["list"]', "an object"),
-        (b'{"do": "destroy"}', "a command is one of: list; add"),
-        (b'{"do": "pause"}', "a command is one of"),
-        (b'{"do": "pause", "stream_id": "nobody"}', "there is no stream 'nobody'"),
-        (b'{"do": "add", "stream": {"url": "x", "colour": "red"}}', "colour: unknown setting"),
-        (b'{"do": "change", "stream_id": "gate", "changes": {"fps": -1}}', "fps"),
-        (b'{"do": "change", "stream_id": "gate", "changes": {"url": "y"}}', "remove it and add another"),
+        (Pause("nobody"), "there is no stream 'nobody'"),
+        (Remove("nobody"), "there is no stream 'nobody'"),
+        (Change("gate", {"fps": -1}), "fps"),
+        (Change("gate", {"colour": "red"}), "colour: unknown setting"),
+        (Change("gate", {"url": "y"}), "remove it and add another"),
+        (Add(StreamConfig(url="x", id="gate")), "there is a stream 'gate' already"),
+        (Figures(), "only a service"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_the_connection_stays(job, line, said):
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(job))
-        lines = connection.makefile("rb")
-        connection.sendall(line + b"\n")
-        assert said in json.loads(lines.readline())["error"]
-        connection.sendall(b'{"do": "list"}\n')
-        assert len(json.loads(lines.readline())["streams"]) == 2
+def test_what_makes_no_sense_is_refused(job, command, said):
+    with pytest.raises(UsageError, match=said):
+        tell(job, command)
+    assert len(tell(job, Streams())) == 2
+
+
+def test_what_is_no_command_is_refused_before_it_is_sent(job):
+    added = plantain("add", "x", "--id", "7", "--control", str(job))
+    assert "must start with a letter" in str(added.exception)
 
 
 def test_where_no_job_answers_is_said(tmp_path):
     with pytest.raises(UsageError, match="no job answers at"):
-        request(tmp_path / "nothing.sock", {"do": "list"})
+        tell(tmp_path / "nothing.sock", Streams())
     with pytest.raises(UsageError, match="no local folder"):
         socket_of("s3://bucket/results")
 
@@ -125,13 +126,15 @@ def test_a_socket_that_a_killed_job_left_is_taken_over_and_a_live_one_is_not(tmp
         left.bind(str(tmp_path / "left.sock"))
     taken = tmp_path / "left.sock"
     with (
-        control_socket(Control(config), taken),
+        listening(Control(config), taken),
         pytest.raises(UsageError, match="another job is controlled"),
-        control_socket(Control(config), taken),
+        listening(Control(config), taken),
     ):
         pass
-    with control_socket(Control(config), deep), pytest.raises(UsageError, match="a command is one of"):
-        request(deep, {"do": "nonsense"})
+    ended = Control(config)
+    ended.detach()
+    with listening(ended, deep), pytest.raises(EngineDownError, match="the run has ended"):
+        tell(deep, Streams())
 
 
 def test_a_place_where_no_socket_can_be_made_is_named(tmp_path) -> None:
@@ -139,6 +142,6 @@ def test_a_place_where_no_socket_can_be_made_is_named(tmp_path) -> None:
     made = check({"streams": [], "prompts": ["depth"]}, may_be_idle=True)
     with (
         pytest.raises(UsageError, match="no socket can be made at"),
-        control_socket(Control(made), tmp_path / "file" / "control.sock"),
+        listening(Control(made), tmp_path / "file" / "control.sock"),
     ):
         pass
