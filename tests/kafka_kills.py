@@ -19,7 +19,7 @@ from pathlib import Path
 from plantain.operators.sinks.kafka.sink import KafkaSink
 from plantain.operators.sinks.store import Store
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Durable, Position
+from plantain.operators.types import Barrier, Durable, Position
 from plantain.operators.write import Write
 from plantain.pipeline.checkpoint import Checkpoints
 from tests.moments import Progress
@@ -40,13 +40,18 @@ def write_stream(bootstrap: str, prefix: str, folder: Path, stream_id: str) -> N
     if durable.is_complete:
         return
     sink = KafkaSink(str(folder), "run", bootstrap, topic_prefix=prefix, transactional=True)
-    write = Write([sink], SEGMENT_FRAMES)
-    write.open(replace(Start.fresh(spec, (DEPTH,)), durable=durable))
-    for begin in range(durable.position.frame_index, NUM_FRAMES, BATCH_FRAMES):
-        frames = range(begin, min(begin + BATCH_FRAMES, NUM_FRAMES))
-        for made in write([result(index, stream_id=stream_id) for index in frames]):
-            checkpoints.save(made)
-    checkpoints.save(write.finish(stream_id, is_complete=True))
+    write = Write([sink], "run")
+    first = durable.position.frame_index
+    start = replace(Start.fresh(spec, (DEPTH,)), durable=durable, segment=first // SEGMENT_FRAMES)
+    write.open(start)
+    for begin in range(first, NUM_FRAMES, BATCH_FRAMES):
+        for index in range(begin, min(begin + BATCH_FRAMES, NUM_FRAMES)):
+            if index > first and index % SEGMENT_FRAMES == 0:
+                promise = Durable(stream_id, 0, Position(index, delivered=index))
+                checkpoints.save([write.cut(Barrier(index // SEGMENT_FRAMES, promise))])
+            list(write([result(index, stream_id=stream_id)]))
+    promise = Durable(stream_id, 0, Position(NUM_FRAMES, delivered=NUM_FRAMES), is_complete=True)
+    checkpoints.save([write.finish(stream_id, promise)])
     write.close()
 
 

@@ -163,7 +163,8 @@ class Flow:
             if not self._workers.is_current(item):  # a note has ended its stream
                 continue
             if item.is_query:
-                if self._queries.take(item, made[item.key]):
+                self._queries.take(item, made[item.key])
+                if not item.header.part:
                     self._meter.query(now - item.queued_at)
                 continue
             stream = self._streams[item.header.stream_id]

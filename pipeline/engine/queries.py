@@ -157,15 +157,13 @@ class Queries:
             self.cancel(query_id)
             self.answers.append(Answer(query_id, error=error))
 
-    def take(self, item: Item, handle: Any) -> bool:
-        """One part of a query is answered; True if that was the last."""
+    def take(self, item: Item, handle: Any) -> None:
+        """One part of a query is answered."""
         query = self._queries[item.header.stream_id]
         query.made[item.header.frame_index, item.header.part] = handle
-        if len(query.made) < query.num_parts:
-            return False
-        del self._queries[query.query_id]
-        self.answers.append(Answer(query.query_id, [query.made[place] for place in sorted(query.made)]))
-        return True
+        if len(query.made) == query.num_parts:
+            del self._queries[query.query_id]
+            self.answers.append(Answer(query.query_id, [query.made[place] for place in sorted(query.made)]))
 
     # -- frames of streams ---------------------------------------------------------------------------------
 

@@ -23,8 +23,9 @@ from plantain.operators.plan import request_of
 from plantain.operators.prompts import Prompt
 from plantain.operators.retry import retry
 from plantain.operators.types import Failure, Frame, FrameInfo, Header, Request, Value
+from plantain.pipeline.calls import Call, Run
 from plantain.pipeline.graph import Kind, Stage
-from plantain.pipeline.worker import Call, StageWorker
+from plantain.pipeline.worker import StageWorker, worker_of
 
 TASKS = [
     Prompt.parse(text) for text in ("semantic:car,road", "instances:car", "depth", "normals", "refer:a car")
@@ -104,12 +105,12 @@ def wall(of: Frame, size_hw: tuple[int, int] | None = None) -> DepthMap:
 
 def worker(infer: Infer, pauses: list[float] | None = None) -> StageWorker:
     stage = Stage("infer", Kind.PARALLEL, lambda: infer)
-    return StageWorker(stage, sleep=([] if pauses is None else pauses).append)
+    return worker_of(stage, sleep=([] if pauses is None else pauses).append)
 
 
 def run(made: StageWorker, *requests: Request):
-    call = Call(1, "infer", 0, "run", headers=tuple(each.header for each in requests))
-    return made.run(call, requests)
+    call = Call(1, "infer", 0, Run(), headers=tuple(each.header for each in requests))
+    return made.run(call, [(each,) for each in requests])
 
 
 def test_what_is_drawn_is_answered_as_its_codec_reads_it() -> None:
@@ -175,7 +176,7 @@ def test_one_refused_prompt_of_eight_frames_is_asked_once_and_fails_alone() -> N
     model = Speaker(lambda of, prompt: refused if of.header.frame_index == 3 else wall(of))
     reply, outputs = run(worker(Infer(model)), *(request(k) for k in range(8)))
     assert model.asked == [8]
-    assert [header.frame_index for header, _ in reply.failed] == [3]
+    assert [refusal.header.frame_index for refusal in reply.failed] == [3]
     assert [each.failed_in for each in outputs] == [None, None, None, "infer", None, None, None, None]
     assert {each.predictions[0].cost_usd for each in outputs} == {0.04}
 
@@ -201,7 +202,7 @@ def test_a_free_model_that_breaks_off_is_asked_in_halves_until_the_bad_ones_stan
 
     model = Speaker(say)
     reply, _ = run(worker(Infer(model)), *(request(k) for k in range(8)))
-    assert [header.frame_index for header, _ in reply.failed] == [5]
+    assert [refusal.header.frame_index for refusal in reply.failed] == [5]
     assert model.asked[:3] == [8, 4, 4]
 
 

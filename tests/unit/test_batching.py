@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plantain.operators.types import Header
-from plantain.pipeline.engine.batcher import Batcher, Item
+from plantain.pipeline.engine.batcher import Batcher
+from plantain.pipeline.engine.item import Item
 from plantain.pipeline.graph import Batch
 
 
 def item(index: int, *, key: str = "a", cost: int = 1, at: float = 0.0, attempts: int = 0) -> Item:
-    return Item(Header("clip", 0, index, key, cost), index, 0, index, at, attempts)
+    return Item(Header("clip", 0, index, key, cost), (index,), 0, index, at, attempts)
 
 
 def indexes(batch: list[Item]) -> list[int]:
@@ -102,13 +103,13 @@ def test_every_item_comes_out_once_within_the_limits(items, max_items, max_cost)
 
 
 def query(index: int, *, key: str = "64x48", cost: int = 1, queued_at: float = 0.0) -> Item:
-    made = Item(Header(f"?{index}", 0, index, key, cost), None, 0, 0, queued_at)
+    made = Item(Header(f"?{index}", 0, index, key, cost), (None,), 0, 0, queued_at)
     made.is_query = True
     return made
 
 
 def frame(index: int, *, key: str = "64x48", cost: int = 1, queued_at: float = 0.0) -> Item:
-    return Item(Header("cam", 0, index, key, cost), None, 0, index, queued_at)
+    return Item(Header("cam", 0, index, key, cost), (None,), 0, index, queued_at)
 
 
 def test_a_query_joins_the_next_batch_and_waits_for_no_company():

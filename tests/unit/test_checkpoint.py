@@ -21,13 +21,13 @@ def test_what_is_durable_is_read_back_as_it_was(store):
         "clip", 2, Position(40, 1600, 38), '{"next_id": 3}', (("analyse", 1), ("infer", 2)), True
     )
     assert checkpoints.load("clip") is None
-    checkpoints.save(durable)
+    checkpoints.save([durable])
     assert checkpoints.load("clip") == durable
 
 
 def test_the_same_run_is_resumed(store):
     Checkpoints(store).begin(RUN, resume=True)
-    Checkpoints(store).save(Durable("clip", 0, Position(8, None, 8)))
+    Checkpoints(store).save([Durable("clip", 0, Position(8, None, 8))])
     again = Checkpoints(store)
     again.begin({**RUN, "prompts": ("depth",)}, resume=True)
     assert again.load("clip") is not None
@@ -35,7 +35,7 @@ def test_the_same_run_is_resumed(store):
 
 def test_another_run_is_refused_with_what_differs(store):
     Checkpoints(store).begin(RUN, resume=True)
-    Checkpoints(store).save(Durable("clip", 0, Position(8, None, 8)))
+    Checkpoints(store).save([Durable("clip", 0, Position(8, None, 8))])
     with pytest.raises(
         UsageError, match=r"other settings \(model, rasters\): choose another --out, or --no-resume"
     ):
@@ -45,7 +45,7 @@ def test_another_run_is_refused_with_what_differs(store):
 def test_a_folder_that_has_gained_and_lost_a_video_goes_on(store):
     checkpoints = Checkpoints(store)
     checkpoints.begin(RUN, resume=True)
-    checkpoints.save(Durable("clip", 0, Position(8, None, 8)))
+    checkpoints.save([Durable("clip", 0, Position(8, None, 8))])
     checkpoints.begin({**RUN, "streams": {"other": ["other.mp4"]}}, resume=True)
     assert sorted(checkpoints.streams()) == ["clip", "other"]
     assert checkpoints.load("clip") is not None
@@ -54,7 +54,7 @@ def test_a_folder_that_has_gained_and_lost_a_video_goes_on(store):
 def test_a_stream_that_became_another_is_refused(store):
     checkpoints = Checkpoints(store)
     checkpoints.begin(RUN, resume=True)
-    checkpoints.save(Durable("clip", 0, Position(8, None, 8)))
+    checkpoints.save([Durable("clip", 0, Position(8, None, 8))])
     with pytest.raises(UsageError, match=r"streams\.clip"):
         checkpoints.begin({**RUN, "streams": {"clip": ["elsewhere.mp4"]}}, resume=True)
 
@@ -75,7 +75,7 @@ def test_starting_over_forgets_the_checkpoints_but_knows_the_earlier_streams(sto
     checkpoints = Checkpoints(store)
     assert checkpoints.streams() == []
     checkpoints.begin(RUN, resume=True)
-    checkpoints.save(Durable("clip", 0, Position(8, None, 8)))
+    checkpoints.save([Durable("clip", 0, Position(8, None, 8))])
     assert checkpoints.streams() == ["clip"]
     checkpoints.begin({**RUN, "streams": {"other": ["other.mp4"]}}, resume=False)
     assert checkpoints.load("clip") is None
@@ -87,7 +87,7 @@ def test_a_file_that_is_added_again_must_be_asked_the_same(tmp_path):
     checkpoints.begin({"streams": {}}, resume=True)
     checkpoints.admit("film", ["a.mp4", ["depth"]])
     checkpoints.admit("film", ["a.mp4", ["normals"]])  # nothing of it is stored yet
-    checkpoints.save(Durable("film", 0, Position(10, 400, 10)))
+    checkpoints.save([Durable("film", 0, Position(10, 400, 10))])
     checkpoints.admit("film", ["a.mp4", ["normals"]])
     with pytest.raises(UsageError, match="results of a stream 'film' with other settings"):
         checkpoints.admit("film", ["a.mp4", ["depth"]])

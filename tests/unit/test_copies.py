@@ -18,7 +18,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of(**settings: object) -> Copies:
-    return copies_of(check({"streams": [{"url": "synthetic:a"}], "prompts": ["depth"], **settings}))
+    config = check({"streams": [{"url": "synthetic:a"}], "prompts": ["depth"], **settings})
+    return copies_of(config, config.model)
 
 
 ONE = Copies(1, 1, 4, 8, 2)

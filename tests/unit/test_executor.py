@@ -13,11 +13,11 @@ import pytest
 
 from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.types import Header
+from plantain.pipeline.calls import Call, Run
 from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.executor import TURN_S, Executor, InlineExecutor, ThreadExecutor, freeze
 from plantain.pipeline.graph import Graph, Kind, Stage
 from plantain.pipeline.runner import run
-from plantain.pipeline.worker import Call
 from tests.numbers import NumberModel, OrderedSink, Plan, graph_of, starts_of
 
 
@@ -25,6 +25,7 @@ from tests.numbers import NumberModel, OrderedSink, Plan, graph_of, starts_of
 class Item:
     header: Header
     pixels: np.ndarray
+    failures: tuple = ()
 
 
 class Painter:
@@ -32,6 +33,7 @@ class Painter:
 
     def __init__(self) -> None:
         self.closed = False
+        self.laps: list[tuple[str, float]] = []
 
     def __call__(self, items, waits_ms=()):
         for item in items:
@@ -50,7 +52,7 @@ def graph(make=Painter, workers: int = 1) -> Graph:
 def call(ticket: int, stream_id: str = "a") -> Call:
     header = Header(stream_id, 0, ticket)
     return Call(
-        ticket, "paint", 0, "run", headers=(header,), handles=(Item(header, np.zeros(1)),), waits_ms=(0.0,)
+        ticket, "paint", 0, Run(), headers=(header,), handles=((Item(header, np.zeros(1)),),), waits_ms=(0.0,)
     )
 
 

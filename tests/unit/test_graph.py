@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from plantain.operators.errors import UsageError
-from plantain.pipeline.graph import Chain, Graph, Kind, Stage
+from plantain.pipeline.graph import Graph, Kind, Stage
 
 
 def stage(name: str, kind: Kind = Kind.STREAM, **options) -> Stage:
@@ -38,51 +38,15 @@ def test_describe_has_a_line_for_each_stage():
     assert bound == "at most 256 frames between decoder and sink"
 
 
-class Doubling:
-    def __call__(self, items):
-        return [2 * item for item in items]
-
-    def close(self, stream_id=None):
-        self.closed = stream_id
+def test_pools_come_before_what_follows_streams():
+    stages = (stage("read", Kind.SOURCE), stage("analyse"), stage("infer", Kind.PARALLEL))
+    with pytest.raises(UsageError, match="pools of models come before"):
+        Graph(stages).validate()
 
 
-class Counting:
-    def __init__(self):
-        self.counts = {}
-
-    def open(self, start):
-        self.counts[start] = 0
-        return f"opened {start}"
-
-    def __call__(self, items):
-        self.counts["clip"] += len(items)
-        return items
-
-    def snapshot(self, stream_id):
-        return self.counts[stream_id]
-
-    def restore(self, stream_id, state):
-        self.counts[stream_id] = state
-
-    def fail(self, item, failure):
-        return f"{item} failed: {failure}"
-
-    def finish(self, stream_id, *, is_complete):
-        return f"finished {stream_id} {is_complete}"
-
-
-def test_a_chain_hands_on_and_each_call_goes_to_the_members_that_have_it():
-    doubling, counting = Doubling(), Counting()
-    chain = Chain(doubling, counting)
-    assert chain.open("clip") == "opened clip"
-    assert chain([1, 2]) == [2, 4]
-    before = chain.snapshot("clip")
-    chain([3])
-    chain.restore("clip", before)
-    assert counting.counts == {"clip": 2}
-    assert chain.fail(7, "why") == "7 failed: why"
-    assert chain.finish("clip", is_complete=True) == "finished clip True"
-    chain.close("clip")
-    assert doubling.closed == "clip"
-    chain.close()
-    assert doubling.closed is None
+def test_a_graph_knows_its_pools_and_its_followers():
+    sessions = stage("sessions", Kind.STREAM, has_model=True)
+    graph = Graph((stage("read", Kind.SOURCE), stage("infer", Kind.PARALLEL), sessions, stage("write")))
+    graph.validate()
+    assert [each.name for each in graph.pools] == ["infer", "sessions"]
+    assert [each.name for each in graph.followers] == ["write"]

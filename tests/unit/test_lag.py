@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from plantain.operators.types import Result
+from plantain.pipeline.engine.flow import MAX_LIVE_WAIT_S
 from plantain.pipeline.engine.overload import Overload
-from plantain.pipeline.engine.pool import MAX_LIVE_WAIT_S
 from tests.numbers import NumberSource, OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 

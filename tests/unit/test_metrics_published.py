@@ -113,7 +113,7 @@ def test_every_result_has_a_latency_and_every_call_a_size() -> None:
 
 def test_the_latency_of_a_live_frame_counts_from_its_capture() -> None:
     lived = world({"a": Plan(1)})
-    source = lived.workers["read", 0]._operator
+    source = lived.workers["read", 0]._reader
     plain = type(source).__call__
 
     class Aged:
@@ -125,7 +125,7 @@ def test_the_latency_of_a_live_frame_counts_from_its_capture() -> None:
             return [replace(frame, header=replace(frame.header, age_s=3.0)) for frame in frames]
 
     for index in (0, 1):
-        lived.workers["read", index]._operator = Aged()
+        lived.workers["read", index]._reader = Aged()
     lived.run()
     (latency,) = (s.value for s in lived.engine.meter.samples(lived.engine, 0.0) if s.metric is LATENCY)
     assert isinstance(latency, Distribution)
@@ -147,7 +147,7 @@ def test_frames_of_which_nothing_was_asked_have_no_latency(tmp_path: Path) -> No
 
 def test_streams_beyond_the_limit_are_counted_together_and_nothing_is_lost_when_they_go() -> None:
     lived = world({f"cam{k}": Plan(4) for k in range(6)})
-    lived.engine.meter = Meter(max_streams=2)
+    lived.engine.meter._max_streams = 2
     lived.run()
     samples = lived.engine.meter.samples(lived.engine, lived.now)
     labels = {sample.labels[0] for sample in samples if sample.metric is DECODED}

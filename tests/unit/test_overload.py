@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from plantain.operators.streams import Ease
 from plantain.pipeline.engine.overload import Overload, Strain
 
 LADDER = Overload(("frames", "size", "tasks"), max_age_s=1.0, window_s=2.0, recover_s=6.0)
@@ -16,10 +17,10 @@ def climb(strain: Strain, rung: int, now: float, ages: list[float], *, lost: int
 
 def test_each_rung_gives_up_one_thing_more():
     assert [LADDER.ease(rung) for rung in range(4)] == [
-        type(LADDER.ease(0))(0, 1, 1, 1),
-        type(LADDER.ease(0))(1, 2, 1, 1),
-        type(LADDER.ease(0))(2, 2, 2, 1),
-        type(LADDER.ease(0))(3, 2, 2, 2),
+        Ease("", 0, 1, 1, 1),
+        Ease("", 1, 2, 1, 1),
+        Ease("", 2, 2, 2, 1),
+        Ease("", 3, 2, 2, 2),
     ]
 
 

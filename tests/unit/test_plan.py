@@ -68,7 +68,7 @@ def test_a_run_that_is_taken_up_anywhere_asks_what_an_uncut_one_asks(cut):
 def test_under_overload_fewer_frames_then_smaller_then_fewer_prompts():
     plan = Plan()
     plan.open(start([DEPTH, NORMALS, BANDS]))
-    plan.ease("cam", Ease(3, frames=2, shrink=2, tasks=2))
+    plan.ease("cam", Ease(rung=3, frames=2, shrink=2, tasks=2))
     first, second = plan([frame(0), frame(1)])
     assert isinstance(first, Request)
     assert first.prompts == (DEPTH, NORMALS), "the last prompts are the least important"

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from plantain.deploy.ray.executor import RayExecutor, start_ray
 from plantain.operators.errors import UsageError
-from plantain.pipeline import runner, scaling
+from plantain.pipeline import runner
 from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.engine import scaling
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.scaling import DOWN_AFTER_S, RETRY_S, SETTLE_S, UP_AFTER_S, UP_AGE_S, Scaler
 from plantain.pipeline.engine.stream import Phase

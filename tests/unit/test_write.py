@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +9,10 @@ from plantain.operators.errors import SinkBackpressureError, SinkError
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Durable, Failure, Position, Result
+from plantain.operators.types import Barrier, Durable, Position
 from plantain.operators.write import Write
-from tests.results import CARS, DEPTH, depth, result
+from tests.results import DEPTH, result
 
-SEGMENT = 4
 SPEC = StreamSpec("clip", "clip.mp4")
 
 
@@ -47,82 +45,86 @@ class Noted(MemorySink):
         self._note("finish")
 
 
-def opened(*sinks: MemorySink, durable: Durable | None = None, pauses: list[float] | None = None) -> Write:
-    write = Write(sinks, SEGMENT, sleep=(pauses if pauses is not None else []).append)
+def opened(
+    *sinks: MemorySink, durable: Durable | None = None, pauses: list[float] | None = None, segment: int = 0
+) -> Write:
+    write = Write(sinks, "run", sleep=(pauses if pauses is not None else []).append)
     start = Start.fresh(SPEC, (DEPTH,))
-    write.open(start if durable is None else Start(SPEC, (DEPTH,), durable))
+    write.open(start if durable is None else Start(SPEC, (DEPTH,), durable, segment=segment))
     return write
 
 
-def put(write: Write, results: Sequence[Result]) -> list[Any]:
+def put(write: Write, *indexes: int) -> list[Any]:
     """What one call gives."""
-    return list(write(results))
+    return list(write([result(index) for index in indexes]))
 
 
-def test_a_segment_is_committed_when_the_next_one_begins_and_only_then_durable():
+def cut(write: Write, following: int, at: int, stream_id: str = "clip", epoch: int = 0) -> Durable:
+    """Ends a segment before frame `at`."""
+    durable = write.cut(Barrier(following, Durable(stream_id, epoch, Position(at), f"before {at}")))
+    assert isinstance(durable, Durable)
+    return durable
+
+
+def complete(num_frames: int) -> Durable:
+    return Durable("clip", 0, Position(num_frames, delivered=num_frames), is_complete=True)
+
+
+def test_a_segment_is_committed_where_a_barrier_says_that_it_ends_and_only_then_durable():
     sink = Noted()
     write = opened(sink)
-    assert put(write, [result(index) for index in range(3)]) == []
-    (durable,) = put(write, [result(index) for index in range(3, 6)])
-    answers = (("depth", "", 4), ("instances:car", "", 4))
-    assert durable == Durable("clip", 0, Position(4, 160, delivered=4, previous_pts=120), answers=answers)
+    put(write, 0, 1, 2)
+    put(write, 3)
+    assert sink.results == []
+    assert cut(write, 1, 4) == Durable("clip", 0, Position(4), "before 4")
+    assert [each.header.frame_index for each in sink.results] == [0, 1, 2, 3]
+    put(write, 4, 5)
     assert sink.calls == ["begin anew", "write 0: [0, 1, 2]", "write 0: [3]", "commit 0", "write 1: [4, 5]"]
 
 
-def test_one_call_may_commit_several_segments():
-    write = opened(Noted())
-    durables = put(write, [result(index) for index in range(10)])
-    assert [durable.position.frame_index for durable in durables] == [4, 8]
-
-
-def test_segments_follow_frame_indexes_also_where_frames_are_left_out():
+def test_a_segment_without_results_costs_the_sinks_nothing():
     sink = Noted()
-    (durable,) = put(opened(sink), [result(index) for index in (0, 3, 9, 11)])
-    assert durable.position == Position(9, 360, delivered=2, previous_pts=120)
-    assert sink.calls[1:] == ["write 0: [0, 3]", "commit 0", "write 2: [9, 11]"]
+    write = opened(sink)
+    assert cut(write, 7, 30).position.frame_index == 30
+    put(write, 30)
+    assert sink.calls == ["begin anew", "write 7: [30]"]
+
+
+def test_a_camera_that_was_connected_anew_begins_segments_of_that_epoch():
+    sink = Noted()
+    write = opened(sink)
+    put(write, 0)
+    cut(write, 0, 5, epoch=1)
+    put(write, 5)
+    cut(write, 1, 6, epoch=1)
+    assert [(segment.epoch, segment.index) for segment in sink._committed] == [(0, 0), (1, 0)]
 
 
 def test_finishing_a_stream_that_reached_its_end_makes_it_complete():
     sink = Noted()
     write = opened(sink)
-    put(write, [result(index) for index in range(6)])
-    durable = write.finish("clip", is_complete=True)
-    assert (durable.is_complete, durable.position.delivered) == (True, 6)
+    put(write, 0, 1, 2, 3)
+    cut(write, 1, 4)
+    put(write, 4, 5)
+    assert write.finish("clip", complete(6)) == replace(complete(6), state="before 4")
     assert sink.calls[-2:] == ["commit 1", "finish"]
 
 
 def test_an_interrupted_stream_shows_its_last_segment_but_will_make_it_again():
     sink = Noted()
     write = opened(sink)
-    put(write, [result(index) for index in range(6)])
-    durable = write.finish("clip", is_complete=False)
+    put(write, 0, 1, 2, 3)
+    cut(write, 1, 4)
+    put(write, 4, 5)
+    durable = write.finish("clip", None)
+    assert durable is not None
     assert (durable.is_complete, durable.position.frame_index) == (False, 4)
     assert len(sink.results) == 6
-    again = opened(sink, durable=durable)
-    put(again, [result(index) for index in range(4, 7)])
-    again.finish("clip", is_complete=True)
+    again = opened(sink, durable=durable, segment=1)
+    put(again, 4, 5, 6)
+    again.finish("clip", complete(7))
     assert [each.header.frame_index for each in sink.results] == list(range(7))
     assert "begin again" in sink.calls
-
-
-def test_failed_frames_are_counted_by_stage_up_to_where_the_stream_is_durable():
-    failure = Failure("infer", "no", retryable=False)
-    frames = [
-        result(index, {CARS: failure, DEPTH: depth(1)} if index in (1, 5) else None) for index in range(6)
-    ]
-    write = opened(Noted())
-    (durable,) = put(write, frames)
-    assert durable.failed == (("infer", 1),)
-    assert write.finish("clip", is_complete=True).failed == (("infer", 2),)
-
-
-def test_what_the_tracker_knew_goes_into_the_checkpoint():
-    frames = [
-        replace(result(index), state_before=f"before {index}" if index % SEGMENT == 0 else None)
-        for index in range(5)
-    ]
-    (durable,) = put(opened(Noted()), frames)
-    assert durable.state == "before 4"
 
 
 def test_a_sink_that_is_full_for_a_moment_is_waited_for_and_the_others_see_everything_once():
@@ -133,8 +135,10 @@ def test_a_sink_that_is_full_for_a_moment_is_waited_for_and_the_others_see_every
         "commit 0": [SinkBackpressureError("full", 0.5)],
     }
     write = opened(first, second, pauses=pauses)
-    put(write, [result(index) for index in range(5)])
-    write.finish("clip", is_complete=True)
+    put(write, 0, 1, 2, 3)
+    cut(write, 1, 4)
+    put(write, 4)
+    write.finish("clip", complete(5))
     assert pauses == [0.5, 1.5, 2.5]
     assert first.calls == second.calls
     assert [each.header.frame_index for each in first.results] == list(range(5))
@@ -145,8 +149,10 @@ def test_a_sink_that_is_away_for_long_is_waited_for_however_long():
     pauses: list[float] = []
     sink.refusals = {"commit 0": [SinkBackpressureError("the brokers are away", 1.0) for _ in range(1000)]}
     write = opened(sink, pauses=pauses)
-    put(write, [result(index) for index in range(5)])
-    write.finish("clip", is_complete=True)
+    put(write, 0, 1, 2, 3)
+    cut(write, 1, 4)
+    put(write, 4)
+    write.finish("clip", complete(5))
     assert pauses == [1.0] * 1000
     assert [each.header.frame_index for each in sink.results] == list(range(5))
 
@@ -154,27 +160,22 @@ def test_a_sink_that_is_away_for_long_is_waited_for_however_long():
 def test_a_sink_that_refuses_for_good_is_an_error():
     sink = Noted()
     sink.refusals = {"commit 0": [SinkError("disk full")]}
+    write = opened(sink)
+    put(write, 0, 1, 2, 3)
     with pytest.raises(SinkError, match="disk full"):
-        put(opened(sink), [result(index) for index in range(5)])
-
-
-def test_what_became_durable_before_an_error_is_given():
-    sink = Noted()
-    sink.refusals = {"write 1: [4]": [SinkError("disk full")]}
-    given = opened(sink)([result(index) for index in range(5)])
-    assert next(given).position.frame_index == 4
-    with pytest.raises(SinkError, match="disk full"):
-        next(given)
+        cut(write, 1, 4)
 
 
 def test_streams_are_kept_apart():
     sink = Noted()
     write = opened(sink)
     write.open(Start.fresh(StreamSpec("other", "other.mp4"), (DEPTH,)))
-    put(write, [result(0), result(1)])
-    put(write, [result(0, stream_id="other")])
-    assert put(write, [result(4)])[0].stream_id == "clip"
-    assert write.finish("other", is_complete=True).position.delivered == 1
+    put(write, 0, 1)
+    list(write([result(0, stream_id="other"), result(2)]))
+    cut(write, 1, 3)
+    assert {each.header.stream_id for each in sink.results} == {"clip"}
+    cut(write, 1, 1, "other")
+    assert len(sink.results) == 4
 
 
 def test_names_of_parts_sort_as_the_frames_do():
