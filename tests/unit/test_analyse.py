@@ -12,7 +12,7 @@ from plantain.operators.analytics.presence import Presence
 from plantain.operators.analytics.track import GAP, Track
 from plantain.operators.errors import UsageError
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Durable, Event, Failure, Position, Result
+from plantain.operators.types import Barrier, Durable, Event, Failure, Position, Result
 from tests.results import CARS, result
 
 SEGMENT = 10
@@ -43,10 +43,27 @@ class Counting:
 
 
 def step(*chain, durable: Durable | None = None, is_live: bool = False) -> Analyse:
-    analyse = Analyse(chain or [("track", Track)], SEGMENT)
+    analyse = Analyse(chain or [("track", Track)])
     start = Start.fresh(StreamSpec("clip", "clip.mp4"), (CARS,), is_live=is_live)
     analyse.open(start if durable is None else replace(start, durable=durable))
     return analyse
+
+
+def cut_into_segments(
+    analyse: Analyse, frames: Sequence[Result]
+) -> tuple[list[Result], dict[int, str | None]]:
+    """The results, and by the first frame of each further segment what was known before it."""
+    out: list[Result] = []
+    known: dict[int, str | None] = {}
+    for place, each in enumerate(frames):
+        index = each.header.frame_index
+        if place and index % SEGMENT == 0:
+            promise = Durable("clip", each.header.epoch, Position(index, None, index))
+            barrier = analyse.cut(Barrier(index // SEGMENT, promise))
+            assert barrier.promise.position == promise.position
+            known[index] = barrier.promise.state
+        out += analyse([each])
+    return out, known
 
 
 def ids(results: list[Result]) -> list[tuple[int | None, ...]]:
@@ -70,14 +87,13 @@ def test_each_analytic_sees_what_those_before_it_made():
     assert [part for part, _ in analyse.laps] == ["track", "distance", "presence"]
 
 
-def test_the_first_result_of_each_segment_carries_what_was_known_before():
-    out = step()([result(index) for index in range(12)])
-    assert [index for index, each in enumerate(out) if each.state_before is not None] == [0, 10]
-
-
-def test_a_new_connection_begins_a_segment_of_its_own_as_it_does_in_the_sinks():
-    out = step()([result(3), replace(result(4), header=replace(result(4).header, epoch=1))])
-    assert [each.state_before is not None for each in out] == [True, True]
+def test_what_is_known_where_a_segment_ends_goes_with_its_barrier():
+    analyse = step()
+    out, known = cut_into_segments(analyse, [result(index) for index in range(12)])
+    assert list(known) == [10]
+    assert ids(out) == [(1, 2)] * 12
+    again = step(durable=Durable("clip", 0, Position(10), known[10]))
+    assert again.snapshot("clip") == known[10]
 
 
 CHAIN = (("track", Track), ("counting", Counting), ("presence", lambda: Presence(0.1, 0.2)))
@@ -86,13 +102,13 @@ CHAIN = (("track", Track), ("counting", Counting), ("presence", lambda: Presence
 @pytest.mark.parametrize("at", [10, 20])
 def test_a_resumed_stream_states_the_same(at):
     frames = [result(index) for index in range(30)]
-    whole = step(*CHAIN)(frames)
-    durable = Durable("clip", 0, Position(at, None, at), whole[at].state_before)
-    resumed = step(*CHAIN, durable=durable)(frames[at:])
+    whole, known = cut_into_segments(step(*CHAIN), frames)
+    durable = Durable("clip", 0, Position(at, None, at), known[at])
+    resumed, after = cut_into_segments(step(*CHAIN, durable=durable), frames[at:])
     assert [each.events for each in resumed] == [each.events for each in whole[at:]]
     assert any(each.events for each in resumed)
     assert ids(resumed) == ids(whole[at:])
-    assert [each.state_before for each in resumed] == [each.state_before for each in whole[at:]]
+    assert after == {index: state for index, state in known.items() if index > at}
 
 
 def test_after_restore_it_is_as_if_nothing_had_happened():
@@ -103,9 +119,7 @@ def test_after_restore_it_is_as_if_nothing_had_happened():
     analyse.restore("clip", before)
     assert analyse.snapshot("clip") == before
     again = analyse([result(1), result(2)])
-    assert [(each.events, each.state_before) for each in again] == [
-        (each.events, each.state_before) for each in first
-    ]
+    assert [each.events for each in again] == [each.events for each in first]
     assert ids(again) == ids(first)
 
 
@@ -139,18 +153,18 @@ def test_what_a_failing_analytic_had_begun_to_note_is_forgotten():
 def test_a_resumed_stream_knows_what_was_failing():
     chain = (("counting", lambda: Counting(fails_at=range(8, 12))),)
     frames = [result(index) for index in range(14)]
-    whole = step(*chain)(frames)
-    durable = Durable("clip", 0, Position(10, None, 10), whole[10].state_before)
+    whole, known = cut_into_segments(step(*chain), frames)
+    durable = Durable("clip", 0, Position(10, None, 10), known[10])
     assert stated(step(*chain, durable=durable)(frames[10:])) == stated(whole[10:])
 
 
-def test_a_frame_that_failed_in_this_step_still_carries_the_state_at_the_start_of_its_segment():
+def test_a_frame_that_failed_in_this_step_changes_nothing_of_what_is_known():
     analyse = step()
     analyse([result(index) for index in range(10)])
     before = analyse.snapshot("clip")
     failed = analyse.fail(result(10), Failure("analyse", "no", retryable=False))
     assert failed.failed_in == "analyse"
-    assert failed.state_before == before
+    assert analyse.snapshot("clip") == before
     assert ids(analyse([result(11)])) == [(1, 2)]
 
 
@@ -169,9 +183,9 @@ def numbers(results: list[Result]) -> set[int | None]:
 def test_no_two_lives_of_a_camera_give_the_same_number_to_two_objects():
     """Lives that end before anything new was durable, a worker that is lost, and lives that go on."""
     given: list[set[int | None]] = []
-    first = step(is_live=True)([live(k, 0, 1000 + k) for k in range(12)])
+    first, known = cut_into_segments(step(is_live=True), [live(k, 0, 1000 + k) for k in range(12)])
     given.append(numbers(first))
-    state = first[10].state_before
+    state = known[10]
     epochs = [(0, state), (1, state), (2, state), (4, state)]
     for life, (epoch, known) in enumerate(epochs):
         analyse = step(is_live=True, durable=Durable("clip", epoch, Position(), known))
@@ -216,7 +230,7 @@ def test_queries_pass_through_what_keeps_nothing_and_a_failure_costs_nothing():
 
 def test_a_finished_stream_is_forgotten():
     analyse = step()
-    analyse.finish("clip", is_complete=True)
+    analyse.finish("clip", None)
     with pytest.raises(KeyError):
         analyse.snapshot("clip")
 

@@ -191,7 +191,7 @@ class Source(SyntheticSource):
 
 class Sink(MemorySink):
     def __init__(self, url, run_id):
-        super().__init__(run_id)
+        super().__init__()
 
     def finish(self, stream_id):
         print(operators.WHOSE, pipeline.steps.WHOSE, len(self.rows("frames")), len(self.rows("events")), flush=True)
