@@ -60,7 +60,9 @@ class _Stream:
 
     def restore(self, state: str, epoch: int, *, is_live: bool) -> None:
         """Goes on from a snapshot, or anew where it is empty; analytics that are not in it begin anew."""
-        known: dict[str, Any] = json.loads(state) if state else {"epoch": 0, "links": {}}
+        known: dict[str, Any] = json.loads(state) if state else {}
+        if "links" not in known:  # nothing, or what version 0.1 stored
+            known = {"epoch": 0, "links": {}}
         self.epoch = known["epoch"]
         for link in self.links:
             text, failing = known["links"].get(link.name, ("", None))

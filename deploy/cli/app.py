@@ -269,6 +269,8 @@ def main() -> None:
     # and a service drain at it however they were started, and until they do it ends the process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logs.configure()
+    # Classes of the user's are found where the command is typed, behind everything that is installed.
+    sys.path.append(str(Path.cwd()))
     try:
         app()
     except PlantainError as error:  # before the first frame: nothing has been done that could be kept

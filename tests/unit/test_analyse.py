@@ -15,6 +15,8 @@ from plantain.operators.streams import Start, StreamSpec
 from plantain.operators.types import Barrier, Durable, Event, Failure, Position, Result
 from tests.results import CARS, result
 
+SEGMENT = 10
+
 
 class Counting:
     """States how many results it has seen at every third, and fails at some."""
@@ -47,6 +49,23 @@ def step(*chain, durable: Durable | None = None, is_live: bool = False) -> Analy
     return analyse
 
 
+def cut_into_segments(
+    analyse: Analyse, frames: Sequence[Result]
+) -> tuple[list[Result], dict[int, str | None]]:
+    """The results, and by the first frame of each further segment what was known before it."""
+    out: list[Result] = []
+    known: dict[int, str | None] = {}
+    for place, each in enumerate(frames):
+        index = each.header.frame_index
+        if place and index % SEGMENT == 0:
+            promise = Durable("clip", each.header.epoch, Position(index, None, index))
+            barrier = analyse.cut(Barrier(index // SEGMENT, promise))
+            assert barrier.promise.position == promise.position
+            known[index] = barrier.promise.state
+        out += analyse([each])
+    return out, known
+
+
 def ids(results: list[Result]) -> list[tuple[int | None, ...]]:
     return [each.predictions[0].value.track_ids for each in results]
 
@@ -68,18 +87,13 @@ def test_each_analytic_sees_what_those_before_it_made():
     assert [part for part, _ in analyse.laps] == ["track", "distance", "presence"]
 
 
-def known(analyse: Analyse, at: int, epoch: int = 0) -> str:
-    """What a barrier before frame `at` carries away."""
-    barrier = analyse.cut(Barrier(1, Durable("clip", epoch, Position(at))))
-    assert (barrier.following, barrier.promise.position.frame_index) == (1, at)
-    assert barrier.promise.state is not None
-    return barrier.promise.state
-
-
-def test_a_barrier_carries_what_is_known_where_the_segment_ends():
+def test_what_is_known_where_a_segment_ends_goes_with_its_barrier():
     analyse = step()
-    analyse([result(index) for index in range(3)])
-    assert known(analyse, 3) == analyse.snapshot("clip")
+    out, known = cut_into_segments(analyse, [result(index) for index in range(12)])
+    assert list(known) == [10]
+    assert ids(out) == [(1, 2)] * 12
+    again = step(durable=Durable("clip", 0, Position(10), known[10]))
+    assert again.snapshot("clip") == known[10]
 
 
 CHAIN = (("track", Track), ("counting", Counting), ("presence", lambda: Presence(0.1, 0.2)))
@@ -88,14 +102,13 @@ CHAIN = (("track", Track), ("counting", Counting), ("presence", lambda: Presence
 @pytest.mark.parametrize("at", [10, 20])
 def test_a_resumed_stream_states_the_same(at):
     frames = [result(index) for index in range(30)]
-    analyse = step(*CHAIN)
-    whole = analyse(frames[:at])
-    durable = Durable("clip", 0, Position(at, None, at), known(analyse, at))
-    whole += analyse(frames[at:])
-    resumed = step(*CHAIN, durable=durable)(frames[at:])
+    whole, known = cut_into_segments(step(*CHAIN), frames)
+    durable = Durable("clip", 0, Position(at, None, at), known[at])
+    resumed, after = cut_into_segments(step(*CHAIN, durable=durable), frames[at:])
     assert [each.events for each in resumed] == [each.events for each in whole[at:]]
     assert any(each.events for each in resumed)
     assert ids(resumed) == ids(whole[at:])
+    assert after == {index: state for index, state in known.items() if index > at}
 
 
 def test_after_restore_it_is_as_if_nothing_had_happened():
@@ -140,17 +153,18 @@ def test_what_a_failing_analytic_had_begun_to_note_is_forgotten():
 def test_a_resumed_stream_knows_what_was_failing():
     chain = (("counting", lambda: Counting(fails_at=range(8, 12))),)
     frames = [result(index) for index in range(14)]
-    analyse = step(*chain)
-    whole = analyse(frames[:10])
-    durable = Durable("clip", 0, Position(10, None, 10), known(analyse, 10))
-    whole += analyse(frames[10:])
+    whole, known = cut_into_segments(step(*chain), frames)
+    durable = Durable("clip", 0, Position(10, None, 10), known[10])
     assert stated(step(*chain, durable=durable)(frames[10:])) == stated(whole[10:])
 
 
-def test_a_frame_that_failed_in_this_step_is_announced():
+def test_a_frame_that_failed_in_this_step_changes_nothing_of_what_is_known():
     analyse = step()
+    analyse([result(index) for index in range(10)])
+    before = analyse.snapshot("clip")
     failed = analyse.fail(result(10), Failure("analyse", "no", retryable=False))
     assert failed.failed_in == "analyse"
+    assert analyse.snapshot("clip") == before
     assert ids(analyse([result(11)])) == [(1, 2)]
 
 
@@ -169,12 +183,12 @@ def numbers(results: list[Result]) -> set[int | None]:
 def test_no_two_lives_of_a_camera_give_the_same_number_to_two_objects():
     """Lives that end before anything new was durable, a worker that is lost, and lives that go on."""
     given: list[set[int | None]] = []
-    first = step(is_live=True)
-    seen = first([live(k, 0, 1000 + k) for k in range(10)])
-    state = known(first, 10)
-    given.append(numbers(seen + first([live(k, 0, 1000 + k) for k in range(10, 12)])))
-    for life, epoch in enumerate((0, 1, 2, 4)):
-        analyse = step(is_live=True, durable=Durable("clip", epoch, Position(), state))
+    first, known = cut_into_segments(step(is_live=True), [live(k, 0, 1000 + k) for k in range(12)])
+    given.append(numbers(first))
+    state = known[10]
+    epochs = [(0, state), (1, state), (2, state), (4, state)]
+    for life, (epoch, known) in enumerate(epochs):
+        analyse = step(is_live=True, durable=Durable("clip", epoch, Position(), known))
         given.append(
             numbers(analyse([live(1000 * (life + 1) + k, epoch, 5000 * (life + 1) + k) for k in range(5)]))
         )
@@ -189,6 +203,14 @@ def test_a_camera_of_which_nothing_was_durable_begins_with_numbers_of_its_life()
 def test_a_first_life_begins_at_one_and_a_new_connection_changes_nothing():
     analyse = step(is_live=True)
     assert numbers(analyse([live(0, 0, 0), live(1, 1, 1), live(2, 2, 2)])) == {1, 2}
+
+
+def test_what_version_0_1_stored_is_passed_over():
+    state = (
+        '{"next_id": 4, "segment": 2, "lanes": {"instances:car": [[3], [[0, 0, 2, 2]], [[0, 0, 0, 0]], [0]]}}'
+    )
+    analyse = step(is_live=True, durable=Durable("clip", 1, Position(), state))
+    assert numbers(analyse([live(0, 1, 0)])) == {2 * GAP + 1, 2 * GAP + 2}
 
 
 # -- the rest ------------------------------------------------------------------------------------------------

@@ -5,12 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import re
-import shutil
 import subprocess
-import sys
 import sysconfig
 import tomllib
-import venv
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -244,53 +241,3 @@ def test_everything_that_the_image_copies_is_there_and_reaches_docker() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for extras in re.findall(r'"\.\[([a-z,]+)\]"', text):
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
-
-
-@pytest.mark.timeout(280)
-def test_installed_as_in_the_image_the_command_has_all_that_it_needs(tmp_path: Path) -> None:
-    """A wheel in an environment of its own, which borrows only the dependencies of this one."""
-    source = tmp_path / "src"
-    source.mkdir()
-    for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
-        (source / name).write_bytes((ROOT / name).read_bytes())
-    tracked = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "src", "operators", "pipeline", "deploy"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    for name in filter(lambda name: (ROOT / name).exists(), tracked):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, source / name, follow_symlinks=False)
-    home = tmp_path / "venv"
-    venv.create(home, with_pip=False)
-    (libraries,) = home.glob("lib/python*/site-packages")
-    (libraries / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    install = ["-m", "pip", "--python", str(home), "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run(
-        [sys.executable, *install, "--ignore-installed", str(source)], check=True, timeout=200, cwd=tmp_path
-    )
-    probe = (
-        "import plantain.deploy as d, plantain.operators.models.plantain as m; print(d.__file__, m.__file__)"
-    )
-    said = subprocess.run(
-        [home / "bin" / "python", "-c", probe], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert all(line.startswith(str(home)) for line in said.stdout.split()), "it is this tree's"
-    for name in ("models/plantain/weights.safetensors",):
-        assert (libraries / "plantain" / "operators" / name).stat().st_size > 1 << 20
-    data = {path for path in tracked if path.startswith(("deploy/service/web/", "deploy/configs/"))}
-    assert data
-    assert all((libraries / "plantain" / path).is_file() for path in data)
-    clip = clips.make(tmp_path / "clip.mp4", 4)
-    done = subprocess.run(
-        [home / "bin" / "plantain", "run", clip, "--task", "depth", "--model", "fake"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "4 frames of 1 streams answered" in done.stdout

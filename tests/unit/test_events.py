@@ -14,7 +14,8 @@ import pytest
 from plantain.deploy.job import run_job
 from plantain.operators.errors import SinkError
 from plantain.operators.sinks.base import Segment, Sink
-from plantain.operators.sinks.events import EVENTS, event_row
+from plantain.operators.sinks.columns import EVENT_COLUMNS
+from plantain.operators.sinks.events import event_row
 from plantain.operators.sinks.kafka.messages import event_messages, json_schema
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sinks.parquet.reading import read_events
@@ -22,7 +23,7 @@ from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.types import Result
 from plantain.pipeline.config import check
 from tests.assets import clips
-from tests.results import result, stay
+from tests.results import result, stay, written
 from tests.stored import rows_in
 
 
@@ -35,7 +36,7 @@ def busy(index: int, *track_ids: int, **times: Any) -> Result:
 
 def test_a_row_says_what_who_when_and_where() -> None:
     row = event_row(stay(7, 90, since=10, until=60), "run")
-    assert set(row) == set(EVENTS.names)
+    assert set(row) == {column.name for column in EVENT_COLUMNS}
     assert (row["event_id"], row["revision"], row["kind"]) == ("clip/presence/7/0.10", 1, "left")
     assert (row["start_time_s"], row["end_time_s"], row["time_s"]) == (0.4, 2.4, 3.6)
     assert (row["x_px"], row["y_px"], row["distance_m"]) == (12.5, 40.0, 7.25)
@@ -69,14 +70,8 @@ def test_an_event_is_the_same_whoever_states_it_and_another_where_anything_of_it
 
 def store(sink: Sink, index: int, *results: Result) -> None:
     segment = Segment("clip", 0, index)
-    sink.write(segment, results)
+    sink.write(segment, written(*results))
     sink.commit(segment)
-
-
-@pytest.fixture(params=["local", "store"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A local folder, and the same one as an object store."""
-    return str(tmp_path) if request.param == "local" else f"file://{tmp_path}"
 
 
 def ids_in(out: Path) -> list[tuple[int, int]]:
@@ -84,9 +79,9 @@ def ids_in(out: Path) -> list[tuple[int, int]]:
 
 
 def test_events_become_visible_with_their_segment_and_only_where_something_happened(tmp_path: Path) -> None:
-    sink = ParquetSink(str(tmp_path), "run")
+    sink = ParquetSink(str(tmp_path))
     sink.begin("clip", is_resumed=False)
-    sink.write(Segment("clip", 0, 0), [busy(0, 7, 8)])
+    sink.write(Segment("clip", 0, 0), written(busy(0, 7, 8)))
     assert ids_in(tmp_path) == []
     sink.commit(Segment("clip", 0, 0))
     store(sink, 1, result(4))
@@ -103,7 +98,7 @@ def test_a_segment_that_is_made_again_replaces_its_events(
     tmp_path: Path, before: tuple[int, ...], after: tuple[int, ...]
 ) -> None:
     for number, tracks in enumerate((before, after)):
-        sink = ParquetSink(str(tmp_path), "run")
+        sink = ParquetSink(str(tmp_path))
         sink.begin("clip", is_resumed=number > 0)
         store(sink, 0, busy(0, *tracks))
         sink.close()
@@ -112,7 +107,7 @@ def test_a_segment_that_is_made_again_replaces_its_events(
 
 
 def test_a_stream_that_starts_anew_leaves_no_event_of_earlier_runs(tmp_path: Path) -> None:
-    sink = ParquetSink(str(tmp_path), "run")
+    sink = ParquetSink(str(tmp_path))
     sink.begin("clip", is_resumed=False)
     store(sink, 0, busy(0, 7))
     sink.begin("clip", is_resumed=False)
@@ -120,7 +115,7 @@ def test_a_stream_that_starts_anew_leaves_no_event_of_earlier_runs(tmp_path: Pat
 
 
 def test_events_are_read_as_columns(tmp_path: Path) -> None:
-    sink = ParquetSink(str(tmp_path), "run")
+    sink = ParquetSink(str(tmp_path))
     sink.begin("clip", is_resumed=False)
     store(sink, 0, result(0))
     assert len(read_events(tmp_path)["event_id"]) == 0
@@ -134,7 +129,7 @@ def test_events_are_read_as_columns(tmp_path: Path) -> None:
 
 
 def test_a_sink_in_memory_has_them_in_their_order() -> None:
-    sink = MemorySink("run")
+    sink = MemorySink()
     sink.begin("clip", is_resumed=False)
     store(sink, 0, busy(0, 8, 7), busy(1, 9))
     assert [row["track_id"] for row in sink.rows("events")] == [8, 7, 9]
@@ -164,7 +159,7 @@ class Stumbling(MemorySink):
     refuses: ClassVar[set[int]] = set()
 
     def __init__(self, url: str, run_id: str) -> None:
-        super().__init__(run_id)
+        super().__init__()
 
     def commit(self, segment: Segment) -> None:
         if segment.index in self.refuses:

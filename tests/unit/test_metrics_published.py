@@ -22,7 +22,7 @@ from plantain.operators.errors import UsageError
 from plantain.operators.types import HealthEvent
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.engine.engine import Engine
-from plantain.pipeline.engine.meter import MAX_REASONS, OTHERS, Meter
+from plantain.pipeline.engine.meter import MAX_REASONS, OTHERS
 from plantain.pipeline.engine.metrics import (
     ANSWERED,
     ANSWERS,
@@ -114,13 +114,13 @@ def test_every_result_has_a_latency_and_every_call_a_size() -> None:
 def test_the_latency_of_a_live_frame_counts_from_its_capture() -> None:
     lived = world({"a": Plan(1)})
     source = lived.workers["read", 0]._reader
-    plain = type(source).__call__
+    plain = type(source).read
 
     class Aged:
         def __getattr__(self, name: str) -> object:
             return getattr(source, name)
 
-        def __call__(self, stream_id: str, max_frames: int) -> list[object]:
+        def read(self, stream_id: str, max_frames: int) -> list[object]:
             frames = plain(source, stream_id, max_frames)
             return [replace(frame, header=replace(frame.header, age_s=3.0)) for frame in frames]
 
