@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from plantain.operators.analytics.distance import Distance
+from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import DepthMap, Failure
+from plantain.operators.types import Failure
 from tests.results import CARS, DEPTH, masks, result
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from plantain.deploy.job import run_job
 from plantain.deploy.report.page import write_report
-from plantain.operators.analytics.distance import Analyse
+from plantain.operators.analytics.distance import Distance
 from plantain.operators.answers import KINDS, codec_for, kind_called, kind_of
 from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.depth.value import DepthMap
@@ -175,7 +175,7 @@ def test_a_box_is_as_far_as_the_depth_in_its_middle() -> None:
         np.array([[2, 4, 10, 12], [30, 22, 32, 24]], np.float32), ("car",) * 2, np.ones(2, np.float32)
     )
     prompt = Prompt.parse("detect:car")
-    (seen,) = Analyse()([result(0, {prompt: boxes, DEPTH: wall})])
+    seen, _ = Distance().step(result(0, {prompt: boxes, DEPTH: wall}))
     assert seen.predictions[0].value.distances_m == (6.0, 40.0)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from plantain.operators.analytics.presence import Presence
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Event, Failure, Masks, Result
+from plantain.operators.types import Event, Failure, Result
 from tests.results import CARS, result
 
 PEOPLE = Prompt.parse("instances:person")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from plantain.operators.analytics.track import GAP, MAX_LOST_S, Track
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Failure, FrameInfo, Header, Masks, Prediction, Result, Timing
+from plantain.operators.types import Failure, FrameInfo, Header, Prediction, Result, Timing
 from tests.results import CARS, DEPTH, depth, result
 
 PEOPLE = Prompt.parse("instances:person")
