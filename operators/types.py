@@ -317,6 +317,11 @@ class Result:
         return next((p.value for p in self.predictions if isinstance(p.value, Failure)), None)
 
     @property
+    def cost_usd(self) -> float:
+        """What the answers cost, US dollars."""
+        return sum(prediction.cost_usd for prediction in self.predictions)
+
+    @property
     def failed_in(self) -> str | None:
         """The stage where a prompt of this frame failed; None if all were answered."""
         return None if self.failure is None else self.failure.stage
@@ -347,6 +352,7 @@ class Durable:
         is_complete: The stream was read to its end.
         answers: How often each prompt was asked before `position`, as (prompt, stage where it failed or empty, count);
             under the empty prompt, frames of which nothing was asked.
+        cost_usd: What the answers before `position` cost, US dollars.
     """
 
     stream_id: str
@@ -356,6 +362,7 @@ class Durable:
     failed: tuple[tuple[str, int], ...] = ()
     is_complete: bool = False
     answers: tuple[tuple[str, str, int], ...] = ()
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

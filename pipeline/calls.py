@@ -247,6 +247,7 @@ class Reply:
         failed: Prompts that failed in this call.
         busy_s: Time spent in the operator, seconds.
         laps: What that time was made of, as (part, seconds); empty if the operator does not say.
+        costs: Items whose answers cost money, and how much in all, US dollars.
         ended_ns: When it was done by the worker's wall clock, ns since 1970 UTC.
     """
 
@@ -256,6 +257,7 @@ class Reply:
     busy_s: float = 0.0
     laps: tuple[tuple[str, float], ...] = ()
     ended_ns: int = 0
+    costs: tuple[tuple[Header, float], ...] = ()
 
 
 class Cause(StrEnum):

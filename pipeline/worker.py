@@ -154,6 +154,7 @@ class StageWorker(ABC):
         self.stage = stage
         self.sleep = sleep
         self.failed: list[Refusal] = []
+        self.costs: list[tuple[Header, float]] = []
         self._observer: Observer | None = None if stage.observe is None else stage.observe()
 
     def run(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[Reply, list[Any]]:
@@ -168,12 +169,15 @@ class StageWorker(ABC):
         """
         begin = time.perf_counter()
         self.failed = []
+        self.costs = []
         laps = self.laps()
         laps.clear()
         outputs, notes = self.do(call, payloads)
         busy_s = time.perf_counter() - begin
         headers = tuple(output.header for output in outputs)
-        reply = Reply(headers, tuple(notes), tuple(self.failed), busy_s, tuple(laps), time.time_ns())
+        reply = Reply(
+            headers, tuple(notes), tuple(self.failed), busy_s, tuple(laps), time.time_ns(), tuple(self.costs)
+        )
         if self._observer is not None:
             self._observer(call, outputs, reply)
         return reply, outputs
@@ -334,6 +338,8 @@ class PoolWorker(StageWorker):
             return self._answer(items[:half], waits_ms[:half]) + self._answer(items[half:], waits_ms[half:])
         for output in outputs:
             self.failed += [Refusal(output.header, prompt, why.error) for prompt, why in output.failures]
+            if output.cost_usd:
+                self.costs.append((output.header, output.cost_usd))
         return list(outputs)
 
 

@@ -182,6 +182,7 @@ def summary(stream: Stream) -> dict[str, object]:
         "failed": dict(account.failed),
         "dropped": dict(account.dropped),
         "damaged_packets": stream.num_damaged,
+        "cost_usd": stream.start.durable.cost_usd,
         "prompts": {
             prompt: {
                 "decoded": book.decoded,

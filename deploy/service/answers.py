@@ -152,11 +152,13 @@ def _frame_of(result: Result, sized: Result, resolution: Resolution, *, rasters:
 
 def _answer(rows: AnswerRows, raster: Raster | None) -> Answer:
     """A row as JSON; every field is a column, but for those that are named here."""
-    known = {name: rows.frame[name] for name in Answer.model_fields if name != "objects"}
+    known = {name: rows.frame[name] for name in Answer.model_fields if name not in ("objects", "said")}
+    prompt, value = rows.prediction.prompt, rows.prediction.value
+    said = value.error if isinstance(value, Failure) else kind_of(prompt).words(prompt, value)
     if raster is not None:
         known["raster_format"], known["raster_scale"] = raster.format, raster.scale
         known["raster"] = base64.b64encode(raster.data).decode()
-    return Answer(**known, objects=[_object(row) for row in rows.objects])
+    return Answer(**known, said=said, objects=[_object(row) for row in rows.objects])
 
 
 def _object(row: Row) -> Object:

@@ -135,6 +135,7 @@ class Answer(_AnswerColumns):  # type: ignore[misc, valid-type]  # its fields ar
     raster_format: str | None = None
     raster_scale: float | None = None
     raster: str | None = Field(default=None, description="The dense map as PNG, base64.")
+    said: str = Field(description="The answer, or why there is none, in a few words.")
     wait_ms: float
     model_ms: float
     codec_ms: float

@@ -174,22 +174,26 @@ class Ledger:
         last_pts: Presentation time of the last of them; None where unknown.
         failed: Those with a failed prompt, by stage.
         answers: How often each prompt was asked, by prompt and the stage where it failed or empty.
+        cost_usd: What the answers cost, US dollars.
     """
 
     delivered: int = 0
     last_pts: int | None = None
     failed: Counter[str] = field(default_factory=Counter)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cost_usd: float = 0.0
 
     @classmethod
     def at(cls, durable: Durable) -> Ledger:
         """The ledger of a stream that goes on where it is durable."""
         answers = Counter({(prompt, stage): count for prompt, stage, count in durable.answers})
         position = durable.position
-        return cls(position.delivered, position.previous_pts, Counter(dict(durable.failed)), answers)
+        failed = Counter(dict(durable.failed))
+        return cls(position.delivered, position.previous_pts, failed, answers, durable.cost_usd)
 
-    def take(self, header: Header, failed: Mapping[str, str]) -> None:
+    def take(self, header: Header, failed: Mapping[str, str], cost_usd: float = 0.0) -> None:
         """The sinks are given a frame, or a part of it."""
+        self.cost_usd += cost_usd
         self.answers.update((prompt, failed.get(prompt, "")) for prompt in header.prompts)
         if header.part:
             return
@@ -204,4 +208,5 @@ class Ledger:
         """The same promise, with all that the sinks have been given by now."""
         position = replace(durable.position, delivered=self.delivered, previous_pts=self.last_pts)
         answers = tuple((*asked, count) for asked, count in sorted(self.answers.items()))
-        return replace(durable, position=position, failed=tuple(sorted(self.failed.items())), answers=answers)
+        failed = tuple(sorted(self.failed.items()))
+        return replace(durable, position=position, failed=failed, answers=answers, cost_usd=self.cost_usd)

@@ -159,6 +159,10 @@ class Flow:
                     item.failed[refusal.prompt] = stage.name
                     stream = self._streams[item.header.stream_id]
                     stream.last_failure = f"{stage.name}: {refusal.error}"
+        for header, cost_usd in reply.costs:
+            for item in items:
+                if item.key == key_of(header):
+                    item.cost_usd += cost_usd
         for item in items:
             if not self._workers.is_current(item):  # a note has ended its stream
                 continue
@@ -215,7 +219,7 @@ class Flow:
     def _give(self, stage: Stage, stream: Stream, item: Item) -> None:
         """Puts an item in front of a follower."""
         if stage is self._graph.followers[-1]:
-            stream.ledger.take(item.header, item.failed)
+            stream.ledger.take(item.header, item.failed, item.cost_usd)
             self._workers.store(stage, stream, item)
         else:
             self._workers.put(stage, stream, item)

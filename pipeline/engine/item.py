@@ -20,6 +20,7 @@ class Item:
         queued_at: When it began to wait, in the engine's clock.
         attempts: Workers that died with it.
         failed: The stage where each of its prompts failed, where one did; it goes on as an announced failure.
+        cost_usd: What its answers have cost, US dollars.
         is_query: It is of a query and not of a stream, and goes first.
         read_at: When it was read, in the engine's clock.
     """
@@ -31,6 +32,7 @@ class Item:
     queued_at: float = 0.0
     attempts: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    cost_usd: float = 0.0
     is_query: bool = False
     read_at: float = 0.0
 
@@ -83,5 +85,13 @@ def whole(parts: list[Item]) -> Item:
     handles = tuple(handle for part in parts for handle in part.handles)
     queued_at = max(part.queued_at for part in parts)
     return Item(
-        header, handles, first.generation, first.sequence, queued_at, 0, failed, read_at=first.read_at
+        header,
+        handles,
+        first.generation,
+        first.sequence,
+        queued_at,
+        0,
+        failed,
+        sum(part.cost_usd for part in parts),
+        read_at=first.read_at,
     )

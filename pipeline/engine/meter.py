@@ -22,6 +22,7 @@ from plantain.pipeline.engine.metrics import (
     BUSY,
     CALLS,
     COMMIT_AGE,
+    COST,
     DEATHS,
     DECODED,
     DRAWING_TIME,
@@ -119,6 +120,7 @@ class Meter:
         self._parts: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._batches: dict[str, Distribution] = {}
         self._deaths: Counter[str] = Counter()
+        self._costs_usd: defaultdict[str, float] = defaultdict(float)
         self._drawings = 0
         self._drawing_time = Distribution.of(DRAWING_TIME)
         self._queries = Distribution.of(QUERY_LATENCY)
@@ -132,6 +134,8 @@ class Meter:
         """A call has come back."""
         for part, seconds in reply.laps or ((call.stage, reply.busy_s),):
             self._parts[call.stage, part] += seconds
+        for _, cost_usd in reply.costs:
+            self._costs_usd[call.stage] += cost_usd
         model_s = sum(seconds for part, seconds in reply.laps if part == "model")
         drawings = sum(header.cost for header in call.headers)
         if model_s and drawings:
@@ -205,6 +209,8 @@ class Meter:
             sheet.add(QUEUE_AGE, load.age_s, stage)
         for stage, batches in self._batches.items():
             sheet.add(BATCH, batches, stage)
+        for stage, cost_usd in self._costs_usd.items():
+            sheet.add(COST, cost_usd, stage)
         sheet.add(DRAWINGS, self._drawings)
         sheet.add(DRAWING_TIME, self._drawing_time)
         sheet.add(QUERY_LATENCY, self._queries)

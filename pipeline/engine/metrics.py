@@ -111,6 +111,7 @@ DEATHS = Metric(
     "plantain_worker_restarts_total", _C, "Copies of a stage that died and were made anew.", ("stage",)
 )
 BATCH = Metric("plantain_batch_items", _H, "Frames given to a stage in one call.", ("stage",), _ITEMS)
+COST = Metric("plantain_cost_usd_total", _C, "What the answers of a stage cost, US dollars.", ("stage",))
 DRAWINGS = Metric("plantain_drawings_total", _C, "Drawings that the model made.")
 DRAWING_TIME = Metric(
     "plantain_drawing_seconds",
@@ -135,7 +136,7 @@ BUILD = Metric(
 
 METRICS: tuple[Metric, ...] = (
     DECODED, ANSWERED, DROPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, PHASE, RECONNECTS, RUNG, STREAMS, COMMIT_AGE,
-    ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, DRAWINGS, DRAWING_TIME, QUERY_LATENCY,
+    ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME, QUERY_LATENCY,
     GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
 )  # fmt: skip
 

@@ -18,26 +18,45 @@ if TYPE_CHECKING:
     from plantain.deploy.client import AsyncClient, Client
     from plantain.deploy.job import run_job as run
     from plantain.operators.analytics.base import Analytic
+    from plantain.operators.answers.boxes.value import Boxes
+    from plantain.operators.answers.depth.value import DepthMap
+    from plantain.operators.answers.image.value import Image
+    from plantain.operators.answers.masks.value import Masks
+    from plantain.operators.answers.normals.value import NormalMap
+    from plantain.operators.answers.text.value import Text
     from plantain.operators.errors import PlantainError
-    from plantain.operators.models.base import ModelBackend
+    from plantain.operators.models.base import Answer, Answering, ModelBackend, ModelSpec
+    from plantain.operators.prompts import Prompt
     from plantain.operators.sinks.base import Sink
     from plantain.operators.sinks.parquet.reading import read_events, read_frames, read_objects, read_results
     from plantain.operators.sources.base import Source
-    from plantain.operators.types import Event
+    from plantain.operators.types import Event, Failure, Frame
     from plantain.pipeline.config import PipelineConfig, check, load
     from plantain.pipeline.control import Control
 
 __all__ = [
     "Analytic",
+    "Answer",
+    "Answering",
     "AsyncClient",
+    "Boxes",
     "Client",
     "Control",
+    "DepthMap",
     "Event",
+    "Failure",
+    "Frame",
+    "Image",
+    "Masks",
     "ModelBackend",
+    "ModelSpec",
+    "NormalMap",
     "PipelineConfig",
     "PlantainError",
+    "Prompt",
     "Sink",
     "Source",
+    "Text",
     "check",
     "load",
     "read_events",
@@ -49,15 +68,27 @@ __all__ = [
 
 _WHERE = {
     "Analytic": "operators.analytics.base",
+    "Answer": "operators.models.base",
+    "Answering": "operators.models.base",
     "AsyncClient": "deploy.client",
+    "Boxes": "operators.answers.boxes.value",
     "Client": "deploy.client",
     "Control": "pipeline.control",
+    "DepthMap": "operators.answers.depth.value",
     "Event": "operators.types",
+    "Failure": "operators.types",
+    "Frame": "operators.types",
+    "Image": "operators.answers.image.value",
+    "Masks": "operators.answers.masks.value",
     "ModelBackend": "operators.models.base",
+    "ModelSpec": "operators.models.base",
+    "NormalMap": "operators.answers.normals.value",
     "PipelineConfig": "pipeline.config",
     "PlantainError": "operators.errors",
+    "Prompt": "operators.prompts",
     "Sink": "operators.sinks.base",
     "Source": "operators.sources.base",
+    "Text": "operators.answers.text.value",
     "check": "pipeline.config",
     "load": "pipeline.config",
     "read_events": "operators.sinks.parquet.reading",

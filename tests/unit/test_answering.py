@@ -22,8 +22,9 @@ from plantain.operators.models.fake import FakeModel
 from plantain.operators.plan import request_of
 from plantain.operators.prompts import Prompt
 from plantain.operators.retry import retry
-from plantain.operators.types import Failure, Frame, FrameInfo, Header, Request, Value
+from plantain.operators.types import Durable, Failure, Frame, FrameInfo, Header, Position, Request, Value
 from plantain.pipeline.calls import Call, Run
+from plantain.pipeline.engine.books import Ledger
 from plantain.pipeline.graph import Kind, Stage
 from plantain.pipeline.worker import StageWorker, worker_of
 
@@ -179,6 +180,7 @@ def test_one_refused_prompt_of_eight_frames_is_asked_once_and_fails_alone() -> N
     assert [refusal.header.frame_index for refusal in reply.failed] == [3]
     assert [each.failed_in for each in outputs] == [None, None, None, "infer", None, None, None, None]
     assert {each.predictions[0].cost_usd for each in outputs} == {0.04}
+    assert [(header.frame_index, cost) for header, cost in reply.costs] == [(k, 0.04) for k in range(8)]
 
 
 @pytest.mark.parametrize(
@@ -270,6 +272,13 @@ def test_who_answered_may_differ_from_answer_to_answer() -> None:
     first, second = result.predictions
     assert (first.model, first.model_fingerprint, first.timing.model_ms) == ("strong", "9", 12.0)
     assert (second.model, second.model_fingerprint) == ("speaker", "1")
+
+
+def test_what_answers_cost_is_promised_with_them_and_counted_on() -> None:
+    ledger = Ledger.at(Durable("clip", 0, Position(4, 160, 4), cost_usd=1.5))
+    for number in (4, 5):
+        ledger.take(replace(request(number).header, pts=number), {}, 0.25)
+    assert ledger.promise(Durable("clip", 0, Position(6))).cost_usd == 2.0
 
 
 def test_a_model_that_loses_an_answer_is_an_error() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,9 @@ def config(out: Path, prompts: list[str], **options: Any):
 
 
 def test_boxes_go_all_the_way_through_a_run(tmp_path: Path) -> None:
-    assert run_job(config(tmp_path, ["instances:car", "detect:car", "depth"], usd=0.5)).exit_code == 0
+    outcome = run_job(config(tmp_path, ["instances:car", "detect:car", "depth"], usd=0.5))
+    assert outcome.exit_code == 0
+    assert [stream.start.durable.cost_usd for stream in outcome.streams] == [0.5 * 3 * 6]
     for frame in read_results(tmp_path, "street"):
         found, boxes, _ = (prediction.value for prediction in frame.predictions)
         assert isinstance(boxes, Boxes)
@@ -221,3 +224,24 @@ def test_words_go_all_the_way_through_a_run(tmp_path: Path) -> None:
     assert set(table.filter(pc.equal(table["task"], "ask"))["prompt"].to_pylist()) == {question}
     assert (tmp_path / "overlay" / "street.mp4").stat().st_size > 0
     assert said.text in write_report(str(tmp_path)).read_text(encoding="utf-8")
+
+
+def test_the_model_in_the_docs_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "documented.py").write_text(example)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = {
+        "streams": [{"url": "synthetic://street?seed=6&frames=2&width=192&height=112", "id": "street"}],
+        "prompts": ["detect:sun", "depth"],
+        "model": {"name": "documented:Sun"},
+        "output": {"out": str(tmp_path / "out")},
+        "executor": "inline",
+    }
+    run_job(check(settings))
+    for frame in read_results(tmp_path / "out", "street"):
+        sun, refused = (prediction.value for prediction in frame.predictions)
+        assert sun.names == ("sun",)
+        assert refused.error == "depth: I only detect"
+    for name in KINDS:
+        assert f"`{kind_called(name).value.__name__}`" in page

@@ -14,9 +14,12 @@ from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.answers.rasters import unpack
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.columns import SCHEMA_VERSION, TIMING_COLUMNS
+from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sinks.rows import SCHEMAS, Rows, identity_of, table_of
+from plantain.operators.streams import Start, StreamSpec
 from plantain.operators.trace import trace_id_of
 from plantain.operators.types import Failure, Result
+from plantain.operators.write import Write
 from tests.results import CARS, DEPTH, depth, masks, result, stay
 
 NORMALS = Prompt.parse("normals")
@@ -152,3 +155,23 @@ def test_only_the_timing_columns_depend_on_the_clock():
 def test_the_schema_version_is_in_every_table():
     metadata = table_of("objects", [], {"extra": "1"}).schema.metadata
     assert metadata == {b"plantain.schema_version": SCHEMA_VERSION.encode(), b"extra": b"1"}
+
+
+def test_rows_are_made_once_for_all_sinks_and_say_where_the_pixels_are():
+    class Kept(MemorySink):
+        given: Rows
+
+        def write(self, segment, rows):
+            super().write(segment, rows)
+            self.given = rows
+
+    first, second = Kept(), Kept()
+    write = Write([first, second], run_id="the run")
+    write.open(Start.fresh(StreamSpec("clip", "rtsp://me:secret@cam/1"), (DEPTH,)))
+    list(write([result(0)]))
+    assert first.given is second.given
+    assert first.given.table("frames")[0] is second.given.table("frames")[0]
+    (row, _) = first.given.table("frames")
+    assert (row["run_id"], row["image"]) == ("the run", None)
+    assert "cam/1" in row["source"]
+    assert "secret" not in row["source"]

@@ -166,6 +166,11 @@ def test_an_image_that_is_none_is_counted_and_passed_over(images: Path) -> None:
     assert source.num_damaged == 1
 
 
+def test_a_frame_knows_its_own_file(images: Path) -> None:
+    names = sorted(path.name for path in images.iterdir() if path.suffix in (".png", ".jpg"))
+    assert [frame.info.image for frame in all_of(opened(images))] == names
+
+
 def test_one_image_is_a_stream_of_one_frame(images: Path) -> None:
     frames = all_of(opened(images / "007.png"))
     assert numbers(frames) == [7]

@@ -156,15 +156,10 @@ export class Ask {
     at("answer-picture").alt = `The frame, and on it the answer to ${frame.answers[0].prompt}`;
     drawKey(at("answer-key"), frame.answers[0].prompt);
     const model = frame.answers.reduce((sum, answer) => sum + answer.model_ms, 0);
-    const failed = frame.answers.filter((answer) => answer.status === "failed").map((answer) => answer.reason);
-    const count = frame.answers.reduce((sum, answer) => sum + answer.objects.length, 0);
-    const isNew = frame.answers[0].prompt.startsWith("generate");
-    const depth = frame.answers.find((answer) => answer.depth_median_m !== null);
     const words = [
-      headline || (count ? `${count} found` : depth || isNew ? "" : "nothing found"),
-      depth ? `${depth.depth_min_m.toFixed(1)} to ${depth.depth_max_m.toFixed(0)} m away` : "",
+      headline,
+      ...frame.answers.map((answer) => answer.said),
       elapsed === null ? new Date().toLocaleTimeString() : `answered in ${Math.round(elapsed)} ms, of these ${Math.round(model)} ms in the model`,
-      ...failed,
     ];
     at("answer-words").textContent = words.filter(Boolean).join(" · ");
     this.table(frame);
