@@ -118,7 +118,7 @@ class Roster:
                     raise UsageError(
                         f"{', '.join(fixed)} of a stream cannot be changed; remove it and add another"
                     )
-                changed = wanted.streams[name].changed(changes)
+                changed = self._config.fitting(wanted.streams[name].changed(changes))
                 engine.change(start_of(self._config, changed, None))
                 wanted.streams[name] = changed
             case Pause():

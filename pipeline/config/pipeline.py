@@ -86,21 +86,7 @@ class PipelineConfig(Section):
         if not self.streams and not (info.context or {}).get("may_be_idle"):
             mistakes.append("streams: name at least one")
         for k, stream in enumerate(self.streams):
-            prompts = stream.prompts or self.prompts
-            if not prompts:
-                mistakes.append(
-                    f"streams.{k}: nothing is asked of {shown(stream.url)}; add prompts there or at the top"
-                )
-            unasked = sorted({*stream.cadences} - {str(prompt) for prompt in prompts})
-            if unasked:
-                mistakes.append(f"streams.{k}.cadences: {unasked[0]} is not asked of {shown(stream.url)}")
-            mistakes.extend(
-                f"streams.{k}: {prompt} is asked of '{name}', and models has {', '.join(self.models) or 'none'}"
-                for prompt, name in {**self.asked_of, **stream.asked_of}.items()
-                if name not in self.models
-            )
-            if len({str(prompt) for prompt in prompts}) != len(prompts):
-                mistakes.append(f"streams.{k}: the same prompt is asked twice of {shown(stream.url)}")
+            mistakes += self._mistakes_in(stream, f"streams.{k}")
         if self.models and "model" in self.model_fields_set:
             mistakes.append("model: models are named already; write either model or models")
         streams = Counter(stream.id for stream in self.streams if stream.id is not None)
@@ -114,6 +100,35 @@ class PipelineConfig(Section):
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self
+
+    def _mistakes_in(self, stream: StreamConfig, where: str) -> list[str]:
+        """What of a stream does not fit the rest."""
+        prompts = [str(prompt) for prompt in stream.prompts or self.prompts]
+        mistakes = []
+        if not prompts:
+            mistakes.append(
+                f"{where}: nothing is asked of {shown(stream.url)}; add prompts there or at the top"
+            )
+        if unasked := sorted({*stream.cadences} - {*prompts}):
+            mistakes.append(f"{where}.cadences: {unasked[0]} is not asked of {shown(stream.url)}")
+        mistakes += [
+            f"{where}: {prompt} is asked of '{name}', and models has {', '.join(self.models) or 'none'}"
+            for prompt, name in {**self.asked_of, **stream.asked_of}.items()
+            if name not in self.models
+        ]
+        if len({*prompts}) != len(prompts):
+            mistakes.append(f"{where}: the same prompt is asked twice of {shown(stream.url)}")
+        return mistakes
+
+    def fitting(self, stream: StreamConfig) -> StreamConfig:
+        """The stream, which is added or changed.
+
+        Raises:
+            UsageError: If it does not fit the rest.
+        """
+        if mistakes := self._mistakes_in(stream, str(stream.id)):
+            raise UsageError("; ".join(mistakes))
+        return stream
 
     def named(self) -> list[StreamConfig]:
         """The streams, with folders and globs expanded, each with one URL and a name.
@@ -155,11 +170,9 @@ class PipelineConfig(Section):
         """A further stream, with a name.
 
         Raises:
-            UsageError: If it stands for several, or nothing is asked of it.
+            UsageError: If it stands for several, or does not fit the rest.
         """
         found = self.model_copy(update={"streams": (stream,)}).named()
         if len(found) != 1:
             raise UsageError(f"{shown(stream.url)} stands for {len(found)} streams; add them one by one")
-        if not (stream.prompts or self.prompts):
-            raise UsageError(f"nothing is asked of {shown(stream.url)}; name at least one prompt")
-        return found[0]
+        return self.fitting(found[0])

@@ -17,7 +17,7 @@ from plantain.deploy.service.definitions import NAME, DefinitionStore
 from plantain.operators.errors import PlantainError, SinkError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look
-from plantain.pipeline import commands
+from plantain.pipeline import commands, saver
 from plantain.pipeline.commands import (
     Add,
     Ask,
@@ -39,7 +39,9 @@ from plantain.pipeline.definitions import Definitions
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import ThreadExecutor
 from plantain.pipeline.worker import Call
+from tests.assets.clips import make
 from tests.serving import eventually
+from tests.stored import rows_in
 
 PATIENCE_S = 60.0
 
@@ -321,6 +323,27 @@ def test_a_view_of_a_stream_that_comes_again_shows_the_new_one(tmp_path) -> None
         assert again.number > shot.number
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"prompts": ["depth", "depth"]}, "asked twice"),
+        ({"prompts": [{"prompt": "depth", "model": "nobody"}]}, "asked of 'nobody'"),
+        ({"cadences": {"normals": {"fps": 1}}}, "normals is not asked"),
+        ({"asked_of": {"depth": "nobody"}}, "asked of 'nobody'"),
+        ({"prompts": ["dept"]}, "dept"),
+    ],
+    ids=str,
+)
+def test_a_stream_that_does_not_fit_the_rest_is_neither_added_nor_changed(tmp_path, changes, said) -> None:
+    with running(config_of(tmp_path, (camera("gate"),))) as control:
+        with pytest.raises(UsageError, match=said):
+            control.do(Change("gate", changes))
+        with pytest.raises(UsageError, match=said):
+            control.do(Add(camera("yard").changed(changes)))
+        (status,) = control.do(Streams())
+        assert (status.stream_id, status.prompts) == ("gate", ("depth",))
+
+
 def test_every_command_is_answered_or_refused_and_none_is_unknown(tmp_path) -> None:
     said: dict[type, Command[object]] = {
         type(command): command
@@ -345,6 +368,7 @@ RICH = {
     "source": "tests.plugins:Cam",
     "prompts": ["depth", "instances:car"],
     "cadences": {"depth": {"fps": 1.0}},
+    "asked_of": {"depth": "strong"},
     "fps": 5.0,
     "every": 3,
     "max_frames": 70,
@@ -438,3 +462,30 @@ def test_definitions_of_an_earlier_version_are_read(tmp_path) -> None:
     assert ({*wanted.streams}, wanted.paused) == ({"old", "gate"}, {"old"})
     with pytest.raises(UsageError):
         wanted.knows("old", "k other")
+
+
+@pytest.mark.parametrize("is_live", [False, True], ids=["file", "camera"])
+def test_a_stream_that_is_taken_away_and_comes_back_at_once_goes_on_where_it_was(
+    tmp_path, monkeypatch, is_live
+) -> None:
+    """However long its last checkpoint takes to be stored."""
+    monkeypatch.setattr(saver, "REST", 1e6)
+    clip = make(tmp_path / "clip.mp4", 200, size=(64, 48))
+    options = {"realtime": "yes", "loop": "yes"} if is_live else {}
+    stream = StreamConfig(url=str(clip), id="film", options=options)
+    slow = {"name": "tests.plugins:PickyModel", "options": {"cost_ms": 10}}
+    config = config_of(tmp_path / "out", model=slow)
+    with running(config) as control:
+        for _ in range(4):
+            control.do(Add(stream))
+            eventually(lambda: control.do(Status("film")).decoded > 12, "frames")
+            control.do(Remove("film"))
+        if not is_live:
+            control.do(Add(stream))
+            eventually(lambda: control.do(Status("film")).phase == "done", "its end")
+    rows = [(row["epoch"], row["frame_index"]) for row in rows_in(tmp_path / "out")["frames"]]
+    assert len(rows) == len({*rows}), "nothing twice"
+    if is_live:
+        assert {epoch for epoch, _ in rows} == {0, 1, 2, 3}
+    else:
+        assert rows == [(0, index) for index in range(200)]
