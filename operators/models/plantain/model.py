@@ -18,6 +18,7 @@ from plantain.operators.models.base import Pixels
 from plantain.operators.models.plantain import HANDFUL, drawing, painting
 from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
+from plantain.operators.models.plantain.precision import has_bfloat16
 from plantain.operators.models.plantain.shared import Shared, shared
 from plantain.operators.models.plantain.sight import Sight
 from plantain.operators.models.plantain.text import Vocabulary
@@ -359,7 +360,4 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         if found is None:
             raise ModelUnavailableError(f"dtype '{name}' is unknown: use bfloat16 or float32")
         return found
-    if device.type == "cuda":
-        return torch.bfloat16
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if has_bf16 else torch.float32
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32

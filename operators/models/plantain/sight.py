@@ -125,7 +125,7 @@ class Sight:
             depth and sky; for "normals" sky and the vector; for "instances" the odds of the class, centre and
             offset (dx, dy).
         """
-        films, queries = self._network.decoder.read(features.tokens, torch.tensor(tasks), phrases, keep)
+        films, queries, _ = self._network.decoder.read(features.tokens, torch.tensor(tasks), phrases, keep)
         kept = keep.sum(1).tolist()
         asked = len(heads) // len(features.fine)
         for row, head in enumerate(heads):

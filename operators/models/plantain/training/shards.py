@@ -1,7 +1,7 @@
 """Rendered scenes on disk: one file per frame, written by processes of their own while training reads.
 
     <folder>/<slot>.npz     image u8, depth f16 (inf: sky), normals i8 (127: 1), class_map u8, instance_map
-    u8, meta, setting
+    u8, meta, hfov_deg, setting
 
 Slots are reused from the oldest, so the folder's size is bounded and its content keeps changing.
 """
@@ -39,6 +39,7 @@ class Shot:
         class_map: (H, W) uint8.
         instance_map: (H, W) uint8, 0 where there is no thing; at most 255 things.
         expressions: Words and the instances they mean.
+        hfov_deg: Horizontal field of view, degrees.
         setting: Of the scene.
     """
 
@@ -48,10 +49,11 @@ class Shot:
     class_map: NDArray[np.uint8]
     instance_map: NDArray[np.uint8]
     expressions: tuple[tuple[str, frozenset[int]], ...]
+    hfov_deg: float
     setting: Setting
 
 
-def store(path: Path, frame: SceneFrame, setting: Setting, rng: np.random.Generator) -> None:
+def store(path: Path, frame: SceneFrame, hfov_deg: float, setting: Setting, rng: np.random.Generator) -> None:
     """Writes a frame; readers see the old file or the new one, never half of one."""
     ids = np.unique(frame.instance_map)
     ids = ids[ids > 0][:255]
@@ -73,6 +75,7 @@ def store(path: Path, frame: SceneFrame, setting: Setting, rng: np.random.Genera
         class_map=frame.class_map,
         instance_map=table[frame.instance_map],
         meta=_packed(meta),
+        hfov_deg=np.float32(hfov_deg),
         setting=_packed(asdict(setting)),
     )
     waiting.replace(path)
@@ -89,6 +92,7 @@ def load(path: Path) -> Shot:
             held["class_map"],
             held["instance_map"],
             tuple((words, frozenset(ids)) for words, ids in meta),
+            float(held["hfov_deg"]),
             Setting(**setting),
         )
 
@@ -137,7 +141,7 @@ def render(
             frame = scene.render(float(rng.uniform(0.0, 12.0)))
             if np.bincount(frame.class_map.ravel()).max() > MAX_SHARE * frame.class_map.size:
                 continue
-            store(folder / f"{slot:06d}.npz", frame, scene.setting, rng)
+            store(folder / f"{slot:06d}.npz", frame, scene.camera.fov_deg, scene.setting, rng)
             written += 1
     return written
 
