@@ -40,7 +40,7 @@ def street_scores(backend: ModelBackend, folder: Path, size_hw: tuple[int, int])
 
     Returns:
         A dict that JSON can hold: `miou6`, `miou6_ci` (95 %, bootstrap over pictures), `class_iou`, `num_pictures`,
-        and `sources`, the same for each.
+        `sources`, the same for each, and `model_fingerprint`.
 
     Raises:
         UsageError: If the folder cannot be read.
@@ -51,7 +51,10 @@ def street_scores(backend: ModelBackend, folder: Path, size_hw: tuple[int, int])
         table = metrics.confusion(_drawn(backend, street.image, size_hw), _true(street), len(CLASSES) - 1)
         by_source.setdefault(entry.source, []).append({"confusion": table})
     every = [sums for each in by_source.values() for sums in each]
-    return _summary(every) | {"sources": {name: _summary(by_source[name]) for name in sorted(by_source)}}
+    return _summary(every) | {
+        "sources": {name: _summary(by_source[name]) for name in sorted(by_source)},
+        "model_fingerprint": backend.fingerprint,
+    }
 
 
 def _true(street: streets.Street) -> NDArray[np.uint8]:

@@ -106,7 +106,7 @@ def _asked(network: Network, batch: TrainingBatch, features: Features, phrases: 
 def _heads(
     network: Network, batch: TrainingBatch, features: Features, phrases: Tensor
 ) -> dict[str, tuple[Fields, TrainingBatch]]:
-    """Of each other task the fields of the samples that teach it, and those samples; a task that none teaches is left out."""
+    """Of each other task the fields of the samples that teach it, and those samples; none of one that none teaches."""
     device = batch.images.device
     rows = {kind: batch.taught[:, TAUGHT.index(kind)].nonzero()[:, 0].to(device) for kind in TASKS[1:]}
     rows = {kind: each for kind, each in rows.items() if len(each)}

@@ -41,6 +41,9 @@ _BY_PEOPLE = {
 TEACHER_TRUST = 0.6
 """How much a pixel counts that a teacher network labelled, against one that a person did."""
 
+SOURCE_POWER = 0.35
+"""A source is drawn from as often as the number of its pictures to this power says: many of one place are little."""
+
 ABSENCE_TRUST = 0.3
 """How much a pixel counts of which is known only what it is not."""
 
@@ -127,6 +130,28 @@ def load(folder: Path, entry: Entry) -> Street:
                 f"labels of {entry.name} must be uint8 {image.shape[:2]}, not {each.dtype} {each.shape}"
             )
     return Street(entry, image, *labels)
+
+
+class Album:
+    """The pictures of a folder, to draw from.
+
+    Args:
+        folder: Of `entries`.
+
+    Raises:
+        UsageError: If the folder cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries = entries(folder)
+        sources = [entry.source for entry in self.entries]
+        likely = np.array([sources.count(source) ** (SOURCE_POWER - 1) for source in sources])
+        self.chances: NDArray[np.float64] = likely / likely.sum()
+
+    def one(self, rng: np.random.Generator) -> Street:
+        """A picture by chance."""
+        return load(self.folder, self.entries[int(rng.choice(len(self.entries), p=self.chances))])
 
 
 def sample(
