@@ -77,7 +77,7 @@ def evaluate(
     finally:
         backend.close()
     if as_json:
-        keys = [key for name in MEASURES for key in (name, f"{name}_ci")]
+        keys = [key for name in MEASURES if name in figures for key in (name, f"{name}_ci")]
         sys.stdout.write(json.dumps({key: _finite(figures[key]) for key in keys}) + "\n")
         return
     console = Console(highlight=False)
