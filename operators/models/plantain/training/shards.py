@@ -21,6 +21,13 @@ from numpy.typing import NDArray
 
 from plantain.operators.scenes import Scene, SceneFrame, Setting, referring
 
+ZOOMED, MAX_ZOOM = 0.4, 3.0
+"""Share of the frames that are seen through a longer lens than the scene's, and how much longer at most: street
+cameras have from 20 to 100 degrees."""
+
+RAISED = 0.5
+"""Share of the scenes whose standing camera hangs as high as those of traffic."""
+
 NUM_EXPRESSIONS = 16
 """Referring expressions kept per frame."""
 
@@ -128,6 +135,8 @@ def render(
 ) -> int:
     """Renders `num_scenes` scenes from `first_seed` on, some moments of each, into slots of `folder`.
 
+    Cameras of the split "train" are more various than those of the scenes; those of "heldout" stay as they are.
+
     Returns:
         Frames written.
     """
@@ -135,9 +144,16 @@ def render(
     written = 0
     for seed in range(first_seed, first_seed + num_scenes):
         rng = np.random.default_rng([seed, 7])
-        scene = Scene(seed, split=split, assets=assets, size_hw=size_hw)
+        is_various = split == "train"
+        is_raised = is_various and bool(rng.random() < RAISED)
+        scene = Scene(seed, split=split, assets=assets, size_hw=size_hw, is_raised=is_raised)
+        camera = scene.camera
         for shot in range(shots_per_scene):
             slot = (seed * shots_per_scene + shot) % capacity
+            if is_various and rng.random() < ZOOMED:
+                scene.camera = camera.zoomed(float(MAX_ZOOM ** rng.random()))
+            else:
+                scene.camera = camera
             frame = scene.render(float(rng.uniform(0.0, 12.0)))
             if np.bincount(frame.class_map.ravel()).max() > MAX_SHARE * frame.class_map.size:
                 continue
