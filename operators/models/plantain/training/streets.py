@@ -22,6 +22,7 @@ from PIL import Image
 
 from plantain.operators.errors import UsageError
 from plantain.operators.models.plantain.training import questions
+from plantain.operators.models.plantain.training.losses import class_weights
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.models.plantain.training.samples import TAUGHT, Sample, centres_of, log_depth_of
 from plantain.operators.models.plantain.training.views import random_placement, view_of
@@ -244,11 +245,15 @@ def _answers(entry: Entry, table: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def _trust(entry: Entry) -> NDArray[np.float32]:
-    """(256,) for each label of a class map how much its pixels count."""
+    """(256,) for each label of a class map how much its pixels count.
+
+    Losses weigh rare classes up, as each counts the same in rendered scenes; here by the root of that, because rare
+    things were drawn where common ones are (a third of all cars came out as trucks and motorcycles).
+    """
     trust = np.full(256, ABSENCE_TRUST, np.float32)
     for index, name in enumerate(CLASSES[1:], 1):
         trust[index] = 1.0 if name in entry.by_people else TEACHER_TRUST
-    return trust
+    return (trust / class_weights().numpy() ** 0.5).astype(np.float32)
 
 
 def _entry(row: dict[str, Any]) -> Entry:
