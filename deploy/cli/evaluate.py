@@ -92,13 +92,13 @@ def evaluate(
 def _score_streets(model: str, options: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     """Real pictures, labelled in part."""
     from plantain.deploy.cli.scores import streets_of
-    from plantain.operators.models import load_model, model_hw_of
+    from plantain.operators.models import load_drawing, spec_of
     from plantain.operators.models.plantain.evaluation.street_scores import street_scores
 
-    backend = load_model(model, options)
+    backend = load_drawing(model, options)
     try:
         with Console(stderr=True).status(f"{model}: {folder}"):
-            figures = street_scores(backend, folder, model_hw_of(model))
+            figures = street_scores(backend, folder, spec_of(model).model_hw)
     finally:
         backend.close()
     if as_json:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.geometry import Letterbox
 from plantain.operators.models.base import DrawsFrames
 from plantain.operators.models.fake import FakeModel
@@ -19,7 +20,7 @@ from plantain.operators.models.plantain.training import losses, questions, sampl
 from plantain.operators.models.plantain.training.samples import collate
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import Scene
-from plantain.operators.types import DepthMap, Frame, FrameInfo, Header
+from plantain.operators.types import Frame, FrameInfo, Header
 
 SIZE = (64, 96)
 DEPTH = Prompt.parse("depth[curve=street]")

@@ -115,7 +115,7 @@ def test_frames_carry_what_their_stream_says_about_its_lens_whichever_source_the
     assert isinstance(first, Request)
     assert isinstance(second, Request)
     assert (first.frame.info.hfov_deg, second.frame.info.hfov_deg) == (84.0, None)
-    [query] = plan.for_query([told], "?1", (DEPTH,))
+    [query] = plan.for_query([told], "?1", "cam", (DEPTH,))
     assert query.frame.info.hfov_deg == 84.0
     plan.change(replace(opened, spec=replace(opened.spec, hfov_deg=40.0)))
     [changed] = plan([told])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.geometry import Letterbox
 from plantain.operators.models.base import ModelBackend
 from plantain.operators.models.plantain.evaluation import metrics
@@ -19,7 +20,6 @@ from plantain.operators.models.plantain.training import streets
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import CLASSES
-from plantain.operators.types import Masks
 
 STREET_CLASSES = ("road", "sky", "vegetation", "building", "car", "person")
 """What small public networks are compared by."""
