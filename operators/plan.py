@@ -46,6 +46,7 @@ class _Asked:
         pools: The pool that each prompt goes to, where that is not the first.
         count: Frames that came before, since the stream began.
         previous_pts: Time of the last of them; None where unknown.
+        hfov_deg: Horizontal field of view of its camera, degrees; None where it is not known.
         eases: What is given up just now, by pool.
     """
 
@@ -54,6 +55,7 @@ class _Asked:
     pools: dict[str, str]
     count: int = 0
     previous_pts: int | None = None
+    hfov_deg: float | None = None
     eases: dict[str, Ease] = field(default_factory=dict)
 
     def due(self, info: FrameInfo) -> list[Prompt]:
@@ -103,13 +105,19 @@ class Plan:
         """Sets what is asked of a stream's frames from now on."""
         position = start.durable.position
         self._asked[start.spec.stream_id] = _Asked(
-            start.prompts, dict(start.cadences), dict(start.pools), position.delivered, position.previous_pts
+            start.prompts,
+            dict(start.cadences),
+            dict(start.pools),
+            position.delivered,
+            position.previous_pts,
+            start.spec.hfov_deg,
         )
 
     def change(self, start: Start) -> None:
         """Asks something else of the frames that are still to be read."""
         asked = self._asked[start.spec.stream_id]
         asked.prompts, asked.cadences, asked.pools = start.prompts, dict(start.cadences), dict(start.pools)
+        asked.hfov_deg = start.spec.hfov_deg
 
     def ease(self, stream_id: str, ease: Ease) -> None:
         """Gives something up from the next frame on, or takes it back."""
@@ -125,7 +133,8 @@ class Plan:
         """Requests that belong to a query and not to the frames' stream."""
         asked = self._asked.get(stream_id)
         pools = {} if asked is None else asked.pools
-        requests = [each for frame in frames for each in requests_of(frame, prompts, pools, self._targets)]
+        told = [_told(frame, asked) for frame in frames]
+        requests = [each for frame in told for each in requests_of(frame, prompts, pools, self._targets)]
         return [replace(each, header=replace(each.header, stream_id=query_id)) for each in requests]
 
     def close(self, stream_id: str | None = None) -> None:
@@ -135,6 +144,7 @@ class Plan:
 
     def _plan(self, frame: Frame) -> list[Request | Result]:
         asked = self._asked[frame.header.stream_id]
+        frame = _told(frame, asked)
         due = asked.due(frame.info)
         first = self._targets[0].name
         requests: list[Request] = []
@@ -156,6 +166,13 @@ class Plan:
             header = replace(request_of(frame, (), first).header, spared=names)
             return [Result(header, replace(frame.info, rung=rung), ())]
         return [*numbered(requests, names)]
+
+
+def _told(frame: Frame, asked: _Asked | None) -> Frame:
+    """The frame with what its stream's settings say about the camera."""
+    if asked is None or asked.hfov_deg is None:
+        return frame
+    return replace(frame, info=replace(frame.info, hfov_deg=asked.hfov_deg))
 
 
 def requests_of(

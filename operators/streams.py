@@ -71,6 +71,7 @@ class StreamSpec:
         source: Name of the source or `"module:Class"`; empty to choose by the form of `url`.
         sampling: Which frames.
         options: Passed to the source as keyword arguments.
+        hfov_deg: Horizontal field of view of its pictures, degrees; None if it is not known.
     """
 
     stream_id: str
@@ -78,6 +79,7 @@ class StreamSpec:
     source: str = ""
     sampling: Sampling = Sampling()
     options: dict[str, str] = field(default_factory=dict, repr=False)
+    hfov_deg: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

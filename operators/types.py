@@ -92,6 +92,7 @@ class FrameInfo:
         picture: (h, w, 3) uint8 RGB at display size, only when a sink asked for pixels.
         rung: Of the overload ladder, 0 where nothing was given up.
         image: Name of the frame's own file in a folder of images; empty where frames have none.
+        hfov_deg: Horizontal field of view of the whole source picture, degrees; None where nobody told.
     """
 
     pts: int | None
@@ -104,6 +105,7 @@ class FrameInfo:
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)
     rung: int = 0
     image: str = ""
+    hfov_deg: float | None = None
 
     @property
     def time_s(self) -> float | None:

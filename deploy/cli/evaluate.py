@@ -29,6 +29,12 @@ def evaluate(
     assets: Annotated[
         Path | None, typer.Option(help="Folder of meshes to render with; none if left out.")
     ] = None,
+    streets: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead, measure classes on a folder of real pictures that are labelled in part, by source."
+        ),
+    ] = None,
     clips: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,6 +56,9 @@ def evaluate(
     if assets is not None and not assets.is_dir():
         raise UsageError(f"--assets {assets} is no folder")
     options = _options(model, weights, assets)
+    if streets is not None:
+        _score_streets(model, options, streets, as_json=as_json)
+        return
     if clips:
         _look(model, options, clips, out, as_json=as_json)
         return
@@ -68,7 +77,7 @@ def evaluate(
     finally:
         backend.close()
     if as_json:
-        keys = [key for name in MEASURES for key in (name, f"{name}_ci")]
+        keys = [key for name in MEASURES if name in figures for key in (name, f"{name}_ci")]
         sys.stdout.write(json.dumps({key: _finite(figures[key]) for key in keys}) + "\n")
         return
     console = Console(highlight=False)
@@ -78,6 +87,33 @@ def evaluate(
     console.print(
         f"{figures['model_fingerprint']}, {spent_ms:.0f} ms a frame with all its questions", soft_wrap=True
     )
+
+
+def _score_streets(model: str, options: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    """Real pictures, labelled in part."""
+    from plantain.deploy.cli.scores import streets_of
+    from plantain.operators.models import load_drawing, spec_of
+    from plantain.operators.models.plantain.evaluation.street_scores import street_scores
+
+    backend = load_drawing(model, options)
+    try:
+        with Console(stderr=True).status(f"{model}: {folder}"):
+            figures = street_scores(backend, folder, spec_of(model).model_hw)
+    finally:
+        backend.close()
+    if as_json:
+        sys.stdout.write(json.dumps(_json_of(figures)) + "\n")
+        return
+    console = Console(highlight=False)
+    console.print(streets_of(figures))
+    console.print(f"{figures['model_fingerprint']}", soft_wrap=True)
+
+
+def _json_of(figures: Any) -> Any:
+    """The same with null where something could not be measured."""
+    if isinstance(figures, dict):
+        return {name: _json_of(value) for name, value in figures.items()}
+    return _finite(figures) if isinstance(figures, (float, list)) else figures
 
 
 def _look(model: str, options: dict[str, Any], clips: list[str], out: Path, *, as_json: bool) -> None:

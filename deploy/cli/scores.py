@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -70,4 +70,23 @@ def steadiness_of(clips: Sequence[Clip]) -> Table:
         table.add_row(name.removesuffix("_deg").replace("_", " "), *cells)
     if any(clip.error for clip in clips):
         table.add_row("not read", *(clip.error for clip in clips), style="red")
+    return table
+
+
+def streets_of(figures: Mapping[str, Any]) -> Table:
+    """A table of `street_scores`: mean IoU of the street classes and each one's, by source and over all pictures."""
+    from plantain.operators.models.plantain.evaluation.street_scores import STREET_CLASSES
+
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("source", no_wrap=True)
+    for title in ("pictures", "mean IoU", "95 % of test sets", *STREET_CLASSES):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, own in (*figures["sources"].items(), ("all", figures)):
+        low, high = own["miou6_ci"]
+        ious = [
+            f"{own['class_iou'][each]:.2f}" if each in own["class_iou"] else "-" for each in STREET_CLASSES
+        ]
+        table.add_row(
+            name, str(own["num_pictures"]), f"{own['miou6']:.3f}", f"{low:.3f} to {high:.3f}", *ious
+        )
     return table

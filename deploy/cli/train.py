@@ -38,14 +38,24 @@ def train(
         list[str] | None,
         typer.Option(help="Files or folders of the clips of --from, where they have moved since."),
     ] = None,
+    streets: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of real pictures that are labelled in part: they are learnt beside rendered streets, starting "
+            "from the packaged weights."
+        ),
+    ] = None,
     mix: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Share of rendered scenes beside --from, so that nothing is forgotten."
+            min=0,
+            max=1,
+            help="Share of rendered scenes beside --from and --streets, so that nothing is forgotten.",
         ),
     ] = 0.5,
     init: Annotated[
-        Path | None, typer.Option(help="Weights to begin with; the packaged ones if --from is given.")
+        Path | None,
+        typer.Option(help="Weights to begin with; the packaged ones if --from or --streets is given."),
     ] = None,
     generator: Annotated[
         bool,
@@ -71,7 +81,7 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of scenes.")] = 0,
 ) -> None:
-    """Train the embedded model: on rendered streets, or on what another model answered about your own clips."""
+    """Train the embedded model: on rendered streets, labelled real ones, or another model's answers."""
     if assets is not None and not assets.is_dir():
         raise UsageError(f"--assets {assets} is no folder")
     if clips and not teachers:
@@ -80,8 +90,8 @@ def train(
         raise UsageError(f"--init {init} is no file")
     if finishing and not generator:
         raise UsageError("--finishing is a part of --generator: give that as well")
-    if generator and teachers:
-        raise UsageError("--generator learns from rendered streets only: leave --from out")
+    if generator and (teachers or streets):
+        raise UsageError("--generator learns from rendered streets only: leave --from and --streets out")
     checkpoint = out / ("generator.pt" if generator else "last.pt")
     has_checkpoint = checkpoint.is_file()
     if has_checkpoint and not resume:
@@ -91,7 +101,7 @@ def train(
             f"{out} holds no checkpoint ({checkpoint.name}) to go on from: leave --resume out to start one"
         )
     from plantain.operators.models.plantain.model import WEIGHTS
-    from plantain.operators.models.plantain.training.train import FINE_TUNE_RATE, TrainOptions
+    from plantain.operators.models.plantain.training.train import FINE_TUNE_RATE, STREET_RATE, TrainOptions
     from plantain.operators.models.plantain.training.train import train as run_training
 
     console = Console(stderr=True, highlight=False)
@@ -123,11 +133,16 @@ def train(
         return
     if teachers:
         init = init or WEIGHTS
-        further |= _lessons(teachers, out, clips or [], console) | {"lesson_share": 1 - mix}
+        further |= _lessons(teachers, out, clips or [], console)
+        further["lesson_share"] = (1 - mix) / (2 if streets else 1)
+    if streets is not None:
+        init = init or WEIGHTS
+        further |= {"streets": streets, "street_share": (1 - mix) / (2 if teachers else 1)}
     if init is not None:
         # Given weights have seen small canvases long ago.
-        further |= {"init": init, "learning_rate": FINE_TUNE_RATE, "canvases": ((1.0, (224, 384)),)}
-    is_rendering = not teachers or mix > 0
+        rate = FINE_TUNE_RATE if streets is None else STREET_RATE
+        further |= {"init": init, "learning_rate": rate, "canvases": ((1.0, (224, 384)),)}
+    is_rendering = not (teachers or streets) or mix > 0
     options = TrainOptions(
         folder=out,
         shards=_scenes(out, assets, console) if is_rendering else None,

@@ -17,7 +17,7 @@ from plantain.deploy.report import gallery
 from plantain.deploy.report.charts import number_of
 from plantain.operators.answers import codec_for
 from plantain.operators.errors import PlantainError, UsageError
-from plantain.operators.models.base import ModelBackend
+from plantain.operators.models.base import ModelBackend, drawings_of
 from plantain.operators.models.plantain.evaluation.steadiness import Answered, Change, between
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import redact
@@ -152,7 +152,7 @@ def _runs(spec: StreamSpec, model_hw: tuple[int, int]) -> Iterator[list[Frame]]:
 
 
 def _answered(backend: ModelBackend, frame: Frame, prompts: tuple[Prompt, ...]) -> Answered:
-    drawn = backend.render(frame.image[None], [0] * len(prompts), prompts)
+    drawn = drawings_of(backend, [frame], [0] * len(prompts), prompts)
     drawings = [frame.info.fit.crop(each) for each in drawn]
     values = [codec_for(prompt).decode(each, prompt) for prompt, each in zip(prompts, drawings, strict=True)]
     return Answered(frame.info.fit.crop(frame.image), prompts, drawings, values)

@@ -40,6 +40,8 @@ MEASURES: dict[str, Measure] = {
     ),
     "delta1": Measure("depth delta1", "share of pixels whose distance is right within a quarter", 1),
     "absrel": Measure("depth AbsRel", "mean error as a share of the distance", 0),
+    "delta1_told": Measure("depth delta1, lens told", "the same where the field of view is told", 1),
+    "absrel_told": Measure("depth AbsRel, lens told", "the same where the field of view is told", 0),
     "normals_mean_deg": Measure(
         "normals, mean", "angle between drawn and true direction of surfaces", 0, "\u00b0"
     ),

@@ -172,3 +172,21 @@ class Checking(Protocol):
             ModelError: With what can be drawn instead.
         """
         ...
+
+
+@runtime_checkable
+class DrawsFrames(Protocol):
+    """A model that draws, and makes use of what is known about a frame besides its pixels: its stream, its lens."""
+
+    def draw(self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
+        """As `ModelBackend.render`, of frames on equal canvases."""
+        ...
+
+
+def drawings_of(
+    model: ModelBackend, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
+) -> Pixels:
+    """One drawing (H, W, 3) for each prompt, by whichever of the two ways the model has."""
+    if isinstance(model, DrawsFrames):
+        return model.draw(frames, image_of, prompts)
+    return model.render(np.stack([frame.image for frame in frames]), image_of, prompts)

@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-import numpy as np
-
 from plantain.operators.answers import codec_for
 from plantain.operators.errors import ModelError, PlantainError
-from plantain.operators.models.base import Answer, Checking, ModelBackend, Pixels
+from plantain.operators.models.base import Answer, Checking, ModelBackend, Pixels, drawings_of
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import sentence_of
 from plantain.operators.retry import retry
@@ -54,8 +52,7 @@ class Drawn:
         answers: list[Answer | None] = [self._refusal(prompt) for prompt in prompts]
         asked = [k for k, answer in enumerate(answers) if answer is None]
         if asked:
-            images = np.stack([frame.image for frame in frames])
-            drawings, model_ms = self._draw(images, [image_of[k] for k in asked], [prompts[k] for k in asked])
+            drawings, model_ms = self._draw(frames, [image_of[k] for k in asked], [prompts[k] for k in asked])
             for k, drawing in zip(asked, drawings, strict=True):
                 answers[k] = _decoded(frames[image_of[k]], prompts[k], drawing, model_ms)
         return [answer for answer in answers if answer is not None]
@@ -70,7 +67,7 @@ class Drawn:
         if refused is not None:
             return refused
         try:
-            work = partial(self._draw, frame.image[None], [0], [prompt])
+            work = partial(self._draw, [frame], [0], [prompt])
             drawings, model_ms = retry(work, self.name, self._sleep)
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompt only
             return Answer(_failure(error))
@@ -87,13 +84,13 @@ class Drawn:
         return None
 
     def _draw(
-        self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]
+        self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
     ) -> tuple[Pixels, float]:
         """Drawings, and the time that each took, milliseconds."""
         start = perf_counter()
-        drawings = self._model.render(images, image_of, prompts)
+        drawings = drawings_of(self._model, frames, image_of, prompts)
         model_ms = (perf_counter() - start) * 1e3 / len(prompts)
-        expected = (len(prompts), *images.shape[1:])
+        expected = (len(prompts), *frames[0].image.shape)
         if drawings.shape != expected:
             raise ModelError(f"model {self.name} must draw {expected}, not {drawings.shape}")
         return drawings, model_ms

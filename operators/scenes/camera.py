@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,15 @@ from PIL import Image
 
 from plantain.operators.compiled import compiled
 from plantain.operators.scenes.textures import cell_hash
+
+MAST_M = 5.5, 15.0
+"""Heights at which cameras of traffic hang, metres."""
+
+_AIM_M = 12.0, 70.0
+"""How far away such a camera's middle meets the ground, metres."""
+
+_EYE_M = 2.5
+"""A camera below this is a walker's, a car's or a room's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,19 @@ class Camera:
     def focal(self, width: int) -> float:
         """Focal length in pixels of a picture of that width."""
         return 0.5 * width / math.tan(math.radians(self.fov_deg) / 2)
+
+    def zoomed(self, times: float) -> Camera:
+        """The same camera through a lens so many times longer."""
+        half = math.tan(math.radians(self.fov_deg) / 2) / times
+        return replace(self, fov_deg=2 * math.degrees(math.atan(half)))
+
+    def raised(self, rng: np.random.Generator) -> Camera:
+        """A standing camera outdoors where those of traffic hang, looking down; others stay as they are."""
+        if self.speed_mps or self.at[2] <= _EYE_M:
+            return self
+        height = float(rng.uniform(*MAST_M))
+        pitch = -math.atan2(height, float(rng.uniform(*_AIM_M)))
+        return replace(self, at=(*self.at[:2], height), pitch=pitch)
 
 
 @dataclass(frozen=True, slots=True)

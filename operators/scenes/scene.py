@@ -33,6 +33,7 @@ class Scene:
         split: "heldout" has other seeds and families of shape, texture and layout that "train" never shows.
         assets: Folder of meshes to use beside the procedural families, None for those alone.
         size_hw: Height and width of the pictures.
+        is_raised: The camera, if it stands outdoors, hangs as high as those of traffic.
 
     Attributes:
         setting: What kind of place it is, and in which weather.
@@ -49,6 +50,7 @@ class Scene:
         split: Literal["train", "heldout"] = "train",
         assets: Path | None = None,
         size_hw: tuple[int, int] = (224, 384),
+        is_raised: bool = False,
     ) -> None:
         if split not in ("train", "heldout"):
             raise UsageError(f"split '{split}' is unknown: use train or heldout")
@@ -63,6 +65,8 @@ class Scene:
             rng, split, Materials(rng), None if assets is None else open_shelf(Path(assets), split)
         )
         place, self.camera = layout.fill(self._world, self._light)
+        if is_raised:
+            self.camera = self.camera.raised(np.random.default_rng((seed, 31)))
         self.setting = Setting(place, self._light.weather, self._light.is_wet)
         self._world.clear_view(self.camera.eye(0.0))
         self._sensor = Sensor.random(

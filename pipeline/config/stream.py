@@ -56,6 +56,12 @@ class StreamConfig(Section):
     )
     every: int = Field(default=1, ge=1, description="Look at every n-th frame.")
     max_frames: int | None = Field(default=None, ge=1, description="Stop after this many frames.")
+    hfov_deg: float | None = Field(
+        default=None,
+        gt=1,
+        lt=170,
+        description="Horizontal field of view in degrees, which distances follow from; estimated if left out.",
+    )
     options: dict[str, str] = Field(default={}, repr=False, description="Passed to the source.")
 
     @model_validator(mode="before")
@@ -71,7 +77,7 @@ class StreamConfig(Section):
     def spec(self) -> StreamSpec:
         """As its source takes it; it must have a name by now."""
         assert self.id is not None
-        return StreamSpec(self.id, self.url, self.source, self.sampling, dict(self.options))
+        return StreamSpec(self.id, self.url, self.source, self.sampling, dict(self.options), self.hfov_deg)
 
     def changed(self, changes: Mapping[str, Any]) -> StreamConfig:
         """The same stream with other settings.

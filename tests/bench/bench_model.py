@@ -94,7 +94,7 @@ def parts(model: EmbeddedModel, network: Network) -> None:
         report(
             "decoder_cpu_ms", best(lambda: list(sight.decode(features, tasks, heads, vectors, keep)))[1] / 4
         )
-        maps = list(sight.decode(features, tasks, heads, vectors, keep))
+        maps = [each for each, _ in sight.decode(features, tasks, heads, vectors, keep)]
     drawn = np.empty_like(image)
     for word, each, prompt in zip(words, maps, prompts, strict=True):
         painted = best(lambda each=each, word=word, prompt=prompt: painting.paint(word, each, prompt, drawn))

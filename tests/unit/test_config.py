@@ -50,7 +50,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_path():
     ]
     assert sorted(starts) == sorted(expected)
     (unknown,) = [line for line in lines if line.startswith("streams.0.colour")]
-    assert "unknown setting; known here: cadences, every, fps, id" in unknown
+    assert "unknown setting; known here: cadences, every, fps, hfov_deg, id" in unknown
     (prompt,) = [line for line in lines if line.startswith("prompts.1")]
     assert "task 'dept' is unknown: write semantic:CLASS,CLASS" in prompt
     (name,) = [line for line in lines if line.startswith("streams.1.id")]
@@ -106,6 +106,14 @@ def test_a_stream_may_have_its_own_prompts_and_sampling():
     (_, first), (spec, second) = check(data).specs()
     assert [str(prompt) for prompt in (*first, *second)] == ["depth", "normals"]
     assert (spec.sampling.fps, spec.sampling.every, spec.sampling.max_frames) == (2, 1, 9)
+
+
+def test_the_field_of_view_is_said_by_stream_and_must_be_that_of_a_lens():
+    data = GOOD | {"streams": [{"url": "a.mp4"}, {"url": "b.mp4", "hfov_deg": 84}]}
+    assert [spec.hfov_deg for spec, _ in check(data).specs()] == [None, 84.0]
+    for wrong in (0, -20, 180, 360):
+        with pytest.raises(UsageError, match="hfov_deg"):
+            check(GOOD | {"streams": [{"url": "a.mp4", "hfov_deg": wrong}]})
 
 
 def test_folders_become_streams_and_names_stay_apart(tmp_path):

@@ -14,7 +14,6 @@ from plantain.operators.models.plantain.network import Guide, Network
 from plantain.operators.models.plantain.text import NUM_UNKNOWN, Vocabulary
 from plantain.operators.models.plantain.training import lessons, losses, samples
 from plantain.operators.models.plantain.training.lessons import Lesson
-from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.models.plantain.training.samples import TAUGHT, collate
 from plantain.operators.models.plantain.training.train import TrainOptions, train
 from plantain.operators.prompts import Prompt
@@ -79,7 +78,7 @@ def test_exact_answers_teach_what_the_labels_teach(frame):
     half = frame.class_map[::2, ::2]
     assert made.taught.tolist() == [True, True, False, True, True, False]
     assert made.phrases == ("road", "sky", "building", "car")
-    road = made.semantic == 1
+    road = made.answers == 1 << 1
     assert np.array_equal(
         road, np.isin(half, [1, 2, 3])
     )  # with markings and crossings, which nobody asked for
@@ -99,7 +98,7 @@ def test_a_mirrored_lesson_is_mirrored_in_every_map(frame):
     signs = {bool(np.sign(view.normals[..., 0].mean()) == np.sign(straight)) for view in views}
     assert signs == {True, False}
     for view in views:
-        sky = view.semantic == 1 + view.phrases.index("sky") if "sky" in view.phrases else None
+        sky = view.answers == 2 << view.phrases.index("sky") if "sky" in view.phrases else None
         if sky is not None:
             assert np.array_equal(sky, np.isnan(view.log_depth))
 
@@ -111,7 +110,7 @@ def test_bars_around_a_picture_teach_nothing(frame):
     assert not made.image[:16].any()
     assert not made.inside[:8].any()
     assert made.inside[8:40].all()
-    assert (made.semantic[:8] == IGNORE).all()
+    assert not made.answers[:8].any()
 
 
 def batch_of(*made: samples.Sample) -> samples.TrainingBatch:

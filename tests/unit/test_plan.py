@@ -102,3 +102,22 @@ def test_a_smaller_frame_shows_the_same_and_says_where_its_boxes_belong():
 def test_what_cannot_get_smaller_stays():
     tiny = frame(0, model_hw=(32, 32))
     assert smaller(tiny, 2) is tiny
+
+
+def test_frames_carry_what_their_stream_says_about_its_lens_whichever_source_they_come_from():
+    plan = Plan()
+    opened = start([DEPTH])
+    plan.open(replace(opened, spec=replace(opened.spec, hfov_deg=84.0)))
+    other = replace(opened.spec, stream_id="other")
+    plan.open(replace(opened, spec=other, durable=Durable("other", 0, Position())))
+    told, untold = frame(0), replace(frame(0), header=Header("other", 0, 0))
+    first, second = plan([told, untold])
+    assert isinstance(first, Request)
+    assert isinstance(second, Request)
+    assert (first.frame.info.hfov_deg, second.frame.info.hfov_deg) == (84.0, None)
+    [query] = plan.for_query([told], "?1", "cam", (DEPTH,))
+    assert query.frame.info.hfov_deg == 84.0
+    plan.change(replace(opened, spec=replace(opened.spec, hfov_deg=40.0)))
+    [changed] = plan([told])
+    assert isinstance(changed, Request)
+    assert changed.frame.info.hfov_deg == 40.0

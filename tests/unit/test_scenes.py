@@ -150,3 +150,32 @@ def test_an_expression_by_colour_means_the_only_thing_of_that_colour() -> None:
     assert said["the red car"] == {1}
     assert said["the leftmost blue car"] == {2}
     assert "the blue car" not in said
+
+
+@pytest.mark.parametrize("times", [1.5, 3.0])
+def test_a_longer_lens_shows_the_same_things_larger(times):
+    scene = Scene(3, size_hw=(64, 96))
+    camera = scene.camera
+    wide = scene.render(0.0)
+    scene.camera = camera.zoomed(times)
+    narrow = scene.render(0.0)
+    assert scene.camera.focal(96) == pytest.approx(times * camera.focal(96))
+    middle = slice(28, 36), slice(44, 52)
+    known = np.isfinite(wide.depth_m[middle]) & np.isfinite(narrow.depth_m[middle])
+    assert np.median(narrow.depth_m[middle][known]) == pytest.approx(
+        np.median(wide.depth_m[middle][known]), rel=0.3
+    )
+
+
+def test_raised_cameras_hang_high_and_look_down_where_they_stand_outdoors():
+    heights = []
+    for seed in range(12):
+        before, after = (Scene(seed, size_hw=(64, 96), is_raised=each).camera for each in (False, True))
+        if before.speed_mps or before.at[2] <= 2.5:
+            assert after == before
+        else:
+            heights.append(after.at[2])
+            assert after.pitch < 0
+            assert after.at[:2] == before.at[:2]
+    assert heights
+    assert all(5.5 <= each <= 15 for each in heights)

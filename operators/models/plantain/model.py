@@ -5,31 +5,58 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import ModelError, ModelUnavailableError
 from plantain.operators.models.base import Pixels
 from plantain.operators.models.plantain import HANDFUL, drawing, painting
+from plantain.operators.models.plantain.lens import Lenses, log_focal
 from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
+from plantain.operators.models.plantain.precision import has_bfloat16
 from plantain.operators.models.plantain.shared import Shared, shared
 from plantain.operators.models.plantain.sight import Sight
 from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.prompts import Prompt, Task
+from plantain.operators.types import Frame
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 """Raised whenever the same weights draw differently."""
 
 MAX_CACHED_PHRASES = 4096
 MAX_CACHED_PICTURES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Camera:
+    """Through what a picture was taken.
+
+    Attributes:
+        stream_id: Whose camera; "" for nobody's.
+        log_focal: Of `lens`, None where it is not known.
+    """
+
+    stream_id: str = ""
+    log_focal: float | None = None
+
+    @classmethod
+    def of(cls, frame: Frame) -> _Camera:
+        """The camera of a frame."""
+        stream_id, told = frame.header.stream_id, frame.info.hfov_deg
+        if told is None:
+            return cls(stream_id)
+        canvas_w = -(-frame.info.fit.model_hw[1] // STRIDE) * STRIDE  # as it is padded
+        return cls(stream_id, log_focal(told, frame.info.fit.width / canvas_w))
 
 
 class EmbeddedModel:
@@ -71,6 +98,7 @@ class EmbeddedModel:
         self.fingerprint = f"{self._shared.digest}-{CODE_VERSION}"
         self._phrases: dict[str, Tensor] = {}
         self._pictures: dict[str, Tensor] = {}
+        self._lenses = Lenses()
 
     @property
     def sight(self) -> Sight:
@@ -102,11 +130,26 @@ class EmbeddedModel:
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
         """One drawing for each prompt; see ModelBackend.
 
-        Any canvas is taken whose sides are multiples of 32 pixels; others are padded with black and cut back.
+        Any canvas is taken whose sides are multiples of 32 pixels; others are padded with black and cut back. The
+        field of view is estimated from each picture.
 
         Raises:
             ModelError: If words say nothing that the network could draw, or the arguments do not fit.
         """
+        return self._drawn(images, [_Camera()] * len(images), image_of, prompts)
+
+    def draw(self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
+        """The same of frames; distances follow from the field of view that their streams tell, or are taken for."""
+        cameras = [_Camera.of(frame) for frame in frames]
+        return self._drawn(np.stack([frame.image for frame in frames]), cameras, image_of, prompts)
+
+    def _drawn(
+        self,
+        images: Pixels,
+        cameras: Sequence[_Camera],
+        image_of: Sequence[int],
+        prompts: Sequence[Prompt],
+    ) -> Pixels:
         if len(image_of) != len(prompts):
             raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
         for prompt in prompts:
@@ -128,11 +171,11 @@ class EmbeddedModel:
             sight = self._held.sight
             if sight is not None:
                 with sight.share() as threads:
-                    self._look(sight, threads, images, image_of, prompts, seen, drawn)
+                    self._look(sight, threads, images, cameras, image_of, prompts, seen, drawn)
             else:
                 features = self._encode(images)
                 for indices in _groups(prompts, seen):
-                    self._decode(features, image_of, prompts, indices, drawn)
+                    self._decode(features, cameras, image_of, prompts, indices, drawn)
         return drawn
 
     def close(self) -> None:
@@ -148,6 +191,7 @@ class EmbeddedModel:
         sight: Sight,
         threads: int,
         images: Pixels,
+        cameras: Sequence[_Camera],
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
         seen: Sequence[int],
@@ -179,7 +223,9 @@ class EmbeddedModel:
                 words = [_task_of(prompts[index]) for index in indices]
                 heads = ["masks" if word in ("semantic", "refer") else word for word in words]
                 maps = sight.decode(features, [TASKS.index(word) for word in words], heads, vectors, keep)
-                for index, word, each in zip(indices, words, maps, strict=True):
+                for index, word, (each, seen_lens) in zip(indices, words, maps, strict=True):
+                    if word == "depth":
+                        each[..., 0] += self._focal(cameras[image_of[index]], seen_lens)
                     painting.paint(word, each, prompts[index], drawn[index])
 
         if parts == 1:
@@ -245,6 +291,7 @@ class EmbeddedModel:
     def _decode(
         self,
         features: Features,
+        cameras: Sequence[_Camera],
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
         indices: list[int],
@@ -266,8 +313,15 @@ class EmbeddedModel:
             own = None if logits is None else logits[row, : len(asked[row]) + 1]
             if own is not None and prompts[index].task is Task.REFER:
                 own = drawing.sure(own)
-            picture = _draw(fields, own, row, prompts[index])
+            focal = self._focal(cameras[image_of[index]], fields.lens[row].cpu().numpy())
+            picture = _draw(fields, own, row, prompts[index], focal)
             drawn[index] = picture[:height, :across].cpu().numpy()
+
+    def _focal(self, camera: _Camera, seen: NDArray[np.float32]) -> float:
+        """Logarithm of a focal length over the canonical one: as told, or from what the network saw, (2,) of Fields."""
+        if camera.log_focal is not None:
+            return camera.log_focal
+        return self._lenses.of(camera.stream_id, float(seen[0]), float(seen[1]))
 
     def _vectors(self, phrases: Sequence[str]) -> Tensor:
         """Phrase vectors (P, width), each computed once."""
@@ -281,11 +335,11 @@ class EmbeddedModel:
         return torch.stack([self._phrases[phrase] for phrase in phrases])
 
 
-def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt) -> Tensor:
+def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt, log_focal: float) -> Tensor:
     """The drawing (H, W, 3) uint8 of one prompt, made where the fields are."""
     task = _task_of(prompt)
     if task == "depth":
-        return drawing.depth(fields.log_depth[row], fields.sky[row], prompt)
+        return drawing.depth(fields.log_depth[row] + log_focal, fields.sky[row], prompt)
     if task == "normals":
         return drawing.normals(fields.normals[row], fields.sky[row])
     assert logits is not None
@@ -359,7 +413,4 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         if found is None:
             raise ModelUnavailableError(f"dtype '{name}' is unknown: use bfloat16 or float32")
         return found
-    if device.type == "cuda":
-        return torch.bfloat16
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if has_bf16 else torch.float32
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32

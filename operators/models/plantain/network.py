@@ -43,6 +43,9 @@ CENTRE_BIAS = -3.0
 LOG_DEPTH_CENTRE = math.log(12.0)
 """The depth field is the logarithm of metres, less this."""
 
+LOG_SPREAD = math.log(0.25), 1.0
+"""Logarithm of the spread that a new estimate of the focal length begins with, and how far it may go either way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -80,11 +83,13 @@ class Fields:
         pixels: (N, EMBED, H/2, W/2), what queries are compared with.
         queries: (N, K + 1, EMBED + 1), the background's first, then one for each phrase; the last value is a
             bias.
-        log_depth: (N, H/2, W/2), logarithm of metres.
+        log_depth: (N, H/2, W/2), logarithm of metres as the canonical camera sees them (`lens`).
         sky: (N, H/2, W/2), logit of "infinitely far".
         normals: (N, 3, H/2, W/2), not normalised.
         centre: (N, H/2, W/2), logit of "an object's centre is here".
         offset: (N, 2, H/2, W/2), (dx, dy) to the object's centre in units of OFFSET_UNIT_PX.
+        lens: (N, 2), logarithm of the focal length over the canonical one, as the picture lets guess it, and of the
+            guess's mean error.
     """
 
     pixels: Tensor
@@ -94,6 +99,7 @@ class Fields:
     normals: Tensor
     centre: Tensor
     offset: Tensor
+    lens: Tensor
 
     def logits(self) -> Tensor:
         """(N, K + 1, H/2, W/2): how well each pixel fits the background and each phrase."""
@@ -288,6 +294,9 @@ class Decoder(nn.Module):
         for conv in (self.conv1, self.conv2, self.narrow, self.conv3):
             _kaiming(conv)
         self.to_query = nn.Linear(width, EMBED + 1)
+        self.to_lens = nn.Linear(width, 2)
+        nn.init.zeros_(self.to_lens.weight)
+        nn.init.zeros_(self.to_lens.bias)
 
     def forward(self, features: Features, task: Tensor, phrases: Tensor, keep: Tensor) -> Fields:
         """Fields of N prompts.
@@ -298,7 +307,7 @@ class Decoder(nn.Module):
             phrases: (N, K, width) phrase vectors.
             keep: (N, K) bool, False for padding.
         """
-        film, queries = self.read(features.tokens, task, phrases, keep)
+        film, queries, lens = self.read(features.tokens, task, phrases, keep)
         lean, film1, film2 = torch.split(film, list(self.splits), dim=1)
         x = self.tilted(features.dense, lean)
         inner = F.relu(_modulated(self.conv1(x), film1))
@@ -314,17 +323,26 @@ class Decoder(nn.Module):
             normals.float(),
             centre[:, 0].float() + CENTRE_BIAS,
             offset.float(),
+            lens,
         )
 
-    def read(self, tokens: Tensor, task: Tensor, phrases: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """How N prompts steer the convolutions, (N, sum(splits)), and their queries as in Fields; see `forward`.
+    def read(
+        self, tokens: Tensor, task: Tensor, phrases: Tensor, keep: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """How N prompts steer the convolutions, (N, sum(splits)), their queries and lenses as in Fields; see `forward`.
 
         There may be fewer frames: then N / frames prompts in a row are about the same one.
         """
         seen = self._queries(tokens, task, phrases, keep)
         task_vector, named = seen[:, 0], seen[:, 1:]
         pooled = (named[:, 1:] * keep[..., None]).sum(1) / keep.sum(1, keepdim=True).clamp(min=1)
-        return self.film(torch.cat([task_vector, pooled], 1)), self.to_query(named)
+        return self.film(torch.cat([task_vector, pooled], 1)), self.to_query(named), self._lens(task_vector)
+
+    def _lens(self, task_vector: Tensor) -> Tensor:
+        """(N, 2) as in Fields: what the task's word saw of the lens. Only that of depth and normals is taught."""
+        mean, spread = self.to_lens(task_vector).float().unbind(1)
+        middle, reach = LOG_SPREAD
+        return torch.stack([mean, middle + reach * torch.tanh(spread)], 1)
 
     @staticmethod
     def tilted(dense: Tensor, lean: Tensor) -> Tensor:

@@ -110,8 +110,8 @@ class Sight:
 
     def decode(
         self, features: Features, tasks: Sequence[int], heads: Sequence[str], phrases: Tensor, keep: Tensor
-    ) -> Iterator[Maps]:
-        """The maps that each prompt's drawing is made from, at half resolution, one prompt after the other.
+    ) -> Iterator[tuple[Maps, Maps]]:
+        """What each prompt's drawing is made from, one prompt after the other: maps at half resolution, and the lens.
 
         Args:
             features: Of M frames, M a divisor of N: the first N / M prompts are about the first one, and so on.
@@ -121,17 +121,19 @@ class Sight:
             keep: (N, K) bool, False for padding.
 
         Yields:
-            Arrays (H/2, W/2, C) float32. C is for "masks" K + 1 scores, the background's first; for "depth" log
-            depth and sky; for "normals" sky and the vector; for "instances" the odds of the class, centre and
-            offset (dx, dy).
+            Arrays (H/2, W/2, C) float32. C is for "masks" K + 1 scores, the background's first; for "depth" canonical
+            log depth and sky; for "normals" sky and the vector; for "instances" the odds of the class, centre and
+            offset (dx, dy). The lens (2,) is that of Fields, and means something for "depth" and "normals".
         """
-        films, queries = self._network.decoder.read(features.tokens, torch.tensor(tasks), phrases, keep)
+        films, queries, lenses = self._network.decoder.read(
+            features.tokens, torch.tensor(tasks), phrases, keep
+        )
         kept = keep.sum(1).tolist()
         asked = len(heads) // len(features.fine)
         for row, head in enumerate(heads):
             x = self._field(features.at(row // asked), films[row : row + 1])
             weight, bias = self._read_by(head, queries[row, : 1 + kept[row]].float())
-            yield _scored(x, weight, bias)
+            yield _scored(x, weight, bias), lenses[row].numpy()
 
     def _field(self, features: Features, film: Tensor) -> Tensor:
         """What the decoder's last layer reads, (1, fine, H/2, W/2), for one prompt; as in `Decoder.forward`.

@@ -18,6 +18,9 @@ from plantain.operators.models.plantain.text import Vocabulary
 
 FORMAT = "plantain-embedded-1"
 
+_LATER = ("decoder.to_lens.weight", "decoder.to_lens.bias")
+"""Weights that older files of the same form lack."""
+
 
 def save(path: Path, network: Network, vocabulary: Vocabulary, notes: dict[str, str]) -> None:
     """Writes a network as float16 with its vocabulary; `notes` are free text for a reader of the header."""
@@ -46,7 +49,10 @@ def load(path: Path) -> tuple[Network, Vocabulary]:
         vocabulary = Vocabulary(tuple(json.loads(header["words"])))
         tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118  (no iterator)
     network = Network(vocabulary.num_ids)
-    network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})
+    held_by = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
+    for name in _LATER:  # files of before: a lens of which nothing is known is the canonical one
+        held_by.setdefault(name, network.state_dict()[name])
+    network.load_state_dict(held_by)
     return network.eval(), vocabulary
 
 

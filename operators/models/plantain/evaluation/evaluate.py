@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -17,13 +18,14 @@ from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.colours import RGB
+from plantain.operators.geometry import Letterbox
 from plantain.operators.models import truth
-from plantain.operators.models.base import ModelBackend
+from plantain.operators.models.base import DrawsFrames, ModelBackend
 from plantain.operators.models.plantain.evaluation import metrics
 from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.prompts import CURVES, Prompt, Task
 from plantain.operators.scenes import CLASSES, THINGS, Scene, SceneFrame, stamp
-from plantain.operators.types import Value
+from plantain.operators.types import Frame, FrameInfo, Header, Value
 
 SPLIT_SEEDS = range(200)
 """Held-out scenes: the fixed test split."""
@@ -38,6 +40,12 @@ MIN_AREA = 1e-3
 """Smaller objects, as a share of the picture, count neither for nor against: below about 9 x 9 pixels of the
 default canvas even exact drawings of wheels and posts do not survive the decoder's erosion (appendix A, stage
 4)."""
+
+TOLD: dict[str, metrics.Metric] = {
+    "delta1_told": metrics.share("told_depth_right", "told_depth_count"),
+    "absrel_told": metrics.share("told_depth_error", "told_depth_count"),
+}
+"""Depth again, by a backend that is told the field of view."""
 
 _MAX_TIME_INDEX = 250
 
@@ -73,8 +81,8 @@ def evaluate(
         first_seed: Where to begin.
 
     Returns:
-        A dict that JSON can hold: the names of `metrics.METRICS`, each with `<name>_ci`, `class_iou`,
-        `num_scenes`, `split`, `model`, `model_fingerprint`, `model_ms_per_frame`.
+        A dict that JSON can hold: the names of `metrics.METRICS`, and of TOLD for a backend that uses it, each with
+        `<name>_ci`, `class_iou`, `num_scenes`, `split`, `model`, `model_fingerprint`, `model_ms_per_frame`.
     """
     sums: list[Sums] = []
     spent_s = 0.0
@@ -88,8 +96,9 @@ def evaluate(
         start = time.perf_counter()
         drawn = backend.render(image[None], [0] * len(asked), [each.prompt for each in asked])
         spent_s += time.perf_counter() - start
-        sums.append(drawn_sums(asked, drawn))
-    result: dict[str, Any] = dict(metrics.summary(sums))
+        sums.append(drawn_sums(asked, drawn) | _told_sums(backend, image, asked, scene.camera.fov_deg))
+    measured = metrics.METRICS | (TOLD if isinstance(backend, DrawsFrames) else {})
+    result: dict[str, Any] = dict(metrics.summary(sums, measured=measured))
     ious = metrics.class_ious(np.sum([each["confusion"] for each in sums], axis=0))
     result["class_iou"] = {
         name: float(iou) for name, iou in zip(CLASSES[1:], ious, strict=True) if np.isfinite(iou)
@@ -101,6 +110,25 @@ def evaluate(
         "model_fingerprint": backend.fingerprint,
         "model_ms_per_frame": 1000 * spent_s / max(1, num_scenes),
     }
+
+
+def _told_sums(
+    backend: ModelBackend, image: NDArray[np.uint8], asked: Sequence[Question], hfov_deg: float
+) -> Sums:
+    """What a frame adds to TOLD; nothing of a backend that makes no use of a field of view."""
+    if not isinstance(backend, DrawsFrames):
+        return {}
+    [question] = [each for each in asked if each.prompt.task is Task.DEPTH]
+    fit = Letterbox.fit(image.shape[:2], image.shape[:2])
+    frame = Frame(Header("", 0, 0), FrameInfo(0, Fraction(1), None, "file", fit, hfov_deg=hfov_deg), image)
+    value = codec_for(question.prompt).decode(
+        backend.draw([frame], [0], [question.prompt])[0], question.prompt
+    )
+    match question.true, value:
+        case DepthMap() as true, DepthMap():
+            found = metrics.depth_sums(value.depth_m, value.valid, true.depth_m, true.valid)
+            return {f"told_{name}": each for name, each in found.items()}
+    return {}
 
 
 def questions(frame: SceneFrame, seed: int, index: int, rng: np.random.Generator) -> list[Question]:

@@ -22,6 +22,7 @@ from torch.utils.data import IterableDataset
 from plantain.operators.models.plantain import weights
 from plantain.operators.models.plantain.generator import CELL, CHANNELS, CODE, Generator
 from plantain.operators.models.plantain.memory import keep_freed_memory
+from plantain.operators.models.plantain.precision import has_bfloat16
 from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.models.plantain.training import shards
 from plantain.operators.models.plantain.training.loading import batches_of
@@ -319,7 +320,7 @@ class Drafter:
         rate = self.options.learning_rate * min(1.0, (self.step + 1) / 200) * min(1.0, (1 - progress) / 0.5)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))):
             if self.options.finishing:
                 with torch.no_grad():
                     words = self.generator.understood(batch.ids)

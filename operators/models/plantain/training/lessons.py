@@ -8,6 +8,7 @@ The other half of training beside `shards`: there every label of a frame is know
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,15 +154,16 @@ def sample(
     blank = np.zeros(inside.shape, np.uint16)
     log_depth, normals = np.full(inside.shape, np.nan, np.float32), np.zeros((*inside.shape, 3), np.float32)
     class_map = np.full(inside.shape, IGNORE, np.uint8)
-    semantic = np.full(inside.shape, IGNORE, np.uint8)
+    answers = np.zeros(inside.shape, np.int32)
     phrases: tuple[str, ...] = ()
     match chosen["semantic"]:
         case prompt, Masks() as masks:
             labels = np.where(inside, masks.labels[grid], 0)
             class_map = np.where(inside, questions.class_ids(masks.names)[labels], IGNORE).astype(np.uint8)
             phrases, table = questions.asked_again(prompt.classes, masks.names, rng if augmented else None)
-            semantic = np.where(inside, table[labels], IGNORE).astype(np.uint8)
+            answers = np.where(inside, questions.bits(table)[labels], 0).astype(np.int32)
     things, thing = blank, ""
+    is_told = chosen["instances"] is not None
     match chosen["instances"]:
         case prompt, Masks() as masks:
             things, thing = np.where(inside, masks.labels[grid], 0), (*prompt.classes, prompt.text)[0]
@@ -182,12 +184,16 @@ def sample(
         inside,
         np.array([*(chosen[kind] is not None for kind in TAUGHT[:-1]), False]),
         log_depth,
+        math.nan,
         normals,
         class_map,
         phrases,
-        semantic,
+        answers,
+        np.ones(inside.shape, np.float32),
         thing,
         things > 0,
+        inside & is_told,
+        inside & is_told,
         centre,
         offset,
         all_centre,

@@ -6,14 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from plantain.operators.models.plantain.network import (
-    OFFSET_UNIT_PX,
-    TASKS,
-    Features,
-    Fields,
-    Guide,
-    Network,
-)
+from plantain.operators.models.plantain.network import OFFSET_UNIT_PX, TASKS, Features, Fields, Guide, Network
+from plantain.operators.models.plantain.precision import has_bfloat16
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.models.plantain.training.samples import TAUGHT, TrainingBatch
 from plantain.operators.scenes import CLASSES
@@ -25,11 +19,18 @@ WEIGHTS = {
     "offset": 1.0,
     "region": 0.6,
     "depth": 2.5,
+    "lens": 0.3,
     "sky": 0.5,
     "normals": 1.5,
     "guide": 1.0,
 }
 """Of each term in the sum that training lowers."""
+
+LEAST_KNOWN = 0.12
+"""Share of a picture that must be known for it to count as much as others."""
+
+_NEVER = -1e4
+"""Logit of an answer that is out of the question."""
 
 _PERCENT = {
     "road": 30.0, "lane marking": 0.74, "crossing": 1.1, "pavement": 13.4, "terrain": 5.1, "building": 23.3,
@@ -60,66 +61,92 @@ def terms(
         class_weights: (256,) see `class_weights`.
         guide_head: The training-only head.
     """
-    with torch.autocast(batch.images.device.type, torch.bfloat16):
+    device = batch.images.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
         features = network.encoder(batch.images.float() / 255)
-        asked, (things, referred, for_depth, for_normals) = _heads(network, batch, features)
+        phrases = network.phrases(batch.ids)
+        asked = _asked(network, batch, features, phrases)
+        heads = _heads(network, batch, features, phrases)
         guided = guide_head(features)
-    with torch.autocast(batch.images.device.type, enabled=False):
-        focal, offset = centres(
-            things.centre,
-            things.offset,
-            batch.centre,
-            batch.offset,
-            batch.things,
-            known(batch, "instances"),
-        )
-        level, far = depth(for_depth, batch)
-        return {
+    with torch.autocast(device.type, enabled=False):
+        found = {
             "semantic": semantic(asked, batch, class_weights),
-            "things": region(things, batch.things, known(batch, "instances")),
-            "centre": focal,
-            "offset": offset,
-            "region": region(referred, batch.region, known(batch, "refer")),
-            "depth": level,
-            "sky": far + depth(for_normals, batch)[1],
-            "normals": normals(for_normals, batch),
             "guide": guide(guided, batch, class_weights),
         }
+        for kind, (fields, own) in heads.items():
+            match kind:
+                case "instances":
+                    found["things"] = region(fields, own.things, own.is_told)
+                    found["centre"], found["offset"] = centres(
+                        fields.centre,
+                        fields.offset,
+                        own.centre,
+                        own.offset,
+                        own.things & own.is_apart,
+                        own.is_apart,
+                    )
+                case "refer":
+                    found["region"] = region(fields, own.region, own.inside)
+                case "depth":
+                    found["depth"], found["sky"] = depth(fields, own)
+                    found["lens"] = lens(fields, own)
+                case "normals":
+                    found["normals"] = normals(fields, own)
+                    found["sky"] = found.get("sky", torch.zeros(())) + depth(fields, own)[1]
+        return found
 
 
-def _heads(network: Network, batch: TrainingBatch, features: Features) -> tuple[Fields, tuple[Fields, ...]]:
-    """Fields of the semantic question, and of instances, refer, depth and normals, for each sample."""
-    phrases = network.phrases(batch.ids)
-    count = len(batch.images)
-    semantic = network.decoder(
-        features,
-        torch.zeros(count, dtype=torch.int64, device=phrases.device),
-        phrases[batch.semantic_phrases],
-        batch.semantic_keep,
+def _asked(network: Network, batch: TrainingBatch, features: Features, phrases: Tensor) -> Fields:
+    """Fields of each sample's semantic question."""
+    task = torch.zeros(len(batch.images), dtype=torch.int64, device=phrases.device)
+    fields: Fields = network.decoder(features, task, phrases[batch.semantic_phrases], batch.semantic_keep)
+    return fields
+
+
+def _heads(
+    network: Network, batch: TrainingBatch, features: Features, phrases: Tensor
+) -> dict[str, tuple[Fields, TrainingBatch]]:
+    """Of each other task the fields of the samples that teach it, and those samples; none of one that none teaches."""
+    device = batch.images.device
+    rows = {kind: batch.taught[:, TAUGHT.index(kind)].nonzero()[:, 0].to(device) for kind in TASKS[1:]}
+    rows = {kind: each for kind, each in rows.items() if len(each)}
+    if not rows:
+        return {}
+    single, keep = [], []
+    for kind, own in rows.items():
+        # Depth and normals have no phrase of their own.
+        place = {"instances": 0, "refer": 1}.get(kind)
+        single.append(torch.zeros_like(own) if place is None else batch.single_phrases[own, place])
+        keep.append(torch.full((len(own), 1), place is not None, device=device))
+    tasks = [torch.full_like(own, TASKS.index(kind)) for kind, own in rows.items()]
+    fields: Fields = network.decoder(
+        features.of(torch.cat(list(rows.values()))),
+        torch.cat(tasks),
+        phrases[torch.cat(single)][:, None],
+        torch.cat(keep),
     )
-    num_single = len(TASKS) - 1
-    single = torch.zeros(num_single, count, dtype=torch.int64, device=phrases.device)
-    single[:2] = batch.single_phrases.T
-    keep = torch.zeros(num_single, count, dtype=torch.bool, device=phrases.device)
-    keep[:2] = True
-    fields = network.decoder(
-        features.repeated(num_single),
-        torch.arange(1, len(TASKS), device=phrases.device).repeat_interleave(count),
-        phrases[single.flatten()][:, None],
-        keep.view(-1, 1),
-    )
-    by_task = [getattr(fields, name).unflatten(0, (num_single, count)).unbind(0) for name in Fields.__slots__]
-    return semantic, tuple(Fields(*each) for each in zip(*by_task, strict=True))
+    counts = [len(own) for own in rows.values()]
+    parts = [getattr(fields, name).split(counts) for name in Fields.__slots__]
+    by_task = (Fields(*each) for each in zip(*parts, strict=True))
+    return {kind: (each, batch.of(own)) for (kind, own), each in zip(rows.items(), by_task, strict=True)}
 
 
 def semantic(fields: Fields, batch: TrainingBatch, weights: Tensor) -> Tensor:
-    """Cross-entropy over background and phrases, padding phrases excluded."""
+    """Minus the logarithm of the share that the allowed answers get, padding phrases excluded.
+
+    Where one answer is allowed, as on every pixel of a rendered scene, that is the cross-entropy. Each picture counts
+    the same, but one of which less than LEAST_KNOWN is known the less.
+    """
     logits = fields.logits().float()
     missing = F.pad(~batch.semantic_keep, (1, 0), value=False)
-    logits = logits.masked_fill(missing[:, :, None, None], -1e4)
-    each = F.cross_entropy(logits, batch.semantic.long(), ignore_index=IGNORE, reduction="none")
-    weight = weights[batch.class_map.long()] * (batch.semantic != IGNORE)
-    return (each * weight).sum() / weight.sum().clamp(min=1)
+    logits = logits.masked_fill(missing[:, :, None, None], _NEVER)
+    index = torch.arange(logits.shape[1], dtype=torch.int32, device=logits.device)[None, :, None, None]
+    is_allowed = (batch.answers[:, None] >> index) & 1
+    share = torch.logsumexp(logits.masked_fill(is_allowed == 0, _NEVER), 1) - torch.logsumexp(logits, 1)
+    weight = weights[batch.class_map.long()] * batch.trust * (batch.answers != 0)
+    total = weight.sum((1, 2))
+    each = -(share * weight).sum((1, 2)) / total.clamp(min=LEAST_KNOWN * weight[0].numel())
+    return each.sum() / (total > 0).sum().clamp(min=1)
 
 
 def known(batch: TrainingBatch, kind: str) -> Tensor:
@@ -179,9 +206,15 @@ def guide(drawn: tuple[Tensor, Tensor, Tensor], batch: TrainingBatch, weights: T
 
 
 def depth(fields: Fields, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-    """L1 of log depth and of its steps between neighbours; cross-entropy of "infinitely far"."""
+    """L1 of log depth and of its steps between neighbours; cross-entropy of "infinitely far".
+
+    Where the focal length is not known, what the network takes it for stands in, and learns from the depth, too.
+    """
     near = torch.isfinite(batch.log_depth)
-    error = torch.where(near, fields.log_depth - batch.log_depth.nan_to_num(), 0.0)
+    is_told = torch.isfinite(batch.log_focal)
+    focal = torch.where(is_told, batch.log_focal.nan_to_num(), fields.lens[:, 0])
+    drawn = fields.log_depth + focal[:, None, None]
+    error = torch.where(near, drawn - batch.log_depth.nan_to_num(), 0.0)
     count = near.sum().clamp(min=1)
     across = (error[:, :, 1:] - error[:, :, :-1]).abs() * (near[:, :, 1:] & near[:, :, :-1])
     down = (error[:, 1:] - error[:, :-1]).abs() * (near[:, 1:] & near[:, :-1])
@@ -189,6 +222,15 @@ def depth(fields: Fields, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
     inside = known(batch, "depth").float()
     far = F.binary_cross_entropy_with_logits(fields.sky, (~near).float(), reduction="none")
     return level, (far * inside).sum() / inside.sum().clamp(min=1)
+
+
+def lens(fields: Fields, batch: TrainingBatch) -> Tensor:
+    """Minus the log likelihood of the focal lengths that are known, under a Laplace distribution about the estimate."""
+    is_told = torch.isfinite(batch.log_focal)
+    mean, log_spread = fields.lens.unbind(1)
+    gap = (mean - batch.log_focal.nan_to_num()).abs()
+    each = torch.where(is_told, gap * torch.exp(-log_spread) + log_spread, 0.0)
+    return each.sum() / is_told.sum().clamp(min=1)
 
 
 def normals(fields: Fields, batch: TrainingBatch) -> Tensor:

@@ -48,6 +48,13 @@ def semantic(rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.uint
     return tuple(phrases), table
 
 
+def bits(table: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """For each label the bits of its only answer, none for IGNORE; `table` as `semantic` and others give it."""
+    return np.where(table == IGNORE, 0, np.left_shift(np.int32(1), table.astype(np.int32) % 32)).astype(
+        np.int32
+    )
+
+
 def thing(present: set[int], rng: np.random.Generator) -> tuple[str, NDArray[np.bool_]]:
     """A phrase that names countable things, likely present ones, and which class ids it covers (256,)."""
     names = [CLASSES[index] for index in sorted(present) if CLASSES[index] in THINGS]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plantain.operators.models.plantain import lens
 from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.models.plantain.training import questions
 from plantain.operators.models.plantain.training.questions import IGNORE, MAX_PHRASES
 from plantain.operators.models.plantain.training.shards import Shot
-from plantain.operators.models.plantain.training.views import random_placement, view_of
+from plantain.operators.models.plantain.training.views import random_placement, view_of, widening
 
 TAUGHT = ("semantic", "instances", "refer", "depth", "normals", "everything")
 """Kinds of answers that a sample may have; the last one is "every class and object of the frame"."""
@@ -28,10 +29,15 @@ class Sample:
         inside: Whether a pixel belongs to the picture, not to bars around it.
         taught: (len(TAUGHT),) bool, which of the answers below are known; the others are blank.
         log_depth: float32, NaN for the sky and where unknown.
+        log_focal: Of the camera (`lens`), NaN where unknown.
         normals: (H/2, W/2, 3) float32, 0 where unknown.
         class_map: uint8, IGNORE where unknown.
-        phrases, semantic: The classes asked for, and the index + 1 of each pixel's one.
+        phrases, answers: The classes asked for, and int32 bits of what each pixel's answer may be: bit 0 background,
+            bit k phrase k; no bit where the pixel teaches nothing.
+        trust: float32, how much a pixel's answer counts, against others of its class.
         thing, things: The countable class asked for, and whether a pixel belongs to it.
+        is_told: bool, where it is known whether a pixel belongs to `thing`.
+        is_apart: bool, where it is known which pixels are one object as well.
         centre, offset: Heat of object centres in [0, 1], and (H/2, W/2, 2) full-resolution pixels to one's
             own.
         all_centre, all_offset: The same of all countable things, (H/4, W/4).
@@ -42,12 +48,16 @@ class Sample:
     inside: NDArray[np.bool_]
     taught: NDArray[np.bool_]
     log_depth: NDArray[np.float32]
+    log_focal: float
     normals: NDArray[np.float32]
     class_map: NDArray[np.uint8]
     phrases: tuple[str, ...]
-    semantic: NDArray[np.uint8]
+    answers: NDArray[np.int32]
+    trust: NDArray[np.float32]
     thing: str
     things: NDArray[np.bool_]
+    is_told: NDArray[np.bool_]
+    is_apart: NDArray[np.bool_]
     centre: NDArray[np.float32]
     offset: NDArray[np.float32]
     all_centre: NDArray[np.float32]
@@ -77,12 +87,16 @@ def sample(shot: Shot, size_hw: tuple[int, int], rng: np.random.Generator, augme
         inside,
         np.ones(len(TAUGHT), np.bool_),
         log_depth_of(depth_m, inside & np.isfinite(depth_m) & (depth_m > 0)),
+        lens.log_focal(shot.hfov_deg, widening(placement, shot.image.shape[1], size_hw[1])),
         view.directions(normals),
         class_map,
         phrases,
-        table[class_map],
+        questions.bits(table)[class_map],
+        np.ones(inside.shape, np.float32),
         thing,
         things,
+        inside,
+        inside,
         centre,
         offset,
         all_centre,
@@ -141,10 +155,14 @@ class TrainingBatch:
     inside: Tensor
     taught: Tensor
     log_depth: Tensor
+    log_focal: Tensor
     normals: Tensor
     class_map: Tensor
-    semantic: Tensor
+    answers: Tensor
+    trust: Tensor
     things: Tensor
+    is_told: Tensor
+    is_apart: Tensor
     centre: Tensor
     offset: Tensor
     all_centre: Tensor
@@ -154,6 +172,11 @@ class TrainingBatch:
     semantic_phrases: Tensor
     semantic_keep: Tensor
     single_phrases: Tensor
+
+    def of(self, rows: Tensor) -> TrainingBatch:
+        """The samples `rows` (M,); phrases stay as they are."""
+        parts = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return TrainingBatch(**{name: part if name == "ids" else part[rows] for name, part in parts})
 
 
 def collate(samples: list[Sample], vocabulary: Vocabulary) -> TrainingBatch:
@@ -178,10 +201,14 @@ def collate(samples: list[Sample], vocabulary: Vocabulary) -> TrainingBatch:
         inside=torch.from_numpy(np.stack([each.inside for each in samples])),
         taught=torch.from_numpy(np.stack([each.taught for each in samples])),
         log_depth=torch.from_numpy(np.stack([each.log_depth for each in samples])),
+        log_focal=torch.tensor([each.log_focal for each in samples], dtype=torch.float32),
         normals=torch.from_numpy(np.stack([each.normals for each in samples])).permute(0, 3, 1, 2),
         class_map=torch.from_numpy(np.stack([each.class_map for each in samples])),
-        semantic=torch.from_numpy(np.stack([each.semantic for each in samples])),
+        answers=torch.from_numpy(np.stack([each.answers for each in samples])),
+        trust=torch.from_numpy(np.stack([each.trust for each in samples])),
         things=torch.from_numpy(np.stack([each.things for each in samples])),
+        is_told=torch.from_numpy(np.stack([each.is_told for each in samples])),
+        is_apart=torch.from_numpy(np.stack([each.is_apart for each in samples])),
         centre=torch.from_numpy(np.stack([each.centre for each in samples])),
         offset=torch.from_numpy(np.stack([each.offset for each in samples])).permute(0, 3, 1, 2),
         all_centre=torch.from_numpy(np.stack([each.all_centre for each in samples])),

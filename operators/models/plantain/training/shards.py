@@ -1,7 +1,7 @@
 """Rendered scenes on disk: one file per frame, written by processes of their own while training reads.
 
     <folder>/<slot>.npz     image u8, depth f16 (inf: sky), normals i8 (127: 1), class_map u8, instance_map
-    u8, meta, setting
+    u8, meta, hfov_deg, setting
 
 Slots are reused from the oldest, so the folder's size is bounded and its content keeps changing.
 """
@@ -21,6 +21,13 @@ from numpy.typing import NDArray
 
 from plantain.operators.scenes import Scene, SceneFrame, Setting, referring
 
+ZOOMED, MAX_ZOOM = 0.4, 3.0
+"""Share of the frames that are seen through a longer lens than the scene's, and how much longer at most: street
+cameras have from 20 to 100 degrees."""
+
+RAISED = 0.5
+"""Share of the scenes whose standing camera hangs as high as those of traffic."""
+
 NUM_EXPRESSIONS = 16
 """Referring expressions kept per frame."""
 
@@ -39,6 +46,7 @@ class Shot:
         class_map: (H, W) uint8.
         instance_map: (H, W) uint8, 0 where there is no thing; at most 255 things.
         expressions: Words and the instances they mean.
+        hfov_deg: Horizontal field of view, degrees.
         setting: Of the scene.
     """
 
@@ -48,10 +56,11 @@ class Shot:
     class_map: NDArray[np.uint8]
     instance_map: NDArray[np.uint8]
     expressions: tuple[tuple[str, frozenset[int]], ...]
+    hfov_deg: float
     setting: Setting
 
 
-def store(path: Path, frame: SceneFrame, setting: Setting, rng: np.random.Generator) -> None:
+def store(path: Path, frame: SceneFrame, hfov_deg: float, setting: Setting, rng: np.random.Generator) -> None:
     """Writes a frame; readers see the old file or the new one, never half of one."""
     ids = np.unique(frame.instance_map)
     ids = ids[ids > 0][:255]
@@ -73,6 +82,7 @@ def store(path: Path, frame: SceneFrame, setting: Setting, rng: np.random.Genera
         class_map=frame.class_map,
         instance_map=table[frame.instance_map],
         meta=_packed(meta),
+        hfov_deg=np.float32(hfov_deg),
         setting=_packed(asdict(setting)),
     )
     waiting.replace(path)
@@ -89,6 +99,7 @@ def load(path: Path) -> Shot:
             held["class_map"],
             held["instance_map"],
             tuple((words, frozenset(ids)) for words, ids in meta),
+            float(held["hfov_deg"]),
             Setting(**setting),
         )
 
@@ -124,6 +135,8 @@ def render(
 ) -> int:
     """Renders `num_scenes` scenes from `first_seed` on, some moments of each, into slots of `folder`.
 
+    Cameras of the split "train" are more various than those of the scenes; those of "heldout" stay as they are.
+
     Returns:
         Frames written.
     """
@@ -131,13 +144,20 @@ def render(
     written = 0
     for seed in range(first_seed, first_seed + num_scenes):
         rng = np.random.default_rng([seed, 7])
-        scene = Scene(seed, split=split, assets=assets, size_hw=size_hw)
+        is_various = split == "train"
+        is_raised = is_various and bool(rng.random() < RAISED)
+        scene = Scene(seed, split=split, assets=assets, size_hw=size_hw, is_raised=is_raised)
+        camera = scene.camera
         for shot in range(shots_per_scene):
             slot = (seed * shots_per_scene + shot) % capacity
+            if is_various and rng.random() < ZOOMED:
+                scene.camera = camera.zoomed(float(MAX_ZOOM ** rng.random()))
+            else:
+                scene.camera = camera
             frame = scene.render(float(rng.uniform(0.0, 12.0)))
             if np.bincount(frame.class_map.ravel()).max() > MAX_SHARE * frame.class_map.size:
                 continue
-            store(folder / f"{slot:06d}.npz", frame, scene.setting, rng)
+            store(folder / f"{slot:06d}.npz", frame, scene.camera.fov_deg, scene.setting, rng)
             written += 1
     return written
 

@@ -1,4 +1,4 @@
-"""Endless training batches from folders of shots and lessons."""
+"""Endless training batches from folders of shots, lessons and streets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import IterableDataset
 
 from plantain.operators.models.plantain.text import Vocabulary
-from plantain.operators.models.plantain.training import lessons, samples, shards
+from plantain.operators.models.plantain.training import lessons, samples, shards, streets
 from plantain.operators.models.plantain.training.samples import Sample, TrainingBatch, collate
+from plantain.operators.models.plantain.training.streets import Album
 from plantain.operators.scenes import CLASSES
 
 NUM_DRAWN = 3
@@ -25,12 +26,14 @@ _RARE = np.array(
 
 
 class Stream(IterableDataset[TrainingBatch]):
-    """Endless batches from a folder of shots and one of lessons, which may grow and change meanwhile.
+    """Endless batches from folders of shots, lessons and streets; the first two may grow and change meanwhile.
 
     Args:
         shots: Where `shards.render` writes; None for none.
         lessons: Where `lessons.store` writes; None for none.
-        lesson_share: Of the samples, where there are both.
+        lesson_share: Of the samples, where there are shots or streets, too.
+        streets: Labelled pictures (`streets.Album`); None for none.
+        street_share: Of the samples, where there is anything else.
         vocabulary: Of the network.
         batch_size: Samples per batch.
         size_hw: Canvas of the samples.
@@ -47,10 +50,20 @@ class Stream(IterableDataset[TrainingBatch]):
         *,
         lessons: Path | None = None,
         lesson_share: float = 0.0,
+        streets: Path | None = None,
+        street_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.shots, self.lessons = shots, lessons
-        self.lesson_share = 1.0 if shots is None else lesson_share if lessons is not None else 0.0
+        self.album = None if streets is None else Album(streets)
+        shares = {
+            "streets": 0.0 if streets is None else street_share,
+            "lessons": 0.0 if lessons is None else lesson_share,
+        }
+        if shots is None:  # what is left of the samples would be rendered
+            whole = sum(shares.values())
+            shares = {name: share / whole for name, share in shares.items()} if whole else {"lessons": 1.0}
+        self.shares = shares
         self.vocabulary, self.batch_size = vocabulary, batch_size
         self.size_hw, self.seed = size_hw, seed
 
@@ -67,7 +80,10 @@ class Stream(IterableDataset[TrainingBatch]):
             yield collate(batch, self.vocabulary)
 
     def _sample(self, shots: list[Path], taught: list[Path], rng: np.random.Generator) -> Sample:
-        if self.lesson_share and rng.random() < self.lesson_share:
+        chance = rng.random()
+        if self.album is not None and chance < self.shares["streets"]:
+            return streets.sample(self.album.one(rng), self.size_hw, rng)
+        if chance < sum(self.shares.values()):
             lesson = lessons.load(taught[int(rng.integers(len(taught)))])
             return lessons.sample(lesson, self.size_hw, rng)
         return samples.sample(shards.load(self._one_of(shots, rng)), self.size_hw, rng)

@@ -2,6 +2,7 @@
 
 rendering process --shards/*.npz---+--> Stream (worker process) --TrainingBatch--> Trainer --> last.pt, weights
 answers of others --lessons/*.npz--+
+real pictures -----streets/img/*---+
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ FOLLOW_STEPS = 5
 
 FINE_TUNE_RATE = 2e-4
 """Highest rate of learning from given weights: low enough that what they know stays."""
+
+STREET_RATE = 4e-4
+"""The same where real pictures are learnt beside rendered ones; 1.2e-3 was worse (2026-11-29)."""
 
 WARM_STEPS, FINE_TUNE_WARM_STEPS = 150, 20
 """Steps until the highest rate."""
@@ -65,6 +69,8 @@ class TrainOptions:
         words: Further phrases whose words enter the vocabulary.
         lessons: Frames that a teacher annotated; None for none.
         lesson_share: Of the samples; the others are rendered scenes, so that nothing else is forgotten.
+        streets: Real pictures that are labelled in part (`streets`); None for none.
+        street_share: Of the samples.
         init: Weights to begin with. Their normalisation stays as it is, because the few cameras of a lesson
             say little about all others.
     """
@@ -86,6 +92,8 @@ class TrainOptions:
     words: tuple[str, ...] = ()
     lessons: Path | None = None
     lesson_share: float = 0.5
+    streets: Path | None = None
+    street_share: float = 0.5
     init: Path | None = None
 
 
@@ -315,6 +323,8 @@ class Trainer:
             seed=options.seed * 1000 + self.step + self.rank * 7919,
             lessons=options.lessons,
             lesson_share=options.lesson_share,
+            streets=options.streets,
+            street_share=options.street_share,
         )
         return batches_of(stream, options.loaders)
 

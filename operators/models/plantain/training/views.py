@@ -37,6 +37,12 @@ class View:
         return (normals * self.inside[..., None] * sign).astype(np.float32)
 
 
+def widening(placement: Placement, source_w: int, canvas_w: int) -> float:
+    """The width that the whole source would have on the canvas at the scale of its visible part, over the canvas's."""
+    _, _, _, inner_w, columns = placement
+    return inner_w / len(columns) * source_w / canvas_w
+
+
 def view_of(
     picture: NDArray[np.uint8],
     size_hw: tuple[int, int],
