@@ -120,12 +120,14 @@ def run(
                 control.attach(engine, executor, checkpoints, clock)
             begin = clock()
             reported = begin
-            while not engine.is_done or (control is not None and control.holds_run and not stop.is_set()):
+            while not engine.is_done or _is_held(control, stop):
                 if stop.is_set() or (control is not None and control.is_stopped):
                     engine.drain()
                 if control is not None:
                     control.serve(engine)
-                _turn(engine, executor, clock, MAX_WAIT_S if control is None else control.rest_s())
+                _turn(engine, executor, clock)
+                if not engine.is_done or _is_held(control, stop):
+                    _wait(engine, executor, clock, MAX_WAIT_S if control is None else control.rest_s())
                 while engine.departed:
                     stream = engine.departed.popleft()
                     num_removed += 1
@@ -156,8 +158,13 @@ def run(
     return Outcome(streams, stop.is_set(), wall_s, engine.busy_s, num_removed, removed)
 
 
-def _turn(engine: Engine, executor: Executor, clock: Callable[[], float], rest_s: float) -> None:
-    """Gives workers what they can do now, and takes what they have done; waits no longer than `rest_s` for it."""
+def _is_held(control: Control | None, stop: threading.Event) -> bool:
+    """Whether a run goes on, though there is nothing to do."""
+    return control is not None and control.holds_run and not stop.is_set()
+
+
+def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> None:
+    """Gives workers what they can do now."""
     for stage, worker in engine.restarts():
         log.warning("worker died", stage=stage, worker=worker)
         executor.restart(stage, worker)
@@ -166,6 +173,10 @@ def _turn(engine: Engine, executor: Executor, clock: Callable[[], float], rest_s
         _scale(scaling, executor)
     for call in calls:
         executor.submit(call)
+
+
+def _wait(engine: Engine, executor: Executor, clock: Callable[[], float], rest_s: float) -> None:
+    """Takes what workers have done; waits no longer than `rest_s` for it."""
     wait_s = min(IDLE_WAIT_S if engine.is_done else MAX_WAIT_S, max(0.001, rest_s))
     if (deadline := engine.deadline()) is not None:
         wait_s = min(wait_s, max(0.001, deadline - clock()))

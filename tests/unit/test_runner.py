@@ -10,11 +10,12 @@ import pytest
 
 from plantain.operators.errors import ModelUnavailableError, SinkError
 from plantain.operators.sinks.store import Store
+from plantain.pipeline.calls import Completion
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.executor import InlineExecutor, ThreadExecutor
 from plantain.pipeline.graph import Graph
-from plantain.pipeline.runner import run
+from plantain.pipeline.runner import MAX_WAIT_S, run
 from tests.numbers import SEGMENT, OrderedSink, Plan, graph_of, starts_of
 
 PLANS = {"a": Plan(23, infer_fails=frozenset({3})), "b": Plan(11)}
@@ -159,3 +160,23 @@ def test_nothing_that_was_on_its_way_is_written_behind_a_write_that_failed():
     durable = next(stream.start.durable for stream in outcome.streams if stream.stream_id == "a")
     run(graph_of(PLANS, sink), ThreadExecutor(), [replace(starts[0], durable=durable)])
     assert sink.frames_of("a") == PLANS["a"].expected()
+
+
+class Impatient(InlineExecutor):
+    """Notes how long it was asked to wait when nothing was left to be done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle_waits_s: list[float] = []
+
+    def wait(self, timeout_s: float) -> list[Completion]:
+        if not self._done:
+            self.idle_waits_s.append(timeout_s)
+            return []
+        return super().wait(timeout_s)
+
+
+def test_a_run_ends_as_soon_as_everything_is_done():
+    executor = Impatient()
+    run(graph_of(PLANS, OrderedSink()), executor, starts_of(PLANS))
+    assert not [wait_s for wait_s in executor.idle_waits_s if wait_s > MAX_WAIT_S]
