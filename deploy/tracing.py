@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 from plantain.operators.errors import UsageError
 from plantain.operators.trace import sampling, span_id_of, trace_id_of
 from plantain.operators.types import Header
-from plantain.pipeline.calls import Call, Reply
+from plantain.pipeline.calls import MARK, Call, Reply
 from plantain.pipeline.engine.item import key_of
-from plantain.pipeline.engine.queries import MARK
 from plantain.pipeline.graph import Graph, Kind
 from plantain.pipeline.worker import Observer
 

@@ -100,7 +100,8 @@ class Infer:
             requests: Of equal canvas, from any streams, with any prompts.
             waits_ms: How long each request waited for the model, milliseconds; empty for not at all.
         """
-        frames = [request.frame for request in requests]
+        # A query's frame goes under the query's name: a model that keeps something about streams must not mix them up.
+        frames = [replace(request.frame, header=request.header) for request in requests]
         prompts = [prompt for request in requests for prompt in request.prompts]
         image_of = [k for k, request in enumerate(requests) for _ in request.prompts]
         start = perf_counter()

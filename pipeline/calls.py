@@ -12,6 +12,9 @@ from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
 from plantain.operators.types import Barrier, Durable, Failure, Header, HealthEvent
 
+MARK = "?"
+"""Begins the name of every query; no stream's name does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.plan import Target, requests_of
 from plantain.operators.types import Header, Result
+from plantain.pipeline.calls import MARK
 from plantain.pipeline.commands import Ask, AskStream
 from plantain.pipeline.engine.engine import Engine
-from plantain.pipeline.engine.queries import MARK, Answer, frames_of
+from plantain.pipeline.engine.queries import Answer, frames_of
 from plantain.pipeline.executor import Executor
 
 

@@ -26,6 +26,7 @@ from plantain.operators.types import (
     joined,
 )
 from plantain.pipeline.calls import (
+    MARK,
     Call,
     Change,
     Close,
@@ -302,11 +303,7 @@ class PoolWorker(StageWorker):
             case Run() if self.stage.kind is Kind.PARALLEL:
                 return self._answer(requests, call.waits_ms), []
             case Run():  # a model that keeps something about streams sees one at a time
-                waits = iter(call.waits_ms)
-                groups = [list(group) for _, group in groupby(requests, lambda item: item.header.stream_id)]
-                return [
-                    out for group in groups for out in self._answer(group, [next(waits) for _ in group])
-                ], []
+                return self._answer_streams(list(zip(requests, call.waits_ms, strict=True))), []
             case Fail(failure):
                 for header in call.headers:
                     self.note_failed(header, failure.error)
@@ -317,6 +314,16 @@ class PoolWorker(StageWorker):
                 return [], self.about_stream(call, lambda: self._answerer.forget(call.stream_id))
             case _:
                 return [], []
+
+    def _answer_streams(self, asked: list[tuple[Any, float]]) -> list[Any]:
+        """Outputs of each stream's run of items; what a query showed is forgotten at once."""
+        outputs: list[Any] = []
+        for stream_id, group in groupby(asked, lambda pair: pair[0].header.stream_id):
+            items, waits_ms = zip(*group, strict=True)
+            outputs += self._answer(items, waits_ms)
+            if stream_id.startswith(MARK):
+                self._answerer.forget(stream_id)
+        return outputs
 
     def _answer(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
         """One output for each item; a batch that fails is halved until the bad items stand alone."""

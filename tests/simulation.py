@@ -11,9 +11,9 @@ from plantain.operators.errors import ModelBusyError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.streams import Sampling, Start
 from plantain.operators.types import Durable
-from plantain.pipeline.calls import Call, Completion
+from plantain.pipeline.calls import MARK, Call, Completion
 from plantain.pipeline.engine.engine import Engine
-from plantain.pipeline.engine.queries import MARK, Answer
+from plantain.pipeline.engine.queries import Answer
 from plantain.pipeline.engine.stream import ENDED, Phase, Stream
 from plantain.pipeline.graph import Graph, Kind
 from plantain.pipeline.worker import worker_of

@@ -33,6 +33,14 @@ BACKENDS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         model_hw=(224, 384),
     ),
+    "fake-video": ModelSpec(
+        target="plantain.operators.models.fake_video:FakeVideoModel",
+        summary="as fake, and counts the frames of each stream's session; for tests of models that keep something",
+        tasks=(*_PERCEPTION, Task.DETECT, Task.ASK),
+        licence="Apache-2.0",
+        model_hw=(224, 384),
+        keeps_streams=True,
+    ),
 }
 """Name of each backend, and what can be said about it without loading it."""
 

@@ -18,9 +18,6 @@ from plantain.pipeline.engine.stream import RESTING, Stream
 from plantain.pipeline.engine.workers import Workers
 from plantain.pipeline.graph import Graph
 
-MARK = "?"
-"""Begins the name of every query; no stream's name does."""
-
 # A query about a stream waits so long for it to be open and to have a frame.
 PATIENCE_S = 5.0
 AGAIN_S = 0.05

@@ -12,11 +12,11 @@ import pytest
 from plantain.deploy.job import run_job
 from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.errors import ModelUnavailableError
+from plantain.pipeline.calls import Call
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.executor import InlineExecutor
 from plantain.pipeline.graph import Graph
-from plantain.pipeline.worker import Call
 from tests.assets.clips import make
 from tests.stored import Row, key_of, rows_in
 

@@ -1,0 +1,152 @@
+"""Several models in one graph, wherever workers live: who is asked, who holds up whom, and who remembers what."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from plantain.deploy.job import run_job
+from plantain.deploy.ray.executor import RayExecutor
+from plantain.operators.answers.text.value import Text
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.memory import MemorySink
+from plantain.operators.sinks.parquet.reading import read_frames, read_objects, read_results
+from plantain.operators.sources import open_source
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
+from plantain.pipeline.commands import Ask
+from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.control import Control
+from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from plantain.pipeline.runner import run
+from plantain.pipeline.video import build_graph, starts_of
+from tests.assets.clips import make
+
+QUESTION = "ask:which frame is this?"
+EXECUTORS = [
+    pytest.param(InlineExecutor, id="inline"),
+    pytest.param(ThreadExecutor, id="threads"),
+    pytest.param(RayExecutor, id="ray", marks=pytest.mark.ray),
+]
+
+
+def street(seed: int, frames: int) -> str:
+    return f"synthetic://street?seed={seed}&frames={frames}&width=192&height=112&stamp=1"
+
+
+def config_of(
+    out: Path, *, prompts: list[object], models: dict[str, object], frames: int = 12
+) -> PipelineConfig:
+    streams = [{"url": street(seed, frames), "id": f"s{seed}"} for seed in (6, 7)]
+    output = {"out": str(out), "segment_frames": 5}
+    return check({"streams": streams, "prompts": prompts, "models": models, "output": output})
+
+
+CANVAS = {"width": 192, "height": 112}
+
+
+@pytest.mark.parametrize("made", EXECUTORS)
+def test_a_model_that_keeps_streams_sees_each_frame_of_its_streams_in_order(made, tmp_path: Path) -> None:
+    models = {
+        "fast": {"name": "fake", "canvas": CANVAS},
+        "video": {"name": "fake-video", "canvas": CANVAS, "replicas": 2},
+    }
+    config = config_of(
+        tmp_path, prompts=["instances:car", {"prompt": QUESTION, "model": "video"}], models=models
+    )
+    assert run_job(config, executor=made()).exit_code == 0
+    for name in ("s6", "s7"):
+        said = [result.predictions[-1].value for result in read_results(tmp_path, name)]
+        assert said == [Text(f"frame {k} of this session") for k in range(1, 13)]
+
+
+@pytest.mark.parametrize("made", EXECUTORS)
+def test_each_prompt_is_answered_by_its_model_on_its_own_canvas(made, tmp_path: Path) -> None:
+    models = {
+        "fast": {"name": "fake", "canvas": CANVAS},
+        "strong": {"name": "fake-video", "canvas": {"width": 320, "height": 192}},
+    }
+    prompts = ["instances:car", {"prompt": "depth", "model": "strong", "every": 3}]
+    assert run_job(config_of(tmp_path, prompts=prompts, models=models), executor=made()).exit_code == 0
+    rows = read_frames(tmp_path, ["stream_id", "frame_index", "prompt", "model", "status"])
+    answered = set(zip(rows["prompt"], rows["model"], rows["status"], strict=True))
+    assert answered == {("instances:car", "fake", "ok"), ("depth", "fake-video", "ok")}
+    assert sorted(rows["frame_index"][rows["prompt"] == "depth"]) == sorted([*range(0, 12, 3)] * 2)
+    objects = read_objects(tmp_path, ["frame_index", "distance_m"])
+    has_distance = objects["distance_m"] == objects["distance_m"]
+    assert set(objects["frame_index"][has_distance]) <= {0, 3, 6, 9}
+    assert has_distance.any(), "the depth of one model gives the distances of the other's masks"
+
+
+def test_a_question_is_put_to_a_model_that_keeps_streams_as_a_session_of_one_frame(tmp_path: Path) -> None:
+    config = config_of(
+        tmp_path, prompts=[QUESTION], models={"video": {"name": "fake-video", "canvas": CANVAS}}
+    )
+    source = open_source(StreamSpec("x", street(9, 3)), View((112, 192)), Position())
+    frames = source.read(3)
+    control = Control(config)
+    runner = threading.Thread(
+        target=lambda: run(
+            build_graph(config, is_managed=True), ThreadExecutor(), starts_of(config, None), control=control
+        )
+    )
+    runner.start()
+    try:
+        for _ in range(2):
+            answers = control.do(Ask(frames[:1], (Prompt.parse(QUESTION),)))
+            assert [each.predictions[0].value for each in answers] == [Text("frame 1 of this session")]
+    finally:
+        control.stop()
+        runner.join(timeout=60)
+
+
+class Timed(MemorySink):
+    """Notes how long after its capture each answer came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lags_s: defaultdict[str, list[float]] = defaultdict(list)
+
+    def write(self, segment, rows) -> None:
+        for result in rows.results:
+            for prediction in result.predictions:
+                self.lags_s[str(prediction.prompt)].append(time.time() - result.info.captured_ns / 1e9)
+        super().write(segment, rows)
+
+
+def watched(clip: str, models: dict[str, object], prompts: list[object]) -> Timed:
+    """A clip that plays at its own pace, as a camera."""
+    sink = Timed()
+    options = {"realtime": "1", "max_staleness_s": "5"}
+    config = check(
+        {"streams": [{"url": clip, "id": "cam", "options": options}], "prompts": prompts, "models": models}
+    )
+    executor: Executor = ThreadExecutor()
+    run(build_graph(config, make_sinks=lambda: [sink]), executor, starts_of(config, None))
+    return sink
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> str:
+    return make(tmp_path_factory.mktemp("pools") / "cam.mp4", 50, size=(64, 48), rate=10)
+
+
+def test_a_slow_model_does_not_hold_up_a_fast_one(clip: str) -> None:
+    fast = {"name": "fake", "canvas": {"width": 64, "height": 48}}
+    slow = {**fast, "options": {"cost_ms": 2000}, "batch": {"max_items": 1}}
+    alone = watched(clip, {"fast": fast}, ["depth"]).lags_s["depth"]
+    sink = watched(clip, {"fast": fast, "slow": slow}, ["depth", {"prompt": "normals", "model": "slow"}])
+    beside = sink.lags_s["depth"]
+    assert len(beside) >= 0.9 * len(alone) >= 40, "it is asked as many frames"
+    assert median(beside) < median(alone) + 0.1
+    assert max(beside) < 2.0, "less than a single answer of the slow one takes"
+    assert 1 <= len(sink.lags_s["normals"]) < len(beside), "which answers what it can"
+    frames = [
+        result.header.frame_index for result in sink.results if str(result.predictions[0].prompt) == "normals"
+    ]
+    assert frames == sorted(frames), "in order"
