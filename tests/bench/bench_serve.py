@@ -27,7 +27,7 @@ import yaml
 from PIL import Image
 
 from plantain.deploy.client import Client
-from plantain.operators.models import load_model, spec_of
+from plantain.operators.models import load_drawing, spec_of
 from plantain.operators.models.plantain import HANDFUL
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import Scene
@@ -187,7 +187,7 @@ def _bare_pass(picture: np.ndarray) -> Iterator[Callable[[], float]]:
     """The model on one picture and one prompt, in this process: how long a pass takes, seconds."""
     height, width = spec_of("embedded").model_hw
     pixels = np.asarray(Image.fromarray(picture).resize((width, height)))[None]
-    model = load_model("embedded")
+    model = load_drawing("embedded")
     prompt = Prompt.parse(TASK)
 
     def measure() -> float:

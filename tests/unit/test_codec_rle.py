@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from plantain.operators.answers.grids import enlarge
 from plantain.operators.answers.masks.rle import decode_region, encode_regions
 from plantain.operators.errors import CodecError
 
@@ -71,3 +72,16 @@ def test_label_maps_of_another_form_are_refused() -> None:
         encode_regions(np.zeros((2, 2), np.int64), 1)  # type: ignore[arg-type]
     with pytest.raises(CodecError, match="holds label 3, but only 2 regions"):
         encode_regions(np.full((2, 2), 3, np.uint16), 2)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_on_any_grid_the_counts_are_those_that_pycocotools_gives_the_enlarged_map(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    (height, width), count = rng.integers(1, 20, 2), int(rng.integers(1, 5))
+    size_hw = (int(rng.integers(1, 50)), int(rng.integers(1, 50)))
+    labels = rng.integers(0, count + 1, (height, width)).astype(np.uint16)
+    grid = enlarge(labels, size_hw)
+    found = encode_regions(labels, count, size_hw)
+    assert found == by_pycocotools(grid, count)
+    for number, counts in enumerate(found, start=1):
+        assert np.array_equal(decode_region(counts, size_hw), grid == number)

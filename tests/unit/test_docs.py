@@ -19,7 +19,7 @@ from typer.main import get_command
 from plantain.deploy.cli.app import app
 from plantain.deploy.job import run_job
 from plantain.operators.answers.base import Column
-from plantain.operators.sinks.columns import FRAME_COLUMNS, IDENTITY, OBJECT_COLUMNS, written
+from plantain.operators.sinks.columns import EVENT_COLUMNS, FRAME_COLUMNS, IDENTITY, OBJECT_COLUMNS, written
 from plantain.operators.sources.live.options import LiveOptions
 from plantain.pipeline.config import PipelineConfig, check, load
 
@@ -62,7 +62,7 @@ def test_every_command_is_in_the_readme(command: str) -> None:
     assert re.search(rf"plantain (\w+\|)?{command}\b", README)
 
 
-@pytest.mark.parametrize("columns", [IDENTITY, FRAME_COLUMNS[len(IDENTITY) :], OBJECT_COLUMNS])
+@pytest.mark.parametrize("columns", [IDENTITY, FRAME_COLUMNS[len(IDENTITY) :], OBJECT_COLUMNS, EVENT_COLUMNS])
 def test_the_list_of_columns_is_written_from_the_code(columns: tuple[Column, ...]) -> None:
     assert f"\n\n{written(columns)}\n" in (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
 
