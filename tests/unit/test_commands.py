@@ -372,6 +372,7 @@ RICH = {
     "fps": 5.0,
     "every": 3,
     "max_frames": 70,
+    "hfov_deg": 71.5,
     "options": {"ring": "3"},
 }
 
