@@ -26,12 +26,14 @@ _SCHEME = re.compile(rf"{_NAME.pattern}\Z")
 _BLANK = re.compile(r"\s|$")
 _LINE_END = re.compile(r"://|[\r\n]|$")
 _HOST = re.compile(r"(?:[\w.-]{1,253}|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::\d{1,5})?")
+_QUERY = re.compile(r"[?#]")
 _HEAD = re.compile(r"[^/?#\\]*")
 # Words of a path or a name that introduce a secret, and parts of such words.
 _WORDS = frozenset(
     ("pass", "pwd", "psw", "pw", "auth", "login", "sig", "signature", "key", "admin", "jwt", "bearer")
 )
 _PARTS = ("password", "passwd", "token", "secret", "credential", "apikey")
+_LETTERS = re.compile(r"[a-z]+")
 _PLAIN = re.compile(r"[\w .,+()~/-]*|\*\*\*")
 # Keys and session tokens: long, and no word of any language. Names of recordings (dates, UUIDs) are none.
 _TOKEN = re.compile(r"[0-9A-Fa-f]{32,}|(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{24,}")
@@ -86,7 +88,7 @@ def place_of(address: str) -> tuple[str, str]:
         return "", scheme
     head = _HEAD.match(rest)
     assert head is not None  # it matches anything
-    host, path = head[0], re.split(r"[?#]", rest[head.end() :], maxsplit=1)[0]
+    host, path = head[0], _QUERY.split(rest[head.end() :], maxsplit=1)[0]
     return host.replace(HIDDEN, ""), path.replace(HIDDEN, "")
 
 
@@ -122,7 +124,8 @@ def _parted(rest: str) -> tuple[str | None, str, list[str]]:
 
 def _tail(tail: str, names: list[str]) -> str:
     """Path and query of an address as they may be shown."""
-    path, mark, _ = re.match(r"([^?#]*)([?#]?)(.*)", tail, re.DOTALL).groups()  # type: ignore[union-attr]
+    found = _QUERY.search(tail)
+    path, mark = (tail, "") if found is None else (tail[: found.start()], found[0])
     if path.strip("/") and (_is_telling(path) or any(name in path for name in names)):
         return f"/{HIDDEN}"
     return f"{path}{mark}{HIDDEN}" if mark else path
@@ -133,10 +136,10 @@ def _is_telling(path: str) -> bool:
     plain = unquote(path)
     if not _PLAIN.fullmatch(plain.replace(HIDDEN, "")):
         return True
-    words = re.findall(r"[a-z]+", plain.lower())
+    words = _LETTERS.findall(plain.lower())
     if any(word in _WORDS or any(part in word for part in _PARTS) for word in words):
         return True
-    return any(_TOKEN.fullmatch(part.partition(".")[0]) for part in plain.split("/"))
+    return any(len(part) > 23 and _TOKEN.fullmatch(part.partition(".")[0]) for part in plain.split("/"))
 
 
 def _without_pairs(text: str, *, to_end: bool = False) -> str:
@@ -157,7 +160,7 @@ def _without_pairs(text: str, *, to_end: bool = False) -> str:
 
 def _is_secret(name: str) -> bool:
     """Whether a value of this name is a secret, whatever else the name says."""
-    words = re.findall(r"[a-z]+", name.lower())
+    words = _LETTERS.findall(name.lower())
     return not _WORDS.isdisjoint(words) or any(
         part in "".join(words) for part in (*_PARTS, "pass", "pwd", "psw", "loginpas")
     )

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
 
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import bare, place_of, shown
@@ -64,6 +63,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MAX_NAME = 80  # room for a digest and a number
 
 _BY_SCHEME = {"": "file", "file": "file", "http": "file", "https": "file", "synthetic": "synthetic"}
@@ -141,7 +141,8 @@ def urls_of(path: str) -> list[str]:
 
 def _scheme(url: str) -> str:
     """`rtsp` of `rtsp://...`; empty for paths, whatever colons are in them."""
-    return urlsplit(url).scheme.lower() if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url) else ""
+    found = _SCHEME.match(url)
+    return "" if found is None else found[1].lower()
 
 
 def _is_folder(path: str) -> bool:
@@ -253,7 +254,7 @@ def _parts(url: str) -> tuple[str, str]:
             seed = re.search(r"[?&]seed=(\w*)", shown(url))
             return _clean(f"{host}-{seed[1]}" if seed else host), ""
         return _clean(path.stem) or _clean(host), _clean(path.parent.name) or _clean(host)
-    return _clean(path.name if _is_folder(url) else path.stem), _clean(path.absolute().parent.name)
+    return _clean(path.name if _is_folder(url) else path.stem), _clean(path.parent.name or Path.cwd().name)
 
 
 def _clean(text: str) -> str:

@@ -206,7 +206,7 @@ class Analytic(Stateless):
 """
 CONFIG = """
 streams: [{{url: "theirs://x", id: x, source: "theirs:Source"}}]
-prompts: ["generate:a street"]
+prompts: [depth]
 model: {{name: "theirs:Model", canvas: {{width: 64, height: 48}}}}
 analytics: ["theirs:Analytic"]
 output: {{out: out-{executor}, sinks: ["theirs:Sink", parquet]}}
