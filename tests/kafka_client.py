@@ -22,7 +22,7 @@ from plantain.operators.sinks.kafka.messages import json_schema
 
 VALIDATORS = {
     topic: jsonschema.Draft202012Validator(json_schema()["$defs"][kind])
-    for topic, kind in (("predictions", "Prediction"), ("health", "Health"))
+    for topic, kind in (("predictions", "Prediction"), ("events", "Event"), ("health", "Health"))
 }
 
 

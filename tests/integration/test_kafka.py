@@ -22,13 +22,14 @@ from plantain.deploy.job import run_job
 from plantain.operators.errors import SinkBackpressureError, SinkError
 from plantain.operators.sinks.kafka.brokers import errors
 from plantain.operators.sinks.parquet.reading import read_frames
+from plantain.operators.sinks.rows import Rows
 from plantain.operators.types import HealthEvent, HealthState
 from plantain.pipeline.config import check
 from tests.kafka_broker import PASSWORD, USER, Broker
 from tests.kafka_client import header, ids, records
 from tests.kafka_kills import NUM_FRAMES
 from tests.kafka_sinks import Sinks, given, identities, patiently, results, segment, store
-from tests.results import CARS, masks, result, written
+from tests.results import CARS, masks, result, stay, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,6 +66,39 @@ def test_streams_arrive_in_order_and_by_the_schema(
         assert record.key().decode() == value["stream_id"]
         assert header(record, "traceparent").split("-")[1] == value["trace_id"]
         assert (header(record, "ce_specversion"), header(record, "schema-version")) == ("1.0", "3")
+
+
+@pytest.mark.parametrize("transactional", [False, True])
+def test_events_have_a_topic_of_their_own_and_share_the_fate_of_their_frames(
+    sinks: Sinks, broker: Broker, prefix: str, transactional: bool
+) -> None:
+    """Committed, half committed, and sent again by whoever takes over."""
+
+    def eventful(frames: range) -> Rows:
+        return written(*(replace(result(k), events=(stay(k, k), stay(100 + k, k))) for k in frames))
+
+    sink = sinks(transactional=transactional, events=True)
+    sink.begin("clip", is_resumed=False)
+    sink.write(segment(0), eventful(range(4)))
+    sink.commit(segment(0))
+    sink.write(segment(1), eventful(range(4, 6)))
+    sink.close()
+    again = sinks(transactional=transactional, events=True)
+    again.begin("clip", is_resumed=True)
+    again.write(segment(0), eventful(range(4)))  # the checkpoint was older than what was committed
+    again.commit(segment(0))
+    again.write(segment(1), eventful(range(4, 8)))
+    again.commit(segment(1))
+    again.finish("clip")
+    expected = [f"clip/presence/{track}/0.0/0" for k in range(8) for track in (k, 100 + k)]
+    found = records(broker.bootstrap, prefix, "events")
+    answers = records(broker.bootstrap, prefix)
+    if transactional:
+        assert ids(found) == expected
+        assert ids(answers) == identities(range(8))
+    assert list(dict.fromkeys(ids(found))) == expected
+    assert {json.loads(record.value())["kind"] for record in found} == {"appeared"}
+    assert {header(record, "ce_type") for record in found} == {"plantain.event.v1"}
 
 
 def test_health_is_told_in_order_beside_the_results(sinks: Sinks, broker: Broker, prefix: str) -> None:
