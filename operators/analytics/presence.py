@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 from plantain.operators.analytics.clock import StreamClock
@@ -36,6 +36,15 @@ class _Stay:
     first_s: float
     last_s: float
     is_told: bool = False
+
+    def write(self) -> tuple[object, ...]:
+        """For JSON; `astuple` would copy everything, before each step."""
+        place = self.place
+        return (
+            *(self.track_id, self.label, self.prompt),
+            *(_written(self.first), _written(self.last), (place.x_px, place.y_px, place.distance_m)),
+            *(self.first_s, self.last_s, self.is_told),
+        )
 
 
 class Presence:
@@ -73,7 +82,7 @@ class Presence:
 
     def snapshot(self) -> str:
         """Everybody who is there."""
-        stays = [astuple(stay) for stay in self._stays.values()]
+        stays = [stay.write() for stay in self._stays.values()]
         return json.dumps([self._clock.write(), stays], separators=(",", ":"))
 
     def restore(self, state: str, lost: int) -> None:
@@ -105,6 +114,10 @@ class Presence:
                 del self._stays[stay.track_id]
                 if stay.is_told:
                     yield _event("left", stream_id, stay, stay.last, now, 1)
+
+
+def _written(moment: Moment) -> tuple[object, ...]:
+    return moment.epoch, moment.frame_index, moment.time_s, moment.captured_ns
 
 
 def _event(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -35,6 +35,10 @@ class _Object:
     box: list[float]
     velocity: list[float]
     seen_s: float
+
+    def write(self) -> tuple[int, list[float], list[float], float]:
+        """For JSON; `astuple` would copy everything, before each step."""
+        return self.track_id, self.box, self.velocity, self.seen_s
 
 
 @dataclass(slots=True)
@@ -101,7 +105,7 @@ class Track:
     def snapshot(self) -> str:
         """The objects of every prompt."""
         lanes = {
-            prompt: [lane.looked_s, lane.interval_s, *map(astuple, lane.objects)]
+            prompt: [lane.looked_s, lane.interval_s, *(each.write() for each in lane.objects)]
             for prompt, lane in self._lanes.items()
         }
         known = [self._next_id, self._clock.write(), self._source_hw, lanes]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import jsonschema
 import pytest
+from pyarrow import fs
 
 from plantain.deploy.job import run_job
 from plantain.operators.errors import SinkError
@@ -18,6 +19,7 @@ from plantain.operators.sinks.columns import EVENT_COLUMNS
 from plantain.operators.sinks.events import event_row
 from plantain.operators.sinks.kafka.messages import event_messages, json_schema
 from plantain.operators.sinks.memory import MemorySink
+from plantain.operators.sinks.parquet import sink as parquet
 from plantain.operators.sinks.parquet.reading import read_events
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.types import Result
@@ -104,6 +106,18 @@ def test_a_segment_that_is_made_again_replaces_its_events(
         sink.close()
     assert ids_in(tmp_path) == [(0, each) for each in after]
     assert not list((tmp_path / ".plantain" / "segments" / "clip").iterdir())
+
+
+def test_on_an_object_store_a_segment_that_is_made_again_replaces_its_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_ = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    monkeypatch.setattr(parquet, "open_filesystem", lambda url: (store_, "out"))
+    for number, tracks in enumerate(((), (7, 8), (9,), ())):
+        sink = ParquetSink("s3://bucket/out")
+        sink.begin("clip", is_resumed=number > 0)
+        store(sink, 0, busy(0, *tracks))
+        assert ids_in(tmp_path / "out") == [(0, each) for each in tracks]
 
 
 def test_a_stream_that_starts_anew_leaves_no_event_of_earlier_runs(tmp_path: Path) -> None:
