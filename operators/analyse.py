@@ -96,9 +96,12 @@ class Analyse(Follower):
         """The results with what the analytics add to them, and events, in frame order."""
         return [self._analyse(result) for result in results]
 
-    def cut(self, barrier: Barrier) -> Barrier:
-        """Notes what is known where a segment ends."""
-        return replace(barrier, promise=replace(barrier.promise, state=self.snapshot(barrier.stream_id)))
+    def cut(self, barriers: Sequence[Barrier]) -> list[Barrier]:
+        """Notes what is known where segments end."""
+        return [
+            replace(each, promise=replace(each.promise, state=self.snapshot(each.stream_id)))
+            for each in barriers
+        ]
 
     def snapshot(self, stream_id: str) -> str:
         """What is known about a stream."""

@@ -30,9 +30,9 @@ class Follower:
         """Takes results of one stream in order; gives one for each, and perhaps what has come of them."""
         raise NotImplementedError(f"{type(self).__name__} must say what it makes of results")
 
-    def cut(self, barrier: Barrier) -> Barrier | Durable:
-        """A segment ends before the next result: gives the barrier for the next step, or what is durable now."""
-        return barrier
+    def cut(self, barriers: Sequence[Barrier]) -> Sequence[Barrier | Durable]:
+        """Segments end before the next result: gives the barriers for the next step, or what is durable now."""
+        return barriers
 
     def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
         """Pictures of a stream are wanted, or none any more."""

@@ -13,7 +13,7 @@ from plantain.operators.redaction import shown
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.render.pictures import Artist
 from plantain.operators.retry import retry
-from plantain.operators.sinks.base import Forgetting, Segment, Sink, Telling
+from plantain.operators.sinks.base import Forgetting, Segment, Sink, Telling, Together
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import Start
 from plantain.operators.types import Barrier, Durable, HealthEvent, Result
@@ -61,7 +61,7 @@ class Write(Follower):
         is_resumed = durable.position.frame_index > 0 or durable.epoch > 0
         for sink in self._sinks:
             sink.begin(stream_id, is_resumed=is_resumed)
-        segment = Segment(stream_id, durable.epoch, start.segment)
+        segment = Segment(stream_id, durable.epoch, start.segment, is_live=start.is_live)
         self._streams[stream_id] = _Open(durable, segment, shown(start.spec.url))
 
     def __call__(self, results: Sequence[Result]) -> Iterator[Result | Durable | Picture]:
@@ -75,14 +75,16 @@ class Write(Follower):
                 self._patiently(partial(sink.write, stream.segment, rows))
             stream.has_results = True
 
-    def cut(self, barrier: Barrier) -> Barrier | Durable:
-        """Commits the segment that ends, and begins the next one."""
-        stream = self._streams[barrier.stream_id]
-        self._commit(stream)
-        promise = barrier.promise
-        stream.durable = promise
-        stream.segment = Segment(barrier.stream_id, promise.epoch, barrier.following)
-        return promise
+    def cut(self, barriers: Sequence[Barrier]) -> list[Durable]:
+        """Commits the segments that end, together, and begins the next ones."""
+        self._commit([self._streams[barrier.stream_id] for barrier in barriers])
+        for barrier in barriers:
+            stream, promise = self._streams[barrier.stream_id], barrier.promise
+            stream.durable = promise
+            stream.segment = Segment(
+                barrier.stream_id, promise.epoch, barrier.following, is_live=stream.segment.is_live
+            )
+        return [barrier.promise for barrier in barriers]
 
     def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
         """Draws pictures of a stream from now on, or no more."""
@@ -104,7 +106,7 @@ class Write(Follower):
         """
         self._artist.watch(stream_id, ())
         stream = self._streams.pop(stream_id)
-        self._commit(stream)
+        self._commit([stream])
         if promise is None:
             return stream.durable
         for sink in self._sinks:
@@ -123,12 +125,16 @@ class Write(Follower):
             if isinstance(sink, Forgetting):
                 sink.forget(stream_id)
 
-    def _commit(self, stream: _Open) -> None:
-        if not stream.has_results:
-            return
+    def _commit(self, streams: Sequence[_Open]) -> None:
+        filled = [stream for stream in streams if stream.has_results]
         for sink in self._sinks:
-            self._patiently(partial(sink.commit, stream.segment))
-        stream.has_results = False
+            if isinstance(sink, Together) and len(filled) > 1:
+                self._patiently(partial(sink.commit_together, [stream.segment for stream in filled]))
+                continue
+            for stream in filled:
+                self._patiently(partial(sink.commit, stream.segment))
+        for stream in filled:
+            stream.has_results = False
 
     def _patiently(self, work: Callable[[], None]) -> None:
         """One call of one sink, repeated by itself: what the other sinks took they must not be given again."""

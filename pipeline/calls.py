@@ -124,9 +124,9 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A segment of a stream ends here: whoever keeps something notes it, and the sinks commit."""
+    """Segments of streams end here: whoever keeps something notes it, and the sinks commit them together."""
 
-    barrier: Barrier
+    barriers: tuple[Barrier, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,7 @@ class Call:
         headers: The items.
         handles: Of each item, the executor's references to its payloads: one, or one from each pool that answered.
         waits_ms: How long each item waited, milliseconds.
+        also: Further streams that it is about, with their generations: those of a `Cut` behind the first.
     """
 
     ticket: int
@@ -188,6 +189,12 @@ class Call:
     headers: tuple[Header, ...] = ()
     handles: tuple[tuple[Any, ...], ...] = ()
     waits_ms: tuple[float, ...] = ()
+    also: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def streams(self) -> tuple[tuple[str, int], ...]:
+        """The streams that it is about, with their generations."""
+        return ((self.stream_id, self.generation), *self.also)
 
     @property
     def verb(self) -> str:

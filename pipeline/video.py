@@ -276,7 +276,8 @@ def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
                 "plantain.model": next(iter(config.pools.values())).name,
                 "plantain.run": json.dumps(run_of(config)),
             }
-            return {"url": output.out, "metadata": metadata, "rasters": output.rasters}
+            shares = not ("kafka" in output.sinks and output.kafka.rasters == "refer")
+            return {"url": output.out, "metadata": metadata, "rasters": output.rasters, "shares": shares}
         case "overlay":
             return {"root": output.out}
         case "kafka":

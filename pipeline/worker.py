@@ -18,6 +18,7 @@ from plantain.operators.render.looks import Look, Picture
 from plantain.operators.retry import retry
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
 from plantain.operators.types import (
+    Barrier,
     Durable,
     Failure,
     Header,
@@ -376,10 +377,8 @@ class FollowerWorker(StageWorker):
             case Open(start):
                 self._broken.discard(stream_id)
                 return [], self.about_stream(call, lambda: follower.open(start))
-            case Cut(barrier):
-                if stream_id in self._broken:
-                    return [], []
-                return [], self.about_stream(call, lambda: follower.cut(barrier))
+            case Cut(barriers):
+                return [], self._cut([each for each in barriers if each.stream_id not in self._broken])
             case Watch(looks):
                 return [], self.about_stream(call, lambda: follower.watch(stream_id, looks))
             case Tell(event):
@@ -393,6 +392,14 @@ class FollowerWorker(StageWorker):
                 return [], []
             case _:
                 return [], []
+
+    def _cut(self, barriers: list[Barrier]) -> list[Note]:
+        """What has come of barriers; where that fails, all their streams end."""
+        try:
+            return list(self._follower.cut(barriers)) if barriers else []
+        except Exception as error:  # noqa: BLE001 - a user's sink may raise anything
+            said = sentence_of(error)
+            return [StreamError(barrier.stream_id, self.stage.name, said) for barrier in barriers]
 
     def _follow_all(self, items: Sequence[Result]) -> tuple[list[Any], list[Note]]:
         """Outputs and notes of each stream's run of items; a stream that fails does not touch the others.

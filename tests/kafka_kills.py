@@ -48,7 +48,7 @@ def write_stream(bootstrap: str, prefix: str, folder: Path, stream_id: str) -> N
         for index in range(begin, min(begin + BATCH_FRAMES, NUM_FRAMES)):
             if index > first and index % SEGMENT_FRAMES == 0:
                 promise = Durable(stream_id, 0, Position(index, delivered=index))
-                checkpoints.save([write.cut(Barrier(index // SEGMENT_FRAMES, promise))])
+                checkpoints.save(write.cut([Barrier(index // SEGMENT_FRAMES, promise)]))
             list(write([result(index, stream_id=stream_id)]))
     promise = Durable(stream_id, 0, Position(NUM_FRAMES, delivered=NUM_FRAMES), is_complete=True)
     checkpoints.save([write.finish(stream_id, promise)])

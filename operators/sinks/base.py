@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -19,11 +20,13 @@ class Segment:
     Attributes:
         stream_id, epoch: The stream.
         index: Number of the segment; of files it holds frames `index * size` to `(index + 1) * size - 1`.
+        is_live: It is a camera's: it will never be made again.
     """
 
     stream_id: str
     epoch: int
     index: int
+    is_live: bool = False
 
     @property
     def name(self) -> str:
@@ -63,6 +66,15 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Gives back files and connections; uncommitted rows are gone."""
+        ...
+
+
+@runtime_checkable
+class Together(Protocol):
+    """What a sink has, too, that stores segments of several streams at once for less."""
+
+    def commit_together(self, segments: Sequence[Segment]) -> None:
+        """Like `commit` of each; called again after an error, with all of them."""
         ...
 
 

@@ -37,6 +37,9 @@ SCHEMAS: dict[str, pa.Schema] = {
 Grid = Literal["source", "model"]
 """On which grid masks are given: the source picture's own, or the picture's as the model saw it."""
 
+SHARED = "_shared"
+"""Stands for the stream where parts lie that several cameras share: no stream's name begins so."""
+
 SPARSE = frozenset({"events"})
 """Tables that have a part only where a segment has rows of them."""
 

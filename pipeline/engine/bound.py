@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from plantain.pipeline.calls import Call, Run, Work
+from plantain.pipeline.calls import Call, Cut, Run, Work
 from plantain.pipeline.engine.item import Item
-from plantain.pipeline.engine.workers import Workers
+from plantain.pipeline.engine.workers import Lane, Workers
 from plantain.pipeline.graph import Stage
 
 
@@ -26,7 +27,7 @@ def dispatch_bound(
                 continue
             if isinstance(head, Call):
                 lane.queue.popleft()
-                yield workers.send(head)
+                yield workers.send(_together(head, lane, workers))
                 continue
             batch: list[Item] = []
             for entry in lane.queue:
@@ -63,3 +64,17 @@ def call_for(stage: Stage, worker: int, work: Work, batch: list[Item], now: floa
         handles=tuple(item.handles for item in batch),
         waits_ms=tuple((now - item.queued_at) * 1e3 for item in batch),
     )
+
+
+def _together(first: Call, lane: Lane, workers: Workers) -> Call:
+    """A call, and where it ends a segment those behind it that end one, too: sinks commit them at once."""
+    if not isinstance(first.work, Cut):
+        return first
+    calls = [first]
+    while lane.queue and isinstance(following := lane.queue[0], Call) and isinstance(following.work, Cut):
+        lane.queue.popleft()
+        if workers.is_current(following):
+            calls.append(following)
+    barriers = tuple(call.work.barriers[0] for call in calls if isinstance(call.work, Cut))
+    also = tuple((call.stream_id, call.generation) for call in calls[1:])
+    return replace(first, work=Cut(barriers), also=also)

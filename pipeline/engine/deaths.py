@@ -75,7 +75,7 @@ class Deaths:
 
     def take(self, sent: Sent, completion: Completion, now: float) -> None:
         """A call was not done."""
-        stage = next(each for each in self._graph.stages if each.name == sent.call.stage)
+        stage = self._graph.stage(sent.call.stage)
         if completion.cause is Cause.PAYLOAD:
             self._lose(sent, stage, now)
             return
@@ -99,9 +99,12 @@ class Deaths:
         A worker does its calls in order, so the oldest one is to blame.
         """
         blamed = lost[0].call
-        guilty = {blamed.stream_id, *(item.header.stream_id for item in lost[0].items)}
-        if is_innocent or (isinstance(blamed.work, Poll) and len(blamed.wanted) > 1):
-            guilty = set()  # any of many cameras, or none
+        guilty = {
+            *(stream_id for stream_id, _ in blamed.streams),
+            *(item.header.stream_id for item in lost[0].items),
+        }
+        if is_innocent or len(blamed.wanted) > 1 or blamed.also:
+            guilty = set()  # any of many streams, or none
         for each in lost:
             for item in each.items:
                 if item.is_query:
@@ -205,9 +208,10 @@ class Deaths:
             case Run() | Fail() | Swap() | Hello():
                 pass
             case _:
-                stream = self._streams.get(call.stream_id)
-                if stream is not None and call.generation == stream.generation:
-                    stream.num_calls -= 1
+                for stream_id, generation in call.streams:
+                    stream = self._streams.get(stream_id)
+                    if stream is not None and generation == stream.generation:
+                        stream.num_calls -= 1
 
     def _try_again(self, pool: Pool, items: list[Item], error: str, now: float) -> None:
         """Puts items of a dead worker back; where not even announcing a failure works, their streams end."""

@@ -217,14 +217,17 @@ class Engine:
                 self._flow.take_note(self._graph.source, note)
 
     def _take_word(self, call: Call, reply: Reply) -> None:
-        """A worker has done what it was told about a stream."""
-        stream = self.streams.get(call.stream_id)
-        if stream is None or call.generation != stream.generation:
-            return
-        stream.num_calls -= 1
-        stage = next(each for each in self._graph.stages if each.name == call.stage)
+        """A worker has done what it was told about streams."""
+        current: set[str] = set()
+        for stream_id, generation in call.streams:
+            stream = self.streams.get(stream_id)
+            if stream is not None and generation == stream.generation:
+                stream.num_calls -= 1
+                current.add(stream_id)
+        stage = self._graph.stage(call.stage)
         for note in reply.notes:
-            self._flow.take_note(stage, note)
+            if note.stream_id in current:
+                self._flow.take_note(stage, note)
 
     def restarts(self) -> list[tuple[str, int]]:
         """Workers that must be started anew before `dispatch`, as (stage, worker)."""

@@ -144,7 +144,7 @@ class Flow:
 
     def take(self, sent: Sent, reply: Reply, handles: Sequence[Any], now: float) -> None:
         """Items have been worked on: notes first, then each item goes its way with what was made of it."""
-        stage = next(each for each in self._graph.stages if each.name == sent.call.stage)
+        stage = self._graph.stage(sent.call.stage)
         items = [item for item in sent.items if self._workers.is_current(item)]
         # What became durable in an older generation is not counted on: the writer was told to begin before it.
         current = {item.header.stream_id for item in items}
@@ -284,7 +284,7 @@ class Flow:
             return
         if place == len(followers) - 1:
             barrier = replace(barrier, promise=stream.ledger.promise(barrier.promise))
-        self._workers.order(followers[place], stream, Cut(barrier))
+        self._workers.order(followers[place], stream, Cut((barrier,)))
 
 
 def _waits_long(item: Item, now: float) -> bool:

@@ -213,6 +213,7 @@ class Streams:
     def turn(self, now: float) -> None:
         """Moves streams on whose phase is over, ends segments whose time has come, and binds those that wait."""
         waiting: list[Stream] = []
+        filling: list[Stream] = []
         for stream in list(self._streams.values()):
             self._advance(stream, now)
             match stream.phase:
@@ -220,13 +221,15 @@ class Streams:
                     self._retry(stream, now)
                 case Phase.READING if stream.is_live:
                     self._ease(stream, now)
-                    since_s = stream.segment.since_s
-                    if since_s is not None and now >= since_s + self._graph.segment_s:
-                        self.cut(stream)
+                    if stream.segment.since_s is not None:
+                        filling.append(stream)
                 case _:
                     pass
             if stream.phase is Phase.WAITING:
                 waiting.append(stream)
+        if any(now >= (stream.segment.since_s or now) + self._graph.segment_s for stream in filling):
+            for stream in filling:  # all of them, so that their sinks commit once
+                self.cut(stream)
         if waiting:
             self._begin(waiting)
 
@@ -258,7 +261,7 @@ class Streams:
         if len(self._followers) == 1:
             promise = stream.ledger.promise(promise)
         stream.segment = OpenSegment(index, epoch)
-        self._workers.order(self._followers[0], stream, Cut(Barrier(index, promise)))
+        self._workers.order(self._followers[0], stream, Cut((Barrier(index, promise),)))
 
     def segment_of(self, frame_index: int) -> int:
         """Number of the segment that a file's frame belongs to, whatever was read before it."""

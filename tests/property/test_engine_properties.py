@@ -317,5 +317,5 @@ def assert_nothing_is_left(world: World) -> None:
         for name in ("read", "analyse", "write")
     )
     assert not any(worker._reader._next or worker._reader._starts for worker in reader)
-    assert not any(worker._follower._track._streams for worker in follower)
+    assert not any(worker._follower._streams for worker in follower)
     assert not any(worker._follower._streams for worker in writer)

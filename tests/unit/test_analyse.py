@@ -59,7 +59,7 @@ def cut_into_segments(
         index = each.header.frame_index
         if place and index % SEGMENT == 0:
             promise = Durable("clip", each.header.epoch, Position(index, None, index))
-            barrier = analyse.cut(Barrier(index // SEGMENT, promise))
+            (barrier,) = analyse.cut([Barrier(index // SEGMENT, promise)])
             assert barrier.promise.position == promise.position
             known[index] = barrier.promise.state
         out += analyse([each])

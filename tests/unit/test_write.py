@@ -61,8 +61,7 @@ def put(write: Write, *indexes: int) -> list[Any]:
 
 def cut(write: Write, following: int, at: int, stream_id: str = "clip", epoch: int = 0) -> Durable:
     """Ends a segment before frame `at`."""
-    durable = write.cut(Barrier(following, Durable(stream_id, epoch, Position(at), f"before {at}")))
-    assert isinstance(durable, Durable)
+    (durable,) = write.cut([Barrier(following, Durable(stream_id, epoch, Position(at), f"before {at}"))])
     return durable
 
 

@@ -30,7 +30,7 @@ from plantain.operators.errors import SinkError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import redact, shown
-from plantain.operators.sinks.rows import SCHEMAS, folder_of
+from plantain.operators.sinks.rows import SCHEMAS, SHARED, folder_of
 from plantain.operators.sinks.store import open_filesystem
 from plantain.operators.types import Failure, FrameInfo, Header, Prediction, Result, Timing, Value
 
@@ -137,15 +137,19 @@ def _dataset(root: str | Path, name: str, stream_id: str | None) -> ds.Dataset:
     filesystem, parts = _parts(root, name, stream_id)
     if not parts:
         return ds.dataset(SCHEMAS[name].empty_table())
-    return ds.dataset(parts, SCHEMAS[name], format="parquet", filesystem=filesystem, partitioning=None)
+    found = ds.dataset(parts, SCHEMAS[name], format="parquet", filesystem=filesystem, partitioning=None)
+    return found if stream_id is None else found.filter(ds.field("stream_id") == stream_id)
 
 
 def _parts(root: str | Path, name: str, stream_id: str | None) -> tuple[fs.FileSystem, list[str]]:
     """The files of a table, in the order of streams and segments."""
     filesystem, path = open_filesystem(str(root))
     folder = str(PurePosixPath(path) / (name if stream_id is None else folder_of(name, stream_id)))
+    shared = str(PurePosixPath(path) / folder_of(name, SHARED))
     try:
         found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
+        if stream_id is not None:
+            found += filesystem.get_file_info(fs.FileSelector(shared, allow_not_found=True))
     except (FileNotFoundError, NotADirectoryError) as error:
         missing = f"no stream '{stream_id}'" if stream_id is not None else "no results"
         raise SinkError(f"{shown(str(root))} holds {missing}: there is no folder {shown(folder)}") from error

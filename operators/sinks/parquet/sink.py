@@ -16,18 +16,21 @@ import contextlib
 import io
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from plantain.operators.answers.base import Row
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.rows import SCHEMAS, SPARSE, Rows, folder_of, table_of
-from plantain.operators.sinks.store import open_filesystem, storage_error, sync_folder
+from plantain.operators.sinks.rows import SCHEMAS, SHARED, SPARSE, Rows, folder_of, table_of
+from plantain.operators.sinks.store import open_filesystem, storage_error, sync_folder, write_durably
 
 # A row group is written out when it has grown to this, so that memory does not depend on the segment's length.
 ROW_GROUP_BYTES = 8 << 20
@@ -58,10 +61,14 @@ class ParquetSink:
         url: The output folder, local or `s3://`, `gs://`, `abfs://`.
         metadata: Strings for the Parquet key-value metadata (model, palette, label map).
         rasters: Whether to store the dense maps.
+        shares: Whether cameras that are committed together share parts; not where something names the parts.
     """
 
-    def __init__(self, url: str, metadata: dict[str, str] | None = None, *, rasters: bool = True) -> None:
+    def __init__(
+        self, url: str, metadata: dict[str, str] | None = None, *, rasters: bool = True, shares: bool = True
+    ) -> None:
         self.url = url
+        self._shares = shares
         self._metadata = metadata or {}
         self._rasters = rasters
         filesystem, root = open_filesystem(url)
@@ -102,6 +109,35 @@ class ParquetSink:
         del self._open[segment]
         self._folder.commit(segment, {name: part.target for name, part in parts.items()})
 
+    @_storing
+    def commit_together(self, segments: Sequence[Segment]) -> None:
+        """Makes segments durable: those of cameras that are small in one part for all, the others each by itself.
+
+        A camera's segment is never made again, so nothing ever replaces its rows alone.
+        """
+        small = [segment for segment in segments if self._is_small(segment)]
+        for segment in segments:
+            if segment not in small and segment in self._open:
+                self.commit(segment)
+        if not small:
+            return
+        rows: dict[str, list[Row]] = {name: [] for name in SCHEMAS}
+        for segment in sorted(small, key=lambda segment: segment.stream_id):
+            for name, part in self._open[segment].items():
+                rows[name] += part.waiting
+        self._folder.share(
+            {name: table_of(name, rows[name], self._metadata) for name in SCHEMAS if rows[name]}
+        )
+        for segment in small:
+            self._let_go(segment)
+
+    def _is_small(self, segment: Segment) -> bool:
+        """Whether all rows of a camera's segment still wait to be written."""
+        parts = self._open.get(segment)
+        return (
+            self._shares and segment.is_live and parts is not None and all(p.is_small for p in parts.values())
+        )
+
     def finish(self, stream_id: str) -> None:
         """Every segment is in its place already."""
 
@@ -130,21 +166,27 @@ class _Part:
         name: The table.
         target: A path to write to, or a buffer.
         metadata: For the Parquet footer.
+
+    Attributes:
+        waiting: Rows that are not written yet.
     """
 
     def __init__(self, name: str, target: Path | io.BytesIO, metadata: dict[str, str]) -> None:
         self.target = target
+        self.waiting: list[Row] = []
         self._name = name
-        sink = str(target) if isinstance(target, Path) else target
-        schema = table_of(name, [], metadata).schema
-        self._writer = pq.ParquetWriter(sink, schema, compression="zstd")
         self._metadata = metadata
-        self._waiting: list[Row] = []
+        self._writer: pq.ParquetWriter | None = None  # until there is something to write
         self._bytes = 0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether nothing had to be written yet."""
+        return self._writer is None
 
     def add(self, rows: Sequence[Row]) -> None:
         """Keeps rows for the next group: cameras bring a row at a time, and a table costs as much for one as for 50."""
-        self._waiting.extend(rows)
+        self.waiting.extend(rows)
         self._bytes += sum(
             ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, bytes | str))
             for row in rows
@@ -153,20 +195,42 @@ class _Part:
             self._write_group()
 
     def close(self) -> None:
-        if self._waiting:
+        if self.waiting or self._writer is None:
             self._write_group()
+        assert self._writer is not None
         self._writer.close()
 
     def discard(self) -> None:
         """Closes the file, which nobody will read; on a full disk even that is refused."""
-        with contextlib.suppress(OSError):
-            self._writer.close()
-        self._writer.is_open = False  # or it would try again when it is collected
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+            self._writer.is_open = False  # or it would try again when it is collected
 
     def _write_group(self) -> None:
-        self._writer.write_table(table_of(self._name, self._waiting, self._metadata))
-        self._waiting = []
+        table = table_of(self._name, self.waiting, self._metadata)
+        if self._writer is None:
+            sink = str(self.target) if isinstance(self.target, Path) else self.target
+            self._writer = pq.ParquetWriter(sink, table.schema, compression="zstd")
+        self._writer.write_table(table)
+        self.waiting = []
         self._bytes = 0
+
+
+def shared_name() -> str:
+    """A new name for a part that several cameras share; later ones sort behind."""
+    return f"part-{time.time_ns():020d}-{os.getpid()}.parquet"
+
+
+def _is_at_work(left: Path) -> bool:
+    """Whether the process that names a folder so still lives, as another writer of the same run does."""
+    try:
+        os.kill(int(left.name.split("-")[2].split(".")[0]), 0)
+    except (ProcessLookupError, ValueError, IndexError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class _RemoteFolder:
@@ -202,6 +266,15 @@ class _RemoteFolder:
             with self._filesystem.open_output_stream(place) as stream:
                 stream.write(targets[name].getbuffer())
 
+    def share(self, tables: dict[str, pa.Table]) -> None:
+        name = shared_name()
+        for table in sorted(tables, reverse=True):  # objects, then frames, as everywhere
+            folder = self._root / folder_of(table, SHARED)
+            if isinstance(self._filesystem, fs.SubTreeFileSystem):
+                self._filesystem.create_dir(str(folder))
+            with self._filesystem.open_output_stream(str(folder / name)) as stream:
+                pq.write_table(tables[table], stream, compression="zstd")
+
 
 class _LocalFolder:
     """Parts on a local file system, exchanged all at once."""
@@ -210,6 +283,8 @@ class _LocalFolder:
         self._root = root
         self._work = root / ".plantain" / "segments"
         self._empty = root / ".plantain" / "empty"
+        self._shared = root / ".plantain" / "shared"
+        self._recover_shared()
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Ends or undoes commits that a killed run left, clears the workshop, and makes or empties the folders."""
@@ -227,6 +302,7 @@ class _LocalFolder:
         if not is_resumed:
             for part in sorted({path.stem for folder in folders for path in folder.glob("*.parquet")}):
                 self._exchange(stream_id, part).remove()
+            self._unshare(stream_id)
 
     def stage(self, segment: Segment, name: str) -> Path:
         folder = self._work / segment.stream_id / f"{segment.name}.new"
@@ -241,6 +317,58 @@ class _LocalFolder:
             finally:
                 os.close(descriptor)
         self._exchange(segment.stream_id, segment.name).run()
+
+    def _unshare(self, stream_id: str) -> None:
+        """Takes the rows of a stream out of the parts that it shares."""
+        for table in SCHEMAS:
+            for part in (self._root / folder_of(table, SHARED)).glob("*.parquet"):
+                held = pq.read_table(part, partitioning=None)
+                kept = held.filter(pc.not_equal(held["stream_id"], stream_id))
+                if kept.num_rows == held.num_rows:
+                    continue
+                if not kept.num_rows:
+                    part.unlink()
+                    continue
+                buffer = io.BytesIO()
+                pq.write_table(kept, buffer, compression="zstd")
+                write_durably(part, buffer.getvalue())
+
+    def share(self, tables: dict[str, pa.Table]) -> None:
+        """Adds a part that several cameras share: one fsync for each table, whatever their number.
+
+        The files are made durable aside, and the rename of their folder says that they are whole; then each is moved to
+        its place, frames last. What a crash leaves in between is moved by whoever opens the folder next.
+        """
+        name = shared_name()
+        aside = self._shared / f"{name}.new"
+        aside.mkdir(parents=True)
+        for table, rows in tables.items():
+            with (aside / table).open("wb") as file:
+                pq.write_table(rows, file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+        whole = aside.with_suffix(".whole")
+        aside.rename(whole)
+        self._place(whole)
+
+    def _place(self, whole: Path) -> None:
+        """Moves the files of a shared part to where readers look."""
+        for table in sorted(SCHEMAS, key=lambda table: table == "frames"):
+            if (file := whole / table).exists():
+                folder = self._root / folder_of(table, SHARED)
+                folder.mkdir(parents=True, exist_ok=True)
+                file.rename(folder / whole.stem)
+        whole.rmdir()
+
+    def _recover_shared(self) -> None:
+        """Ends the sharing that a killed process had begun, where its files were whole."""
+        for left in sorted(self._shared.glob("*.*")):
+            if _is_at_work(left):
+                continue
+            if left.suffix == ".whole":
+                self._place(left)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
 
     def _exchange(self, stream_id: str, part: str) -> _Exchange:
         """Of a part in all tables; in a sparse one only where it is, or is about to be."""
