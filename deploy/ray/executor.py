@@ -282,8 +282,8 @@ def start_ray(address: str | None, **settings: object) -> None:
     """Connects to a cluster, or starts a Ray that costs as little as it can.
 
     Of the processes that a local Ray brings, the dashboard (and its agents' metrics) are left out; what remains
-    costs about 0.3 GB (README, "What Ray costs"), and looks at itself less often than a cluster must: a service that is
-    asked nothing takes some 5 % of a core instead of 8.2 (`python -m tests.bench serve`).
+    costs about 0.3 GB (docs/operations.md, "What Ray costs"), and looks at itself less often than a cluster must: a
+    service that is asked nothing takes some 5 % of a core instead of 8.2 (`python -m tests.bench serve`).
 
     Args:
         address: Of the cluster; None for a Ray of our own.

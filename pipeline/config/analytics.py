@@ -12,7 +12,7 @@ from plantain.pipeline.config.section import Section
 class AnalyticConfig(Section):
     """One analytic."""
 
-    name: str = Field(min_length=1, description="presence, or module:Class.")
+    name: str = Field(min_length=1, description="`presence`, or module:Class.")
     options: dict[str, Any] = Field(default={}, description="Passed to the analytic.")
 
 

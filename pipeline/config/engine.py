@@ -13,7 +13,7 @@ class ReadConfig(Section):
     """Decoding."""
 
     workers: int | None = Field(
-        default=None, ge=1, description="Readers; one per CPU core, at most one per stream."
+        default=None, ge=1, description="Readers; one per CPU core, at most one per stream, if left out."
     )
     chunk_frames: int = Field(default=8, ge=1, description="Frames that a reader delivers at a time.")
     max_frames_in_flight: int = Field(
@@ -31,7 +31,7 @@ class BatchConfig(Section):
     )
     max_drawings: int = Field(default=64, ge=1, description="Drawings (frames x prompts) in a batch.")
     max_wait_ms: float = Field(
-        default=50.0, ge=0, description="A frame waits no longer than this for company."
+        default=50.0, ge=0, description="A frame waits no longer than this for company, milliseconds."
     )
 
 
@@ -40,7 +40,8 @@ class OverloadConfig(Section):
 
     ladder: tuple[Literal["frames", "size", "tasks"], ...] = Field(
         default=("frames", "size", "tasks"),
-        description="In this order: half the frames, half the width and height, half the prompts (the last ones go).",
+        description="In this order: half the `frames`, half the width and height (`size`), half the prompts "
+        "(`tasks`; the last ones go).",
     )
     max_age_s: float = Field(
         default=2.0,

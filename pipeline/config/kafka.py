@@ -55,14 +55,15 @@ class KafkaConfig(Section):
     topic_prefix: str = Field(
         default="plantain",
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="Topics are called PREFIX.predictions.",
+        description="Topics are called PREFIX.predictions, PREFIX.events and PREFIX.health.",
     )
     transactional: bool = Field(
         default=False, description="For files: whoever reads committed messages sees each frame exactly once."
     )
     rasters: Literal["drop", "embed", "refer"] = Field(
         default="drop",
-        description="Dense maps: left out, embedded as base64, or named by their Parquet part.",
+        description="Dense maps: left out (`drop`), embedded as base64 (`embed`), or named by their "
+        "Parquet part (`refer`).",
     )
     max_message_bytes: int = Field(default=900_000, ge=10_000, description="A larger answer goes in parts.")
     max_unacknowledged: int = Field(default=10_000, ge=1, description="Messages that may be on their way.")

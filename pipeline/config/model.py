@@ -16,7 +16,7 @@ class CanvasConfig(Section):
     width: int = Field(ge=16, le=4096, description="Pixels.")
     height: int = Field(ge=16, le=4096, description="Pixels.")
     fit: Literal["letterbox", "stretch"] = Field(
-        default="letterbox", description="Keep the aspect ratio, or fill."
+        default="letterbox", description="Keep the aspect ratio (`letterbox`), or fill (`stretch`)."
     )
 
 
@@ -24,7 +24,11 @@ class ReplicasConfig(Section):
     """How many copies of the model there are; between the bounds by how long frames wait for them."""
 
     min: int = Field(default=1, ge=1, description="Copies that are always there.")
-    max: int = Field(default=1, ge=1, description="Copies that there may be.")
+    max: int = Field(
+        default=1,
+        ge=1,
+        description="Copies that there may be: further ones come when frames wait for them, and go when they are idle.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> ReplicasConfig:
@@ -45,7 +49,9 @@ def _replicas(written: object) -> object:
 class ModelConfig(Section):
     """A pool of copies of one model."""
 
-    name: str = Field(default="embedded", description="One of `plantain models`, or module:Class.")
+    name: str = Field(
+        default="embedded", description="One of those that `plantain models` lists, or module:Class."
+    )
     options: dict[str, Any] = Field(default={}, description="Passed to the backend.")
     replicas: Annotated[ReplicasConfig | None, BeforeValidator(_replicas)] = Field(
         default=None,

@@ -15,9 +15,13 @@ class OutputConfig(Section):
         default="out", description="Folder or object-store URL (s3://, gs://, abfs://) of the Parquet tables."
     )
     sinks: tuple[str, ...] = Field(
-        default=("parquet",), description="parquet, kafka, memory, overlay, or module:Class."
+        default=("parquet",), description="`parquet`, `kafka`, `memory`, `overlay`, or module:Class."
     )
-    segment_frames: int = Field(default=512, ge=1, description="Frames that become visible together.")
+    segment_frames: int = Field(
+        default=512,
+        ge=1,
+        description="Frames of a file, or at most so many results of a camera, that become visible together.",
+    )
     segment_s: float = Field(
         default=10.0,
         gt=0,

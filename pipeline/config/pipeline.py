@@ -49,7 +49,8 @@ class PipelineConfig(Section):
     track: bool = Field(default=True, description="Give instances an identity over time.")
     analytics: tuple[AnalyticField, ...] = Field(
         default=(),
-        description="What else is made of the answers over time, in this order: names, or with options.",
+        description="What else is made of the answers over time, in this order; a name alone is short for "
+        "one without options.",
     )
     executor: Literal["inline", "threads", "ray"] = Field(
         default="threads", description="Where workers live."

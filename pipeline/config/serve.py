@@ -20,7 +20,8 @@ class ServeConfig(Section):
         description="Further host names under which clients may reach it, such as those of a proxy.",
     )
     token: SecretStr | None = Field(
-        default=None, description="Asked of every client; needed where `host` is not of this machine only."
+        default=None,
+        description="Asked of every client; needed where `serve.host` is not of this machine only.",
     )
     token_file: str | None = Field(default=None, description="File that holds the token instead.")
     schemes: tuple[Literal["synthetic", "rtsp", "rtsps"], ...] = Field(
