@@ -124,7 +124,11 @@ def watched(clip: str, models: dict[str, object], prompts: list[object]) -> Time
     sink = Timed()
     options = {"realtime": "1", "max_staleness_s": "5"}
     config = check(
-        {"streams": [{"url": str(clip), "id": "cam", "options": options}], "prompts": prompts, "models": models}
+        {
+            "streams": [{"url": str(clip), "id": "cam", "options": options}],
+            "prompts": prompts,
+            "models": models,
+        }
     )
     executor: Executor = ThreadExecutor()
     run(build_graph(config, make_sinks=lambda: [sink]), executor, starts_of(config, None))
