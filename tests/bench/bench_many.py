@@ -1,0 +1,149 @@
+"""A thousand cameras at one answered frame a second: what engine and writer cost, how many files and fsyncs they make.
+
+The cameras and the model are simulated, so that nothing else is measured; engine, analytics, rows and Parquet are real.
+"""
+
+import os
+import resource
+import shutil
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from plantain.operators.analyse import Analyse
+from plantain.operators.analytics.track import Track
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.geometry import Letterbox
+from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.parquet.sink import ParquetSink
+from plantain.operators.sinks.store import Store
+from plantain.operators.streams import ReadState, Start, StreamInfo, StreamSpec
+from plantain.operators.types import FrameInfo, Header, Position, Prediction, Result, Timing
+from plantain.operators.write import Write
+from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.executor import ThreadExecutor
+from plantain.pipeline.graph import Batch, Graph, Kind, Stage
+from plantain.pipeline.runner import run
+from tests.bench.material import report
+
+NUM_CAMERAS = int(os.environ.get("PLANTAIN_BENCH_CAMERAS", "1000"))
+LENGTH_S = float(os.environ.get("PLANTAIN_BENCH_CAMERAS_S", "60"))
+DAY_S = 86_400
+SECOND = Fraction(1, 1)
+PROMPT = Prompt.parse("instances:car")
+FIT = Letterbox.fit((224, 384), (224, 384))
+LABELS = np.zeros((224, 384), np.uint16)
+LABELS[100:140, 50:110], LABELS[150:180, 200:260] = 1, 2
+CARS = Masks(LABELS, ("car", "car"), np.ones(2, np.float32), 0.0)
+
+
+class Cameras:
+    """Each camera has a frame once a second, all out of step; a frame is a header and nothing else."""
+
+    def __init__(self) -> None:
+        self.laps: list[tuple[str, float]] = []
+        self._next: dict[str, tuple[int, float]] = {}
+        self._begin = time.monotonic()
+
+    def open(self, start: Start) -> StreamInfo:
+        name = start.spec.stream_id
+        self._next[name] = 0, time.monotonic() + int(name[3:]) % 100 / 100
+        return StreamInfo(name, 384, 224, 1.0, None, is_live=True)
+
+    def read(self, stream_id: str, max_frames: int) -> list[Result]:
+        index, due_s = self._next[stream_id]
+        if time.monotonic() < due_s:
+            return []
+        self._next[stream_id] = index + 1, due_s + 1.0
+        header = Header(stream_id, 0, index, "384x224", 1, (str(PROMPT),), pts=index)
+        return [Result(header, FrameInfo(index, SECOND, time.time_ns(), "arrival", FIT), ())]
+
+    def state(self, stream_id: str) -> ReadState:
+        return ReadState(stream_id, time.monotonic() > self._begin + LENGTH_S, Position(), 0)
+
+    def wait(self, stream_ids, timeout_s: float) -> None:
+        time.sleep(timeout_s)
+
+    def change(self, start) -> None: ...
+
+    def ease(self, stream_id, ease) -> None: ...
+
+    def watch(self, stream_id, looks) -> None: ...
+
+    def peek(self, stream_id, query_id, prompts) -> list[Result]:
+        return []
+
+    def close(self, stream_id: str | None = None) -> None: ...
+
+
+class Model:
+    """Sees two cars, always, in no time."""
+
+    def __init__(self) -> None:
+        self.laps: list[tuple[str, float]] = []
+
+    def __call__(self, requests, waits_ms=()) -> list[Result]:
+        return [
+            Result(each.header, each.info, (Prediction(PROMPT, CARS, "none", "1", Timing()),))
+            for each in requests
+        ]
+
+    def fail(self, request, failure): ...
+
+    def swap(self, options) -> None: ...
+
+    def forget(self, stream_id: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def main() -> None:
+    """Prints the figures."""
+    out = Path(tempfile.mkdtemp(prefix="plantain-bench-"))
+    synced = 0
+    fsync = os.fsync
+
+    def counted(descriptor: int) -> None:
+        nonlocal synced
+        synced += 1
+        fsync(descriptor)
+
+    os.fsync = counted
+    try:
+        sink = ParquetSink(str(out), rasters=False)
+        per_stream = Batch(max_items=256, max_wait_s=0.1)
+        graph = Graph(
+            (
+                Stage("read", Kind.SOURCE, Cameras),
+                Stage("infer", Kind.PARALLEL, Model, Batch(max_items=256, max_cost=256, max_wait_s=0.05)),
+                Stage("analyse", Kind.STREAM, lambda: Analyse([("track", Track)]), batch=per_stream),
+                Stage("write", Kind.STREAM, lambda: Write([sink], "run"), batch=per_stream),
+            ),
+            max_frames_in_flight=4 * NUM_CAMERAS,
+        )
+        starts = [
+            Start.fresh(StreamSpec(f"cam{k}", f"rtsp://camera{k}"), (PROMPT,), is_live=True)
+            for k in range(NUM_CAMERAS)
+        ]
+        begin, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+        outcome = run(graph, ThreadExecutor(), starts, checkpoints=Checkpoints(Store(str(out))))
+        spent_s = time.monotonic() - begin
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime
+        files = len(list(out.glob("*/*/*.parquet")))
+        answered = sum(stream.account.results for stream in outcome.streams)
+        report("many_cores", cpu_s / spent_s, 1.0, cameras=NUM_CAMERAS, seconds=round(spent_s))
+        busy_s = {name: round(seconds, 1) for name, seconds in outcome.busy_s.items()}
+        report("many_answers_per_s", answered / LENGTH_S, 0.9 * NUM_CAMERAS, at_most=False, busy_s=busy_s)
+        report("many_files_per_day", files / LENGTH_S * DAY_S, 40_000)
+        report("many_fsyncs_per_s", synced / spent_s, 3.0)
+    finally:
+        os.fsync = fsync
+        shutil.rmtree(out, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
