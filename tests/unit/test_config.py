@@ -50,7 +50,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_path():
     ]
     assert sorted(starts) == sorted(expected)
     (unknown,) = [line for line in lines if line.startswith("streams.0.colour")]
-    assert "unknown setting; known here: cadences, every, fps, hfov_deg, id" in unknown
+    assert "unknown setting; known here: asked_of, cadences, every, fps, hfov_deg, id" in unknown
     (prompt,) = [line for line in lines if line.startswith("prompts.1")]
     assert "task 'dept' is unknown: write semantic:CLASS,CLASS" in prompt
     (name,) = [line for line in lines if line.startswith("streams.1.id")]
@@ -205,7 +205,7 @@ def test_a_prompt_may_say_how_often_it_is_asked():
 @pytest.mark.parametrize(
     ("prompt", "said"),
     [
-        ({"fps": 1}, "prompts.0: a prompt with a cadence is written"),
+        ({"fps": 1}, "prompts.0: a prompt that says more is written"),
         ({"prompt": "depth", "fps": 0}, "cadences.depth.fps: "),
         ({"prompt": "depth", "often": 1}, "cadences.depth.often: unknown setting"),
         ({"prompt": "dept"}, "prompts.0: "),
