@@ -63,7 +63,7 @@ def traced(graph: Graph, environment: Mapping[str, str] | None = None) -> Graph:
     try:
         import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401 - better here than in a worker
     except ImportError as error:
-        raise UsageError("traces need OpenTelemetry: pip install 'plantain[tracing]'") from error
+        raise UsageError("traces need OpenTelemetry: pip install 'plantain-video[tracing]'") from error
     return observed(graph, partial(_processor, exporter, found), share)
 
 

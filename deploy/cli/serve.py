@@ -64,7 +64,7 @@ def _serve(config: PipelineConfig) -> None:
 
             serve_here(config, _say)
     except ModuleNotFoundError as error:
-        raise UsageError(f"the service needs {error.name}: pip install 'plantain[serve]'") from error
+        raise UsageError(f"the service needs {error.name}: pip install 'plantain-video[serve]'") from error
 
 
 def _with_free_port(config: PipelineConfig) -> PipelineConfig:

@@ -1,6 +1,6 @@
-"""Every setting as a page of Markdown, from the classes that check them; docs/settings.md ends with it.
+"""Every setting as a page of Markdown, from the classes that check them: what docs/settings.md ends with.
 
-python -c 'from plantain.pipeline.config.page import written; print(written(), end="")'
+`python -c 'from plantain.pipeline.config.page import written; print(written(), end="")'` prints it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def _rows(place: _Place, homes: dict[type[Section], str]) -> Iterator[str]:
     """A setting, and what is inside it."""
     meaning = str(place.field.description)
     if choices := _choices(place.field.annotation):
-        meaning += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
+        several = typing.get_origin(place.field.annotation) is tuple
+        meaning += f" {'Of' if several else 'One of'} {', '.join(f'`{choice}`' for choice in choices)}."
     if place.section is None:
         yield f"| `{place.path}` | {meaning} | {_default(place.field)} |\n"
         return

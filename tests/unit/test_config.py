@@ -205,7 +205,7 @@ def test_a_prompt_may_say_how_often_it_is_asked():
 @pytest.mark.parametrize(
     ("prompt", "said"),
     [
-        ({"fps": 1}, "prompts.0: a prompt with a cadence is written"),
+        ({"fps": 1}, "prompts.0: a prompt that says more is written"),
         ({"prompt": "depth", "fps": 0}, "cadences.depth.fps: "),
         ({"prompt": "depth", "often": 1}, "cadences.depth.often: unknown setting"),
         ({"prompt": "dept"}, "prompts.0: "),

@@ -17,7 +17,7 @@ try:
         from kafka import structs as structs
         from kafka.net.compat import KafkaNetClient
 except ImportError as error:
-    raise ImportError("it needs kafka-python: pip install 'plantain[kafka]'") from error
+    raise ImportError("it needs kafka-python: pip install 'plantain-video[kafka]'") from error
 
 import structlog
 
