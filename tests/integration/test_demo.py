@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 from plantain.deploy.cli.app import app
 from plantain.deploy.lab import demo
 from plantain.deploy.lab.scoring import MEASURES
-from plantain.operators.models.plantain.evaluation.evaluate import TOLD
 from plantain.operators.errors import UsageError
 from plantain.operators.models import truth
+from plantain.operators.models.plantain.evaluation.evaluate import TOLD
 from plantain.operators.scenes import Scene
 from plantain.operators.sinks.parquet.reading import read_frames, read_objects
 
