@@ -120,9 +120,9 @@ def test_a_live_stream_that_has_to_go_back_loses_what_was_in_flight_and_says_so(
     stream.phase, stream.epoch = Phase.READING, 2
     for number in range(10):
         header = Header("cam", 2, number, prompts=("depth",))
-        stream.account.enter(header, ("depth", "normals"))
+        stream.account.enter([header], ("depth", "normals"))
         if number < 7:
-            stream.account.leave(header, None)
+            stream.account.leave(header, {})
     stream.num_items = 3
     stream.take_durable(Durable("cam", 2, Position(5, None, 5), answers=(("depth", "", 5),)))
     stream.rewind()
