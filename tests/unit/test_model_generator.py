@@ -13,7 +13,7 @@ from plantain.deploy.cli.app import app
 from plantain.operators.answers import codec_for
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import ModelError
-from plantain.operators.models import model_hw_of
+from plantain.operators.models import spec_of
 from plantain.operators.models.plantain import drawing, weights
 from plantain.operators.models.plantain.evaluation import recognition
 from plantain.operators.models.plantain.generator import CHANNELS, SKETCH_HW, Generator
@@ -252,7 +252,7 @@ def test_a_generator_that_obeys_is_told_from_one_that_does_not():
 def test_the_weights_of_the_package_draw_day_and_night():
     assert WEIGHTS.stat().st_size < 16_000_000
     model = EmbeddedModel()
-    blank = np.zeros((1, *model_hw_of("embedded"), 3), np.uint8)
+    blank = np.zeros((1, *spec_of("embedded").model_hw, 3), np.uint8)
 
     def brightness(words: str) -> float:
         return float(model.render(blank, [0], [Prompt.parse(f"generate:{words}")]).mean())
