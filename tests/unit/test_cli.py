@@ -85,6 +85,7 @@ def test_json_is_one_object_on_stdout(run, clip):
             "failed": {},
             "dropped": {},
             "damaged_packets": 0,
+            "cost_usd": 0.0,
             "prompts": {"depth": {"decoded": FRAMES, "results": FRAMES, "failed": {}, "dropped": {}}},
         }
     ]

@@ -56,7 +56,7 @@ def test_what_keeps_a_camera_away_is_named_survived_and_tells_no_secret(
         # The second failure is the first one over again, and is not told again.
         assert states(events) == ["connecting", state, "live", "lost"]
         assert "'gate'" in events[1].sentence
-        assert "rtsp://camera.example:554 " in events[1].sentence
+        assert "rtsp://camera.example:554/*** " in events[1].sentence
         assert not [event for event in events if SECRET in event.sentence]
         lasting = state in ("unauthorised", "not_found")
         assert [pause > 5 for pause in clock.pauses[:2]] == [lasting, lasting]
