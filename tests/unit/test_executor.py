@@ -26,6 +26,7 @@ class Item:
     header: Header
     pixels: np.ndarray
     failures: tuple = ()
+    cost_usd: float = 0.0
 
 
 class Painter:
