@@ -71,6 +71,6 @@ def test_relative_paths_are_under_the_working_directory(tmp_path, monkeypatch):
 
 
 def test_an_unknown_scheme_is_refused_without_its_secrets():
-    with pytest.raises(SinkError, match=r"cannot open floppy://me:\*\*\*@a/b") as caught:
+    with pytest.raises(SinkError, match=r"cannot open floppy://a/b") as caught:
         open_filesystem("floppy://me:secret@a/b")
     assert "secret" not in str(caught.value)
