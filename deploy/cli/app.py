@@ -36,7 +36,7 @@ from plantain.pipeline.engine.engine import Engine
 
 app = typer.Typer(
     name="plantain",
-    help="Streaming video analytics on one generalist model: prompts in, drawings decoded, typed rows out.",
+    help="Streaming video analytics on generalist models: prompts in, answers decoded, typed rows out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

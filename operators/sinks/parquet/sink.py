@@ -3,6 +3,7 @@
     ROOT/frames/stream=NAME/part-EPOCH-SEGMENT.parquet
     ROOT/objects/stream=NAME/part-EPOCH-SEGMENT.parquet
     ROOT/events/stream=NAME/part-EPOCH-SEGMENT.parquet     where something happened
+    ROOT/TABLE/stream=_shared/...                          of cameras that were committed together
     ROOT/.plantain/...                                     where segments are made; no reader looks there
 
 Part names follow from the frames in them, so a segment that is made again replaces itself. The parts of all
