@@ -2,8 +2,8 @@
 
 Uses the operators of torch's own compiler for oneDNN. They give the same numbers as the separate steps, and
 save between a quarter and a half of the time on two cores (measured 2026-11-21), because at 1/2 and 1/4
-resolution reading and writing the maps takes longer than the convolution. Elsewhere, and in training, the
-plain operators run.
+resolution reading and writing the maps takes longer than the convolution. Elsewhere (on a processor with AVX2
+alone these operators refuse bfloat16, torch 2.15), and in training, the plain operators run.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ _POINTWISE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 _REORDER = getattr(torch.ops.mkldnn, "_reorder_convolution_weight", None)
 _LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 _REORDER_LINEAR = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+_SUPPORTED = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+_IS_OFFERED = _POINTWISE is not None and (_SUPPORTED is None or bool(_SUPPORTED()))
 _IDENTITY = nn.Identity()
 
 
 def applies_to(x: Tensor, layer: nn.Conv2d | nn.Linear, norm: nn.Module = _IDENTITY) -> bool:
     """Whether `conv` or `linear` can be computed at once for `x` and `layer` when `norm` stands behind it."""
     return (
-        _POINTWISE is not None
+        _IS_OFFERED
         and bool(torch.backends.mkldnn.enabled)
         and x.dtype == layer.weight.dtype == torch.bfloat16  # under autocast the weights are float32
         and x.device.type == "cpu"
