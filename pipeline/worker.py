@@ -20,6 +20,7 @@ from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
 from plantain.operators.types import (
     Barrier,
     Durable,
+    Event,
     Failure,
     Header,
     Request,
@@ -53,7 +54,7 @@ from plantain.pipeline.graph import Kind, Stage
 log = structlog.get_logger()
 
 Laps = list[tuple[str, float]]
-Output = Result | Durable | Picture
+Output = Result | Durable | Event | Picture
 
 
 class Reader(Protocol):

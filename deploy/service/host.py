@@ -15,6 +15,7 @@ import structlog
 
 from plantain.deploy.metrics import Exporter
 from plantain.deploy.service.definitions import DefinitionStore
+from plantain.deploy.service.history import History
 from plantain.deploy.transport import Here
 from plantain.operators.analyse import AnalyseQueries
 from plantain.operators.errors import UsageError
@@ -69,6 +70,7 @@ class EngineHost:
         self._control = Control(
             config, max_streams=config.serve.max_streams, definitions=store.load(), keep=store.save
         )
+        self._history = History(config.output.out, self._control.notes)
         self._here = Here(self._control)
         self._figures = Exporter(config, self._control.show)
         # Queries end behind the model; their masks want distances, too.
@@ -110,6 +112,7 @@ class EngineHost:
         self._stopping.set()
         self._control.stop()
         self._thread.join()
+        self._history.close()
 
     def _keep_running(self) -> None:
         pause_s = FIRST_PAUSE_S

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -194,4 +195,6 @@ def has_something(result: Result) -> bool:
 def shown(status: StreamStatus) -> Stream:
     """A stream as clients see it."""
     fields = asdict(status)
-    return Stream(id=fields.pop("stream_id"), paused=status.phase == Phase.PAUSED, **fields)
+    since_ns = fields.pop("since_ns")
+    since = None if since_ns is None else datetime.fromtimestamp(since_ns / 1e9, UTC).isoformat()
+    return Stream(id=fields.pop("stream_id"), paused=status.phase == Phase.PAUSED, since=since, **fields)
