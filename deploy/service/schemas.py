@@ -325,6 +325,12 @@ class Health(_Out):
     detail: str = ""
 
 
+class Access(_Out):
+    """Who may use the service."""
+
+    has_token: bool = Field(description="It asks for a token.")
+
+
 class Session(_In):
     """A login of the page."""
 

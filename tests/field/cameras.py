@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 from PIL import Image
 
 from plantain.operators.sources.sequence import Picture, frame_of
@@ -15,7 +16,7 @@ from plantain.operators.types import FLOWING, Frame, Header, HealthEvent, Health
 from tests.assets.clips import numbered
 
 STATES: dict[str, HealthState] = {}
-"""What each camera is, by its address; `live` for those that nobody has set."""
+"""What each camera is, by its address; `live` for those that nobody has set. At `dark` there is nothing to be seen."""
 
 FPS = 10.0
 
@@ -49,7 +50,9 @@ class Camera:
         number = 1 if self._said == "frozen" else self._index % 250
         view = View(self._view.model_hw, self._view.fit, self._long_side or self._view.picture_long_side)
         header = Header(self._spec.stream_id, 0, self._index)
-        picture = Picture.whole(Image.fromarray(numbered(number, 320, 180)))
+        is_dark = self._spec.url == "dark"
+        pixels = np.zeros((180, 320, 3), np.uint8) if is_dark else numbered(number, 320, 180)
+        picture = Picture.whole(Image.fromarray(pixels))
         frame = frame_of(picture, view, header, Fraction(1, 10), time.perf_counter())
         taken = replace(frame.info, captured_ns=time.time_ns(), captured_by="arrival")
         frame = replace(frame, info=taken)

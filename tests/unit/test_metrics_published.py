@@ -192,7 +192,16 @@ def test_a_camera_that_is_live_again_has_reconnected() -> None:
     engine = Engine(graph_of({"a": Plan(1)}, OrderedSink()), starts_of({"a": Plan(1)}))
     stream = engine.streams["a"]
     stream.start = replace(stream.start, is_live=True)
-    told = [("connecting", 0), ("live", 0), ("lost", 0), ("live", 1), ("silent", 1), ("live", 1), ("silent", 1), ("live", 2)]
+    told = [
+        ("connecting", 0),
+        ("live", 0),
+        ("lost", 0),
+        ("live", 1),
+        ("silent", 1),
+        ("live", 1),
+        ("silent", 1),
+        ("live", 2),
+    ]
     for state, epoch in told:
         stream.take_event(event(state, epoch))
     assert of(engine.meter.samples(engine, 0.0), RECONNECTS, "a") == 2
