@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 import structlog
 
+from plantain.deploy.job import named_as_before
 from plantain.deploy.metrics import Exporter
 from plantain.deploy.service.definitions import DefinitionStore
 from plantain.deploy.service.history import History
@@ -64,7 +65,7 @@ class EngineHost:
     """
 
     def __init__(self, config: PipelineConfig, run: Runner) -> None:
-        self._config = config
+        self._config = config = named_as_before(config)
         self._run = run
         store = DefinitionStore(config)
         self._control = Control(
