@@ -89,6 +89,7 @@ def scan(
     pts: list[int] = []
     keyframes: list[tuple[int, int]] = []
     doubt = ""
+    last_dts: int | None = None
     try:
         for packet in container.demux(video):
             if packet.size == 0:
@@ -96,6 +97,10 @@ def scan(
             if packet.pts is None:
                 doubt = doubt or "packets without pts"
                 continue
+            if packet.dts is not None:
+                if last_dts is not None and packet.dts < last_dts:
+                    doubt = doubt or "time that goes back"
+                last_dts = packet.dts
             if packet.is_discard:
                 doubt = doubt or "an edit list that hides frames"
             if packet.is_corrupt:
