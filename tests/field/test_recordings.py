@@ -92,8 +92,8 @@ def check(path: Path, is_damaged: bool) -> None:
             found, wanted = [each[:3] for each in found], [each[:3] for each in wanted]
         assert found == wanted, f"resumed at {at}"
     line = [frame.info.line_s for frame in whole]
-    if None not in line:
-        assert line == sorted(line), "the line never goes back"
+    if None not in line:  # AVI cannot say in which order its pictures are shown
+        assert all(b >= a - 1e-9 for a, b in pairwise(line)), "the line never goes back"
         sampled = read(path, sampling=Sampling(fps=5.0))
         if line:
             longest = max(b - a for a, b in pairwise(line)) if len(line) > 1 else 0.0
