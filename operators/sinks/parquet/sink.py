@@ -211,6 +211,8 @@ class _Part:
     def _write_group(self) -> None:
         table = table_of(self._name, self.waiting, self._metadata)
         if self._writer is None:
+            if isinstance(self.target, Path):
+                self.target.parent.mkdir(exist_ok=True)
             sink = str(self.target) if isinstance(self.target, Path) else self.target
             self._writer = pq.ParquetWriter(sink, table.schema, compression="zstd")
         self._writer.write_table(table)
@@ -302,9 +304,7 @@ class _LocalFolder:
             self._unshare(stream_id)
 
     def stage(self, segment: Segment, name: str) -> Path:
-        folder = self._work / segment.stream_id / f"{segment.name}.new"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / name
+        return self._work / segment.stream_id / f"{segment.name}.new" / name
 
     def commit(self, segment: Segment, targets: dict[str, Any]) -> None:
         for target in targets.values():
