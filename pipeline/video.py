@@ -99,6 +99,7 @@ def build_graph(
         overload=overload_of(config.overload),
         segment_frames=output.segment_frames,
         segment_s=output.segment_s,
+        join_s=output.join_s,
     )
     graph.validate()
     return graph

@@ -84,7 +84,7 @@ class Streams:
         name = start.spec.stream_id
         if name in self._streams:
             raise UsageError(f"there is a stream '{name}' already; remove it first, or choose another name")
-        stream = self._streams[name] = Stream.of(start)
+        stream = self._streams[name] = Stream.of(start, self._graph.join_s)
         stream.generation = self._next_generation
         self.say(stream, "added", "added")
         return stream
