@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
-from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec
+from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored
 from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.plantain import HANDFUL
 from plantain.operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
+_HOSTED: dict[str, Any] = {"needs": ("httpx",), "is_paid": True, "is_hosted": True, "by_options": True}
 
 BACKENDS: dict[str, ModelSpec] = {
     "embedded": ModelSpec(
@@ -40,6 +41,38 @@ BACKENDS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         model_hw=(224, 384),
         keeps_streams=True,
+    ),
+    "images-api": ModelSpec(
+        target="plantain.operators.models.hosted.images:ImagesModel",
+        summary="an image generator on a server: POST /v1/images/edits of vLLM-Omni, SGLang, Dynamo, DeepInfra",
+        tasks=(*_PERCEPTION, Task.GENERATE),
+        licence="of the server's model",
+        model_hw=(576, 1024),
+        **_HOSTED,
+    ),
+    "chat": ModelSpec(
+        target="plantain.operators.models.hosted.chat:ChatModel",
+        summary="looks and speaks on a server: POST /v1/chat/completions of vLLM, SGLang, Ollama",
+        tasks=(Task.ASK,),
+        licence="of the server's model",
+        model_hw=(576, 1024),
+        **_HOSTED,
+    ),
+    "gemini": ModelSpec(
+        target="plantain.operators.models.hosted.gemini_text:GeminiModel",
+        summary="Gemini looks and speaks, within a budget; gemini-3.5-flash-lite unless told otherwise",
+        tasks=(Task.ASK,),
+        licence="Gemini API terms",
+        model_hw=(576, 1024),
+        **_HOSTED,
+    ),
+    "gemini-image": ModelSpec(
+        target="plantain.operators.models.hosted.gemini_image:GeminiImage",
+        summary="Gemini draws, within a budget; Nano Banana 2, gemini-3.1-flash-image, unless told otherwise",
+        tasks=(*_PERCEPTION, Task.GENERATE),
+        licence="Gemini API terms",
+        model_hw=(768, 1344),
+        **_HOSTED,
     ),
 }
 """Name of each backend, and what can be said about it without loading it."""
@@ -72,15 +105,24 @@ def load_drawing(name: str, options: Mapping[str, Any] | None = None) -> ModelBa
     return _drawing(name, _make(name, options))
 
 
-def spec_of(name: str) -> ModelSpec:
+def spec_of(name: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
     """What can be said about a backend without loading it; of a user's class what it says itself, or the defaults.
 
+    Args:
+        name: As of `load_model`.
+        options: Those that it will be made with; None for what is true whatever they are.
+
     Raises:
-        UsageError: If there is no such backend.
+        UsageError: If there is no such backend, or one that looks at its options beforehand does not take them.
     """
-    if name in BACKENDS:
+    if name in BACKENDS and (options is None or not BACKENDS[name].by_options):
         return BACKENDS[name]
     made = _class_of(name)
+    if isinstance(made, Tailored) and options is not None:
+        try:
+            return made.spec_for(options)
+        except TypeError as error:
+            raise UsageError(f"model '{name}' does not take these options: {error}") from error
     return made.spec if isinstance(made, Described) else ModelSpec()
 
 

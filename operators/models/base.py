@@ -6,9 +6,9 @@ ModelBackend.render  drawings, decoded by `drawn.Drawn`, which makes a model tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class ModelSpec:
             stream go to one copy, in order; it is `Forgetful`, too.
         warms_up: Its first answers are slow, and cost nothing: each copy makes some before it counts as there.
         is_paid: Each answer costs money: what was asked once is never asked again because something else failed.
+        is_hosted: It answers on other machines, many prompts at a time: one copy of it keeps the budget and the rate.
+        by_options: What can be said depends on the options: the class tells it, as `Tailored`.
     """
 
     target: str = ""
@@ -48,6 +50,8 @@ class ModelSpec:
     keeps_streams: bool = False
     warms_up: bool = False
     is_paid: bool = False
+    is_hosted: bool = False
+    by_options: bool = False
 
 
 @runtime_checkable
@@ -55,6 +59,20 @@ class Described(Protocol):
     """A class that says about itself what the table of backends says about ours."""
 
     spec: ClassVar[ModelSpec]
+
+
+@runtime_checkable
+class Tailored(Protocol):
+    """A class that says about itself what depends on its options; it loads nothing heavy."""
+
+    @classmethod
+    def spec_for(cls, options: Mapping[str, Any]) -> ModelSpec:
+        """What can be said about a backend with these options.
+
+        Raises:
+            UsageError: If it does not take them.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
