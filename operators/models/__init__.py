@@ -15,6 +15,7 @@ from plantain.operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
 _HOSTED: dict[str, Any] = {"needs": ("httpx",), "is_paid": True, "is_hosted": True, "by_options": True}
+_TOGETHER: dict[str, Any] = {"tasks": tuple(Task), "licence": "of its models", "by_options": True}
 
 BACKENDS: dict[str, ModelSpec] = {
     "embedded": ModelSpec(
@@ -73,6 +74,26 @@ BACKENDS: dict[str, ModelSpec] = {
         licence="Gemini API terms",
         model_hw=(768, 1344),
         **_HOSTED,
+    ),
+    "router": ModelSpec(
+        target="plantain.operators.models.together.router:Router",
+        summary="a backend for each task, or for prompts of a pattern (options routes, rest)",
+        **_TOGETHER,
+    ),
+    "gate": ModelSpec(
+        target="plantain.operators.models.together.gate:Gate",
+        summary="a dear model, asked only where a cheap one sees something (options model, presence)",
+        **_TOGETHER,
+    ),
+    "rewriting": ModelSpec(
+        target="plantain.operators.models.together.rewriting:Rewriting",
+        summary="a model that speaks turns questions of refer: into descriptions (options model, rewriter)",
+        **_TOGETHER,
+    ),
+    "voting": ModelSpec(
+        target="plantain.operators.models.together.voting:Voting",
+        summary="a model draws several times in other colours, and most drawings decide (options model, votes)",
+        **_TOGETHER,
     ),
 }
 """Name of each backend, and what can be said about it without loading it."""
