@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any, ClassVar
 
 import numpy as np
@@ -88,11 +87,10 @@ class Voting(Together[VotingParts]):
 
 
 def recoloured(prompt: Prompt, votes: int) -> list[Prompt]:
-    """A prompt and its copies in other colours, always the same ones."""
-    legal = colours.spread(max(votes, len(prompt.classes)) + 1, (prompt.background,))
-    chance = Random(len(prompt.classes))
-    palettes = [tuple(chance.sample(legal, len(prompt.classes))) for _ in range(votes - 1)]
-    return [prompt, *(replace(prompt, palette=palette) for palette in palettes)]
+    """A prompt and copies in other colours: no two of them give a class the same, so a bad colour costs it one vote."""
+    legal = colours.spread(max(votes, len(prompt.classes)), (prompt.background,))
+    turned = [(*legal[turn:], *legal[:turn]) for turn in range(1, votes)]
+    return [prompt, *(replace(prompt, palette=palette[: len(prompt.classes)]) for palette in turned)]
 
 
 def elected(answers: Sequence[Answer], prompt: Prompt) -> Answer:
