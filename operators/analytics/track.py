@@ -142,20 +142,22 @@ class Track:
         unseen_s = np.array([now_s - each.seen_s for each in lane.objects], np.float32).reshape(-1, 1)
         overlap = iou(known + speed * unseen_s, boxes)
         rows, columns = linear_sum_assignment(-overlap)
-        pairs = {int(c): int(r) for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= MIN_IOU}
+        is_same = overlap[rows, columns] >= MIN_IOU
+        rows, columns = rows[is_same], columns[is_same]
+        passed_s = unseen_s[rows]
+        moved = np.divide(boxes[columns] - known[rows], passed_s, out=speed[rows], where=passed_s > 0)
+        velocities = np.zeros((len(boxes), 4), np.float32)
+        velocities[columns] = 0.5 * speed[rows] + 0.5 * moved  # halves the jitter of mask edges
+        ids: list[int | None] = [None] * len(boxes)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            ids[column] = lane.objects[row].track_id
         seen: list[_Object] = []
-        for column, box in enumerate(boxes):
-            row = pairs.get(column)
-            velocity = np.zeros(4, np.float32)
-            if row is None:
+        for known_id, box, velocity in zip(ids, _rounded(boxes), _rounded(velocities), strict=True):
+            track_id = known_id
+            if track_id is None:
                 track_id, self._next_id = self._next_id, self._next_id + 1
-            else:
-                track_id, velocity = lane.objects[row].track_id, speed[row]
-                if unseen_s[row, 0] > 0:
-                    # Halves the jitter of mask edges.
-                    velocity = 0.5 * velocity + 0.5 * (box - known[row]) / unseen_s[row]
-            seen.append(_Object(track_id, _rounded(box), _rounded(velocity), now_s))
-        matched = set(pairs.values())
+            seen.append(_Object(track_id, box, velocity, now_s))
+        matched = set(rows.tolist())
         lane.objects = seen + [each for row, each in enumerate(lane.objects) if row not in matched]
         return [each.track_id for each in seen]
 
@@ -164,6 +166,7 @@ def _scaled(box: list[float], scale_x: float, scale_y: float) -> list[float]:
     return [box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y]
 
 
-def _rounded(values: NDArray[np.float32]) -> list[float]:
+def _rounded(values: NDArray[np.float32]) -> list[list[float]]:
     """To hundredths: the state stays short, and is the same whether it was stored meanwhile or not."""
-    return [round(float(value), 2) for value in values]
+    rounded: list[list[float]] = values.astype(np.float64).round(2).tolist()
+    return rounded

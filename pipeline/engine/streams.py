@@ -12,7 +12,6 @@ from plantain.operators.streams import Start
 from plantain.operators.types import Barrier, Durable, Header, HealthEvent, HealthState, Position
 from plantain.pipeline.calls import Change, Close, Cut, Finish, Open, Relieve, Tell, Watch
 from plantain.pipeline.engine.meter import Meter
-from plantain.pipeline.engine.overload import Overload
 from plantain.pipeline.engine.stream import ENDED, IDLE, OpenSegment, Phase, Stream
 from plantain.pipeline.engine.workers import Workers
 from plantain.pipeline.graph import Graph, Kind, Stage
@@ -57,6 +56,7 @@ class Streams:
         self._next_generation = 0
         self._models = tuple(stage for stage in graph.pools if stage.kind is Kind.STREAM)
         self._followers = graph.followers
+        self._overloads = {stage.name: stage.overload or graph.overload for stage in graph.pools}
         self.bound = (graph.source, *self._models, *self._followers)
         self.events: deque[HealthEvent] = deque()
         self.departed: deque[Stream] = deque()
@@ -415,15 +415,12 @@ class Streams:
             _begin_again(stream)
             self.say(stream, "resumed", "tries again to store its results")
 
-    def _overload_of(self, pool: str) -> Overload:
-        return next((s.overload for s in self._graph.pools if s.name == pool), None) or self._graph.overload
-
     def _ease(self, stream: Stream, now: float) -> None:
         """Lets a camera take a step on the overload ladder of a pool, where it is time to."""
         if not stream.is_open:
             return
         for pool, strain in stream.strains.items():
-            overload = self._overload_of(pool)
+            overload = self._overloads.get(pool) or self._graph.overload
             if not overload.ladder:
                 continue
             before = stream.rungs.get(pool, 0)
