@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
-from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec
+from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Weights
+from plantain.operators.models.catalogue import LIBRARY
 from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.plantain import HANDFUL
 from plantain.operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
+
+# Backends without weights are all that they claim to be.
+_NONE = Weights(commercial=True, shown="real weights")
 
 BACKENDS: dict[str, ModelSpec] = {
     "embedded": ModelSpec(
@@ -25,6 +29,7 @@ BACKENDS: dict[str, ModelSpec] = {
         model_hw=(224, 384),
         handful=HANDFUL,
         warms_up=True,
+        weights=Weights(commercial=True, parameters_m=7.9, shown="real weights"),
     ),
     "fake": ModelSpec(
         target="plantain.operators.models.fake:FakeModel",
@@ -32,6 +37,7 @@ BACKENDS: dict[str, ModelSpec] = {
         tasks=(*_PERCEPTION, Task.DETECT, Task.ASK),
         licence="Apache-2.0",
         model_hw=(224, 384),
+        weights=_NONE,
     ),
     "fake-video": ModelSpec(
         target="plantain.operators.models.fake_video:FakeVideoModel",
@@ -40,7 +46,9 @@ BACKENDS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         model_hw=(224, 384),
         keeps_streams=True,
+        weights=_NONE,
     ),
+    **LIBRARY,
 }
 """Name of each backend, and what can be said about it without loading it."""
 
@@ -89,15 +97,20 @@ def missing_modules(spec: ModelSpec) -> list[str]:
     return [module for module in spec.needs if importlib.util.find_spec(module) is None]
 
 
+def how_to_install(spec: ModelSpec) -> str:
+    """What brings the modules that a backend needs."""
+    return (
+        f"pip install '.[{spec.extra}]'" if spec.extra else f"pip install {' '.join(missing_modules(spec))}"
+    )
+
+
 def _make(name: str, options: Mapping[str, Any] | None) -> object:
     spec = BACKENDS.get(name)
     if spec is not None and (missing := missing_modules(spec)):
-        raise ModelUnavailableError(
-            f"model '{name}' needs {', '.join(missing)}: pip install {' '.join(missing)}"
-        )
+        raise ModelUnavailableError(f"model '{name}' needs {', '.join(missing)}: {how_to_install(spec)}")
     made = _class_of(name)
     try:
-        return made(**(options or {}))
+        return made(**{**(spec.preset if spec is not None else {}), **(options or {})})
     except TypeError as error:
         raise UsageError(f"model '{name}' does not take these options: {error}") from error
 
