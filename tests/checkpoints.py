@@ -142,6 +142,7 @@ def depth_pro(folder: Path) -> Path:
     processor = DepthProImageProcessor(size={"height": 256, "width": 256})
     network = widened(DepthProForDepthEstimation(config), std=0.2)
     torch.nn.init.constant_(network.head.layers[-2].bias, 0.5)  # else its last step cuts off all there is
+    torch.nn.init.constant_(network.fov_model.head.layers[-1].bias, 60.0)  # degrees
     return save(folder, network, processor)
 
 
@@ -270,6 +271,10 @@ def oneformer(folder: Path) -> Path:
     return save(folder, widened(OneFormerForUniversalSegmentation(config), std=0.2), processor)
 
 
+def eomt_splitting(folder: Path) -> Path:
+    return eomt(folder, splits=True)
+
+
 def eomt(folder: Path, *, splits: bool = False) -> Path:
     from transformers import EomtConfig, EomtForUniversalSegmentation, EomtImageProcessor
 
@@ -322,7 +327,9 @@ def rf_detr(folder: Path, *, paints: bool = True) -> Path:
     )
     cls = RfDetrForInstanceSegmentation if paints else RfDetrForObjectDetection
     processor = RfDetrImageProcessor(size={"height": 56, "width": 56})
-    return save(folder, widened(cls(config), std=0.2), processor)
+    network = widened(cls(config), std=0.2)
+    torch.nn.init.zeros_((network.model if paints else network).class_embed.bias)  # begins with a hundredth for each class
+    return save(folder, network, processor)
 
 
 def rt_detr(folder: Path) -> Path:
@@ -537,10 +544,83 @@ def _sam_heads() -> dict[str, Any]:
     }
 
 
-def sapiens_normals(folder: Path) -> Path:
+def tips_normals(folder: Path) -> Path:
     from transformers import Tipsv2DptConfig, Tipsv2DptForNormalEstimation, Tipsv2DptImageProcessor
 
     whole = tips(folder.with_name(folder.name + "-whole"))
     config = Tipsv2DptConfig.from_pretrained(whole)
     processor = Tipsv2DptImageProcessor(size={"height": 56, "width": 56})
     return save(folder, widened(Tipsv2DptForNormalEstimation(config), std=0.2), processor)
+
+
+def qwen3_vl(folder: Path) -> Path:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import (
+        PreTrainedTokenizerFast,
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
+    special += ["<|image_pad|>", "<|video_pad|>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {word: number for number, word in enumerate([*letters, *special])}
+    words = Tokenizer(models.BPE(vocabulary, []))
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=special[1:],
+        extra_special_tokens={
+            "image_token": "<|image_pad|>",
+            "video_token": "<|video_pad|>",
+            "vision_bos_token": "<|vision_start|>",
+            "vision_eos_token": "<|vision_end|>",
+        },
+    )
+    number = tokenizer.convert_tokens_to_ids
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(vocabulary),
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4},
+            "pad_token_id": number("<|endoftext|>"),
+            "eos_token_id": number("<|im_end|>"),
+            "bos_token_id": number("<|endoftext|>"),
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "patch_size": 16,
+            "out_hidden_size": 32,
+            "deepstack_visual_indexes": [0, 1],
+            "num_position_embeddings": 16,
+        },
+        image_token_id=number("<|image_pad|>"),
+        video_token_id=number("<|video_pad|>"),
+        vision_start_token_id=number("<|vision_start|>"),
+        vision_end_token_id=number("<|vision_end|>"),
+    )
+    template = (
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
+        "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}"
+        "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    images = Qwen2VLImageProcessor(
+        patch_size=16, size={"shortest_edge": 32 * 32, "longest_edge": 64 * 64}, merge_size=2
+    )
+    videos = Qwen3VLVideoProcessor(patch_size=16, merge_size=2)
+    processor = Qwen3VLProcessor(images, tokenizer, videos, chat_template=template)
+    return save(folder, widened(Qwen3VLForConditionalGeneration(config), std=0.3), processor)

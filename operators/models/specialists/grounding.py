@@ -86,7 +86,9 @@ class Grounding(Specialist):
             labels = {"boxes": boxes, "scores": scores, "labels": torch.tensor(numbers)}
             return boxes_of(labels, prompt.classes, {k: k for k in range(len(each))}, picture)
         assert self._masks is not None
-        masks = self._masks.of(seen, boxes, picture.size_hw)
+        height, width = picture.size_hw
+        inside = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
+        masks = self._masks.of(seen, inside, picture.size_hw)
         if prompt.task is Task.INSTANCES:
             return flatten(masks, [prompt.classes[k] for k in numbers], scores)
         kept = sorted(set(numbers))
