@@ -160,7 +160,8 @@ def overload_of(section: OverloadConfig) -> Overload:
 def canvas_of(model: ModelConfig) -> Canvas:
     """What a model sees."""
     if model.canvas is None:
-        return Canvas(spec_of(model.name, model.options).model_hw)
+        backend = spec_of(model.name, model.options)
+        return Canvas(backend.model_hw, backend.fit)
     return Canvas((model.canvas.height, model.canvas.width), model.canvas.fit)
 
 

@@ -8,14 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
-from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored
+from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored, Weights
+from plantain.operators.models.catalogue import LIBRARY
 from plantain.operators.models.drawn import Drawn
+from plantain.operators.models.hosted.catalogue import HOSTED
 from plantain.operators.models.plantain import HANDFUL
+from plantain.operators.models.together.catalogue import TOGETHER
 from plantain.operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
-_HOSTED: dict[str, Any] = {"needs": ("httpx",), "is_paid": True, "is_hosted": True, "by_options": True}
-_TOGETHER: dict[str, Any] = {"tasks": tuple(Task), "licence": "of its models", "by_options": True}
+
+# Backends without weights are all that they claim to be.
+_NONE = Weights(commercial=True, shown="real weights")
 
 BACKENDS: dict[str, ModelSpec] = {
     "embedded": ModelSpec(
@@ -27,6 +31,7 @@ BACKENDS: dict[str, ModelSpec] = {
         model_hw=(224, 384),
         handful=HANDFUL,
         warms_up=True,
+        weights=Weights(commercial=True, parameters_m=7.9, shown="real weights"),
     ),
     "fake": ModelSpec(
         target="plantain.operators.models.fake:FakeModel",
@@ -34,6 +39,7 @@ BACKENDS: dict[str, ModelSpec] = {
         tasks=(*_PERCEPTION, Task.DETECT, Task.ASK),
         licence="Apache-2.0",
         model_hw=(224, 384),
+        weights=_NONE,
     ),
     "fake-video": ModelSpec(
         target="plantain.operators.models.fake_video:FakeVideoModel",
@@ -42,59 +48,11 @@ BACKENDS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         model_hw=(224, 384),
         keeps_streams=True,
+        weights=_NONE,
     ),
-    "images-api": ModelSpec(
-        target="plantain.operators.models.hosted.images:ImagesModel",
-        summary="an image generator on a server: POST /v1/images/edits of vLLM-Omni, SGLang, Dynamo, DeepInfra",
-        tasks=(*_PERCEPTION, Task.GENERATE),
-        licence="of the server's model",
-        model_hw=(576, 1024),
-        **_HOSTED,
-    ),
-    "chat": ModelSpec(
-        target="plantain.operators.models.hosted.chat:ChatModel",
-        summary="looks and speaks on a server: POST /v1/chat/completions of vLLM, SGLang, Ollama",
-        tasks=(Task.ASK,),
-        licence="of the server's model",
-        model_hw=(576, 1024),
-        **_HOSTED,
-    ),
-    "gemini": ModelSpec(
-        target="plantain.operators.models.hosted.gemini_text:GeminiModel",
-        summary="Gemini looks and speaks, within a budget; gemini-3.5-flash-lite unless told otherwise",
-        tasks=(Task.ASK,),
-        licence="Gemini API terms",
-        model_hw=(576, 1024),
-        **_HOSTED,
-    ),
-    "gemini-image": ModelSpec(
-        target="plantain.operators.models.hosted.gemini_image:GeminiImage",
-        summary="Gemini draws, within a budget; Nano Banana 2, gemini-3.1-flash-image, unless told otherwise",
-        tasks=(*_PERCEPTION, Task.GENERATE),
-        licence="Gemini API terms",
-        model_hw=(768, 1344),
-        **_HOSTED,
-    ),
-    "router": ModelSpec(
-        target="plantain.operators.models.together.router:Router",
-        summary="a backend for each task, or for prompts of a pattern (options routes, rest)",
-        **_TOGETHER,
-    ),
-    "gate": ModelSpec(
-        target="plantain.operators.models.together.gate:Gate",
-        summary="a dear model, asked only where a cheap one sees something (options model, presence)",
-        **_TOGETHER,
-    ),
-    "rewriting": ModelSpec(
-        target="plantain.operators.models.together.rewriting:Rewriting",
-        summary="a model that speaks turns questions of refer: into descriptions (options model, rewriter)",
-        **_TOGETHER,
-    ),
-    "voting": ModelSpec(
-        target="plantain.operators.models.together.voting:Voting",
-        summary="a model draws several times in other colours, and most drawings decide (options model, votes)",
-        **_TOGETHER,
-    ),
+    **LIBRARY,
+    **HOSTED,
+    **TOGETHER,
 }
 """Name of each backend, and what can be said about it without loading it."""
 
@@ -152,15 +110,20 @@ def missing_modules(spec: ModelSpec) -> list[str]:
     return [module for module in spec.needs if importlib.util.find_spec(module) is None]
 
 
+def how_to_install(spec: ModelSpec) -> str:
+    """What brings the modules that a backend needs."""
+    return (
+        f"pip install '.[{spec.extra}]'" if spec.extra else f"pip install {' '.join(missing_modules(spec))}"
+    )
+
+
 def _make(name: str, options: Mapping[str, Any] | None) -> object:
     spec = BACKENDS.get(name)
     if spec is not None and (missing := missing_modules(spec)):
-        raise ModelUnavailableError(
-            f"model '{name}' needs {', '.join(missing)}: pip install {' '.join(missing)}"
-        )
+        raise ModelUnavailableError(f"model '{name}' needs {', '.join(missing)}: {how_to_install(spec)}")
     made = _class_of(name)
     try:
-        return made(**(options or {}))
+        return made(**{**(spec.preset if spec is not None else {}), **(options or {})})
     except TypeError as error:
         raise UsageError(f"model '{name}' does not take these options: {error}") from error
 

@@ -7,16 +7,41 @@ ModelBackend.render  drawings, decoded by `drawn.Drawn`, which makes a model tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.geometry import Fit
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Frame, Value
 
 Pixels = NDArray[np.uint8]
+
+Shown = Literal["real weights", "real architecture, tiny weights", "protocol only"]
+"""What a backend was tested with: what is published, the same network small and random, or a server that speaks alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a backend's weights come from, and what they ask for.
+
+    Attributes:
+        source: Repository of the hub, `owner/name`; empty where they come with the package or by an option.
+        commercial: Whether their licence allows commercial use; None where that depends on what is given.
+        parameters_m: Size, millions of parameters, as published; 0 where it depends.
+        is_gated: Terms must be accepted, and a token given, before they can be had.
+        needs_gpu: It takes minutes a picture without.
+        shown: What it was tested with.
+    """
+
+    source: str = ""
+    commercial: bool | None = None
+    parameters_m: float = 0.0
+    is_gated: bool = False
+    needs_gpu: bool = False
+    shown: Shown = "real architecture, tiny weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +55,7 @@ class ModelSpec:
         licence: Of the weights.
         needs: Modules that must be importable.
         model_hw: The canvas it likes best, height and width in pixels.
+        fit: How a picture lies on it: models that stretch every picture get it stretched, so that it is resized once.
         handful: Frames that it draws together on one core of the CPU, where copies of it in one process share the
             weights: a copy for each core is quicker then than one for all. 0 for a model that takes all cores itself.
         keeps_streams: It keeps something about each stream (a memory of objects, for instance), so that the frames of a
@@ -38,6 +64,9 @@ class ModelSpec:
         is_paid: Each answer costs money: what was asked once is never asked again because something else failed.
         is_hosted: It answers on other machines, many prompts at a time: one copy of it keeps the budget and the rate.
         by_options: What can be said depends on the options: the class tells it, as `Tailored`.
+        extra: The extra of this package that brings what it needs; empty where each module is installed by its name.
+        preset: Options that it is made with unless they are given, for a target that several backends share.
+        weights: Where they come from, and what they ask for.
     """
 
     target: str = ""
@@ -46,12 +75,16 @@ class ModelSpec:
     licence: str = ""
     needs: tuple[str, ...] = ()
     model_hw: tuple[int, int] = (256, 256)
+    fit: Fit = "letterbox"
     handful: int = 0
     keeps_streams: bool = False
     warms_up: bool = False
     is_paid: bool = False
     is_hosted: bool = False
     by_options: bool = False
+    extra: str = ""
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    weights: Weights = Weights()
 
 
 @runtime_checkable

@@ -49,7 +49,9 @@ class Reading:
             return
         limit = self._graph.max_frames_in_flight
         entered = sum(stream.num_items + stream.num_asked for stream in self._streams.values())
-        fair = max(1, limit // len(reading))  # of a camera, which rarely has more than one, no more are held free
+        fair = max(
+            1, limit // len(reading)
+        )  # of a camera, which rarely has more than one, no more are held free
         share = max(size, fair)
         polls: dict[int, list[Wanted]] = {}
         late = self._flow.look_behind(now) if any(stream.is_live for stream in reading) else set()

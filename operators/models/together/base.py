@@ -134,6 +134,7 @@ def combined(name: str, specs: Sequence[ModelSpec]) -> ModelSpec:
         licence="; ".join(dict.fromkeys(spec.licence for spec in specs)),
         needs=tuple(dict.fromkeys(module for spec in specs for module in spec.needs)),
         model_hw=largest.model_hw,
+        fit=largest.fit if len({spec.fit for spec in specs}) == 1 else "letterbox",
         handful=0 if is_hosted else min(spec.handful for spec in specs),
         keeps_streams=any(spec.keeps_streams for spec in specs),
         warms_up=any(spec.warms_up for spec in specs) and not is_paid,
