@@ -20,6 +20,11 @@ TOGETHER: dict[str, ModelSpec] = {
         summary="a backend for each task, or for prompts of a pattern (options routes, rest)",
         **_TOGETHER,
     ),
+    "specialists": ModelSpec(
+        target="plantain.operators.models.together.specialists:Specialists",
+        summary="a ready-made router: SAM 3 for regions and boxes, Depth Anything V2 for depth, TIPSv2 for normals",
+        **_TOGETHER,
+    ),
     "gate": ModelSpec(
         target="plantain.operators.models.together.gate:Gate",
         summary="a dear model, asked only where a cheap one sees something (options model, presence)",

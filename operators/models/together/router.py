@@ -67,13 +67,12 @@ class Routes(Parts):
     rest: Any = None
 
     def __post_init__(self) -> None:
-        if not self.routes and self.rest is None:
+        if not isinstance(self.routes or {}, Mapping):
+            raise UsageError("routes must be a mapping such as {depth: embedded, refer: gemini-image}")
+        if not self.choices:
             raise UsageError(
                 "a router needs routes, such as {depth: embedded, refer: gemini-image}, or a rest"
             )
-        if not isinstance(self.routes or {}, Mapping):
-            raise UsageError("routes must be a mapping such as {depth: embedded, refer: gemini-image}")
-        _ = self.read, self.remaining
 
     @cached_property
     def read(self) -> list[Route]:
