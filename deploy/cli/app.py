@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 
 from plantain.deploy import logs
+from plantain.deploy.cli.annotate import annotate
 from plantain.deploy.cli.demo import demo
 from plantain.deploy.cli.evaluate import evaluate
 from plantain.deploy.cli.models import models
@@ -160,6 +161,7 @@ def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None
     out.print(f"results to {shown(checked.output.out)} ({', '.join(checked.output.sinks)})", soft_wrap=True)
 
 
+app.command()(annotate)
 app.command()(demo)
 app.command()(report)
 app.command()(serve)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 << 20
 """An answer is no longer: a picture of 4K as PNG in base64 takes up to 40 MB."""
 
+MAX_CONNECT_S = 10.0
+"""A server that does not even accept a connection is not there."""
+
 _BUSY = frozenset((408, 429, 500, 502, 503, 504, 529))
 _MAX_SAID = 200
 
@@ -49,7 +52,9 @@ class Api:
         self._key = hosting.key()
         self._client = httpx.Client(
             headers={**(header(self._key) if self._key else {}), "Accept": "application/json"},
-            timeout=httpx.Timeout(hosting.timeout_s, pool=None),
+            timeout=httpx.Timeout(
+                hosting.timeout_s, connect=min(hosting.timeout_s, MAX_CONNECT_S), pool=None
+            ),
             limits=httpx.Limits(max_connections=hosting.at_once, max_keepalive_connections=hosting.at_once),
         )
 
@@ -79,9 +84,10 @@ class Api:
 
     def _ask(self, method: str, path: str, **body: Any) -> Any:
         httpx, where, timeout_s = self._httpx, self._hosting.place, self._hosting.timeout_s
+        deadline_s = time.monotonic() + timeout_s
         try:
             with self._client.stream(method, self._base + path, **body) as response:
-                content = self._content(response, time.monotonic() + timeout_s)
+                content = self._content(response, deadline_s)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ModelBusyError(
                 f"{where} cannot be reached ({self._said(str(error)) or 'no answer'}): "
