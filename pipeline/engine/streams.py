@@ -12,6 +12,7 @@ from plantain.operators.streams import Start
 from plantain.operators.types import Barrier, Durable, Header, HealthEvent, HealthState, Position
 from plantain.pipeline.calls import Change, Close, Cut, Finish, Open, Relieve, Tell, Watch
 from plantain.pipeline.engine.meter import Meter
+from plantain.pipeline.engine.overload import Overload
 from plantain.pipeline.engine.stream import ENDED, IDLE, OpenSegment, Phase, Stream
 from plantain.pipeline.engine.workers import Workers
 from plantain.pipeline.graph import Graph, Kind, Stage
@@ -415,12 +416,15 @@ class Streams:
             _begin_again(stream)
             self.say(stream, "resumed", "tries again to store its results")
 
+    def _overload_of(self, pool: str) -> Overload:
+        return self._overloads.get(pool) or self._graph.overload
+
     def _ease(self, stream: Stream, now: float) -> None:
         """Lets a camera take a step on the overload ladder of a pool, where it is time to."""
         if not stream.is_open:
             return
         for pool, strain in stream.strains.items():
-            overload = self._overloads.get(pool) or self._graph.overload
+            overload = self._overload_of(pool)
             if not overload.ladder:
                 continue
             before = stream.rungs.get(pool, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,8 +38,8 @@ def extent_of(labels: NDArray[np.uint16], margin: int = 0) -> tuple[int, int, in
         margin: Pixels more on each side, as far as the map goes. A map without regions gives its first pixels.
     """
     height, width = labels.shape
-    top, bottom = _ends(_folded(labels).any(axis=1))
-    left, right = _ends(np.bitwise_or.reduce(labels[top:bottom], axis=0) != 0)
+    top, bottom = _ends(np.bitwise_or.reduce(_folded(labels), axis=1))
+    left, right = _ends(np.bitwise_or.reduce(labels[top:bottom], axis=0))
     return (
         max(0, top - margin),
         min(height, bottom + margin),
@@ -52,8 +54,9 @@ def _folded(labels: NDArray[np.uint16]) -> NDArray[np.uint16] | NDArray[np.uint6
     return labels.view(np.uint64) if is_whole else labels
 
 
-def _ends(holds: NDArray[np.bool_]) -> tuple[int, int]:
-    """Where what is true begins and ends."""
+def _ends(line: NDArray[Any]) -> tuple[int, int]:
+    """Where what is not 0 begins and ends."""
+    holds = line != 0
     if not holds.any():
         return 0, min(1, len(holds))
     return int(holds.argmax()), len(holds) - int(holds[::-1].argmax())
