@@ -91,6 +91,18 @@ LIBRARY: dict[str, ModelSpec] = {
         preset={"checkpoint": "facebook/sam3"},
         weights=Weights("facebook/sam3", True, 860, is_gated=True, needs_gpu=True),
     ),
+    "klein": ModelSpec(
+        target="plantain.operators.models.generators.klein:Klein",
+        summary="FLUX.2 klein: draws what it is told in four steps, many frames at once; open replications of the "
+        "paper by the option lora",
+        tasks=(*_MASKS, Task.DEPTH, Task.NORMALS, Task.GENERATE),
+        licence=_APACHE,
+        needs=(*_NEEDS, "diffusers", "accelerate", "peft"),
+        extra="models",
+        model_hw=(576, 1024),
+        preset={"checkpoint": "black-forest-labs/FLUX.2-klein-4B"},
+        weights=Weights("black-forest-labs/FLUX.2-klein-4B", True, 7900, needs_gpu=True),
+    ),
     "depth-anything-v2-outdoor": _specialist(
         "depth-anything-v2-outdoor",
         "Depth Anything V2, metric, up to 80 m",
