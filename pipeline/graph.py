@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from plantain.operators.errors import UsageError
@@ -81,7 +82,7 @@ class Stage:
         return self.workers if self.least is None else self.least
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Graph:
     """Stages in the order in which data meets them.
 
@@ -108,12 +109,12 @@ class Graph:
         """The stage that reads."""
         return self.stages[0]
 
-    @property
+    @cached_property
     def pools(self) -> tuple[Stage, ...]:
         """The pools of models; the first one answers where nobody says otherwise."""
         return tuple(stage for stage in self.stages if stage.is_pool)
 
-    @property
+    @cached_property
     def followers(self) -> tuple[Stage, ...]:
         """The steps behind the models, in their order."""
         return tuple(stage for stage in self.stages[1:] if not stage.is_pool)

@@ -121,15 +121,19 @@ def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
         return load_model(model.name, model.options if options is None else options)
 
     first = next(iter(config.pools))
+    streams = config.named()
     mine = {
         (prompt.task, prompt.codec): prompt
-        for stream in config.named()
+        for stream in streams
         for prompt in stream.prompts or config.prompts
         if dict(config.pools_of(stream)).get(str(prompt), first) == name
     }
     sizes = tuple(size for size in WARM_UP_SIZES if size <= copies.max_items)
     tried = tuple(mine.values()) or WARM_UP_PROMPTS
-    warm_up = WarmUp(canvas.model_hw, tried, sizes) if backend.warms_up else None
+    is_awaited = not streams or any(
+        is_live(stream.spec()) for stream in streams
+    )  # a file can wait for its first batch
+    warm_up = WarmUp(canvas.model_hw, tried, sizes) if backend.warms_up and is_awaited else None
     return Stage(
         name,
         Kind.STREAM if backend.keeps_streams else Kind.PARALLEL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -157,6 +158,7 @@ class StageWorker(ABC):
         self.sleep = sleep
         self.failed: list[Refusal] = []
         self.costs: list[tuple[Header, float]] = []
+        self.pictures: list[Picture] = []
         self._observer: Observer | None = None if stage.observe is None else stage.observe()
 
     def run(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[Reply, list[Any]]:
@@ -167,22 +169,30 @@ class StageWorker(ABC):
             payloads: Those of each item, in the order of `call.headers`.
 
         Returns:
-            The reply, and the payloads that go on.
+            The reply, and the payloads that go on or are fetched by whoever looks at them.
         """
         begin = time.perf_counter()
         self.failed = []
         self.costs = []
         laps = self.laps()
         laps.clear()
+        self.pictures = []
         outputs, notes = self.do(call, payloads)
         busy_s = time.perf_counter() - begin
         headers = tuple(output.header for output in outputs)
         reply = Reply(
-            headers, tuple(notes), tuple(self.failed), busy_s, tuple(laps), time.time_ns(), tuple(self.costs)
+            headers,
+            tuple(notes),
+            tuple(self.failed),
+            busy_s,
+            tuple(laps),
+            time.time_ns(),
+            tuple(self.costs),
+            tuple(replace(picture, jpeg=b"") for picture in self.pictures),
         )
         if self._observer is not None:
             self._observer(call, outputs, reply)
-        return reply, outputs
+        return reply, [*outputs, *(picture.jpeg for picture in self.pictures)]
 
     @abstractmethod
     def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
@@ -416,6 +426,8 @@ class FollowerWorker(StageWorker):
                 for output in self._follow(stream_id, batch):
                     if isinstance(output, Result):
                         outputs.append(output)
+                    elif isinstance(output, Picture):
+                        self.pictures.append(output)
                     else:
                         notes.append(output)
             except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; it ends this stream only

@@ -328,7 +328,9 @@ def rf_detr(folder: Path, *, paints: bool = True) -> Path:
     cls = RfDetrForInstanceSegmentation if paints else RfDetrForObjectDetection
     processor = RfDetrImageProcessor(size={"height": 56, "width": 56})
     network = widened(cls(config), std=0.2)
-    torch.nn.init.zeros_((network.model if paints else network).class_embed.bias)  # begins with a hundredth for each class
+    torch.nn.init.zeros_(
+        (network.model if paints else network).class_embed.bias
+    )  # begins with a hundredth for each class
     return save(folder, network, processor)
 
 
@@ -616,7 +618,8 @@ def qwen3_vl(folder: Path) -> Path:
     template = (
         "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
         "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}"
-        "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     images = Qwen2VLImageProcessor(
         patch_size=16, size={"shortest_edge": 32 * 32, "longest_edge": 64 * 64}, merge_size=2
@@ -639,7 +642,12 @@ def sam3_video(folder: Path) -> Path:
 
     parts = _sam3_parts()
     parts["vision_config"]["fpn_hidden_size"] = 128
-    for name in ("geometry_encoder_config", "detr_encoder_config", "detr_decoder_config", "mask_decoder_config"):
+    for name in (
+        "geometry_encoder_config",
+        "detr_encoder_config",
+        "detr_decoder_config",
+        "mask_decoder_config",
+    ):
         parts[name]["hidden_size"] = 128
     tracker = Sam3TrackerVideoConfig(
         vision_config={**parts["vision_config"], "model_type": "sam3_vision_model"},

@@ -290,8 +290,8 @@ class Engine:
         return self._queries.answers
 
     @property
-    def pictures(self) -> deque[Picture]:
-        """What was drawn for viewers since the runner last looked."""
+    def pictures(self) -> deque[tuple[Picture, Any]]:
+        """What was drawn for viewers since the runner last looked, each with the reference to its file."""
         return self._flow.pictures
 
     @property

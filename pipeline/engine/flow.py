@@ -43,7 +43,7 @@ class Flow:
 
     Attributes:
         durables: What has become durable since somebody looked.
-        pictures: What was drawn for viewers since somebody looked.
+        pictures: What was drawn for viewers since somebody looked, each with the reference to its file.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Flow:
         self._first = next(iter(pools), "")
         self._behind: dict[str, set[str]] = {}
         self.durables: deque[Durable] = deque()
-        self.pictures: deque[Picture] = deque()
+        self.pictures: deque[tuple[Picture, Any]] = deque()
 
     # -- in ------------------------------------------------------------------------------------------------
 
@@ -149,9 +149,10 @@ class Flow:
         # What became durable in an older generation is not counted on: the writer was told to begin before it.
         current = {item.header.stream_id for item in items}
         for note in reply.notes:
-            if isinstance(note, Picture) or note.stream_id in current:
+            if note.stream_id in current:
                 self.take_note(stage, note)
-        made = dict(zip(map(key_of, reply.headers), handles, strict=True))
+        self.pictures.extend(zip(reply.pictures, handles[len(reply.headers) :], strict=True))
+        made = dict(zip(map(key_of, reply.headers), handles, strict=False))
         for refusal in reply.failed:
             key = key_of(refusal.header)
             for item in items:
@@ -252,8 +253,6 @@ class Flow:
     def take_note(self, stage: Stage, note: Note) -> None:
         """Deals with what a worker said besides its payloads."""
         match note:
-            case Picture():
-                self.pictures.append(note)
             case StreamInfo():
                 stream = self._streams[note.stream_id]
                 stream.info = note

@@ -57,6 +57,7 @@ class Streams:
         self._next_generation = 0
         self._models = tuple(stage for stage in graph.pools if stage.kind is Kind.STREAM)
         self._followers = graph.followers
+        self._overloads = {stage.name: stage.overload or graph.overload for stage in graph.pools}
         self.bound = (graph.source, *self._models, *self._followers)
         self.events: deque[HealthEvent] = deque()
         self.departed: deque[Stream] = deque()
@@ -416,7 +417,7 @@ class Streams:
             self.say(stream, "resumed", "tries again to store its results")
 
     def _overload_of(self, pool: str) -> Overload:
-        return next((s.overload for s in self._graph.pools if s.name == pool), None) or self._graph.overload
+        return self._overloads.get(pool) or self._graph.overload
 
     def _ease(self, stream: Stream, now: float) -> None:
         """Lets a camera take a step on the overload ladder of a pool, where it is time to."""

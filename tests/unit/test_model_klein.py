@@ -93,7 +93,9 @@ def test_its_drawings_are_decoded_as_those_of_any_model_that_draws(folder: Path)
     assert [type(each.value).__name__ for each in answers] == ["Masks", "DepthMap", "Image"]
 
 
-def test_low_rank_weights_are_added_and_change_the_fingerprint(folder: Path, model: Any, tmp_path: Path) -> None:
+def test_low_rank_weights_are_added_and_change_the_fingerprint(
+    folder: Path, model: Any, tmp_path: Path
+) -> None:
     generator = torch.Generator().manual_seed(1)
     name = "transformer.transformer_blocks.0.attn.to_q"
     width = model._pipeline.transformer.transformer_blocks[0].attn.to_q.weight.shape

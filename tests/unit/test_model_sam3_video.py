@@ -55,7 +55,9 @@ def said(value: Any) -> tuple[Any, ...]:
     return value.labels.tolist(), value.names, value.scores.tolist(), value.track_ids
 
 
-def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(folder: Path, model: Any) -> None:
+def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
+    folder: Path, model: Any
+) -> None:
     network = transformers.Sam3VideoModel.from_pretrained(folder).eval()
     processor = transformers.AutoProcessor.from_pretrained(folder)
     whole = processor.init_video_session()
@@ -80,7 +82,9 @@ def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
 
 
 def test_streams_that_take_turns_are_as_each_alone(folder: Path, model: Any) -> None:
-    turns = [[said(asked(model, k, CAR, stream_id=s, seed=n)[0])[:3] for n, s in enumerate("ab")] for k in range(3)]
+    turns = [
+        [said(asked(model, k, CAR, stream_id=s, seed=n)[0])[:3] for n, s in enumerate("ab")] for k in range(3)
+    ]
     for n, stream_id in enumerate("ab"):
         alone = load_model("sam3-video", {"checkpoint": str(folder)})
         for k in range(3):
@@ -143,7 +147,9 @@ def test_a_run_binds_streams_to_copies_and_rows_have_its_identities(folder: Path
     rows = read_objects(tmp_path / "out", ["stream_id", "frame_index", "track_id"])
     assert set(rows["stream_id"]) == {"s1", "s2"}
     for name in ("s1", "s2"):
-        seen = [set(rows["track_id"][(rows["stream_id"] == name) & (rows["frame_index"] == k)]) for k in (0, 2)]
+        seen = [
+            set(rows["track_id"][(rows["stream_id"] == name) & (rows["frame_index"] == k)]) for k in (0, 2)
+        ]
         assert seen[0] & seen[1], "the same things on the first frame and the last"
         assert max(rows["track_id"]) < 1000, "numbered by us"
 
@@ -152,7 +158,9 @@ def test_what_the_library_would_fetch_as_code_is_done_here() -> None:
     ious = torch.tensor([[1, 0.9, 0.1], [0.9, 1, 0.6], [0.1, 0.6, 1]])
     kept = CvUtils().generic_nms(ious, torch.tensor([0.5, 0.9, 0.8]), 0.5, use_iou_matrix=True)
     assert kept.tolist() == [1], "0 and 2 overlap with the surest"
-    masks = torch.tensor([[[[1, 0, 0], [0, 1, 0], [0, 0, 0]]], [[[1, 0, 1], [0, 0, 1], [0, 0, 0]]]], dtype=torch.uint8)
+    masks = torch.tensor(
+        [[[[1, 0, 0], [0, 1, 0], [0, 0, 0]]], [[[1, 0, 1], [0, 0, 1], [0, 0, 0]]]], dtype=torch.uint8
+    )
     labels, counts = CvUtils().cc_2d(masks, get_counts=True)
     assert counts[:, 0].tolist() == [[[2, 0, 0], [0, 2, 0], [0, 0, 0]], [[1, 0, 2], [0, 0, 2], [0, 0, 0]]]
     assert labels[1, 0, 0].tolist() == [1, 0, 2]

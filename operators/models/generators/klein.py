@@ -160,7 +160,9 @@ class Klein:
         packed = pipeline._pack_latents(references)
         pipeline.references = packed, places.expand(len(packed), *places.shape[1:])
         (texts,) = self._texts.of([prompt.instruction() for prompt in prompts])
-        noise = [torch.Generator().manual_seed(self._seed ^ zlib.crc32(str(each).encode())) for each in prompts]
+        noise = [
+            torch.Generator().manual_seed(self._seed ^ zlib.crc32(str(each).encode())) for each in prompts
+        ]
         pictures = pipeline(
             image=sample,
             prompt_embeds=texts,
@@ -187,5 +189,3 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         why = ": its autoencoder is black in float16" if name == "float16" else ""
         raise UsageError(f"dtype '{name}' is none of {' and '.join(known)}{why}")
     return known[name] if name else (torch.bfloat16 if device.type == "cuda" else torch.float32)
-
-

@@ -54,7 +54,9 @@ def adapted(pipeline: Any, lora: str, scale: float, *, offline: bool) -> str:
     def add() -> None:
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)
         if not any(pipeline.get_list_adapters().values()):
-            raise ModelUnavailableError(f"{lora} holds no low-rank weights of this network: take one made for it")
+            raise ModelUnavailableError(
+                f"{lora} holds no low-rank weights of this network: take one made for it"
+            )
         pipeline.fuse_lora(lora_scale=scale)
         pipeline.unload_lora_weights()
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from plantain.operators.answers.masks.value import Masks
 
 
-def flatten(
-    masks: Tensor, names: Sequence[str], scores: Tensor, track_ids: Sequence[int] = ()
-) -> Masks:
+def flatten(masks: Tensor, names: Sequence[str], scores: Tensor, track_ids: Sequence[int] = ()) -> Masks:
     """Masks that may overlap: the surest is on top, and what is wholly hidden is no region.
 
     Args:

@@ -58,9 +58,7 @@ class Sam3Video(Specialist):
             start = perf_counter()
             values = self._follow(frame, [prompts[k] for k in asked])
             spent_ms = (perf_counter() - start) * 1e3 / len(asked)
-            answers |= {
-                k: Answer(value, model_ms=spent_ms) for k, value in zip(asked, values, strict=True)
-            }
+            answers |= {k: Answer(value, model_ms=spent_ms) for k, value in zip(asked, values, strict=True)}
         return [answers[k] for k in range(len(prompts))]
 
     def look(
@@ -99,9 +97,7 @@ class Sam3Video(Specialist):
         )
         return next(self._numbers), made
 
-    def _step(
-        self, numbered: tuple[int, Any], picture: Picture, prompts: Sequence[Prompt]
-    ) -> list[Value]:
+    def _step(self, numbered: tuple[int, Any], picture: Picture, prompts: Sequence[Prompt]) -> list[Value]:
         """What a session shows on its next frame."""
         number, session = numbered
         phrases = list(dict.fromkeys(name for prompt in prompts for name in prompt.classes))
@@ -116,7 +112,9 @@ class Sam3Video(Specialist):
         ids = found["object_ids"].tolist()
         session.forget(ids)
         first = number * NUMBERS_A_SESSION
-        of_phrase = {name: _part(found, ids, first, found["prompt_to_obj_ids"].get(name, [])) for name in phrases}
+        of_phrase = {
+            name: _part(found, ids, first, found["prompt_to_obj_ids"].get(name, [])) for name in phrases
+        }
         return [value_of([of_phrase[name] for name in p.classes], p, picture) for p in prompts]
 
 

@@ -1,8 +1,8 @@
 """What SAM 3 keeps about a stream, with an end to it: the library's session keeps every frame for ever.
 
 The tracker looks back over 16 frames (`max_object_pointers_in_encoder`) and at the frames that began or confirmed an
-object. What is older is forgotten, which changes no answer; of the confirming frames, which the library never forgets, the
-first and the last 15 stay.
+object. What is older is forgotten, which changes no answer; of the confirming frames, which the library never forgets,
+the first and the last 15 stay.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class BoundedSession(Sam3VideoInferenceSession):  # type: ignore[misc]  # the li
             for number in [each for each in by_frame if each < oldest]:
                 del by_frame[number]
         # These are read for videos that are known to their end, and copied on each frame.
-        self.unmatched_frame_inds = defaultdict(list)
-        self.overlap_pair_to_frame_inds = defaultdict(list)
+        self.unmatched_frame_inds: dict[Any, Any] = defaultdict(list)
+        self.overlap_pair_to_frame_inds: dict[Any, Any] = defaultdict(list)
         self._shown_at.update(dict.fromkeys(shown, self.seen))
         for number in [each for each in self.obj_ids if self._is_gone(each)]:
             self._remove(number)
