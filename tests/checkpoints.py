@@ -328,7 +328,9 @@ def rf_detr(folder: Path, *, paints: bool = True) -> Path:
     cls = RfDetrForInstanceSegmentation if paints else RfDetrForObjectDetection
     processor = RfDetrImageProcessor(size={"height": 56, "width": 56})
     network = widened(cls(config), std=0.2)
-    torch.nn.init.zeros_((network.model if paints else network).class_embed.bias)  # begins with a hundredth for each class
+    torch.nn.init.zeros_(
+        (network.model if paints else network).class_embed.bias
+    )  # begins with a hundredth for each class
     return save(folder, network, processor)
 
 
@@ -616,7 +618,8 @@ def qwen3_vl(folder: Path) -> Path:
     template = (
         "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
         "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}"
-        "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     images = Qwen2VLImageProcessor(
         patch_size=16, size={"shortest_edge": 32 * 32, "longest_edge": 64 * 64}, merge_size=2
@@ -624,3 +627,122 @@ def qwen3_vl(folder: Path) -> Path:
     videos = Qwen3VLVideoProcessor(patch_size=16, merge_size=2)
     processor = Qwen3VLProcessor(images, tokenizer, videos, chat_template=template)
     return save(folder, widened(Qwen3VLForConditionalGeneration(config), std=0.3), processor)
+
+
+def sam3_video(folder: Path) -> Path:
+    from transformers import (
+        Sam2VideoVideoProcessor,
+        Sam3Config,
+        Sam3ImageProcessor,
+        Sam3TrackerVideoConfig,
+        Sam3VideoConfig,
+        Sam3VideoModel,
+        Sam3VideoProcessor,
+    )
+
+    parts = _sam3_parts()
+    parts["vision_config"]["fpn_hidden_size"] = 128
+    for name in (
+        "geometry_encoder_config",
+        "detr_encoder_config",
+        "detr_decoder_config",
+        "mask_decoder_config",
+    ):
+        parts[name]["hidden_size"] = 128
+    tracker = Sam3TrackerVideoConfig(
+        vision_config={**parts["vision_config"], "model_type": "sam3_vision_model"},
+        prompt_encoder_config={"hidden_size": 128, "image_size": 112, "patch_size": 14},
+        mask_decoder_config={
+            "hidden_size": 128,
+            "mlp_dim": 32,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 32,
+        },
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_num_layers=1,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+        image_size=112,
+    )
+    config = Sam3VideoConfig(
+        detector_config=Sam3Config(**parts).to_dict(),
+        tracker_config=tracker.to_dict(),
+        low_res_mask_size=32,
+        max_num_objects=3,
+        score_threshold_detection=0.2,
+        new_det_thresh=0.2,
+    )
+    size = {"height": 112, "width": 112}
+    images = Sam3ImageProcessor(size=size, mask_size={"height": 28, "width": 28})
+    processor = Sam3VideoProcessor(images, Sam2VideoVideoProcessor(size=size), clip_tokenizer(32))
+    return save(folder, widened(Sam3VideoModel(config), std=0.15), processor)
+
+
+def klein(folder: Path) -> Path:
+    from diffusers import (
+        AutoencoderKLFlux2,
+        FlowMatchEulerDiscreteScheduler,
+        Flux2KleinPipeline,
+        Flux2Transformer2DModel,
+    )
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    vocabulary = {word: k for k, word in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *special])}
+    words = Tokenizer(models.BPE(vocabulary, []))
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="<|endoftext|>",
+        additional_special_tokens=special[1:],
+        chat_template="{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}",
+    )
+    texts = Qwen3Config(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=28,  # it reads the states of layers 9, 18 and 27
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    transformer = Flux2Transformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=16,
+        axes_dims_rope=[4, 4, 4, 4],
+        guidance_embeds=False,
+    )
+    vae = AutoencoderKLFlux2(
+        block_out_channels=(8, 8, 8, 8),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=64,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    )
+    pipeline = Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=widened(vae, std=0.2),
+        text_encoder=widened(Qwen3ForCausalLM(texts)),
+        tokenizer=tokenizer,
+        transformer=widened(transformer, std=0.4),
+        is_distilled=True,
+    )
+    pipeline.save_pretrained(folder)
+    return folder

@@ -30,10 +30,10 @@ def hub(repositories: dict[str, Path]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-        def do_HEAD(self) -> None:  # noqa: N802 - named by the library
+        def do_HEAD(self) -> None:
             self.do_GET()
 
-        def do_GET(self) -> None:  # noqa: N802 - named by the library
+        def do_GET(self) -> None:
             parts = self.path.split("?")[0].strip("/").split("/")
             if parts[:2] == ["api", "models"]:
                 self._api("/".join(parts[2:4]), parts[4:])
@@ -53,7 +53,12 @@ def hub(repositories: dict[str, Path]) -> Iterator[str]:
                 folder = repositories[name]
                 files = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
                 tree = [
-                    {"type": "file", "path": each, "size": (folder / each).stat().st_size, "oid": _tag(folder / each)}
+                    {
+                        "type": "file",
+                        "path": each,
+                        "size": (folder / each).stat().st_size,
+                        "oid": _tag(folder / each),
+                    }
                     for each in files
                 ]
                 about = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": each} for each in files]}

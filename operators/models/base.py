@@ -20,7 +20,7 @@ from plantain.operators.types import Failure, Frame, Value
 Pixels = NDArray[np.uint8]
 
 Shown = Literal["real weights", "real architecture, tiny weights", "protocol only"]
-"""What a backend was tested with: what is published, the same network small and random, or a server that speaks alike."""
+"""What a backend was tested with: what is published, its network small and random, or a server that speaks alike."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from plantain.operators.errors import ModelUnavailableError
+from plantain.operators.errors import ModelUnavailableError, PlantainError
 from plantain.operators.redaction import sentence_of
 
 T = TypeVar("T")
@@ -122,8 +122,7 @@ def located(
             f"there is no folder {checkpoint}: give the folder of a checkpoint, or a repository as owner/name"
         )
     else:
-        patterns = _WANTED + (_CODE if has_code else [])
-        folder = _fetched(checkpoint, revision, patterns, offline=offline)
+        folder = fetched(checkpoint, revision, offline=offline, has_code=has_code)
         found = Checkpoint(checkpoint, folder, folder.name, _config_of(checkpoint, folder))
     _check_weights(found)
     return found
@@ -137,6 +136,8 @@ def made(checkpoint: Checkpoint, make: Callable[[], T]) -> T:
     """
     try:
         return make()
+    except PlantainError:
+        raise
     except Exception as error:
         raise ModelUnavailableError(_said_by_library(checkpoint, error)) from error
 
@@ -174,8 +175,12 @@ def refuse_missing(checkpoint: Checkpoint, missing: Sequence[str]) -> None:
         )
 
 
-def _fetched(repository: str, revision: str, patterns: list[str], *, offline: bool) -> Path:
-    """The folder in the cache that holds a version of a repository; its name is the commit."""
+def fetched(repository: str, revision: str = "", *, offline: bool = False, has_code: bool = False) -> Path:
+    """The folder in the cache that holds a version of a repository; its name is the commit.
+
+    Raises:
+        ModelUnavailableError: If it cannot be had.
+    """
     from huggingface_hub import snapshot_download
 
     try:
@@ -183,7 +188,7 @@ def _fetched(repository: str, revision: str, patterns: list[str], *, offline: bo
             snapshot_download(
                 repository,
                 revision=revision or None,
-                allow_patterns=patterns,
+                allow_patterns=_WANTED + (_CODE if has_code else []),
                 local_files_only=offline,
                 etag_timeout=_ETAG_TIMEOUT_S,
             )

@@ -189,10 +189,14 @@ def test_answers_are_of_the_prompts_kind_and_size_and_differ_from_picture_to_pic
             assert (value.xyxy <= np.array(fit.source_hw[::-1] * 2) + 1e-3).all(), "in source pixels"
     assert found > len(values) // 3, "tiny weights are drawn so wide that something is found"
     first, third = values[: len(loaded.prompts)], values[-len(loaded.prompts) :]
-    assert any(repr(kind_of(p).summary(a)) != repr(kind_of(p).summary(b)) or not np.array_equal(
-        kind_of(p).array(a) if kind_of(p).array(a) is not None else a.xyxy,
-        kind_of(p).array(b) if kind_of(p).array(b) is not None else b.xyxy,
-    ) for p, a, b in zip(loaded.prompts, first, third, strict=True))
+    assert any(
+        repr(kind_of(p).summary(a)) != repr(kind_of(p).summary(b))
+        or not np.array_equal(
+            kind_of(p).array(a) if kind_of(p).array(a) is not None else a.xyxy,
+            kind_of(p).array(b) if kind_of(p).array(b) is not None else b.xyxy,
+        )
+        for p, a, b in zip(loaded.prompts, first, third, strict=True)
+    )
 
 
 def test_a_batch_of_frames_and_tasks_is_answered_as_each_by_itself(loaded: Loaded) -> None:
@@ -252,7 +256,9 @@ def test_memory_that_is_short_for_one_picture_is_said(loaded: Loaded, monkeypatc
 
     monkeypatch.setattr(type(loaded.model), "look", full)
     monkeypatch.setattr(loaded.model, "_at_once", {})
-    with pytest.raises(ModelError, match="not enough memory for one picture of 128 x 72: give it a smaller canvas"):
+    with pytest.raises(
+        ModelError, match="not enough memory for one picture of 128 x 72: give it a smaller canvas"
+    ):
         asked(loaded.model, [FRAMES[0]], loaded.prompts)
 
 

@@ -87,21 +87,33 @@ def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
         assert revision == (
             f"someone/roads has no revision 'v9': give a commit, tag or branch that {endpoint}/someone/roads lists"
         )
-        assert broken.startswith("someone/broken is not in the cache, and the hub was not asked or did not answer")
+        assert broken.startswith(
+            "someone/broken is not in the cache, and the hub was not asked or did not answer"
+        )
     # The hub is gone now: what was fetched is found in the cache, and what was not is not waited for.
-    here, missing = asked(endpoint, tmp_path, {"checkpoint": "someone/roads"}, {"checkpoint": "someone/other"})
+    here, missing = asked(
+        endpoint, tmp_path, {"checkpoint": "someone/roads"}, {"checkpoint": "someone/other"}
+    )
     assert here["said"] == got
-    assert missing["said"].startswith("someone/other is not in the cache, and the hub was not asked or did not answer")
+    assert missing["said"].startswith(
+        "someone/other is not in the cache, and the hub was not asked or did not answer"
+    )
     assert missing["took_s"] < 30
     (sealed,) = asked(endpoint, tmp_path, {"checkpoint": "someone/other"}, HF_HUB_OFFLINE="1")
-    assert "run 'plantain models fetch someone/other' where there is a network, or copy its folder" in sealed["said"]
+    assert (
+        "run 'plantain models fetch someone/other' where there is a network, or copy its folder"
+        in sealed["said"]
+    )
     assert sealed["took_s"] < 2
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("/nowhere/segformer", "there is no folder /nowhere/segformer: give the folder of a checkpoint, or a repository"),
+        (
+            "/nowhere/segformer",
+            "there is no folder /nowhere/segformer: give the folder of a checkpoint, or a repository",
+        ),
         ("segformer", "there is no folder segformer"),
         ("a/b/c", "there is no folder a/b/c"),
     ],
@@ -112,7 +124,9 @@ def test_a_folder_that_is_not_there(name: str, said: str) -> None:
 
 
 def test_a_folder_without_a_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailableError, match=r"holds no config.json or model_index.json: it is no checkpoint"):
+    with pytest.raises(
+        ModelUnavailableError, match=r"holds no config.json or model_index.json: it is no checkpoint"
+    ):
         located(str(tmp_path))
 
 
@@ -124,14 +138,18 @@ def test_a_configuration_that_is_cut(copy: Path) -> None:
 
 def test_weights_that_were_not_copied_or_are_pickles(copy: Path) -> None:
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
-    with pytest.raises(ModelUnavailableError, match="holds no weights .* or are pickles, which are never read"):
+    with pytest.raises(
+        ModelUnavailableError, match=r"holds no weights .* or are pickles, which are never read"
+    ):
         located(str(copy))
 
 
 def test_weights_that_are_cut(copy: Path) -> None:
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(ModelUnavailableError, match=r"model.safetensors of .* is damaged or cut short: copy it again"):
+    with pytest.raises(
+        ModelUnavailableError, match=r"model.safetensors of .* is damaged or cut short: copy it again"
+    ):
         load_model("transformers", {"checkpoint": str(copy)})
 
 
@@ -139,7 +157,9 @@ def test_a_part_of_the_weights_that_is_missing(copy: Path) -> None:
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
-    with pytest.raises(ModelUnavailableError, match=r"lacks model-00002-of-00002.safetensors: copy all parts"):
+    with pytest.raises(
+        ModelUnavailableError, match=r"lacks model-00002-of-00002.safetensors: copy all parts"
+    ):
         located(str(copy))
 
 
@@ -148,7 +168,8 @@ def test_single_weights_that_are_missing_are_never_random(copy: Path) -> None:
     del tensors["decode_head.classifier.weight"]
     save_file(tensors, copy / "model.safetensors", {"format": "pt"})
     with pytest.raises(
-        ModelUnavailableError, match="lacks 1 of the network's weights, decode_head.classifier.weight among them"
+        ModelUnavailableError,
+        match=r"lacks 1 of the network's weights, decode_head.classifier.weight among them",
     ):
         load_model("transformers", {"checkpoint": str(copy)})
 
@@ -157,7 +178,9 @@ def test_weights_of_another_shape(copy: Path) -> None:
     tensors = load_file(copy / "model.safetensors")
     tensors["decode_head.classifier.weight"] = tensors["decode_head.classifier.weight"][:2].clone()
     save_file(tensors, copy / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelUnavailableError, match="cannot be loaded, so it is another version of the model"):
+    with pytest.raises(
+        ModelUnavailableError, match="cannot be loaded, so it is another version of the model"
+    ):
         load_model("transformers", {"checkpoint": str(copy)})
 
 
@@ -170,14 +193,18 @@ def test_the_checkpoint_of_another_model(whole: Path) -> None:
 def test_a_checkpoint_of_no_task_here(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "architectures": ["BertForMaskedLM"]}))
-    with pytest.raises(ModelUnavailableError, match="is a BertForMaskedLM, which answers none of the tasks here"):
+    with pytest.raises(
+        ModelUnavailableError, match="is a BertForMaskedLM, which answers none of the tasks here"
+    ):
         load_model("transformers", {"checkpoint": str(copy)})
 
 
 def test_a_processor_that_was_not_copied(copy: Path) -> None:
     for name in ("preprocessor_config.json", "processor_config.json"):
         (copy / name).unlink(missing_ok=True)
-    with pytest.raises(ModelUnavailableError, match="cannot be loaded, so it is another version of the model, or not"):
+    with pytest.raises(
+        ModelUnavailableError, match="cannot be loaded, so it is another version of the model, or not"
+    ):
         load_model("transformers", {"checkpoint": str(copy)})
 
 
@@ -186,7 +213,9 @@ def test_code_that_comes_with_a_checkpoint_is_not_run_unless_that_is_said(copy: 
     config["auto_map"] = {"AutoModelForSemanticSegmentation": "code.Model"}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    with pytest.raises(ModelUnavailableError, match="is run by Python code of its own, .* trust_remote_code: true"):
+    with pytest.raises(
+        ModelUnavailableError, match=r"is run by Python code of its own, .* trust_remote_code: true"
+    ):
         load_model("transformers", {"checkpoint": str(copy)})
     assert not (tmp_path / "ran").exists()
 
@@ -216,6 +245,9 @@ def test_memory_that_is_short_while_loading_is_said(whole: Path, monkeypatch) ->
 
 
 def test_a_device_that_is_none_is_said(whole: Path) -> None:
-    for option, said in (({"device": "tpu7"}, "device 'tpu7' is unknown"), ({"dtype": "int4"}, "dtype 'int4'")):
+    for option, said in (
+        ({"device": "tpu7"}, "device 'tpu7' is unknown"),
+        ({"dtype": "int4"}, "dtype 'int4'"),
+    ):
         with pytest.raises(UsageError, match=said):
             load_model("transformers", {"checkpoint": str(whole), **option})

@@ -97,7 +97,8 @@ def test_a_class_is_the_same_whatever_else_is_asked(folder) -> None:
             np.testing.assert_allclose(alone.scores, beside.scores[kept], atol=1e-5)
         elif name == "oneformer":
             np.testing.assert_array_equal(
-                alone.labels > 0, beside.labels == 1 + beside.names.index("road") if "road" in beside.names else 0
+                alone.labels > 0,
+                beside.labels == 1 + beside.names.index("road") if "road" in beside.names else 0,
             )
         else:
             assert not ((beside.labels > 0) & (alone.labels > 0)).sum() < (alone.labels > 0).sum() // 2
@@ -110,7 +111,9 @@ def test_boxes_are_those_of_the_librarys_pipeline(folder) -> None:
     assert [each["label"] for each in found] == list(value.names)
     np.testing.assert_allclose(value.scores, [each["score"] for each in found], atol=1e-4)
     theirs = np.array([list(each["box"].values()) for each in found])
-    np.testing.assert_allclose(value.xyxy, theirs.clip(0, [128, 72, 128, 72]), atol=1.01)  # it cuts off fractions
+    np.testing.assert_allclose(
+        value.xyxy, theirs.clip(0, [128, 72, 128, 72]), atol=1.01
+    )  # it cuts off fractions
 
 
 @pytest.mark.parametrize(("name", "written"), [("owlv2", "a photo of a car"), ("grounding_dino", "car.")])
@@ -141,11 +144,17 @@ def test_sam_3_finds_what_its_processor_says_with_its_scores(folder) -> None:
     assert region.scores == pytest.approx([float(found["scores"].max())], abs=1e-4)
     each = ours(path, "instances:the red car", threshold=0.1)
     surest = int(found["scores"].argmax())
-    assert ((each.labels == 1) != found["masks"][surest].bool().numpy()).mean() < 0.005, "the surest is on top"
+    assert ((each.labels == 1) != found["masks"][surest].bool().numpy()).mean() < 0.005, (
+        "the surest is on top"
+    )
 
 
 def test_a_text_encoder_rests_after_the_first_use(folder) -> None:
-    for name, encoder in (("sam3", "text_encoder"), ("owlv2", "owlv2.text_model"), ("clipseg", "clip.text_model")):
+    for name, encoder in (
+        ("sam3", "text_encoder"),
+        ("owlv2", "owlv2.text_model"),
+        ("clipseg", "clip.text_model"),
+    ):
         model = load_model("transformers", {"checkpoint": str(folder(name))})
         seen: list[int] = []
         model.parts.network.get_submodule(encoder).register_forward_hook(lambda *_, seen=seen: seen.append(1))
@@ -161,7 +170,9 @@ def test_clipseg_draws_the_librarys_logits(folder) -> None:
     inputs = processor(text=["car"], images=[PICTURE], padding="max_length", return_tensors="pt")
     with torch.inference_mode():
         logits = network(**inputs).logits.reshape(1, 1, 64, 64)
-    expected = torch.nn.functional.interpolate(logits.sigmoid(), SIZE[0], mode="bilinear")[0, 0].numpy() > 0.45
+    expected = (
+        torch.nn.functional.interpolate(logits.sigmoid(), SIZE[0], mode="bilinear")[0, 0].numpy() > 0.45
+    )
     value = ours(folder("clipseg"), "refer:car", threshold=0.45)
     assert ((value.labels > 0) != expected).mean() < 0.005
     assert expected.any()
@@ -205,7 +216,9 @@ def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_question
     prompts = [Prompt.parse(f"ask:{each}") for each in questions]
     answers = model.answer([FRAME, frame(1)], [0, 0, 1], [*prompts, prompts[0]])
     for k, each in enumerate(questions):
-        talk = [{"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": each}]}]
+        talk = [
+            {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": each}]}
+        ]
         said = pipeline(text=talk, max_new_tokens=8, do_sample=False, return_full_text=False)
         assert answers[k].value.text == said[0]["generated_text"].strip()
     (alone,) = model.answer([frame(1)], [0], [prompts[0]])
@@ -214,7 +227,12 @@ def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_question
 
 def test_words_for_classes_are_found_as_they_are_written() -> None:
     labels = Labels({0: "person, individual, someone", 1: "wall-other-merged", 2: "traffic light", 3: "Wall"})
-    assert [labels.ids(each) for each in ("Individual", "traffic_light", "wall", "cat")] == [[0], [2], [1, 3], []]
+    assert [labels.ids(each) for each in ("Individual", "traffic_light", "wall", "cat")] == [
+        [0],
+        [2],
+        [1, 3],
+        [],
+    ]
     assert labels.index_of(("someone", "wall")) == {0: 0, 1: 1, 3: 1}
     said = labels.refusal(Prompt.parse("semantic:wall,trafic light"), "m")
     assert said == "model m was taught no class 'trafic light': it knows 7 names, such as traffic light"
@@ -236,7 +254,10 @@ def test_relative_depth_is_refused(tmp_path: Path) -> None:
 
 def test_lower_precision_answers_nearly_the_same_under_another_fingerprint(folder) -> None:
     options = {"checkpoint": str(folder("depth_anything"))}
-    exact, rough = load_model("transformers", options), load_model("transformers", {**options, "dtype": "bfloat16"})
+    exact, rough = (
+        load_model("transformers", options),
+        load_model("transformers", {**options, "dtype": "bfloat16"}),
+    )
     assert exact.fingerprint != rough.fingerprint
     assert exact.fingerprint == load_model("transformers", options).fingerprint
     (one,), (other,) = (each.answer([FRAME], [0], [Prompt.parse("depth")]) for each in (exact, rough))

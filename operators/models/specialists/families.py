@@ -163,6 +163,40 @@ def parts_of(
     return Parts(name, digest.hexdigest(), network.to(where), processor, where, precision)
 
 
+def sam3_video(
+    checkpoint: str = "",
+    *,
+    revision: str = "",
+    device: str = "",
+    dtype: str = "",
+    offline: bool = False,
+    name: str = "sam3-video",
+    **options: Any,
+) -> Specialist:
+    """SAM 3 as a model that keeps something about each stream; the arguments are those of `specialist`.
+
+    Raises:
+        UsageError: If an option is unknown.
+        ModelUnavailableError: If the checkpoint cannot be had, is damaged, or holds another model.
+    """
+    import transformers
+
+    found = located(checkpoint, revision, offline=offline)
+    found.expect(("sam3_video",), name)
+    cls = _imported("sam3_video:Sam3Video")
+    _check_options(cls, options, found)
+    parts = parts_of(
+        found,
+        transformers.Sam3VideoModel,
+        name=name,
+        has_words=True,
+        options={**options, "sessions": 1},
+        device=device,
+        dtype=dtype,
+    )
+    return cls(parts, **options)
+
+
 def family_of(found: Checkpoint) -> str:
     """`module:Class` of who answers with a checkpoint.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ class Sam3(Specialist):
             found |= dict(zip(part, read, strict=True))
         return [
             [
-                _value([found[k, phrase] for phrase in prompt.classes], prompt, pictures[k])
+                value_of([found[k, phrase] for phrase in prompt.classes], prompt, pictures[k])
                 for prompt in prompts
             ]
             for k, prompts in enumerate(asked)
@@ -114,20 +115,28 @@ def _rows(encoding: Tensor, places: Tensor) -> Tensor:
     return encoding[places] if len(encoding) > 1 else encoding.expand(len(places), *encoding.shape[1:])
 
 
-def _value(found: Sequence[Mapping[str, Tensor]], prompt: Prompt, picture: Picture) -> Value:
+def value_of(found: Sequence[Mapping[str, Any]], prompt: Prompt, picture: Picture) -> Value:
     """What was found of each class of a prompt, as its kind of answer.
 
     Of an expression, everything that it means is one region; so is everything of one class of `semantic`.
+
+    Args:
+        found: `masks` (N, H, W), `boxes` (N, 4) in pixels of the picture, `scores` (N,) and, where things are followed,
+            their `ids`, of each class.
+        prompt: What was asked.
+        picture: Where it was found.
     """
+    ids = [number for each in found for number in each.get("ids", ())]
     names = [name for name, each in zip(prompt.classes, found, strict=True) for _ in each["scores"]]
     numbers = torch.tensor([k for k, each in enumerate(found) for _ in each["scores"]], dtype=torch.int64)
     scores = torch.cat([each["scores"] for each in found])
     if prompt.task is Task.DETECT:
         boxes = {"boxes": torch.cat([each["boxes"] for each in found]), "scores": scores, "labels": numbers}
-        return boxes_of(boxes, prompt.classes, {k: k for k in range(len(found))}, picture)
+        answer = boxes_of(boxes, prompt.classes, {k: k for k in range(len(found))}, picture)
+        return replace(answer, track_ids=tuple(ids))
     masks = [each["masks"].bool().reshape(-1, *picture.size_hw) for each in found]
     if prompt.task is Task.INSTANCES:
-        return flatten(torch.cat(masks), names, scores)
+        return flatten(torch.cat(masks), names, scores, ids)
     kept = [k for k, each in enumerate(found) if len(each["scores"])]
     unions = torch.stack([masks[k].any(dim=0) for k in kept]) if kept else masks[0]
     best = torch.stack([found[k]["scores"].max() for k in kept]) if kept else scores
