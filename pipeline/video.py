@@ -116,7 +116,7 @@ def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
     copies = copies_of(config, model)
     batch = model.batch or config.batch
     canvas = canvas_of(model)
-    backend = spec_of(model.name)
+    backend = spec_of(model.name, model.options)
 
     def load(options: Mapping[str, Any] | None) -> Answering:
         return load_model(model.name, model.options if options is None else options)
@@ -165,7 +165,8 @@ def overload_of(section: OverloadConfig) -> Overload:
 def canvas_of(model: ModelConfig) -> Canvas:
     """What a model sees."""
     if model.canvas is None:
-        return Canvas(spec_of(model.name).model_hw)
+        backend = spec_of(model.name, model.options)
+        return Canvas(backend.model_hw, backend.fit)
     return Canvas((model.canvas.height, model.canvas.width), model.canvas.fit)
 
 

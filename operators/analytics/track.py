@@ -29,16 +29,25 @@ GAP = 100_000
 
 @dataclass(slots=True)
 class _Object:
-    """One object: its box in source pixels when it was last seen, the box's velocity in pixels a second, and when."""
+    """One object.
+
+    Attributes:
+        track_id: Its identity.
+        box: In source pixels, when it was last seen.
+        velocity: Of the box, pixels a second.
+        seen_s: When that was, seconds.
+        given: The number under which the model follows it; None where the model follows nothing.
+    """
 
     track_id: int
     box: list[float]
     velocity: list[float]
     seen_s: float
+    given: int | None = None
 
-    def write(self) -> tuple[int, list[float], list[float], float]:
+    def write(self) -> tuple[int, list[float], list[float], float, int | None]:
         """For JSON; `astuple` would copy everything, before each step."""
-        return self.track_id, self.box, self.velocity, self.seen_s
+        return self.track_id, self.box, self.velocity, self.seen_s, self.given
 
 
 @dataclass(slots=True)
@@ -70,6 +79,9 @@ class Track:
 
     Constant velocity and the assignment of greatest total overlap, for answers whose things lie apart
     (`Kind.places`). Identities are unique in a stream, over its prompts and over all lives of a camera.
+
+    A thing that the model follows itself, under a number of its own, keeps the identity that it was first given; only
+    one whose number is new is matched by overlap, as all are when the model has begun anew.
     """
 
     is_stateless: ClassVar[bool] = False
@@ -99,7 +111,8 @@ class Track:
             return prediction
         lane = self._lanes.setdefault(str(prediction.prompt), _Lane())
         lane.look(now_s)
-        ids = self._match(lane, boxes, now_s)
+        given = [thing.track_id for thing in kind.things(prediction.value)]
+        ids = self._match(lane, boxes, given, now_s)
         return replace(prediction, value=kind.with_tracks(prediction.value, tuple(ids)))
 
     def snapshot(self) -> str:
@@ -133,14 +146,21 @@ class Track:
                 each.velocity = _scaled(each.velocity, scale_x, scale_y)
         self._source_hw = source_hw
 
-    def _match(self, lane: _Lane, boxes: NDArray[np.float32], now_s: float) -> list[int]:
-        """The identity of each box; updates the lane."""
+    def _match(
+        self, lane: _Lane, boxes: NDArray[np.float32], given: list[int | None], now_s: float
+    ) -> list[int]:
+        """The identity of each box, of which some are followed by the model; updates the lane."""
         from scipy.optimize import linear_sum_assignment
 
         known = np.array([each.box for each in lane.objects], np.float32).reshape(-1, 4)
         speed = np.array([each.velocity for each in lane.objects], np.float32).reshape(-1, 4)
         unseen_s = np.array([now_s - each.seen_s for each in lane.objects], np.float32).reshape(-1, 1)
         overlap = iou(known + speed * unseen_s, boxes)
+        row_of = {each.given: row for row, each in enumerate(lane.objects) if each.given is not None}
+        for column, number in enumerate(given):
+            if number in row_of:  # the model says who it is, whatever overlaps
+                overlap[row_of[number]], overlap[:, column] = 0, 0
+                overlap[row_of[number], column] = 1
         rows, columns = linear_sum_assignment(-overlap)
         is_same = overlap[rows, columns] >= MIN_IOU
         rows, columns = rows[is_same], columns[is_same]
@@ -152,11 +172,13 @@ class Track:
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             ids[column] = lane.objects[row].track_id
         seen: list[_Object] = []
-        for known_id, box, velocity in zip(ids, _rounded(boxes), _rounded(velocities), strict=True):
+        for known_id, box, velocity, number in zip(
+            ids, _rounded(boxes), _rounded(velocities), given, strict=True
+        ):
             track_id = known_id
             if track_id is None:
                 track_id, self._next_id = self._next_id, self._next_id + 1
-            seen.append(_Object(track_id, box, velocity, now_s))
+            seen.append(_Object(track_id, box, velocity, now_s, number))
         matched = set(rows.tolist())
         lane.objects = seen + [each for row, each in enumerate(lane.objects) if row not in matched]
         return [each.track_id for each in seen]
