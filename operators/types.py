@@ -391,7 +391,6 @@ class Barrier:
 HealthState = Literal[
     "connecting",
     "live",
-    "stalled",
     "silent",
     "lost",
     "refused",
@@ -415,8 +414,7 @@ HealthState = Literal[
 
 connecting: The first attempt is under way.
 live: Frames come.
-stalled: It was live, and nothing has come for a while.
-silent: It accepts connections, or drops them without a word, and never answers.
+silent: Nothing has come for a while: it was live, or it takes connections, or drops them, without a word.
 lost: The other side ended the connection.
 refused: It cannot be reached, or turns connections away.
 unauthorised: It asks for other credentials.
@@ -433,6 +431,14 @@ slowed, recovered: Overload made it give up something (fewer frames, smaller, fe
 
 MOMENTARY: frozenset[HealthState] = frozenset(("clock_backwards", "changed"))
 """States that last for one frame."""
+
+FLOWING: frozenset[HealthState] = frozenset(("live", "frozen"))
+"""Frames come. In any other state there is nothing to be late with, and nothing new to be seen."""
+
+REMARKS: frozenset[HealthState] = MOMENTARY | frozenset(
+    ("added", "resumed", "reconfigured", "slowed", "recovered")
+)
+"""What is told of a stream that is in the same state as before."""
 
 
 @dataclass(frozen=True, slots=True)

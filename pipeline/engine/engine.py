@@ -25,7 +25,7 @@ from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import Start
-from plantain.operators.types import Durable, Header, HealthEvent
+from plantain.operators.types import Durable, Event, Header, HealthEvent
 from plantain.pipeline.calls import (
     Call,
     Completion,
@@ -284,8 +284,8 @@ class Engine:
         self._flow.saved(durable)
 
     @property
-    def events(self) -> deque[HealthEvent]:
-        """How the health of streams has changed, and what was done to them, since the runner last looked."""
+    def events(self) -> deque[HealthEvent | Event]:
+        """How streams' health changed, what was done to them, what analytics tell, since the runner last looked."""
         return self._lives.events
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 from plantain.operators.render.looks import Picture
 from plantain.operators.streams import ReadState, StreamInfo
-from plantain.operators.types import Barrier, Durable, Header
+from plantain.operators.types import Barrier, Durable, Event, Header
 from plantain.pipeline.calls import Cut, Note, Reply, StreamError
 from plantain.pipeline.engine.item import Item, key_of
 from plantain.pipeline.engine.meter import Meter
@@ -91,6 +91,7 @@ class Flow:
             self.durables.append(replace(stream.start.durable, epoch=first.epoch))
         stream.epoch = first.epoch
         stream.next_index = first.frame_index + 1
+        stream.newest_s = now - first.waited_s
         stream.account.enter(headers, stream.prompts)
         kept = [part for part in parts if not self._is_behind(stream, part[0])]
         for header, _ in parts:
@@ -274,6 +275,8 @@ class Flow:
     def take_note(self, stage: Stage, note: Note) -> None:
         """Deals with what a worker said besides its payloads."""
         match note:
+            case Event():
+                self._lives.events.append(note)
             case StreamInfo():
                 stream = self._streams[note.stream_id]
                 stream.info = note

@@ -94,6 +94,9 @@ class Stream:
         held: What waits in front of the sinks until a checkpoint knows its epoch.
         size: Width and height of its source picture, pixels; 0 while unknown.
         health: The last lasting state that its source told of.
+        told: The last that was told of it, but for remarks; None before.
+        live_epoch: The last in which its camera was live; -1 for none.
+        newest_s: When its newest frame arrived, in the engine's clock; None before the first.
         is_open: Its source is open in this generation.
         has_ended: Its source has nothing more to give.
         then: What follows once it is drained, if it was told to stop before its end: INTERRUPTED, PAUSED, or WAITING
@@ -135,6 +138,9 @@ class Stream:
     held: deque[Item | Call] = field(default_factory=deque)
     size: tuple[int, int] = (0, 0)
     health: str = ""
+    told: HealthEvent | None = None
+    live_epoch: int = -1
+    newest_s: float | None = None
     is_open: bool = False
     has_ended: bool = False
     then: Phase | None = None
@@ -199,6 +205,18 @@ class Stream:
         return self.start.is_live if self.info is None else self.info.is_live
 
     @property
+    def state(self) -> str:
+        """How it is, in the one word that status, metrics, log and page have for it.
+
+        Of a camera at work what its source tells (`types.HealthState`), `connecting` before; else its phase.
+        """
+        if self.is_leaving and self.phase not in ENDED:
+            return "removing"
+        if not self.is_live or self.phase in RESTING:
+            return str(self.phase)
+        return (self.health if self.is_open else "") or "connecting"
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no worker has anything of it."""
         return not (self.num_items or self.num_sides or self.num_reads or self.num_calls)
@@ -219,12 +237,10 @@ class Stream:
         """Notes how its source is."""
         if event.state in MOMENTARY:
             return
-        self.num_reconnects += event.state == "live" and self.health not in (
-            "",
-            "connecting",
-            "frozen",
-            "stalled",
-        )
+        if event.state == "live":
+            was_away = self.health not in ("", "connecting", "frozen")
+            self.num_reconnects += was_away and event.epoch > self.live_epoch
+            self.live_epoch = event.epoch
         self.health = event.state
 
     def take_durable(self, durable: Durable) -> bool:
