@@ -59,6 +59,7 @@ class Header:
         pool: The pool of models that it is for; empty where nothing is asked.
         part: A frame whose prompts go to several pools becomes as many requests; this is number `part` of `parts`.
         parts: See `part`.
+        joins: Some of its parts are measured by another; of a camera, those wait for one another, for a while.
         pts: Presentation time in units of the stream's time base; None where the container gives none.
     """
 
@@ -74,6 +75,7 @@ class Header:
     pool: str = ""
     part: int = 0
     parts: int = 1
+    joins: bool = False
     pts: int | None = None
 
 

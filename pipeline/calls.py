@@ -228,7 +228,7 @@ class StreamError:
     error: str
 
 
-Note = StreamInfo | ReadState | Barrier | Durable | Event | Picture | StreamError
+Note = StreamInfo | ReadState | Barrier | Durable | Event | StreamError
 """What the engine must know of a call, besides its payloads."""
 
 
@@ -258,6 +258,7 @@ class Reply:
         busy_s: Time spent in the operator, seconds.
         laps: What that time was made of, as (part, seconds); empty if the operator does not say.
         costs: Items whose answers cost money, and how much in all, US dollars.
+        pictures: What was drawn for viewers; their files are the payloads behind those of `headers`.
         ended_ns: When it was done by the worker's wall clock, ns since 1970 UTC.
     """
 
@@ -268,6 +269,7 @@ class Reply:
     laps: tuple[tuple[str, float], ...] = ()
     ended_ns: int = 0
     costs: tuple[tuple[Header, float], ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
 
 class Cause(StrEnum):

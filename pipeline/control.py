@@ -22,6 +22,7 @@ from typing import Any, TypeVar, assert_never, cast
 import structlog
 
 from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.render.looks import Picture
 from plantain.operators.streams import Start
 from plantain.operators.types import Event, HealthEvent
 from plantain.pipeline import commands
@@ -32,7 +33,7 @@ from plantain.pipeline.definitions import Definitions
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import Stream
 from plantain.pipeline.engine.streams import UnknownStreamError
-from plantain.pipeline.executor import Executor
+from plantain.pipeline.executor import Executor, then
 from plantain.pipeline.notes import Notes
 from plantain.pipeline.questions import Questions
 from plantain.pipeline.roster import Roster
@@ -210,7 +211,7 @@ class Control:
             if (answered := self._questions.answer(engine.answers.popleft())) is not None:
                 _settle(*answered)
         while engine.pictures:
-            self._views.take(engine.pictures.popleft())
+            self._views.take(*engine.pictures.popleft())
         now = time.monotonic()
         self._views.tend(engine, now)
         for said in list(self._open):
@@ -350,8 +351,9 @@ class Control:
                 answer = self.notes.after(after)
                 is_there = bool(answer)
             case commands.Watch() as watch:
-                answer = self._views.newer(watch, engine, now)
-                is_there = bool(answer)
+                shown = self._views.newer(watch, engine, now)
+                is_there = bool(shown)
+                answer = self._files_of(shown) if is_there or is_over else None
             case commands.Swap():
                 is_there = bool(engine.swapped)
                 answer = engine.swapped.popleft() if is_there else no_answer(said.command.wait_s)
@@ -368,9 +370,22 @@ class Control:
             self._open.remove(said)
             _settle(said.future, answer)
 
+    def _files_of(self, shown: list[tuple[Picture, Any]]) -> Future[list[Picture]]:
+        """Pictures with their files."""
+        assert self._executor is not None
+        pictures = [picture for picture, _ in shown]
+        fetched = self._executor.fetch([handle for _, handle in shown])
+        return then(
+            fetched,
+            lambda files: [replace(each, jpeg=file) for each, file in zip(pictures, files, strict=True)],
+        )
+
 
 def _settle(future: Future[Any], answer: object) -> None:
-    """Gives an answer, or the error that came instead, to whoever waits."""
+    """Gives an answer, or the error that came instead, to whoever waits; one that is on its way when it is there."""
+    if isinstance(answer, Future):
+        answer.add_done_callback(lambda done: _settle(future, done.exception() or done.result()))
+        return
     if not future.set_running_or_notify_cancel():
         return
     if isinstance(answer, BaseException):

@@ -7,9 +7,10 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import fields, is_dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from plantain.operators.errors import PlantainError
 from plantain.pipeline.calls import Call, Completion
 from plantain.pipeline.graph import Graph, Stage
 from plantain.pipeline.worker import StageWorker, worker_of
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 # How long a thread may keep the GIL that another one wants, seconds.
 TURN_S = 0.0005
@@ -49,12 +53,8 @@ class Executor(Protocol):
         """Takes payloads from outside the graph; gives a handle for each."""
         ...
 
-    def get(self, handles: Sequence[Any]) -> list[Any]:
-        """The payloads behind handles.
-
-        Raises:
-            WorkerDiedError: If they are gone.
-        """
+    def fetch(self, handles: Sequence[Any]) -> Future[list[Any]]:
+        """The payloads behind handles, when they are here; WorkerDiedError if they are gone. Nobody waits meanwhile."""
         ...
 
     def restart(self, stage: str, worker: int) -> None:
@@ -130,9 +130,9 @@ class InlineExecutor:
         """The payloads themselves."""
         return list(payloads)
 
-    def get(self, handles: Sequence[Any]) -> list[Any]:
+    def fetch(self, handles: Sequence[Any]) -> Future[list[Any]]:
         """The payloads themselves."""
-        return list(handles)
+        return here(list(handles))
 
     def restart(self, stage: str, worker: int) -> None:
         """Workers in this thread cannot die alone."""
@@ -221,9 +221,9 @@ class ThreadExecutor:
         """The payloads themselves."""
         return list(payloads)
 
-    def get(self, handles: Sequence[Any]) -> list[Any]:
+    def fetch(self, handles: Sequence[Any]) -> Future[list[Any]]:
         """The payloads themselves."""
-        return list(handles)
+        return here(list(handles))
 
     def restart(self, stage: str, worker: int) -> None:
         """Lets what is left of a dead worker end, and starts another thread."""
@@ -295,6 +295,28 @@ def take_all(done: queue.Queue[Completion | None], timeout_s: float) -> list[Com
             taken.append(done.get_nowait())
     except queue.Empty:
         return [completion for completion in taken if completion is not None]
+
+
+def here(value: A) -> Future[A]:
+    """A future of what is known already."""
+    future: Future[A] = Future()
+    future.set_result(value)
+    return future
+
+
+def then(source: Future[A], make: Callable[[A], B]) -> Future[B]:
+    """A future of what `make` gives for what another one will have; fails as that one does."""
+    future: Future[B] = Future()
+
+    def go_on(done: Future[A]) -> None:
+        error = done.exception()
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(make(done.result()))
+
+    source.add_done_callback(go_on)
+    return future
 
 
 def freeze(value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from plantain.operators.errors import UsageError
@@ -81,7 +82,7 @@ class Stage:
         return self.workers if self.least is None else self.least
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Graph:
     """Stages in the order in which data meets them.
 
@@ -93,6 +94,7 @@ class Graph:
         overload: What live streams give up when they are too many.
         segment_frames: Frame indexes of a file, or results of a camera, that become durable together.
         segment_s: A camera's results become durable after so long at the latest, seconds.
+        join_s: Parts of a camera's frame that belong together wait no longer than this for one another, seconds.
     """
 
     stages: tuple[Stage, ...]
@@ -102,18 +104,19 @@ class Graph:
     overload: Overload = field(default_factory=Overload)
     segment_frames: int = 512
     segment_s: float = 10.0
+    join_s: float = 1.0
 
     @property
     def source(self) -> Stage:
         """The stage that reads."""
         return self.stages[0]
 
-    @property
+    @cached_property
     def pools(self) -> tuple[Stage, ...]:
         """The pools of models; the first one answers where nobody says otherwise."""
         return tuple(stage for stage in self.stages if stage.is_pool)
 
-    @property
+    @cached_property
     def followers(self) -> tuple[Stage, ...]:
         """The steps behind the models, in their order."""
         return tuple(stage for stage in self.stages[1:] if not stage.is_pool)

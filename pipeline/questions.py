@@ -14,7 +14,7 @@ from plantain.pipeline.calls import MARK
 from plantain.pipeline.commands import Ask, AskStream
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.queries import Answer, frames_of
-from plantain.pipeline.executor import Executor
+from plantain.pipeline.executor import Executor, then
 
 
 class Questions:
@@ -59,18 +59,17 @@ class Questions:
             engine.ask(query_id, [request.header for request in requests], handles, now)
         self._asked[query_id] = command, future
 
-    def answer(self, answer: Answer) -> tuple[Future[list[Result]], list[Result] | PlantainError] | None:
-        """Who asked, and what their question came to; None if they have left."""
+    def answer(
+        self, answer: Answer
+    ) -> tuple[Future[list[Result]], Future[list[Result]] | PlantainError] | None:
+        """Who asked, and what their question comes to; None if they have left."""
         if (asked := self._asked.pop(answer.query_id, None)) is None:
             return None
         command, future = asked
         if answer.error is not None:
             return future, answer.error
-        try:
-            results = frames_of(self._executor.get(answer.handles))
-        except PlantainError as error:
-            return future, error
-        return future, _named(results, command)
+        fetched = self._executor.fetch(answer.handles)
+        return future, then(fetched, lambda parts: _named(frames_of(parts), command))
 
     def give_up(self, future: Future[list[Result]], engine: Engine) -> None:
         """Nobody waits for an answer any more."""

@@ -33,6 +33,9 @@ MAX_WAIT_S = 0.2
 IDLE_WAIT_S = 2.0
 PROGRESS_EVERY_S = 0.5
 
+# After a turn longer than this the engine pauses twice as long, up to so long, seconds.
+LONG_TURN_S = 1e-3
+LONGEST_PAUSE_S = 20e-3
 # What is no reason to look.
 QUIET: frozenset[HealthState] = frozenset(
     (
@@ -125,9 +128,11 @@ def run(
                     engine.drain()
                 if control is not None:
                     control.serve(engine)
-                _turn(engine, executor, clock)
+                turned_s = _turn(engine, executor, clock)
                 if not engine.is_done or _is_held(control, stop):
-                    _wait(engine, executor, clock, MAX_WAIT_S if control is None else control.rest_s())
+                    _wait(
+                        engine, executor, clock, MAX_WAIT_S if control is None else control.rest_s(), turned_s
+                    )
                 while engine.departed:
                     stream = engine.departed.popleft()
                     num_removed += 1
@@ -163,8 +168,9 @@ def _is_held(control: Control | None, stop: threading.Event) -> bool:
     return control is not None and control.holds_run and not stop.is_set()
 
 
-def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> None:
-    """Gives workers what they can do now."""
+def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> float:
+    """Gives workers what they can do now; how long that took, seconds."""
+    begin = clock()
     for stage, worker in engine.restarts():
         log.warning("worker died", stage=stage, worker=worker)
         executor.restart(stage, worker)
@@ -173,10 +179,18 @@ def _turn(engine: Engine, executor: Executor, clock: Callable[[], float]) -> Non
         _scale(scaling, executor)
     for call in calls:
         executor.submit(call)
+    return clock() - begin
 
 
-def _wait(engine: Engine, executor: Executor, clock: Callable[[], float], rest_s: float) -> None:
-    """Takes what workers have done; waits no longer than `rest_s` for it."""
+def _wait(
+    engine: Engine, executor: Executor, clock: Callable[[], float], rest_s: float, turned_s: float
+) -> None:
+    """Takes what workers have done; waits no longer than `rest_s` for it.
+
+    A turn looks at every stream. With hundreds of them it lasts milliseconds; what comes meanwhile is taken together.
+    """
+    if turned_s > LONG_TURN_S:
+        time.sleep(min(2 * turned_s, LONGEST_PAUSE_S))
     wait_s = min(IDLE_WAIT_S if engine.is_done else MAX_WAIT_S, max(0.001, rest_s))
     if (deadline := engine.deadline()) is not None:
         wait_s = min(wait_s, max(0.001, deadline - clock()))

@@ -100,6 +100,7 @@ def build_graph(
         overload=overload_of(config.overload),
         segment_frames=output.segment_frames,
         segment_s=output.segment_s,
+        join_s=output.join_s,
     )
     graph.validate()
     return graph
@@ -116,21 +117,25 @@ def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
     copies = copies_of(config, model)
     batch = model.batch or config.batch
     canvas = canvas_of(model)
-    backend = spec_of(model.name)
+    backend = spec_of(model.name, model.options)
 
     def load(options: Mapping[str, Any] | None) -> Answering:
         return load_model(model.name, model.options if options is None else options)
 
     first = next(iter(config.pools))
+    streams = config.named()
     mine = {
         (prompt.task, prompt.codec): prompt
-        for stream in config.named()
+        for stream in streams
         for prompt in stream.prompts or config.prompts
         if dict(config.pools_of(stream)).get(str(prompt), first) == name
     }
     sizes = tuple(size for size in WARM_UP_SIZES if size <= copies.max_items)
     tried = tuple(mine.values()) or WARM_UP_PROMPTS
-    warm_up = WarmUp(canvas.model_hw, tried, sizes) if backend.warms_up else None
+    is_awaited = not streams or any(
+        is_live(stream.spec()) for stream in streams
+    )  # a file can wait for its first batch
+    warm_up = WarmUp(canvas.model_hw, tried, sizes) if backend.warms_up and is_awaited else None
     return Stage(
         name,
         Kind.STREAM if backend.keeps_streams else Kind.PARALLEL,
@@ -161,7 +166,8 @@ def overload_of(section: OverloadConfig) -> Overload:
 def canvas_of(model: ModelConfig) -> Canvas:
     """What a model sees."""
     if model.canvas is None:
-        return Canvas(spec_of(model.name).model_hw)
+        backend = spec_of(model.name, model.options)
+        return Canvas(backend.model_hw, backend.fit)
     return Canvas((model.canvas.height, model.canvas.width), model.canvas.fit)
 
 

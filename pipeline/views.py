@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from plantain.operators.render.looks import Look, Picture
 from plantain.pipeline.commands import Watch
@@ -23,10 +24,12 @@ class _View:
     Attributes:
         asked_s: When somebody last asked for it.
         picture: The newest.
+        handle: The executor's reference to its file.
     """
 
     asked_s: float
     picture: Picture | None = None
+    handle: Any = None
 
 
 class Views:
@@ -37,21 +40,21 @@ class Views:
         self._number = time.time_ns() // 1000
         self._tended_s = 0.0
 
-    def newer(self, watch: Watch, engine: Engine, now: float) -> list[Picture]:
-        """The newest picture of each look that is newer than the one seen; keeps the views open."""
+    def newer(self, watch: Watch, engine: Engine, now: float) -> list[tuple[Picture, Any]]:
+        """The newest picture of each look that is newer than the one seen, and its file; keeps the views open."""
         new = {look.stream_id for look in watch.looks if look not in self._views}
         views = [self._views.setdefault(look, _View(now)) for look in watch.looks]
         for view in views:
             view.asked_s = now
         _tell(engine, new, self._views)
-        pictures = [view.picture for view in views if view.picture is not None]
-        return [each for each in pictures if each.number > watch.seen.get(each.look, 0)]
+        shown = [(view.picture, view.handle) for view in views if view.picture is not None]
+        return [each for each in shown if each[0].number > watch.seen.get(each[0].look, 0)]
 
-    def take(self, picture: Picture) -> None:
+    def take(self, picture: Picture, handle: Any) -> None:
         """A picture has come."""
         if (view := self._views.get(picture.look)) is not None:
             self._number += 1
-            view.picture = replace(picture, number=self._number)
+            view.picture, view.handle = replace(picture, number=self._number), handle
 
     def tend(self, engine: Engine, now: float) -> None:
         """Closes what nobody looks at, and looks again for streams that were not there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from plantain.operators.following import Follower
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Look, Picture
-from plantain.operators.retry import retry
+from plantain.operators.retry import in_halves, retry
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
 from plantain.operators.types import (
     Barrier,
@@ -158,6 +159,7 @@ class StageWorker(ABC):
         self.sleep = sleep
         self.failed: list[Refusal] = []
         self.costs: list[tuple[Header, float]] = []
+        self.pictures: list[Picture] = []
         self._observer: Observer | None = None if stage.observe is None else stage.observe()
 
     def run(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[Reply, list[Any]]:
@@ -168,22 +170,30 @@ class StageWorker(ABC):
             payloads: Those of each item, in the order of `call.headers`.
 
         Returns:
-            The reply, and the payloads that go on.
+            The reply, and the payloads that go on or are fetched by whoever looks at them.
         """
         begin = time.perf_counter()
         self.failed = []
         self.costs = []
         laps = self.laps()
         laps.clear()
+        self.pictures = []
         outputs, notes = self.do(call, payloads)
         busy_s = time.perf_counter() - begin
         headers = tuple(output.header for output in outputs)
         reply = Reply(
-            headers, tuple(notes), tuple(self.failed), busy_s, tuple(laps), time.time_ns(), tuple(self.costs)
+            headers,
+            tuple(notes),
+            tuple(self.failed),
+            busy_s,
+            tuple(laps),
+            time.time_ns(),
+            tuple(self.costs),
+            tuple(replace(picture, jpeg=b"") for picture in self.pictures),
         )
         if self._observer is not None:
             self._observer(call, outputs, reply)
-        return reply, outputs
+        return reply, [*outputs, *(picture.jpeg for picture in self.pictures)]
 
     @abstractmethod
     def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
@@ -329,27 +339,34 @@ class PoolWorker(StageWorker):
 
     def _answer(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
         """One output for each item; a batch that fails is halved until the bad items stand alone."""
+        waited = waits_ms or [0.0] * len(items)
+        return in_halves(self._ask, list(zip(items, waited, strict=True)), self._announce) if items else []
+
+    def _ask(self, asked: Sequence[tuple[Any, float]]) -> list[Any]:
+        """What the model says to items, each with the time that it waited."""
+        items, waits_ms = zip(*asked, strict=True)
         try:
             outputs = retry(lambda: self._answerer(items, waits_ms), self.stage.name, self.sleep)
-            if len(outputs) != len(items):
-                raise PlantainError(
-                    f"stage {self.stage.name} gave {len(outputs)} outputs for {len(items)} inputs"
-                )
-        except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own items only
+        except Exception:
             if self.stage.kind is not Kind.PARALLEL:
                 self._answerer.forget(items[0].header.stream_id)
-            failure = self.failure_of(error)
-            if len(items) == 1 or failure.retryable:  # a busy model is busy for every half, too
-                for item in items:
-                    self.note_failed(item.header, failure.error)
-                return [self._answerer.fail(item, failure) for item in items]
-            half = len(items) // 2
-            return self._answer(items[:half], waits_ms[:half]) + self._answer(items[half:], waits_ms[half:])
+            raise
+        if len(outputs) != len(items):
+            raise PlantainError(
+                f"stage {self.stage.name} gave {len(outputs)} outputs for {len(items)} inputs"
+            )
         for output in outputs:
             self.failed += [Refusal(output.header, prompt, why.error) for prompt, why in output.failures]
             if output.cost_usd:
                 self.costs.append((output.header, output.cost_usd))
         return list(outputs)
+
+    def _announce(self, asked: Sequence[tuple[Any, float]], error: Exception) -> list[Any]:
+        """Items that failed, said to be so."""
+        failure = self.failure_of(error)
+        for item, _ in asked:
+            self.note_failed(item.header, failure.error)
+        return [self._answerer.fail(item, failure) for item, _ in asked]
 
 
 class FollowerWorker(StageWorker):
@@ -417,6 +434,8 @@ class FollowerWorker(StageWorker):
                 for output in self._follow(stream_id, batch):
                     if isinstance(output, Result):
                         outputs.append(output)
+                    elif isinstance(output, Picture):
+                        self.pictures.append(output)
                     else:
                         notes.append(output)
             except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; it ends this stream only

@@ -148,7 +148,7 @@ class StepGateway:
         await asyncio.sleep(0.02)
         number = time.monotonic_ns()
         known = [look for look in watch.looks if look.stream_id in self._streams]
-        return [Shown(look, jpeg(), 1.0, 20.0, number + k) for k, look in enumerate(known)]
+        return [Shown(look, 1.0, 20.0, number + k, jpeg()) for k, look in enumerate(known)]
 
     def _check(self) -> None:
         if self.is_down:

@@ -20,8 +20,10 @@ import typer
 from rich.console import Console
 
 from plantain.deploy import logs
+from plantain.deploy.cli.annotate import annotate
 from plantain.deploy.cli.demo import demo
 from plantain.deploy.cli.evaluate import evaluate
+from plantain.deploy.cli.models import models
 from plantain.deploy.cli.options import ExecutorName, Json
 from plantain.deploy.cli.progress import Display, summary
 from plantain.deploy.cli.report import report
@@ -29,7 +31,6 @@ from plantain.deploy.cli.serve import serve
 from plantain.deploy.cli.streams import streams
 from plantain.deploy.cli.train import train
 from plantain.operators.errors import PlantainError, UsageError
-from plantain.operators.models import BACKENDS, missing_modules
 from plantain.operators.redaction import shown
 from plantain.pipeline.config import PipelineConfig, check, load, plain
 from plantain.pipeline.engine.engine import Engine
@@ -166,42 +167,13 @@ def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None
     out.print(f"results to {shown(checked.output.out)} ({', '.join(checked.output.sinks)})", soft_wrap=True)
 
 
-@app.command()
-def models(as_json: Json = False) -> None:
-    """List every backend: tasks, licence, needs, and whether it is usable here."""
-    rows: list[dict[str, Any]] = []
-    for name, spec in BACKENDS.items():
-        missing = missing_modules(spec)
-        rows.append(
-            {
-                "name": name,
-                "summary": spec.summary,
-                "tasks": [str(task) for task in spec.tasks],
-                "licence": spec.licence,
-                "needs": list(spec.needs),
-                "usable": not missing,
-                "missing": missing,
-            }
-        )
-    if as_json:
-        sys.stdout.write(json.dumps(rows) + "\n")
-        return
-    for row in rows:
-        usable = (
-            "usable here" if row["usable"] else f"not usable here: pip install {' '.join(row['missing'])}"
-        )
-        out.print(f"[bold]{row['name']}[/bold]  {usable}", soft_wrap=True)
-        out.print(f"    {row['summary']}", soft_wrap=True)
-        out.print(
-            f"    tasks {' '.join(row['tasks'])}; licence {row['licence']}; needs {' '.join(row['needs']) or 'nothing'}"
-        )
-
-
+app.command()(annotate)
 app.command()(demo)
 app.command()(report)
 app.command()(serve)
 app.command("eval")(evaluate)
 app.command()(train)
+app.add_typer(models, name="models")
 app.add_typer(streams, name="streams")
 
 

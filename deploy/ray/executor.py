@@ -22,15 +22,12 @@ from plantain.deploy import logs
 from plantain.operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError
 from plantain.operators.redaction import redact
 from plantain.pipeline.calls import Call, Cause, Completion, Reply
-from plantain.pipeline.executor import take_all
+from plantain.pipeline.executor import here, take_all
 from plantain.pipeline.graph import Graph, Stage
 from plantain.pipeline.worker import StageWorker, worker_of
 
 # Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
 START_TIMEOUT_S = 300.0
-
-# An answer lies on the machine that made it; one that does not come in this time never will.
-GET_TIMEOUT_S = 10.0
 
 # Streams that a call's title names.
 NAMED = 3
@@ -209,18 +206,29 @@ class RayExecutor:
         reference = ray.put(list(payloads))
         return [(reference, place) for place in range(len(payloads))]
 
-    def get(self, handles: Sequence[Handle]) -> list[Any]:
-        """Fetches payloads from the object store.
+    def fetch(self, handles: Sequence[Handle]) -> Future[list[Any]]:
+        """Fetches payloads from the object store, in threads of Ray's; WorkerDiedError if what held them is gone."""
+        if not handles:
+            return here([])
+        fetched: Future[list[Any]] = Future()
+        futures = {reference: reference.future() for reference, _ in handles}
+        missing = set(futures)
+        lock = threading.Lock()
 
-        Raises:
-            WorkerDiedError: If the machine that held them is gone.
-        """
-        references = list(dict.fromkeys(reference for reference, _ in handles))
-        try:
-            lists = dict(zip(references, ray.get(references, timeout=GET_TIMEOUT_S), strict=True))
-        except RayError as error:
-            raise WorkerDiedError(f"an answer was lost: {_first_line(error)}") from error
-        return [lists[reference][place] for reference, place in handles]
+        def arrived(reference: Any, done: Future[list[Any]]) -> None:
+            with lock:
+                missing.discard(reference)
+                if fetched.done() or (missing and done.exception() is None):
+                    return
+                error = done.exception()
+                if error is not None:
+                    fetched.set_exception(WorkerDiedError(f"an answer was lost: {_first_line(error)}"))
+                else:
+                    fetched.set_result([futures[each].result()[place] for each, place in handles])
+
+        for reference, future in futures.items():
+            future.add_done_callback(partial(arrived, reference))
+        return fetched
 
     def restart(self, stage: str, worker: int) -> None:
         """Makes a dead actor anew."""
@@ -275,7 +283,8 @@ class RayExecutor:
         payloads = self._payloads.pop(done.ticket)
         if done.reply is None:
             return done
-        return replace(done, handles=[(payloads, place) for place in range(len(done.reply.headers))])
+        count = len(done.reply.headers) + len(done.reply.pictures)
+        return replace(done, handles=[(payloads, place) for place in range(count)])
 
 
 def start_ray(address: str | None, **settings: object) -> None:

@@ -29,16 +29,25 @@ GAP = 100_000
 
 @dataclass(slots=True)
 class _Object:
-    """One object: its box in source pixels when it was last seen, the box's velocity in pixels a second, and when."""
+    """One object.
+
+    Attributes:
+        track_id: Its identity.
+        box: In source pixels, when it was last seen.
+        velocity: Of the box, pixels a second.
+        seen_s: When that was, seconds.
+        given: The number under which the model follows it; None where the model follows nothing.
+    """
 
     track_id: int
     box: list[float]
     velocity: list[float]
     seen_s: float
+    given: int | None = None
 
-    def write(self) -> tuple[int, list[float], list[float], float]:
+    def write(self) -> tuple[int, list[float], list[float], float, int | None]:
         """For JSON; `astuple` would copy everything, before each step."""
-        return self.track_id, self.box, self.velocity, self.seen_s
+        return self.track_id, self.box, self.velocity, self.seen_s, self.given
 
 
 @dataclass(slots=True)
@@ -70,6 +79,9 @@ class Track:
 
     Constant velocity and the assignment of greatest total overlap, for answers whose things lie apart
     (`Kind.places`). Identities are unique in a stream, over its prompts and over all lives of a camera.
+
+    A thing that the model follows itself, under a number of its own, keeps the identity that it was first given; only
+    one whose number is new is matched by overlap, as all are when the model has begun anew.
     """
 
     is_stateless: ClassVar[bool] = False
@@ -99,7 +111,8 @@ class Track:
             return prediction
         lane = self._lanes.setdefault(str(prediction.prompt), _Lane())
         lane.look(now_s)
-        ids = self._match(lane, boxes, now_s)
+        given = [thing.track_id for thing in kind.things(prediction.value)]
+        ids = self._match(lane, boxes, given, now_s)
         return replace(prediction, value=kind.with_tracks(prediction.value, tuple(ids)))
 
     def snapshot(self) -> str:
@@ -133,29 +146,40 @@ class Track:
                 each.velocity = _scaled(each.velocity, scale_x, scale_y)
         self._source_hw = source_hw
 
-    def _match(self, lane: _Lane, boxes: NDArray[np.float32], now_s: float) -> list[int]:
-        """The identity of each box; updates the lane."""
+    def _match(
+        self, lane: _Lane, boxes: NDArray[np.float32], given: list[int | None], now_s: float
+    ) -> list[int]:
+        """The identity of each box, of which some are followed by the model; updates the lane."""
         from scipy.optimize import linear_sum_assignment
 
         known = np.array([each.box for each in lane.objects], np.float32).reshape(-1, 4)
         speed = np.array([each.velocity for each in lane.objects], np.float32).reshape(-1, 4)
         unseen_s = np.array([now_s - each.seen_s for each in lane.objects], np.float32).reshape(-1, 1)
         overlap = iou(known + speed * unseen_s, boxes)
+        row_of = {each.given: row for row, each in enumerate(lane.objects) if each.given is not None}
+        for column, number in enumerate(given):
+            if number in row_of:  # the model says who it is, whatever overlaps
+                overlap[row_of[number]], overlap[:, column] = 0, 0
+                overlap[row_of[number], column] = 1
         rows, columns = linear_sum_assignment(-overlap)
-        pairs = {int(c): int(r) for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= MIN_IOU}
+        is_same = overlap[rows, columns] >= MIN_IOU
+        rows, columns = rows[is_same], columns[is_same]
+        passed_s = unseen_s[rows]
+        moved = np.divide(boxes[columns] - known[rows], passed_s, out=speed[rows], where=passed_s > 0)
+        velocities = np.zeros((len(boxes), 4), np.float32)
+        velocities[columns] = 0.5 * speed[rows] + 0.5 * moved  # halves the jitter of mask edges
+        ids: list[int | None] = [None] * len(boxes)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            ids[column] = lane.objects[row].track_id
         seen: list[_Object] = []
-        for column, box in enumerate(boxes):
-            row = pairs.get(column)
-            velocity = np.zeros(4, np.float32)
-            if row is None:
+        for known_id, box, velocity, number in zip(
+            ids, _rounded(boxes), _rounded(velocities), given, strict=True
+        ):
+            track_id = known_id
+            if track_id is None:
                 track_id, self._next_id = self._next_id, self._next_id + 1
-            else:
-                track_id, velocity = lane.objects[row].track_id, speed[row]
-                if unseen_s[row, 0] > 0:
-                    # Halves the jitter of mask edges.
-                    velocity = 0.5 * velocity + 0.5 * (box - known[row]) / unseen_s[row]
-            seen.append(_Object(track_id, _rounded(box), _rounded(velocity), now_s))
-        matched = set(pairs.values())
+            seen.append(_Object(track_id, box, velocity, now_s, number))
+        matched = set(rows.tolist())
         lane.objects = seen + [each for row, each in enumerate(lane.objects) if row not in matched]
         return [each.track_id for each in seen]
 
@@ -164,6 +188,7 @@ def _scaled(box: list[float], scale_x: float, scale_y: float) -> list[float]:
     return [box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y]
 
 
-def _rounded(values: NDArray[np.float32]) -> list[float]:
+def _rounded(values: NDArray[np.float32]) -> list[list[float]]:
     """To hundredths: the state stays short, and is the same whether it was stored meanwhile or not."""
-    return [round(float(value), 2) for value in values]
+    rounded: list[list[float]] = values.astype(np.float64).round(2).tolist()
+    return rounded

@@ -8,12 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
-from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec
+from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored, Weights
+from plantain.operators.models.catalogue import LIBRARY
 from plantain.operators.models.drawn import Drawn
+from plantain.operators.models.hosted.catalogue import HOSTED
 from plantain.operators.models.plantain import HANDFUL
+from plantain.operators.models.together.catalogue import TOGETHER
 from plantain.operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
+
+# Backends without weights are all that they claim to be.
+_NONE = Weights(commercial=True, shown="real weights")
 
 BACKENDS: dict[str, ModelSpec] = {
     "embedded": ModelSpec(
@@ -25,6 +31,7 @@ BACKENDS: dict[str, ModelSpec] = {
         model_hw=(224, 384),
         handful=HANDFUL,
         warms_up=True,
+        weights=Weights(commercial=True, parameters_m=7.9, shown="real weights"),
     ),
     "fake": ModelSpec(
         target="plantain.operators.models.fake:FakeModel",
@@ -32,6 +39,7 @@ BACKENDS: dict[str, ModelSpec] = {
         tasks=(*_PERCEPTION, Task.DETECT, Task.ASK),
         licence="Apache-2.0",
         model_hw=(224, 384),
+        weights=_NONE,
     ),
     "fake-video": ModelSpec(
         target="plantain.operators.models.fake_video:FakeVideoModel",
@@ -40,7 +48,11 @@ BACKENDS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         model_hw=(224, 384),
         keeps_streams=True,
+        weights=_NONE,
     ),
+    **LIBRARY,
+    **HOSTED,
+    **TOGETHER,
 }
 """Name of each backend, and what can be said about it without loading it."""
 
@@ -72,15 +84,24 @@ def load_drawing(name: str, options: Mapping[str, Any] | None = None) -> ModelBa
     return _drawing(name, _make(name, options))
 
 
-def spec_of(name: str) -> ModelSpec:
+def spec_of(name: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
     """What can be said about a backend without loading it; of a user's class what it says itself, or the defaults.
 
+    Args:
+        name: As of `load_model`.
+        options: Those that it will be made with; None for what is true whatever they are.
+
     Raises:
-        UsageError: If there is no such backend.
+        UsageError: If there is no such backend, or one that looks at its options beforehand does not take them.
     """
-    if name in BACKENDS:
+    if name in BACKENDS and (options is None or not BACKENDS[name].by_options):
         return BACKENDS[name]
     made = _class_of(name)
+    if isinstance(made, Tailored) and options is not None:
+        try:
+            return made.spec_for(options)
+        except TypeError as error:
+            raise UsageError(f"model '{name}' does not take these options: {error}") from error
     return made.spec if isinstance(made, Described) else ModelSpec()
 
 
@@ -89,15 +110,20 @@ def missing_modules(spec: ModelSpec) -> list[str]:
     return [module for module in spec.needs if importlib.util.find_spec(module) is None]
 
 
+def how_to_install(spec: ModelSpec) -> str:
+    """What brings the modules that a backend needs."""
+    return (
+        f"pip install '.[{spec.extra}]'" if spec.extra else f"pip install {' '.join(missing_modules(spec))}"
+    )
+
+
 def _make(name: str, options: Mapping[str, Any] | None) -> object:
     spec = BACKENDS.get(name)
     if spec is not None and (missing := missing_modules(spec)):
-        raise ModelUnavailableError(
-            f"model '{name}' needs {', '.join(missing)}: pip install {' '.join(missing)}"
-        )
+        raise ModelUnavailableError(f"model '{name}' needs {', '.join(missing)}: {how_to_install(spec)}")
     made = _class_of(name)
     try:
-        return made(**(options or {}))
+        return made(**{**(spec.preset if spec is not None else {}), **(options or {})})
     except TypeError as error:
         raise UsageError(f"model '{name}' does not take these options: {error}") from error
 

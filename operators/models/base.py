@@ -6,17 +6,42 @@ ModelBackend.render  drawings, decoded by `drawn.Drawn`, which makes a model tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.geometry import Fit
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Frame, Value
 
 Pixels = NDArray[np.uint8]
+
+Shown = Literal["real weights", "real architecture, tiny weights", "protocol only"]
+"""What a backend was tested with: what is published, its network small and random, or a server that speaks alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a backend's weights come from, and what they ask for.
+
+    Attributes:
+        source: Repository of the hub, `owner/name`; empty where they come with the package or by an option.
+        commercial: Whether their licence allows commercial use; None where that depends on what is given.
+        parameters_m: Size, millions of parameters, as published; 0 where it depends.
+        is_gated: Terms must be accepted, and a token given, before they can be had.
+        needs_gpu: It takes minutes a picture without.
+        shown: What it was tested with.
+    """
+
+    source: str = ""
+    commercial: bool | None = None
+    parameters_m: float = 0.0
+    is_gated: bool = False
+    needs_gpu: bool = False
+    shown: Shown = "real architecture, tiny weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +55,18 @@ class ModelSpec:
         licence: Of the weights.
         needs: Modules that must be importable.
         model_hw: The canvas it likes best, height and width in pixels.
+        fit: How a picture lies on it: models that stretch every picture get it stretched, so that it is resized once.
         handful: Frames that it draws together on one core of the CPU, where copies of it in one process share the
             weights: a copy for each core is quicker then than one for all. 0 for a model that takes all cores itself.
         keeps_streams: It keeps something about each stream (a memory of objects, for instance), so that the frames of a
             stream go to one copy, in order; it is `Forgetful`, too.
         warms_up: Its first answers are slow, and cost nothing: each copy makes some before it counts as there.
         is_paid: Each answer costs money: what was asked once is never asked again because something else failed.
+        is_hosted: It answers on other machines, many prompts at a time: one copy of it keeps the budget and the rate.
+        by_options: What can be said depends on the options: the class tells it, as `Tailored`.
+        extra: The extra of this package that brings what it needs; empty where each module is installed by its name.
+        preset: Options that it is made with unless they are given, for a target that several backends share.
+        weights: Where they come from, and what they ask for.
     """
 
     target: str = ""
@@ -44,10 +75,16 @@ class ModelSpec:
     licence: str = ""
     needs: tuple[str, ...] = ()
     model_hw: tuple[int, int] = (256, 256)
+    fit: Fit = "letterbox"
     handful: int = 0
     keeps_streams: bool = False
     warms_up: bool = False
     is_paid: bool = False
+    is_hosted: bool = False
+    by_options: bool = False
+    extra: str = ""
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    weights: Weights = Weights()
 
 
 @runtime_checkable
@@ -55,6 +92,20 @@ class Described(Protocol):
     """A class that says about itself what the table of backends says about ours."""
 
     spec: ClassVar[ModelSpec]
+
+
+@runtime_checkable
+class Tailored(Protocol):
+    """A class that says about itself what depends on its options; it loads nothing heavy."""
+
+    @classmethod
+    def spec_for(cls, options: Mapping[str, Any]) -> ModelSpec:
+        """What can be said about a backend with these options.
+
+        Raises:
+            UsageError: If it does not take them.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,17 +28,17 @@ class Picture:
 
     Attributes:
         look: As it was wished.
-        jpeg: The file.
+        jpeg: The file; it travels apart from the rest, as frames do.
         time_s: The frame's time in its stream, seconds; None where unknown.
         latency_ms: From capture or arrival to the drawing; None for files.
         number: Grows from picture to picture that is shown.
     """
 
     look: Look
-    jpeg: bytes = field(repr=False)
     time_s: float | None
     latency_ms: float | None
     number: int = 0
+    jpeg: bytes = field(default=b"", repr=False)
 
     @property
     def stream_id(self) -> str:

@@ -69,7 +69,7 @@ def picture_of(result: Result, look: Look) -> Picture:
     latency_ms = None
     if info.captured_ns is not None and info.captured_by != "file":
         latency_ms = (time.time_ns() - info.captured_ns) / 1e6
-    return Picture(look, file.getvalue(), info.time_s, latency_ms)
+    return Picture(look, info.time_s, latency_ms, jpeg=file.getvalue())
 
 
 def _shows(result: Result, look: Look) -> bool:

@@ -162,7 +162,10 @@ class Account(Book):
         return pairs
 
     def _book(self, prompt: str) -> Book:
-        return self.prompts.setdefault(prompt, Book())
+        book = self.prompts.get(prompt)
+        if book is None:  # made for every frame, it would be a tenth of what the engine does for it
+            book = self.prompts[prompt] = Book()
+        return book
 
 
 @dataclass(slots=True)

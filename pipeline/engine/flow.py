@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -43,7 +43,7 @@ class Flow:
 
     Attributes:
         durables: What has become durable since somebody looked.
-        pictures: What was drawn for viewers since somebody looked.
+        pictures: What was drawn for viewers since somebody looked, each with the reference to its file.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Flow:
         self._first = next(iter(pools), "")
         self._behind: dict[str, set[str]] = {}
         self.durables: deque[Durable] = deque()
-        self.pictures: deque[Picture] = deque()
+        self.pictures: deque[tuple[Picture, Any]] = deque()
+        self._joining: set[str] = set()  # streams with parts that wait for one another
 
     # -- in ------------------------------------------------------------------------------------------------
 
@@ -131,15 +132,15 @@ class Flow:
         }
         for stream_id in set().union(*waiting.values()) if waiting else ():
             if (stream := self._streams.get(stream_id)) is not None:
-                pools = self.pools_of(stream)
+                pools = self.pools_of(stream, stream.prompts)
                 if all(stream_id in waiting.get(pool, ()) for pool in pools):
                     late.add(stream_id)
         return late
 
-    def pools_of(self, stream: Stream) -> set[str]:
-        """Names of the pools that a stream's prompts go to."""
+    def pools_of(self, stream: Stream, prompts: Iterable[str]) -> set[str]:
+        """Names of the pools that prompts of a stream go to."""
         named = dict(stream.start.pools)
-        return {named.get(prompt, self._first) for prompt in stream.prompts}
+        return {named.get(prompt, self._first) for prompt in prompts}
 
     # -- on its way ----------------------------------------------------------------------------------------
 
@@ -150,9 +151,10 @@ class Flow:
         # What became durable in an older generation is not counted on: the writer was told to begin before it.
         current = {item.header.stream_id for item in items}
         for note in reply.notes:
-            if isinstance(note, Picture) or note.stream_id in current:
+            if note.stream_id in current:
                 self.take_note(stage, note)
-        made = dict(zip(map(key_of, reply.headers), handles, strict=True))
+        self.pictures.extend(zip(reply.pictures, handles[len(reply.headers) :], strict=True))
+        made = dict(zip(map(key_of, reply.headers), handles, strict=False))
         for refusal in reply.failed:
             key = key_of(refusal.header)
             for item in items:
@@ -183,8 +185,28 @@ class Flow:
 
     def answered(self, stream: Stream, item: Item, now: float) -> None:
         """An item needs no model any more: in its turn it goes to those that follow its stream."""
-        for ready in stream.order.put(item):
+        for ready in stream.order.put(item, now):
             self._follow(stream, ready, now)
+        if stream.order.deadline() < float("inf"):
+            self._joining.add(stream.stream_id)
+
+    def turn(self, now: float) -> None:
+        """Lets go on what has waited long enough for another part of its frame."""
+        for stream_id in list(self._joining):
+            stream = self._streams.get(stream_id)
+            for ready in [] if stream is None else stream.order.expire(now):
+                assert stream is not None
+                self._follow(stream, ready, now)
+            if stream is None or stream.order.deadline() == float("inf"):
+                self._joining.discard(stream_id)
+
+    def deadlines(self) -> Iterator[float]:
+        """When `turn` should be called, in the engine's clock."""
+        for stream_id in self._joining:
+            if (stream := self._streams.get(stream_id)) is not None and stream.order.deadline() < float(
+                "inf"
+            ):
+                yield stream.order.deadline()
 
     def lose(self, stream: Stream, header: Header, reason: str) -> None:
         """A frame of a camera, or a part of it, will not come out."""
@@ -204,7 +226,7 @@ class Flow:
         if not self._graph.followers:
             self._leave(stream, item, now)
             return
-        stream.num_sides -= len(item.handles) - 1  # the parts of a file's frame are one again
+        stream.num_sides -= len(item.handles) - 1  # parts of its frame are one again
         segment, header = stream.segment, item.header
         if stream.is_live:
             ends = header.epoch > segment.epoch or segment.num_items >= self._graph.segment_frames
@@ -245,7 +267,7 @@ class Flow:
         if item.failed_in is None and item.header.cost:
             if not item.header.part:
                 stream.recent.add(now, now - item.born_at)
-            for pool in (item.header.pool or self._first,) if stream.is_live else self.pools_of(stream):
+            for pool in self.pools_of(stream, item.header.prompts):
                 stream.strains[pool].result(item.read_at, item.came_at, now)
 
     # -- what workers note ---------------------------------------------------------------------------------
@@ -253,8 +275,6 @@ class Flow:
     def take_note(self, stage: Stage, note: Note) -> None:
         """Deals with what a worker said besides its payloads."""
         match note:
-            case Picture():
-                self.pictures.append(note)
             case Event():
                 self._lives.events.append(note)
             case StreamInfo():

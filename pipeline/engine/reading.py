@@ -49,7 +49,10 @@ class Reading:
             return
         limit = self._graph.max_frames_in_flight
         entered = sum(stream.num_items + stream.num_asked for stream in self._streams.values())
-        share = max(size, limit // len(reading))
+        fair = max(
+            1, limit // len(reading)
+        )  # of a camera, which rarely has more than one, no more are held free
+        share = max(size, fair)
         polls: dict[int, list[Wanted]] = {}
         late = self._flow.look_behind(now) if any(stream.is_live for stream in reading) else set()
         full: set[int] = set()
@@ -60,7 +63,7 @@ class Reading:
                 lane = lanes[worker]
                 if lane.is_polled or now < lane.next_poll_s:
                     continue
-                count = min(size, limit - entered, share - stream.num_items)
+                count = min(size, fair, limit - entered, share - stream.num_items)
                 full.add(worker)
                 if count > 0 and stream.stream_id not in late:
                     entered += count
@@ -101,15 +104,13 @@ class Reading:
 
     def deadlines(self) -> Iterator[float]:
         """When cameras should be looked at again, in the engine's clock."""
-        lanes = self._workers.lanes[self._graph.source.name]
-        polled = {
-            stream.workers[self._graph.source.name]
-            for stream in self._streams.values()
-            if stream.phase is Phase.READING and stream.is_live and stream.is_open
-        }
-        for worker in polled:
-            if not lanes[worker].is_polled:
-                yield lanes[worker].next_poll_s
+        source = self._graph.source.name
+        idle = {k for k, lane in enumerate(self._workers.lanes[source]) if not lane.is_polled}
+        for stream in self._streams.values() if idle else ():
+            worker = stream.workers.get(source)
+            if worker in idle and stream.is_live and _is_readable(stream):
+                idle.remove(worker)
+                yield self._workers.lanes[source][worker].next_poll_s
 
 
 def _is_readable(stream: Stream) -> bool:

@@ -112,6 +112,7 @@ class Stream:
         num_frames: That were read in this generation.
         next_index: Of its next frame.
         rewinds: Restarts, perhaps by its own fault, since something new became durable.
+        join_s: Parts of a frame of it that belong together wait no longer than this for one another.
         order: Puts its items back in order behind the pools.
         segment: What has been handed on since the last barrier.
         ledger: What its sinks have been given.
@@ -156,6 +157,7 @@ class Stream:
     num_frames: int = 0
     next_index: int = 0
     rewinds: int = 0
+    join_s: float = 0.0
     order: Order = field(default_factory=lambda: Order(joins=True))
     segment: OpenSegment = field(default_factory=OpenSegment)
     ledger: Ledger = field(default_factory=Ledger)
@@ -165,7 +167,7 @@ class Stream:
     strains: defaultdict[str, Strain] = field(default_factory=lambda: defaultdict(Strain))
 
     @classmethod
-    def of(cls, start: Start) -> Stream:
+    def of(cls, start: Start, join_s: float = 0.0) -> Stream:
         """A stream that goes on at `start`, or is done if nothing is left to do."""
         account = Account.at(start.durable)
         if account.failed and not account.results:  # what was wrong may have been put right since
@@ -176,7 +178,8 @@ class Stream:
             start,
             phase,
             account=account,
-            order=Order(joins=not start.is_live),
+            join_s=join_s,
+            order=Order(joins=not start.is_live, patience_s=join_s),
             segment=OpenSegment(start.segment, start.durable.epoch),
             ledger=Ledger.at(start.durable),
         )
@@ -294,7 +297,7 @@ class Stream:
         self.num_items = self.num_sides = self.num_frames = self.next_index = self.num_calls = 0
         self.is_open = self.has_ended = False
         self.dropped = Counter()
-        self.order = Order(joins=not self.is_live)
+        self.order = Order(joins=not self.is_live, patience_s=self.join_s)
         self.held.clear()
         self.account.begin(self.start.durable)
 

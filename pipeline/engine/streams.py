@@ -67,6 +67,7 @@ class Streams:
         self._next_generation = 0
         self._models = tuple(stage for stage in graph.pools if stage.kind is Kind.STREAM)
         self._followers = graph.followers
+        self._overloads = {stage.name: stage.overload or graph.overload for stage in graph.pools}
         self.bound = (graph.source, *self._models, *self._followers)
         self.events: deque[HealthEvent | Event] = deque()
         self.departed: deque[Stream] = deque()
@@ -93,7 +94,7 @@ class Streams:
         name = start.spec.stream_id
         if name in self._streams:
             raise UsageError(f"there is a stream '{name}' already; remove it first, or choose another name")
-        stream = self._streams[name] = Stream.of(start)
+        stream = self._streams[name] = Stream.of(start, self._graph.join_s)
         stream.generation = self._next_generation
         self.say(stream, "added", "added")
         return stream
@@ -428,7 +429,7 @@ class Streams:
             self.say(stream, "resumed", "tries again to store its results")
 
     def _overload_of(self, pool: str) -> Overload:
-        return next((s.overload for s in self._graph.pools if s.name == pool), None) or self._graph.overload
+        return self._overloads.get(pool) or self._graph.overload
 
     def _ease(self, stream: Stream, now: float) -> None:
         """Lets a camera take a step on the overload ladder of a pool, where it is time to."""

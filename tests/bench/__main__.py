@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-FIGURES = ("codecs", "pipeline", "parts", "memory", "model", "kafka", "cameras", "many", "serve")
+FIGURES = ("codecs", "pipeline", "parts", "memory", "model", "pools", "kafka", "cameras", "many", "serve")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import structlog
 from plantain.deploy.cli import app as cli
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from tests.assets.clips import cut_off, hole, make, sound
+from tests.checkpoints import segformer
 from tests.stored import rows_in
 
 FRAMES = 12
@@ -364,6 +366,61 @@ def test_models_lists_backends_as_text_and_as_json(plantain):
     names = [row["name"] for row in json.loads(plantain("models", "--json").out)]
     assert {"embedded", "fake"} <= {*names}
     assert all(name in plantain("models").out for name in names)
+
+
+def test_models_are_listed_with_what_they_ask_for(plantain):
+    rows = {row["name"]: row for row in json.loads(plantain("models", "--json").out)}
+    assert rows["sam3"] | {"obstacles": []} == {
+        "name": "sam3",
+        "summary": "SAM 3 on pictures: everything that a phrase means, each apart, with scores",
+        "tasks": ["semantic", "instances", "refer", "detect"],
+        "licence": "SAM License (no military use)",
+        "commercial": "yes",
+        "size": "840 M",
+        "source": "facebook/sam3",
+        "needs": ["torch", "transformers", "torchvision", "huggingface_hub"],
+        "device": "GPU",
+        "shown": "real architecture, tiny weights",
+        "usable": True,
+        "missing": [],
+        "obstacles": [],
+    }
+    assert rows["depth-pro"]["commercial"] == "no"
+
+
+def test_a_model_that_cannot_run_here_says_what_is_missing(plantain, monkeypatch):
+    here = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "transformers" else here(name, *more)
+    )
+    (row,) = (row for row in json.loads(plantain("models", "--json").out) if row["name"] == "clipseg")
+    assert row["obstacles"] == ["lacks transformers"]
+    assert "lacks transformers: pip install '.[models]'" in plantain("models").out
+    answer = plantain("run", "synthetic://street?frames=1", "--task", "depth", "--model", "zoedepth")
+    assert answer.code == 1
+    assert "model 'zoedepth' needs transformers: pip install '.[models]'" in answer.err
+
+
+def test_whether_a_model_would_run_here_is_checked_item_by_item(plantain, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    answer = plantain("models", "check", "clipseg", "--json")
+    assert answer.code == 1
+    rows = {row["what"]: row for row in json.loads(answer.out)}
+    assert list(rows) == ["extras", "licence", "weights", "disk", "memory", "device"]
+    assert [what for what, row in rows.items() if not row["is_fine"]] == ["weights"]
+    assert "run 'plantain models fetch CIDAS/clipseg-rd64-refined'" in rows["weights"]["detail"]
+    assert plantain("models", "check", "embedded").code == 0
+    assert plantain("models", "check", "nothing").code == 2
+
+
+def test_a_checkpoint_of_ones_own_is_fetched_and_checked_by_its_folder(plantain, tmp_path):
+    folder = segformer(tmp_path / "roads")
+    assert f"{folder} is here and whole: 0.00 GB in {folder}" in plantain("models", "fetch", folder).out
+    answer = plantain("models", "check", folder)
+    assert answer.code == 0, answer.out
+    answer = plantain("models", "fetch", "embedded")
+    assert answer.code == 2
+    assert "model 'embedded' has nothing to fetch" in answer.err
 
 
 def test_the_sink_is_closed_also_where_a_stream_failed(run, clip, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from typer.main import get_command
 from plantain.deploy.cli.app import app
 from plantain.deploy.job import run_job
 from plantain.operators.answers.base import Column
+from plantain.operators.models import page as models_page
 from plantain.operators.prompts import Task
 from plantain.operators.sinks.columns import EVENT_COLUMNS, FRAME_COLUMNS, IDENTITY, OBJECT_COLUMNS, written
 from plantain.operators.sources.live.options import LiveOptions
@@ -33,6 +34,7 @@ def text_of(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+MODELS = text_of("docs/models.md")
 README, SETTINGS, TABLES = text_of("README.md"), text_of("docs/settings.md"), text_of("docs/tables.md")
 CAMERAS, COMMANDS, PROMPTS = (
     text_of("docs/cameras.md"),
@@ -110,6 +112,10 @@ def test_the_settings_are_written_from_the_code() -> None:
     assert SETTINGS.partition("<!-- written -->\n\n")[2] == page.written()
 
 
+def test_the_page_of_models_ends_with_what_their_rows_say() -> None:
+    assert MODELS.partition("<!-- written -->\n\n")[2] == models_page.written()
+
+
 def test_the_models_of_the_settings_page_are_a_configuration() -> None:
     (example,) = blocks(SETTINGS, "yaml")
     config = check({**yaml.safe_load(example), "streams": [{"url": "street.mp4"}]})
@@ -133,10 +139,9 @@ def test_what_a_live_stream_does_if_an_option_is_left_out(option: str) -> None:
 
 def commands_of(group: Any, name: str = "") -> dict[str, list[str]]:
     """The options of every command."""
-    if not hasattr(group, "commands"):
-        return {name: [option for each in group.params for option in each.opts if option.startswith("--")]}
-    found: dict[str, list[str]] = {}
-    for part, inner in group.commands.items():
+    own = [option for each in group.params for option in each.opts if option.startswith("--")]
+    found: dict[str, list[str]] = {name: own}
+    for part, inner in getattr(group, "commands", {}).items():
         found |= commands_of(inner, f"{name} {part}".strip())
     return found
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from plantain.pipeline.calls import Completion
+from plantain.pipeline.calls import Completion, Poll
 from plantain.pipeline.engine.deaths import MAX_ATTEMPTS, MAX_REWINDS
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import Phase
@@ -285,3 +285,22 @@ def test_a_camera_whose_frames_may_not_enter_is_not_looked_at_again_and_again():
     world.engine.dispatch(world.now)
     deadline = world.engine.deadline()
     assert deadline is None or deadline > world.now
+
+
+def test_many_cameras_are_looked_at_together_though_few_frames_may_be_in_flight():
+    """A camera rarely has more than one frame: room for a reader's whole helping is not kept free for each."""
+    plans = {f"cam{k}": Plan(5, is_live=True) for k in range(40)}
+    world, _ = world_of(plans, readers=1, models=1, calls_in_flight=1, read_frames=8, max_frames_in_flight=64)
+    polled: list[int] = []
+    for _ in range(8):
+        for call in world.engine.dispatch(world.now):
+            if isinstance(call.work, Poll):
+                polled.append(len(call.wanted))
+            world.inboxes[call.stage, call.worker].append(call)
+        for key in world.inboxes:
+            while world.inboxes[key]:
+                world.work(key)
+        while world.answers:
+            world.deliver()
+        world.now += 0.03
+    assert max(polled) == 40

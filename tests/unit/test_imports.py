@@ -18,6 +18,9 @@ executor: ray
 output: {out: nowhere, sinks: [parquet, overlay]}
 """
 
+LIBRARIES = {"transformers", "diffusers", "accelerate", "peft", "timm", "torchvision", "huggingface_hub"}
+"""What only the models of the extra `models` need."""
+
 BUILD = """
 from pathlib import Path
 from plantain.pipeline.config import load
@@ -59,11 +62,30 @@ def test_a_graph_is_built_and_described_without_torch_ray_or_numba(tmp_path):
     assert not loaded & {"torch", "ray", "numba", "scipy", "av"}
 
 
+EMBEDDED = """
+from plantain.operators.models import load_model
+load_model("embedded").close()
+"""
+
+
+def test_the_embedded_model_loads_nothing_of_the_other_models(tmp_path):
+    loaded = loaded_by(EMBEDDED, tmp_path)
+    assert "torch" in loaded
+    assert not loaded & LIBRARIES
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["validate", "config.yaml"], ["describe", "config.yaml"], ["models"]]
+    "arguments",
+    [
+        ["--help"],
+        ["validate", "config.yaml"],
+        ["describe", "config.yaml"],
+        ["models"],
+        ["models", "check", "embedded"],
+    ],
 )
 def test_commands_that_only_answer_load_nothing_heavy(tmp_path, arguments):
     loaded = loaded_by(COMMAND.format(arguments=arguments), tmp_path)
     assert "typer" in loaded
-    assert not loaded & {"torch", "ray", "numba", "scipy", "av"}
+    assert not loaded & {"torch", "ray", "numba", "scipy", "av", *LIBRARIES}
     assert "pyarrow" not in loaded or arguments[0] in ("validate", "describe")

@@ -242,3 +242,32 @@ def test_the_state_of_a_busy_street_is_short():
     ids(track, [street(k / 5, *range(0, 1900, 210)) for k in range(20)])
     assert len(track.snapshot()) < 1000
     assert replace(street(0, 1), events=()).moment.frame_index == 0
+
+
+def followed(index: int, **things: int) -> Result:
+    """Squares at columns that a model follows under numbers of its own: `_7=100`."""
+    value = squares(*things.values())
+    given = tuple(int(name.removeprefix("_")) for name in things)
+    return result(index, {CARS: replace(value, track_ids=given)}, model_hw=(40, 200))
+
+
+def ids_in(track: Track, each: Result) -> tuple[int | None, ...]:
+    value = track.step(each)[0].predictions[0].value
+    assert isinstance(value, Masks)
+    return value.track_ids
+
+
+def test_a_thing_that_the_model_follows_keeps_its_identity_whatever_it_overlaps() -> None:
+    track = Track()
+    assert ids_in(track, followed(0, _7=10, _9=100)) == (1, 2)
+    assert ids_in(track, followed(1, _9=10, _7=100)) == (2, 1), "they have changed places"
+    again = Track()
+    again.restore(track.snapshot(), 0)
+    assert ids_in(again, followed(2, _7=150, _9=60)) == (1, 2)
+
+
+def test_a_model_that_began_anew_is_matched_by_where_things_are() -> None:
+    track = Track()
+    assert ids_in(track, followed(0, _7=10, _9=100)) == (1, 2)
+    assert ids_in(track, followed(1, _1000007=101, _1000008=50)) == (2, 3)
+    assert ids_in(track, followed(2, _1000007=20, _1000008=160)) == (2, 3)

@@ -56,14 +56,19 @@ class Dear(Slow):
     spec = ModelSpec(model_hw=(32, 64))
 
 
+CAMERA = "rtsp://127.0.0.1:9/gate"
+
+
 @pytest.fixture(autouse=True)
 def _nothing_drawn_yet() -> None:
     drawn.clear()
 
 
-def config(tmp_path: Path, model: type[Slow], *prompts: str, max_items: int = 8) -> PipelineConfig:
+def config(
+    tmp_path: Path, model: type[Slow], *prompts: str, max_items: int = 8, url: str = CAMERA
+) -> PipelineConfig:
     settings = {
-        "streams": [{"url": "synthetic://street?seed=1&frames=2"}] if prompts else [],
+        "streams": [{"url": url}] if prompts else [],
         "prompts": list(prompts),
         "model": {"name": f"{__name__}:{model.__name__}"},
         "batch": {"max_items": max_items},
@@ -105,4 +110,10 @@ def test_a_prompt_that_cannot_be_drawn_fails_with_its_frames_and_not_the_model(t
 
 def test_what_costs_money_is_not_drawn_for_nothing(tmp_path: Path) -> None:
     infer(config(tmp_path, Dear, "depth")).make()
+    assert drawn == []
+
+
+def test_a_file_waits_for_its_first_batch_and_for_nothing_else(tmp_path: Path) -> None:
+    """Drawings that nobody asked for were half of what a short clip took."""
+    infer(config(tmp_path, Slow, "depth", url="synthetic://street?seed=1&frames=2")).make()
     assert drawn == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from plantain.operators.answers.image.value import Image
 from plantain.operators.errors import ModelBusyError, ModelError, SinkError, SourceLostError
 from plantain.operators.following import Follower
+from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import ReadState
 from plantain.operators.types import Durable, Failure, Position, Prediction, Result, Timing
 from plantain.pipeline.calls import Call, Close, Fail, Open, Read, Refusal, Run, StreamError, Wanted, Work
@@ -302,3 +304,21 @@ def test_an_error_on_closing_comes_too_late_to_matter():
 def test_an_empty_call_is_nothing_special(operator, kind):
     reply, outputs = run(worker_for(operator, kind), [])
     assert (outputs, reply.headers, reply.failed) == ([], (), ())
+
+
+def test_pictures_travel_beside_the_payloads_and_not_in_the_reply():
+    """A reply is what the engine takes into its turn; a wall of viewers must not make it heavier."""
+    look = Look("cam")
+
+    class Drawing(Follower):
+        def __call__(self, results):
+            yield Picture(look, 0.0, None, jpeg=b"\xff\xd8" * 500)
+            yield from results
+
+    (item,) = things(0)
+    stage = Stage("write", Kind.STREAM, Drawing)
+    reply, payloads = worker_of(stage).run(Call(1, "write", 0, Run(), headers=(item.header,)), [[item]])
+    assert payloads == [item, b"\xff\xd8" * 500]
+    assert reply.headers == (item.header,)
+    assert reply.pictures == (Picture(look, 0.0, None),)
+    assert b"\xff\xd8" not in pickle.dumps(reply)

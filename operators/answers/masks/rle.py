@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from plantain.operators.answers import pixels
 from plantain.operators.answers.grids import sources
+from plantain.operators.answers.masks import regions
 from plantain.operators.compiled import compiled
 from plantain.operators.errors import CodecError
 
@@ -42,7 +43,6 @@ def encode_regions(
     """
     if labels.ndim != 2 or labels.dtype != np.uint16:
         raise CodecError(f"a label map must be (H, W) uint16, not {labels.shape} {labels.dtype}")
-    column_major = pixels.frozen(labels.T)
     highest = int(labels.max(initial=0))
     if highest > count:
         raise CodecError(f"the label map holds label {highest}, but only {count} regions are asked for")
@@ -51,7 +51,12 @@ def encode_regions(
     # Where on the grid each row of the map begins: the first pixel whose centre lies in it or below.
     starts = np.searchsorted(sources(grid_h, height), np.arange(height + 1)).astype(np.int64)
     columns = sources(grid_w, width) if labels.size else np.empty(0, np.int64)
-    text, ends = _encode(column_major, starts, columns, count)
+    # Only what holds regions is walked over, with an edge of background that stands for all that lies outside.
+    top, bottom, left, right = regions.extent_of(labels, margin=1)
+    inner = starts[top : bottom + 1].copy()
+    inner[0], inner[-1] = starts[0], starts[-1]
+    shown = np.maximum(0, np.minimum(columns - left, right - left - 1))
+    text, ends = _encode(pixels.frozen(labels[top:bottom, left:right].T), inner, shown, count)
     whole = text.tobytes().decode("ascii")
     return [whole[start:end] for start, end in pairwise(ends)]
 
@@ -72,7 +77,7 @@ def decode_region(counts: str | bytes, size_hw: tuple[int, int]) -> NDArray[np.b
     return mask.reshape(width, height).T
 
 
-@compiled()
+@compiled(is_short=True)
 def _encode(
     labels: NDArray[np.uint16], starts: NDArray[np.int64], columns: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -172,20 +172,42 @@ def _dataset(root: str | Path, name: str, stream_id: str | None) -> ds.Dataset:
 
 
 def _parts(root: str | Path, name: str, stream_id: str | None) -> tuple[fs.FileSystem, list[str]]:
-    """The files of a table, in the order of streams and segments."""
+    """The files of a table, in the order of streams and segments; none where it has no rows of a stream that is there.
+
+    Raises:
+        SinkError: If nothing is there of the stream, or of any stream.
+    """
     filesystem, path = open_filesystem(str(root))
-    folder = str(PurePosixPath(path) / (name if stream_id is None else folder_of(name, stream_id)))
-    shared = str(PurePosixPath(path) / folder_of(name, SHARED))
+
+    def listed(table: str, *streams: str) -> list[str]:
+        folders = [folder_of(table, each) for each in streams] or [table]
+        selectors = [
+            fs.FileSelector(str(PurePosixPath(path) / each), recursive=True, allow_not_found=True)
+            for each in folders
+        ]
+        found = [info.path for selector in selectors for info in filesystem.get_file_info(selector)]
+        return sorted(each for each in found if each.endswith(".parquet"))
+
+    own = folder_of("frames", stream_id) if stream_id is not None else "frames"
+    begun = PurePosixPath(".plantain/segments") / (stream_id or "")
     try:
-        found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
-        if stream_id is not None:
-            found += filesystem.get_file_info(fs.FileSelector(shared, allow_not_found=True))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        missing = f"no stream '{stream_id}'" if stream_id is not None else "no results"
-        raise SinkError(f"{shown(str(root))} holds {missing}: there is no folder {shown(folder)}") from error
+        places = filesystem.get_file_info([str(PurePosixPath(path) / each) for each in (own, begun)])
+        is_known = any(place.type is fs.FileType.Directory for place in places) or (
+            stream_id is not None
+            and any(_has_rows_of(stream_id, each, filesystem) for each in listed("frames", SHARED))
+        )
+        parts = listed(name) if stream_id is None else listed(name, stream_id, SHARED)
     except OSError as error:
         raise SinkError(f"{shown(str(root))} cannot be read: {redact(str(error))}") from error
-    return filesystem, sorted(info.path for info in found if info.path.endswith(".parquet"))
+    if not is_known:
+        missing = f"no stream '{stream_id}'" if stream_id is not None else "no results"
+        raise SinkError(f"{shown(str(root))} holds {missing}: there is no folder {shown(places[0].path)}")
+    return filesystem, parts
+
+
+def _has_rows_of(stream_id: str, part: str, filesystem: fs.FileSystem) -> bool:
+    held = pq.read_table(part, columns=["stream_id"], filesystem=filesystem, partitioning=None)
+    return stream_id in held["stream_id"].unique().to_pylist()
 
 
 def _key(row: Row) -> Key:

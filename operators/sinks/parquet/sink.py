@@ -211,6 +211,8 @@ class _Part:
     def _write_group(self) -> None:
         table = table_of(self._name, self.waiting, self._metadata)
         if self._writer is None:
+            if isinstance(self.target, Path):
+                self.target.parent.mkdir(exist_ok=True)
             sink = str(self.target) if isinstance(self.target, Path) else self.target
             self._writer = pq.ParquetWriter(sink, table.schema, compression="zstd")
         self._writer.write_table(table)
@@ -285,30 +287,24 @@ class _LocalFolder:
         self._work = root / ".plantain" / "segments"
         self._empty = root / ".plantain" / "empty"
         self._shared = root / ".plantain" / "shared"
+        self._sharing: dict[Path, set[str]] = {}
         self._recover_shared()
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
-        """Ends or undoes commits that a killed run left, clears the workshop, and makes or empties the folders."""
+        """Ends or undoes commits that a killed run left, clears the workshop, and takes earlier parts away."""
         work = self._work / stream_id
         for now in sorted(work.glob("*.now")):
             self._exchange(stream_id, now.stem).recover()
         shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        folders = [self._root / folder_of(name, stream_id) for name in SCHEMAS]
-        for name, folder in zip(SCHEMAS, folders, strict=True):
-            folder.mkdir(parents=True, exist_ok=True)
-            sync_folder(folder.parent)
-            self._make_empty(name)
-        sync_folder(self._root)
+        work.mkdir(parents=True)  # what cannot be written to is said here
         if not is_resumed:
+            folders = [self._root / folder_of(name, stream_id) for name in SCHEMAS]
             for part in sorted({path.stem for folder in folders for path in folder.glob("*.parquet")}):
                 self._exchange(stream_id, part).remove()
             self._unshare(stream_id)
 
     def stage(self, segment: Segment, name: str) -> Path:
-        folder = self._work / segment.stream_id / f"{segment.name}.new"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / name
+        return self._work / segment.stream_id / f"{segment.name}.new" / name
 
     def commit(self, segment: Segment, targets: dict[str, Any]) -> None:
         for target in targets.values():
@@ -321,18 +317,28 @@ class _LocalFolder:
 
     def _unshare(self, stream_id: str) -> None:
         """Takes the rows of a stream out of the parts that it shares."""
+        for part, names in self._shared_parts().items():
+            if stream_id not in names:
+                continue
+            names.discard(stream_id)
+            if not names:
+                part.unlink()
+                continue
+            held = pq.read_table(part, partitioning=None)
+            buffer = io.BytesIO()
+            pq.write_table(
+                held.filter(pc.not_equal(held["stream_id"], stream_id)), buffer, compression="zstd"
+            )
+            write_durably(part, buffer.getvalue())
+
+    def _shared_parts(self) -> dict[Path, set[str]]:
+        """Whose rows are in which part; each is looked into once, however many streams begin anew."""
         for table in SCHEMAS:
             for part in (self._root / folder_of(table, SHARED)).glob("*.parquet"):
-                held = pq.read_table(part, partitioning=None)
-                kept = held.filter(pc.not_equal(held["stream_id"], stream_id))
-                if kept.num_rows == held.num_rows:
-                    continue
-                if not kept.num_rows:
-                    part.unlink()
-                    continue
-                buffer = io.BytesIO()
-                pq.write_table(kept, buffer, compression="zstd")
-                write_durably(part, buffer.getvalue())
+                if part not in self._sharing:
+                    held = pq.read_table(part, columns=["stream_id"], partitioning=None)
+                    self._sharing[part] = set(held["stream_id"].unique().to_pylist())
+        return {part: names for part, names in self._sharing.items() if part.exists()}
 
     def share(self, tables: dict[str, pa.Table]) -> None:
         """Adds a part that several cameras share: one fsync for each table, whatever their number.
@@ -378,6 +384,12 @@ class _LocalFolder:
         for name in SPARSE:
             if not (places[name].exists() or places[name].is_symlink() or (new / name).exists()):
                 del places[name]
+        for name, place in places.items():
+            if not place.parent.exists():
+                place.parent.mkdir(parents=True)
+                sync_folder(place.parent.parent)
+                sync_folder(self._root)
+            self._make_empty(name)
         return _Exchange(places, self._work / stream_id / part, self._empty)
 
     def _make_empty(self, name: str) -> None:

@@ -1,0 +1,192 @@
+"""The commands `plantain models`: what can answer, what it asks for, and whether it would run here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from plantain.deploy.cli.options import Json
+from plantain.operators.errors import ModelUnavailableError, UsageError
+from plantain.operators.models import BACKENDS, how_to_install, missing_modules
+from plantain.operators.models.base import ModelSpec, Weights
+from plantain.operators.models.here import has_gpu, machine_gb, memory_gb, obstacles
+from plantain.operators.models.page import commercial, size_of
+
+models = typer.Typer(
+    help="List every backend; fetch one's weights; check whether one would run here.",
+    invoke_without_command=True,
+    no_args_is_help=False,
+)
+out = Console(highlight=False)
+
+Name = Annotated[str, typer.Argument(help="One of 'plantain models', a repository owner/name, or a folder.")]
+Revision = Annotated[str, typer.Option(help="Of the repository: a commit, tag or branch.")]
+
+
+@models.callback()
+def listed(context: typer.Context, as_json: Json = False) -> None:
+    """List every backend: tasks, size, licence, needs, and whether it runs here."""
+    if context.invoked_subcommand is not None:
+        return
+    rows = [_row(name, spec) for name, spec in BACKENDS.items()]
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+        return
+    for row in rows:
+        spec = BACKENDS[row["name"]]
+        here = "runs here" if not row["obstacles"] else f"not here: {'; '.join(row['obstacles'])}"
+        if row["missing"]:
+            here += f": {how_to_install(spec)}"
+        size = f"; {row['size']} parameters" if row["size"] else ""
+        source = f" from {row['source']}" if row["source"] else ""
+        out.print(f"[bold]{row['name']}[/bold]  {here}", soft_wrap=True)
+        out.print(f"    {row['summary']}", soft_wrap=True, markup=False)
+        out.print(
+            f"    tasks {' '.join(row['tasks'])}; licence {row['licence']}, commercial use "
+            f"{row['commercial']}{size}{source}; device {row['device']}; needs {' '.join(row['needs']) or 'nothing'}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+@models.command()
+def fetch(name: Name, revision: Revision = "") -> None:
+    """Bring a backend's weights into the cache, so that it runs without a network."""
+    from plantain.operators.models.loading import located
+
+    source = _source(name)
+    found = located(source, revision)
+    size_gb = sum(path.stat().st_size for path in found.folder.rglob("*") if path.is_file()) / 1e9
+    version = f", commit {found.commit}" if found.commit else ""
+    out.print(
+        f"{source} is here and whole: {size_gb:.2f} GB in {found.folder}{version}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+@models.command()
+def check(name: Name, revision: Revision = "", as_json: Json = False) -> None:
+    """Say whether a backend would run here: extras, licence, weights, disk, memory, device; exit code 1 if not."""
+    spec = BACKENDS.get(name, ModelSpec(needs=BACKENDS["transformers"].needs, extra="models"))
+    findings = [
+        _extras(spec),
+        _licence(spec),
+        *(_elsewhere() if spec.is_hosted else _here(name, spec, revision)),
+    ]
+    if as_json:
+        rows = [{"what": what, "is_fine": is_fine, "detail": detail} for what, is_fine, detail in findings]
+        sys.stdout.write(json.dumps(rows) + "\n")
+    else:
+        for what, is_fine, detail in findings:
+            out.print(f"{'ok' if is_fine else 'no':4}{what:9}{detail}", soft_wrap=True, markup=False)
+    if not all(is_fine for _, is_fine, _ in findings):
+        raise typer.Exit(1)
+
+
+def _row(name: str, spec: ModelSpec) -> dict[str, Any]:
+    missing = missing_modules(spec)
+    return {
+        "name": name,
+        "summary": spec.summary,
+        "tasks": [str(task) for task in spec.tasks],
+        "licence": spec.licence,
+        "commercial": commercial(spec.weights),
+        "size": size_of(spec.weights),
+        "source": spec.weights.source,
+        "needs": list(spec.needs),
+        "device": "GPU" if spec.weights.needs_gpu else "CPU or GPU",
+        "shown": spec.weights.shown,
+        "usable": not missing,
+        "missing": missing,
+        "obstacles": obstacles(spec, missing),
+    }
+
+
+def _source(name: str) -> str:
+    """Where a backend's weights come from.
+
+    Raises:
+        UsageError: If there are none to fetch.
+    """
+    if name not in BACKENDS:
+        if "/" in name or Path(name).is_dir():
+            return name
+        raise UsageError(
+            f"model '{name}' is unknown: use one of 'plantain models', or a repository owner/name"
+        )
+    source = BACKENDS[name].weights.source
+    if not source:
+        raise UsageError(f"model '{name}' has nothing to fetch: its weights come with it, or by an option")
+    return source
+
+
+Finding = tuple[str, bool, str]
+"""What was looked at, whether it is fine, and what is to be said of it."""
+
+
+def _elsewhere() -> list[Finding]:
+    """What a hosted model asks of this machine."""
+    return [("weights", True, "on its server; nothing but a connection is needed here")]
+
+
+def _here(name: str, spec: ModelSpec, revision: str) -> list[Finding]:
+    """What a model asks of this machine."""
+    return [*_weights(name, spec.weights, revision), _memory(spec), _device(spec)]
+
+
+def _extras(spec: ModelSpec) -> Finding:
+    missing = missing_modules(spec)
+    if missing:
+        return "extras", False, f"{', '.join(missing)} missing: {how_to_install(spec)}"
+    return "extras", True, f"{', '.join(spec.needs) or 'nothing'} needed, all here"
+
+
+def _licence(spec: ModelSpec) -> Finding:
+    return (
+        "licence",
+        True,
+        f"{spec.licence or 'of the checkpoint'}; commercial use: {commercial(spec.weights)}",
+    )
+
+
+def _weights(name: str, weights: Weights, revision: str) -> list[Finding]:
+    """Whether they are here and whole, and if not, whether they would fit; the hub is not asked."""
+    if name in BACKENDS and not weights.source:
+        return [("weights", True, "they come with it, or by the option checkpoint")]
+    if missing_modules(BACKENDS["transformers"]):
+        return [("weights", False, "cannot be looked for without the extras")]
+    from huggingface_hub import constants
+
+    from plantain.operators.models.loading import located
+
+    try:
+        found = located(_source(name), revision, offline=True)
+        return [("weights", True, f"whole, in {found.folder}")]
+    except ModelUnavailableError as error:
+        cache = Path(constants.HF_HUB_CACHE)
+        there = next(each for each in (cache, *cache.parents) if each.exists())
+        free_gb, wanted_gb = shutil.disk_usage(there).free / 1e9, weights.parameters_m * 4 / 1e3
+        return [
+            ("weights", False, str(error)),
+            ("disk", free_gb > wanted_gb, f"{free_gb:.0f} GB free in {cache}, up to {wanted_gb:.1f} needed"),
+        ]
+
+
+def _memory(spec: ModelSpec) -> Finding:
+    wanted_gb, total_gb = memory_gb(spec), machine_gb()
+    said = f"about {wanted_gb:.1f} GB" if wanted_gb else "by the checkpoint"
+    return "memory", wanted_gb <= total_gb, f"{said} for one copy, {total_gb:.0f} GB in this machine"
+
+
+def _device(spec: ModelSpec) -> Finding:
+    here = "a GPU is here" if has_gpu() else "no GPU here"
+    if spec.weights.needs_gpu:
+        return "device", has_gpu(), f"takes a GPU; {here}"
+    return "device", True, f"runs on a processor, faster on a GPU; {here}"

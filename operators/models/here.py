@@ -1,0 +1,42 @@
+"""Whether a backend would run on this machine, said without loading anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from plantain.operators.models.base import ModelSpec
+
+# Weights in float32, and as much again for half of them while pictures pass through.
+_BYTES_A_PARAMETER = 6
+
+
+def obstacles(spec: ModelSpec, missing: list[str]) -> list[str]:
+    """What stands in its way here, each in a few words; none if it runs.
+
+    Args:
+        spec: Of the backend.
+        missing: The modules that it lacks.
+    """
+    found = [f"lacks {', '.join(missing)}"] if missing else []
+    if spec.weights.needs_gpu and not has_gpu():
+        found.append("no GPU: minutes a picture")
+    wanted_gb, total_gb = memory_gb(spec), machine_gb()
+    if wanted_gb > total_gb:
+        found.append(f"about {wanted_gb:.0f} GB of memory, and this machine has {total_gb:.0f}")
+    return found
+
+
+def memory_gb(spec: ModelSpec) -> float:
+    """About how much memory one copy takes, GB."""
+    return spec.weights.parameters_m * _BYTES_A_PARAMETER / 1e3
+
+
+def machine_gb() -> float:
+    """Memory of this machine, GB."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+def has_gpu() -> bool:
+    """Whether NVIDIA's driver shows a GPU."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))

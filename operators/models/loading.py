@@ -1,0 +1,288 @@
+"""Where a checkpoint is and whether it is whole: in a folder, the cache or the hub; what is wrong is one sentence.
+
+What comes from the hub is put into the cache as a whole first, so that everything else happens in a folder. Weights are
+read from safetensors only: a pickle runs whatever is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from plantain.operators.errors import ModelUnavailableError, PlantainError
+from plantain.operators.redaction import sentence_of
+
+T = TypeVar("T")
+
+_CONFIGS = ("config.json", "model_index.json")
+"""What says which model a folder holds: of the transformers library, of the diffusers library."""
+
+# Everything that a checkpoint is loaded from, and neither pickles nor copies for other frameworks.
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+_CODE = ["*.py"]
+
+# A hub that does not answer is given up after this long, seconds.
+_ETAG_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint on this machine.
+
+    Attributes:
+        name: As it was asked for.
+        folder: Where its files are.
+        commit: Which version of its repository it is; empty for a folder of the user's own.
+        config: What it says about itself.
+    """
+
+    name: str
+    folder: Path
+    commit: str
+    config: dict[str, Any]
+
+    @property
+    def called(self) -> str:
+        """The last part of its name."""
+        return Path(self.name).name
+
+    @property
+    def kind(self) -> str:
+        """Which model it holds: the `model_type` of one library, the pipeline's class of the other."""
+        return str(self.config.get("model_type") or self.config.get("_class_name") or "")
+
+    @property
+    def architecture(self) -> str:
+        """The class that it was saved from; empty where it does not say."""
+        named = self.config.get("architectures") or []
+        return str(named[0]) if named else str(self.config.get("_class_name", ""))
+
+    def digest(self) -> str:
+        """Changes with any of its weights and settings: the commit, or of a folder the hash of every file.
+
+        That takes about a second a GB.
+        """
+        if self.commit:
+            return self.commit[:12]
+        whole = hashlib.sha256()
+        for path in sorted(path for each in _WANTED for path in self.folder.rglob(each)):
+            with path.open("rb") as file:
+                whole.update(path.relative_to(self.folder).as_posix().encode())
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+        return whole.hexdigest()[:12]
+
+    def expect(self, kinds: Sequence[str], who: str) -> None:
+        """Refuses the checkpoint of another model, which its library would fill with random numbers.
+
+        Raises:
+            ModelUnavailableError: With what is needed instead.
+        """
+        if self.kind not in kinds:
+            raise ModelUnavailableError(
+                f"{self.name} holds a model of the type '{self.kind}', and {who} needs {' or '.join(kinds)}"
+            )
+
+    def refuse_code(self, *, is_trusted: bool) -> None:
+        """Refuses a checkpoint that is run by Python code which comes with it, unless that is wanted.
+
+        Raises:
+            ModelUnavailableError: With the option that allows it.
+        """
+        if "auto_map" in self.config and not is_trusted:
+            raise ModelUnavailableError(
+                f"{self.name} is run by Python code of its own, which may do anything here: read it, "
+                "and give the option trust_remote_code: true"
+            )
+
+
+def located(
+    checkpoint: str, revision: str = "", *, offline: bool = False, has_code: bool = False
+) -> Checkpoint:
+    """A checkpoint, brought into the cache if it is not here yet, and known to be whole.
+
+    Args:
+        checkpoint: A folder, or a repository of the hub, `owner/name`.
+        revision: Of the repository: a commit, tag or branch; the newest if empty.
+        offline: Only what is on this machine.
+        has_code: Its Python files are wanted, too.
+
+    Raises:
+        ModelUnavailableError: If it cannot be had, or is damaged.
+    """
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        found = Checkpoint(checkpoint, folder, "", _config_of(checkpoint, folder))
+    elif checkpoint.startswith((".", "~", os.sep)) or checkpoint.count("/") != 1:
+        raise ModelUnavailableError(
+            f"there is no folder {checkpoint}: give the folder of a checkpoint, or a repository as owner/name"
+        )
+    else:
+        folder = fetched(checkpoint, revision, offline=offline, has_code=has_code)
+        found = Checkpoint(checkpoint, folder, folder.name, _config_of(checkpoint, folder))
+    _check_weights(found)
+    return found
+
+
+def made(checkpoint: Checkpoint, make: Callable[[], T]) -> T:
+    """What a library makes of a checkpoint.
+
+    Raises:
+        ModelUnavailableError: If the library cannot.
+    """
+    try:
+        return make()
+    except PlantainError:
+        raise
+    except Exception as error:
+        raise ModelUnavailableError(_said_by_library(checkpoint, error)) from error
+
+
+def network_of(checkpoint: Checkpoint, cls: Any, **options: Any) -> Any:
+    """A network of the transformers library with all of its weights, in evaluation mode.
+
+    Args:
+        checkpoint: Where they are.
+        cls: Its class, or an automatic one.
+        options: Of `from_pretrained`.
+
+    Raises:
+        ModelUnavailableError: If it cannot be made, or a weight is missing: it would be random.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of a second, in the logs of a service
+    kept = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True, **options}
+    network, info = made(checkpoint, lambda: cls.from_pretrained(checkpoint.folder, **kept))
+    refuse_missing(checkpoint, sorted(info["missing_keys"]))
+    return network.eval()
+
+
+def refuse_missing(checkpoint: Checkpoint, missing: Sequence[str]) -> None:
+    """Refuses a checkpoint that lacks weights.
+
+    Raises:
+        ModelUnavailableError: If any is named.
+    """
+    if missing:
+        raise ModelUnavailableError(
+            f"{checkpoint.name} lacks {len(missing)} of the network's weights, {missing[0]} among them: "
+            "it is part of a checkpoint, or one of another network; copy the whole"
+        )
+
+
+def fetched(repository: str, revision: str = "", *, offline: bool = False, has_code: bool = False) -> Path:
+    """The folder in the cache that holds a version of a repository; its name is the commit.
+
+    Raises:
+        ModelUnavailableError: If it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=_WANTED + (_CODE if has_code else []),
+                local_files_only=offline,
+                etag_timeout=_ETAG_TIMEOUT_S,
+            )
+        )
+    except Exception as error:
+        raise ModelUnavailableError(_said_by_hub(repository, revision, error)) from error
+
+
+def _said_by_hub(repository: str, revision: str, error: Exception) -> str:
+    """Why a repository cannot be had, and what to do; by the types of errors, since their texts change."""
+    from huggingface_hub import constants, errors
+
+    chain = tuple(_chain(error))
+
+    def is_any(*types: type[BaseException]) -> bool:
+        return any(isinstance(each, types) for each in chain)
+
+    page = f"{constants.ENDPOINT}/{repository}"
+    if is_any(errors.GatedRepoError):
+        return f"{repository} is gated: accept its terms at {page}, and give the account's token in HF_TOKEN"
+    if is_any(errors.RevisionNotFoundError):
+        return f"{repository} has no revision '{revision}': give a commit, tag or branch that {page} lists"
+    if is_any(errors.RepositoryNotFoundError):
+        return f"there is no repository {repository}, or it is private: check the name, or give a token in HF_TOKEN"
+    if is_any(errors.HFValidationError):
+        return f"'{repository}' is no repository: write it as owner/name"
+    if is_any(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        return (
+            f"{repository} is not in the cache, and the hub was not asked or did not answer: run "
+            f"'plantain models fetch {repository}' where there is a network, or copy its folder here and give its path"
+        )
+    return (
+        f"the hub could not give {repository} ({sentence_of(error)}): try again later; "
+        "on a machine without a network set HF_HUB_OFFLINE=1"
+    )
+
+
+def _said_by_library(checkpoint: Checkpoint, error: Exception) -> str:
+    """Why a library cannot make a network of a checkpoint that is whole."""
+    import torch
+
+    if any(isinstance(each, torch.OutOfMemoryError | MemoryError) for each in _chain(error)):
+        return f"there is not enough memory for {checkpoint.name}: give it another device, or a smaller dtype"
+    return (
+        f"{checkpoint.name} cannot be loaded, so it is another version of the model, or not whole: "
+        f"{sentence_of(error)}"
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what caused it, the outermost first."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _config_of(name: str, folder: Path) -> dict[str, Any]:
+    """What a folder says about the model in it."""
+    path = next((folder / each for each in _CONFIGS if (folder / each).is_file()), None)
+    if path is None:
+        raise ModelUnavailableError(
+            f"{name} holds no {' or '.join(_CONFIGS)}: it is no checkpoint, or was not copied as a whole"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelUnavailableError(f"{path.name} of {name} is damaged: copy it again") from error
+    if not isinstance(config, dict):
+        raise ModelUnavailableError(f"{path.name} of {name} describes no model: copy it again")
+    return config
+
+
+def _check_weights(checkpoint: Checkpoint) -> None:
+    """Refuses a checkpoint without weights, with a part that is missing, or with one that is cut."""
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(checkpoint.folder.rglob("*.safetensors"))
+    if not files:
+        raise ModelUnavailableError(
+            f"{checkpoint.name} holds no weights (*.safetensors): they were not copied, or are pickles, "
+            "which are never read because they may run anything"
+        )
+    for index in checkpoint.folder.rglob("*.safetensors.index.json"):
+        wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if absent := sorted(name for name in wanted if not (index.parent / name).is_file()):
+            raise ModelUnavailableError(
+                f"{checkpoint.name} lacks {', '.join(absent)}: copy all parts of the weights"
+            )
+    for file in files:
+        try:
+            with safe_open(file, framework="np") as held:
+                held.keys()
+        except (SafetensorError, OSError) as error:
+            raise ModelUnavailableError(
+                f"{file.relative_to(checkpoint.folder)} of {checkpoint.name} is damaged or cut short: copy it again"
+            ) from error

@@ -1,0 +1,1 @@
+"""Models of the transformers and diffusers libraries that answer with values: masks, boxes, metres, words."""

@@ -1,0 +1,93 @@
+"""Metric depth and surface directions: one estimator for each checkpoint whose library reads its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.normals.value import NormalMap
+from plantain.operators.errors import ModelUnavailableError
+from plantain.operators.models.specialists.base import Parts, Picture, Specialist
+from plantain.operators.prompts import Prompt, Task
+from plantain.operators.types import Failure, Value
+
+# Depth Pro says 10 km (the inverse of its least inverse depth) where there is nothing.
+FARTHEST_M = 1e4
+
+
+class DepthEstimator(Specialist):
+    """Any checkpoint of the library's depth estimation.
+
+    Args:
+        parts: The checkpoint's.
+        scale: Metres that its unit stands for; 1 for a metric checkpoint.
+
+    Raises:
+        ModelUnavailableError: If the checkpoint says that its depth is relative.
+    """
+
+    tasks = (Task.DEPTH,)
+
+    def __init__(self, parts: Parts, *, scale: float = 1.0) -> None:
+        super().__init__(parts)
+        self._scale = float(scale)
+        if getattr(parts.network.config, "depth_estimation_type", "metric") == "relative":
+            raise ModelUnavailableError(
+                f"{parts.name} knows only what is nearer than what, not how far it is: take a metric checkpoint"
+            )
+
+    def look(
+        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
+    ) -> list[list[Value | Failure]]:
+        """Depth once for each picture."""
+        sizes = [picture.size_hw for picture in pictures]
+        inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")
+        outputs = self.forward(**inputs)
+        read = self.parts.processor.post_process_depth_estimation
+        # ZoeDepth pads what it sees, and takes that off again by the size of the source.
+        sources = {"source_sizes": sizes} if "zoedepth" in self.parts.network.config.model_type else {}
+        found = read(outputs, target_sizes=sizes, **sources)
+        return [
+            [depth_of(each["predicted_depth"] * self._scale)] * len(prompts)
+            for each, prompts in zip(found, asked, strict=True)
+        ]
+
+
+class NormalEstimator(Specialist):
+    """Any checkpoint of the library's normal estimation."""
+
+    tasks = (Task.NORMALS,)
+
+    def look(
+        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
+    ) -> list[list[Value | Failure]]:
+        """Directions once for each picture."""
+        sizes = [picture.size_hw for picture in pictures]
+        inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")
+        found = self.parts.processor.post_process_normal_estimation(
+            self.forward(**inputs), target_sizes=sizes
+        )
+        return [
+            [normals_of(each["normals"])] * len(prompts) for each, prompts in zip(found, asked, strict=True)
+        ]
+
+
+def depth_of(metres: Tensor) -> DepthMap:
+    """Depth (H, W) in metres; what is at no distance, or at none that can be told, is invalid."""
+    depth_m = metres.float().cpu().numpy()
+    valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m < FARTHEST_M)
+    return DepthMap(np.where(valid, depth_m, np.float32(0)), valid, 0.0)
+
+
+def normals_of(vectors: Tensor) -> NormalMap:
+    """Directions (3, H, W) of OpenCV's axes (x right, y down, z away) as ours (x right, y up, z to the viewer)."""
+    turned = torch.nn.functional.normalize(vectors.float(), dim=0) * vectors.new_tensor(
+        [1.0, -1.0, -1.0]
+    ).reshape(3, 1, 1)
+    normals = turned.permute(1, 2, 0).contiguous().cpu().numpy()
+    valid = np.square(normals).sum(axis=-1) > 0.25
+    return NormalMap(normals, valid, 0.0)

@@ -1,0 +1,114 @@
+"""What SAM 3 keeps about a stream, with an end to it: the library's session keeps every frame for ever.
+
+The tracker looks back over 16 frames (`max_object_pointers_in_encoder`) and at the frames that began or confirmed an
+object. What is older is forgotten, which changes no answer; of the confirming frames, which the library never forgets,
+the first and the last 15 stay.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from torch import Tensor
+from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession
+
+LOOKS_BACK = 16
+"""Frames of which something is kept."""
+
+FORGET_AFTER = 250
+"""Frames after which an object that shows nothing, or a phrase that nobody asks about, is given up."""
+
+
+class BoundedSession(Sam3VideoInferenceSession):  # type: ignore[misc]  # the library is not typed
+    """A session that keeps what the next frame needs, and whose phrases may come and go.
+
+    Args:
+        options: Of the library's session.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seen = 0
+        self._given = 0
+        self._asked_at: dict[int, int] = {}
+        self._shown_at: dict[int, int] = {}
+
+    @property
+    def num_frames(self) -> int:
+        """Frames so far, also those that are forgotten: the tracker looks at none beyond."""
+        return self.seen
+
+    def add_new_frame(self, pixel_values: Tensor, frame_idx: int | None = None) -> int:
+        """Takes the next frame in the place of the one before."""
+        del frame_idx
+        number = self.seen
+        self.processed_frames = {number: pixel_values.squeeze(0).to(self.inference_device)}
+        self.seen += 1
+        return number
+
+    def add_prompt(self, prompt_text: str) -> int:
+        """The number of a phrase, its own for as long as the session lives."""
+        number = next((known for known, text in self.prompts.items() if text == prompt_text), None)
+        if number is None:
+            number, self._given = self._given, self._given + 1
+            self.prompts[number] = prompt_text
+        self._asked_at[number] = self.seen
+        return number
+
+    def forget(self, shown: list[int]) -> None:
+        """Lets go of what no later frame needs.
+
+        Args:
+            shown: The objects that the last frame shows.
+        """
+        oldest = self.seen - LOOKS_BACK
+        for outputs in self.output_dict_per_obj.values():
+            recent, sure = outputs["non_cond_frame_outputs"], outputs["cond_frame_outputs"]
+            for number in [each for each in recent if each < oldest]:
+                del recent[number]
+            for number in sorted(sure)[1:-LOOKS_BACK]:
+                del sure[number]
+        for by_object in (*self.mask_inputs_per_obj.values(), *self.frames_tracked_per_obj.values()):
+            for number in [each for each in by_object if each < oldest]:
+                del by_object[number]
+        for by_frame in (self.obj_id_to_tracker_score_frame_wise, self.suppressed_obj_ids):
+            for number in [each for each in by_frame if each < oldest]:
+                del by_frame[number]
+        # These are read for videos that are known to their end, and copied on each frame.
+        self.unmatched_frame_inds: dict[Any, Any] = defaultdict(list)
+        self.overlap_pair_to_frame_inds: dict[Any, Any] = defaultdict(list)
+        self._shown_at.update(dict.fromkeys(shown, self.seen))
+        for number in [each for each in self.obj_ids if self._is_gone(each)]:
+            self._remove(number)
+        for number in [k for k, when in self._asked_at.items() if self.seen - when > FORGET_AFTER]:
+            self.drop(number)
+
+    def drop(self, prompt: int) -> None:
+        """Gives up a phrase, and all that was found of it."""
+        for number in [each for each, owner in self.obj_id_to_prompt_id.items() if owner == prompt]:
+            self._remove(number)
+        for held in (
+            self.prompts,
+            self.prompt_input_ids,
+            self.prompt_embeddings,
+            self.prompt_attention_masks,
+            self._asked_at,
+        ):
+            held.pop(prompt, None)
+
+    def _is_gone(self, number: int) -> bool:
+        last = self._shown_at.setdefault(number, self.seen)
+        return self.seen - last > FORGET_AFTER
+
+    def _remove(self, number: int) -> None:
+        self.remove_object(number)
+        for held in (
+            self.obj_id_to_prompt_id,
+            self.obj_id_to_score,
+            self.obj_id_to_last_occluded,
+            self.obj_first_frame_idx,
+            self.trk_keep_alive,
+            self._shown_at,
+        ):
+            held.pop(number, None)
