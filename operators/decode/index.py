@@ -9,7 +9,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from plantain.operators.decode.container import FILE_FORMATS, open_video
+from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
+from plantain.operators.errors import SourceError
+from plantain.operators.redaction import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ def scan(
             elif not pts:
                 doubt = doubt or "it does not begin with a keyframe"
             pts.append(packet.pts)
-    except av.FFmpegError:
+    except av.FFmpegError as error:
+        if is_unreadable(url, error):
+            raise SourceError(f"'{shown(url)}' broke off while it was looked through: try again") from error
         doubt = doubt or "damaged packets"
     finally:
         container.close()

@@ -16,7 +16,7 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from plantain.operators.decode.container import FILE_FORMATS, open_video
+from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
 from plantain.operators.decode.deinterlace import Deinterlacer
 from plantain.operators.decode.index import PacketIndex, scan
 from plantain.operators.decode.line import Line
@@ -76,6 +76,7 @@ class VideoReader:
 
     Raises:
         SourceError: As `open_video` does.
+        SourceError: Also from `next`, if the file or its server cannot be read any further.
     """
 
     def __init__(
@@ -233,7 +234,12 @@ class VideoReader:
                     if packet.size > 0:
                         yield packet
                 break
-            except av.FFmpegError:
+            except av.FFmpegError as error:
+                if is_unreadable(self._url, error):
+                    raise SourceError(
+                        f"'{shown(self._url)}' broke off while it was read ({error.strerror}), also when asked again; "
+                        "what was read is stored: run the same command again to go on"
+                    ) from error
                 num_failed += 1
                 self.num_damaged += 1
         yield None
