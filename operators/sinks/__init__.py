@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from plantain.operators.errors import UsageError
@@ -28,14 +28,30 @@ def make_sink(name: str, options: Mapping[str, Any]) -> Sink:
     Raises:
         UsageError: If there is no such sink, or it does not take the options.
     """
-    target = SINKS.get(name, name)
-    module, colon, attribute = target.partition(":")
+    try:
+        return cast(Sink, _class_of(name)(**options))
+    except TypeError as error:
+        raise UsageError(f"sink '{name}' cannot be made: {error}") from error
+
+
+def check_sink(name: str) -> None:
+    """Finds what making a sink would find of its name.
+
+    Raises:
+        UsageError: If there is no such sink.
+    """
+    if name not in SINKS:
+        _class_of(name)
+
+
+def _class_of(name: str) -> Callable[..., Any]:
+    """The class behind a name."""
+    module, colon, attribute = SINKS.get(name, name).partition(":")
     if not colon:
         raise UsageError(
             f"sink '{name}' is unknown: use {', '.join(SINKS)}, or a class of yours as my_pkg.my_module:MySink"
         )
     try:
-        made = getattr(importlib.import_module(module), attribute)(**options)
-    except (ImportError, AttributeError, TypeError) as error:
+        return cast("Callable[..., Any]", getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
         raise UsageError(f"sink '{name}' cannot be made: {error}") from error
-    return cast(Sink, made)

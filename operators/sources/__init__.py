@@ -15,7 +15,7 @@ import structlog
 
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import bare, place_of, shown
-from plantain.operators.sources.base import Source
+from plantain.operators.sources.base import Checking, Source
 from plantain.operators.sources.live.address import is_yes, kind_of
 from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_output
 from plantain.operators.streams import StreamSpec, View
@@ -109,6 +109,17 @@ def open_source(spec: StreamSpec, view: View, position: Position) -> Source:
         SourceError: If the stream cannot be opened.
     """
     return _class_of(source_for(spec))(spec, view, position)
+
+
+def check_source(spec: StreamSpec) -> None:
+    """Finds what opening a stream would find, without opening it.
+
+    Raises:
+        UsageError: If no source reads it, its source cannot be imported, or does not take its options.
+    """
+    found = _class_of(source_for(spec))
+    if isinstance(found, Checking):
+        found.check(spec)
 
 
 def expand(paths: Sequence[str]) -> list[StreamSpec]:

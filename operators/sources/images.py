@@ -59,16 +59,21 @@ class ImagesSource(SequenceSource):
     """
 
     def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
-        unknown = sorted(set(spec.options) - {"fps"})
-        if unknown:
-            raise UsageError(
-                f"stream '{spec.stream_id}': images have no option {', '.join(unknown)}; they have fps"
-            )
+        self.check(spec)
         path = local_path(spec.url)
         self._files = _files(path)
         self._root = path.parent if path.is_file() else path
         fps = fraction_of(spec, "fps", spec.options.get("fps", "25"))
         super().__init__(spec, view, position, len(self._files), fps)
+
+    @staticmethod
+    def check(spec: StreamSpec) -> None:
+        """See `Checking`."""
+        if unknown := sorted(set(spec.options) - {"fps"}):
+            raise UsageError(
+                f"stream '{spec.stream_id}': images have no option {', '.join(unknown)}; they have fps"
+            )
+        fraction_of(spec, "fps", spec.options.get("fps", "25"))
 
     def picture(self, index: int) -> Picture:
         """Image `index`; see `picture_of`.

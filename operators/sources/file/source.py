@@ -40,24 +40,19 @@ class FileSource:
     def __init__(
         self, spec: StreamSpec, view: View, position: Position, index: PacketIndex | None = None
     ) -> None:
-        unknown = sorted(set(spec.options) - _OPTIONS)
-        if unknown:
-            raise UsageError(
-                f"stream '{spec.stream_id}': files have no option {', '.join(unknown)}; "
-                f"they have {', '.join(sorted(_OPTIONS))}"
-            )
+        self.check(spec)
         self._spec = spec
         self._sampler = Sampler(spec.sampling, position.delivered)
         self._converter = PictureConverter(view.model_hw, view.fit, view.picture_long_side, view.more)
-        self._end_frame = self._number("end_frame")
-        self._end_pts = self._number("end_pts")
+        self._end_frame = _number(spec, "end_frame")
+        self._end_pts = _number(spec, "end_pts")
         self._next: Decoded | None = None
         self._next_index = position.frame_index
         self._skipped_s = 0.0
         self._reader = VideoReader(
             spec.url,
-            self._number("stream"),
-            num_threads=self._number("threads") or 1,
+            _number(spec, "stream"),
+            num_threads=_number(spec, "threads") or 1,
             deinterlace=spec.options.get("deinterlace", "on") != "off",
         )
         try:
@@ -75,6 +70,19 @@ class FileSource:
         except BaseException:
             self._reader.close()
             raise
+
+    @staticmethod
+    def check(spec: StreamSpec) -> None:
+        """See `Checking`."""
+        if unknown := sorted(set(spec.options) - _OPTIONS):
+            raise UsageError(
+                f"stream '{spec.stream_id}': files have no option {', '.join(unknown)}; "
+                f"they have {', '.join(sorted(_OPTIONS))}"
+            )
+        for option in _OPTIONS - {"deinterlace"}:
+            _number(spec, option)
+        if (said := spec.options.get("deinterlace", "on")) not in ("on", "off"):
+            raise UsageError(f"stream '{spec.stream_id}': option deinterlace is on or off, not '{said}'")
 
     def read(self, max_frames: int) -> list[Frame]:
         """The next frames, at most `max_frames`; fewer at the end.
@@ -163,14 +171,13 @@ class FileSource:
             height, width = self._converter.fit(self._next.frame).source_hw
         return StreamInfo(self._spec.stream_id, width, height, fps, self._sampler.estimate(num_frames, fps))
 
-    def _number(self, option: str) -> int | None:
-        text = self._spec.options.get(option)
-        try:
-            return None if text is None else int(text)
-        except ValueError as error:
-            raise UsageError(
-                f"stream '{self._spec.stream_id}': option {option} is a number, not '{text}'"
-            ) from error
+
+def _number(spec: StreamSpec, option: str) -> int | None:
+    text = spec.options.get(option)
+    try:
+        return None if text is None else int(text)
+    except ValueError as error:
+        raise UsageError(f"stream '{spec.stream_id}': option {option} is a number, not '{text}'") from error
 
 
 def _creation_ns(text: str | None) -> int | None:
