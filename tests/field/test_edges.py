@@ -98,9 +98,7 @@ def test_a_name_of_a_stream_is_one_word(name: str) -> None:
         stream_of({"url": "a.mp4", "id": name})
 
 
-@pytest.mark.parametrize(
-    "how", ["2>&-", ">/dev/full", "2>/dev/full >&-"]
-)
+@pytest.mark.parametrize("how", ["2>&-", ">/dev/full", "2>/dev/full >&-"])
 def test_what_is_stored_does_not_depend_on_who_can_be_told(tmp_path: Path, how: str) -> None:
     clip = make(tmp_path / "c.mp4", 3, size=(64, 48))
     command = (
