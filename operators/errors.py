@@ -10,7 +10,8 @@
     |-- CodecError                    no    an image or a value that no codec can turn into the other
     |-- ModelError                    no    a backend refused or broke on an input
     |   |-- ModelUnavailableError     no    a backend that cannot run here
-    |   `-- ModelBusyError            yes   a hosted backend asked us to wait; `retry_after_s` may say how long
+    |   |-- ModelBusyError            yes   a hosted backend asked us to wait; `retry_after_s` may say how long
+    |   `-- ModelLostError            no    an answer of a hosted backend is lost, and may have been paid for
     |-- SinkError                     no    results cannot be stored
     |   `-- SinkBackpressureError     yes   not now; `retry_after_s` says when
     `-- WorkerDiedError               yes   a process that held a worker is gone
@@ -88,6 +89,10 @@ class ModelBusyError(ModelError):
 
     def __reduce__(self) -> tuple[type[ModelBusyError], tuple[str, float | None]]:
         return type(self), (str(self), self.retry_after_s)
+
+
+class ModelLostError(ModelError):
+    """A hosted backend was asked, and its answer is lost: it may have done its work, and charge for it."""
 
 
 class SinkError(PlantainError):

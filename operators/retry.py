@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -19,22 +20,29 @@ FIRST_RETRY_S = 0.2
 LONGEST_PAUSE_S = 60.0
 
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - of items
 
 log = structlog.get_logger()
 
 
-def retry(work: Callable[[], T], where: str, sleep: Callable[[float], None] = time.sleep) -> T:
+def retry(
+    work: Callable[[], T],
+    where: str,
+    sleep: Callable[[float], None] = time.sleep,
+    patience_s: float = math.inf,
+) -> T:
     """`work()`, again after a pause while its error says that it may succeed later.
 
     Args:
         work: What to do; where it raises a retryable error it must have done nothing.
         where: For the log.
         sleep: How to wait.
+        patience_s: All pauses together are no longer, seconds.
 
     Raises:
         PlantainError: Its last error, if that is not a sink's that asks for patience.
     """
-    attempt = 0
+    attempt, waited_s = 0, 0.0
     while True:
         try:
             return work()
@@ -47,8 +55,30 @@ def retry(work: Callable[[], T], where: str, sleep: Callable[[float], None] = ti
             pause_s = FIRST_RETRY_S * 2**attempt
             if isinstance(error, ModelBusyError) and error.retry_after_s is not None:
                 pause_s = error.retry_after_s
-            if pause_s > LONGEST_PAUSE_S:
+            if pause_s > LONGEST_PAUSE_S or waited_s + pause_s > patience_s:
                 raise
             attempt += 1
+            waited_s += pause_s
             log.warning("retry", where=where, error=redact(str(error)), pause_s=pause_s)
         sleep(pause_s)
+
+
+def in_halves(
+    work: Callable[[Sequence[I]], Sequence[T]],
+    items: Sequence[I],
+    fail: Callable[[Sequence[I], Exception], Sequence[T]],
+) -> list[T]:
+    """`work(items)`, or of each half where that raises, until the bad items stand alone.
+
+    Args:
+        work: One output for each item.
+        items: At least one.
+        fail: The outputs of items that cannot be had; what is only busy is busy for every half, too.
+    """
+    try:
+        return list(work(items))
+    except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own items only
+        if len(items) == 1 or (isinstance(error, PlantainError) and error.retryable):
+            return list(fail(items, error))
+    half = len(items) // 2
+    return in_halves(work, items[:half], fail) + in_halves(work, items[half:], fail)

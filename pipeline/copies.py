@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plantain.operators.cores import num_cores
+from plantain.operators.errors import UsageError
 from plantain.operators.models import spec_of
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.config.model import ModelConfig
@@ -44,14 +45,23 @@ def copies_of(config: PipelineConfig, model: ModelConfig) -> Copies:
     first that is free instead of the only one: beside six cameras that saturate two cores it takes 150 instead of
     195 ms at the median, and the cameras get 3 % more (`python -m tests.bench serve`, 2026-11-22). Their batches are
     not given ahead: a query that comes meanwhile is in the next one, and while one copy waits, the others work.
+
+    Raises:
+        UsageError: If a hosted model should have several.
     """
     cores = num_cores()
-    items, handful = (model.batch or config.batch).max_items, spec_of(model.name).handful
+    items, spec = (model.batch or config.batch).max_items, spec_of(model.name, model.options)
+    handful = spec.handful
     if model.replicas is None and handful and config.has_threads and _is_on_cpu(model):
         own = model.options.get("threads") or round(model.cpus or cores)
         copies = max(1, min(int(own), MAX_PER_PROCESS))
         return Copies(copies, copies, 1.0, items or handful, 1 if copies > 1 else 2)
     least, most = (1, 1) if model.replicas is None else (model.replicas.min, model.replicas.max)
+    if spec.is_hosted and most > 1:
+        raise UsageError(
+            f"model '{model.name}' has {most} copies: one keeps its budget and its rate; "
+            "for more requests side by side raise at_once in its options"
+        )
     return Copies(least, most, model.cpus or cores, items or BATCH_ITEMS, 2)
 
 

@@ -16,11 +16,12 @@ from plantain.operators.following import Follower
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Look, Picture
-from plantain.operators.retry import retry
+from plantain.operators.retry import in_halves, retry
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
 from plantain.operators.types import (
     Barrier,
     Durable,
+    Event,
     Failure,
     Header,
     Request,
@@ -54,7 +55,7 @@ from plantain.pipeline.graph import Kind, Stage
 log = structlog.get_logger()
 
 Laps = list[tuple[str, float]]
-Output = Result | Durable | Picture
+Output = Result | Durable | Event | Picture
 
 
 class Reader(Protocol):
@@ -338,27 +339,34 @@ class PoolWorker(StageWorker):
 
     def _answer(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
         """One output for each item; a batch that fails is halved until the bad items stand alone."""
+        waited = waits_ms or [0.0] * len(items)
+        return in_halves(self._ask, list(zip(items, waited, strict=True)), self._announce) if items else []
+
+    def _ask(self, asked: Sequence[tuple[Any, float]]) -> list[Any]:
+        """What the model says to items, each with the time that it waited."""
+        items, waits_ms = zip(*asked, strict=True)
         try:
             outputs = retry(lambda: self._answerer(items, waits_ms), self.stage.name, self.sleep)
-            if len(outputs) != len(items):
-                raise PlantainError(
-                    f"stage {self.stage.name} gave {len(outputs)} outputs for {len(items)} inputs"
-                )
-        except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own items only
+        except Exception:
             if self.stage.kind is not Kind.PARALLEL:
                 self._answerer.forget(items[0].header.stream_id)
-            failure = self.failure_of(error)
-            if len(items) == 1 or failure.retryable:  # a busy model is busy for every half, too
-                for item in items:
-                    self.note_failed(item.header, failure.error)
-                return [self._answerer.fail(item, failure) for item in items]
-            half = len(items) // 2
-            return self._answer(items[:half], waits_ms[:half]) + self._answer(items[half:], waits_ms[half:])
+            raise
+        if len(outputs) != len(items):
+            raise PlantainError(
+                f"stage {self.stage.name} gave {len(outputs)} outputs for {len(items)} inputs"
+            )
         for output in outputs:
             self.failed += [Refusal(output.header, prompt, why.error) for prompt, why in output.failures]
             if output.cost_usd:
                 self.costs.append((output.header, output.cost_usd))
         return list(outputs)
+
+    def _announce(self, asked: Sequence[tuple[Any, float]], error: Exception) -> list[Any]:
+        """Items that failed, said to be so."""
+        failure = self.failure_of(error)
+        for item, _ in asked:
+            self.note_failed(item.header, failure.error)
+        return [self._answerer.fail(item, failure) for item, _ in asked]
 
 
 class FollowerWorker(StageWorker):

@@ -78,9 +78,7 @@ def check(name: Name, revision: Revision = "", as_json: Json = False) -> None:
     findings = [
         _extras(spec),
         _licence(spec),
-        *_weights(name, spec.weights, revision),
-        _memory(spec),
-        _device(spec),
+        *(_elsewhere() if spec.is_hosted else _here(name, spec, revision)),
     ]
     if as_json:
         rows = [{"what": what, "is_fine": is_fine, "detail": detail} for what, is_fine, detail in findings]
@@ -131,6 +129,16 @@ def _source(name: str) -> str:
 
 Finding = tuple[str, bool, str]
 """What was looked at, whether it is fine, and what is to be said of it."""
+
+
+def _elsewhere() -> list[Finding]:
+    """What a hosted model asks of this machine."""
+    return [("weights", True, "on its server; nothing but a connection is needed here")]
+
+
+def _here(name: str, spec: ModelSpec, revision: str) -> list[Finding]:
+    """What a model asks of this machine."""
+    return [*_weights(name, spec.weights, revision), _memory(spec), _device(spec)]
 
 
 def _extras(spec: ModelSpec) -> Finding:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
-from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Weights
+from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored, Weights
 from plantain.operators.models.catalogue import LIBRARY
 from plantain.operators.models.drawn import Drawn
+from plantain.operators.models.hosted.catalogue import HOSTED
 from plantain.operators.models.plantain import HANDFUL
+from plantain.operators.models.together.catalogue import TOGETHER
 from plantain.operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
@@ -49,6 +51,8 @@ BACKENDS: dict[str, ModelSpec] = {
         weights=_NONE,
     ),
     **LIBRARY,
+    **HOSTED,
+    **TOGETHER,
 }
 """Name of each backend, and what can be said about it without loading it."""
 
@@ -80,15 +84,24 @@ def load_drawing(name: str, options: Mapping[str, Any] | None = None) -> ModelBa
     return _drawing(name, _make(name, options))
 
 
-def spec_of(name: str) -> ModelSpec:
+def spec_of(name: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
     """What can be said about a backend without loading it; of a user's class what it says itself, or the defaults.
 
+    Args:
+        name: As of `load_model`.
+        options: Those that it will be made with; None for what is true whatever they are.
+
     Raises:
-        UsageError: If there is no such backend.
+        UsageError: If there is no such backend, or one that looks at its options beforehand does not take them.
     """
-    if name in BACKENDS:
+    if name in BACKENDS and (options is None or not BACKENDS[name].by_options):
         return BACKENDS[name]
     made = _class_of(name)
+    if isinstance(made, Tailored) and options is not None:
+        try:
+            return made.spec_for(options)
+        except TypeError as error:
+            raise UsageError(f"model '{name}' does not take these options: {error}") from error
     return made.spec if isinstance(made, Described) else ModelSpec()
 
 

@@ -62,6 +62,8 @@ class ModelSpec:
             stream go to one copy, in order; it is `Forgetful`, too.
         warms_up: Its first answers are slow, and cost nothing: each copy makes some before it counts as there.
         is_paid: Each answer costs money: what was asked once is never asked again because something else failed.
+        is_hosted: It answers on other machines, many prompts at a time: one copy of it keeps the budget and the rate.
+        by_options: What can be said depends on the options: the class tells it, as `Tailored`.
         extra: The extra of this package that brings what it needs; empty where each module is installed by its name.
         preset: Options that it is made with unless they are given, for a target that several backends share.
         weights: Where they come from, and what they ask for.
@@ -78,6 +80,8 @@ class ModelSpec:
     keeps_streams: bool = False
     warms_up: bool = False
     is_paid: bool = False
+    is_hosted: bool = False
+    by_options: bool = False
     extra: str = ""
     preset: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights = Weights()
@@ -88,6 +92,20 @@ class Described(Protocol):
     """A class that says about itself what the table of backends says about ours."""
 
     spec: ClassVar[ModelSpec]
+
+
+@runtime_checkable
+class Tailored(Protocol):
+    """A class that says about itself what depends on its options; it loads nothing heavy."""
+
+    @classmethod
+    def spec_for(cls, options: Mapping[str, Any]) -> ModelSpec:
+        """What can be said about a backend with these options.
+
+        Raises:
+            UsageError: If it does not take them.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Drawn:
         if asked:
             drawings, model_ms = self._draw(frames, [image_of[k] for k in asked], [prompts[k] for k in asked])
             for k, drawing in zip(asked, drawings, strict=True):
-                answers[k] = _decoded(frames[image_of[k]], prompts[k], drawing, model_ms)
+                answers[k] = decoded(frames[image_of[k]], prompts[k], drawing, model_ms)
         return [answer for answer in answers if answer is not None]
 
     def close(self) -> None:
@@ -70,8 +70,8 @@ class Drawn:
             work = partial(self._draw, [frame], [0], [prompt])
             drawings, model_ms = retry(work, self.name, self._sleep)
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompt only
-            return Answer(_failure(error))
-        return _decoded(frame, prompt, drawings[0], model_ms)
+            return Answer(failure_of(error))
+        return decoded(frame, prompt, drawings[0], model_ms)
 
     def _refusal(self, prompt: Prompt) -> Answer | None:
         """The answer to a prompt that cannot be drawn; None for one that can."""
@@ -80,7 +80,7 @@ class Drawn:
             if isinstance(self._model, Checking):
                 self._model.check(prompt)
         except PlantainError as error:
-            return Answer(_failure(error))
+            return Answer(failure_of(error))
         return None
 
     def _draw(
@@ -96,17 +96,18 @@ class Drawn:
         return drawings, model_ms
 
 
-def _decoded(frame: Frame, prompt: Prompt, drawing: Pixels, model_ms: float) -> Answer:
+def decoded(frame: Frame, prompt: Prompt, drawing: Pixels, model_ms: float) -> Answer:
     """What a drawing (H, W, 3) of the whole canvas means."""
     start = perf_counter()
     value: Value | Failure
     try:
         value = codec_for(prompt).decode(frame.info.fit.crop(drawing), prompt)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one drawing concerns no other
-        value = _failure(error)
+        value = failure_of(error)
     return Answer(value, model_ms=model_ms, codec_ms=(perf_counter() - start) * 1e3)
 
 
-def _failure(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """What becomes of a prompt whose answer an error prevented."""
     retryable = isinstance(error, PlantainError) and error.retryable
     return Failure("infer", sentence_of(error), retryable)

@@ -112,5 +112,5 @@ def test_a_finder_is_needed_and_must_find_boxes(root: Path, tmp_path: Path) -> N
     depth = checkpoints.depth_anything(tmp_path / "depth")
     with pytest.raises(UsageError, match="finds no boxes: it answers depth"):
         load_model("sam2-video", {"checkpoint": str(root / "sam2"), "finder": str(depth)})
-    with pytest.raises(ModelUnavailableError, match="sam2-video needs sam2_video or edgetam_video"):
+    with pytest.raises(ModelUnavailableError, match="sam2-video needs sam2_video"):
         load_model("sam2-video", {"checkpoint": str(root / "owlv2"), "finder": str(root / "owlv2")})

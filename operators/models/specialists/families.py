@@ -218,10 +218,10 @@ def sam2_video(
     offline: bool = False,
     name: str = "sam2-video",
 ) -> Specialist:
-    """SAM 2 or EdgeTAM, which follow what another checkpoint finds; other arguments are those of `specialist`.
+    """SAM 2, which follows what another checkpoint finds; other arguments are those of `specialist`.
 
     Args:
-        checkpoint: Of SAM 2 or EdgeTAM.
+        checkpoint: Of SAM 2.
         finder: A checkpoint that answers `detect:`.
         finder_options: Of that, as of `specialist`.
         look_every: Frames from one look for new things to the next.
@@ -242,14 +242,13 @@ def sam2_video(
             "give the option finder: a checkpoint that finds boxes by words, such as Grounding DINO's"
         )
     found = located(checkpoint, revision, offline=offline)
-    found.expect(("sam2_video", "edgetam_video"), name)
+    found.expect(("sam2_video",), name)
     finding = specialist(finder, device=device, dtype=dtype, offline=offline, **(finder_options or {}))
     if Task.DETECT not in finding.tasks:
         raise UsageError(f"finder {finder} finds no boxes: it answers {', '.join(finding.tasks)}")
-    is_small = found.kind == "edgetam_video"
     parts = parts_of(
         found,
-        transformers.EdgeTamVideoModel if is_small else transformers.Sam2VideoModel,
+        transformers.Sam2VideoModel,
         name=name,
         has_words=True,
         options={"look_every": look_every},

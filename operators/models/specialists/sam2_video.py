@@ -1,4 +1,4 @@
-"""SAM 2 and EdgeTAM on streams: they follow what another model has found, under a number for each thing."""
+"""SAM 2 on streams: it follows what another model has found, under a number for each thing."""
 
 from __future__ import annotations
 
@@ -62,11 +62,10 @@ class Sam2Video(VideoModel):
 
     def new_session(self) -> Followed:
         """A session without objects."""
-        from plantain.operators.models.specialists import sessions
+        from plantain.operators.models.specialists.sessions import Sam2Session
 
-        is_small = self.parts.network.config.model_type.startswith("edgetam")
         device = self.parts.device
-        made = (sessions.EdgeTamSession if is_small else sessions.Sam2Session)(
+        made = Sam2Session(
             inference_device=device,
             inference_state_device=device,
             video_storage_device=device,

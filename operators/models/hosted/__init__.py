@@ -1,0 +1,1 @@
+"""Models on other machines, asked over HTTP: within a budget, a rate and a patience."""

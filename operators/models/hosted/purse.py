@@ -1,0 +1,95 @@
+"""Money: what may still be spent in this hour."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from plantain.operators.errors import ModelBusyError, ModelLostError, PlantainError
+from plantain.operators.models.hosted.pace import span
+
+HOUR_S = 3600.0
+# Sums are kept in whole billionths of a dollar, so that adding and taking away for months leaves nothing over.
+_NANO = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Bill:
+    """A call that is being paid for.
+
+    Attributes:
+        usd: What it may cost at most, US dollars; what it did cost once that is known.
+    """
+
+    usd: float
+
+
+class Purse:
+    """Keeps what calls cost within any hour below a bound; safe to use from several threads.
+
+    The price of a call is put aside before it is made, at most what it can cost, and put right after. What a server
+    charges beyond that is counted, and so keeps later calls back.
+
+    Args:
+        max_usd_per_hour: The bound; None for none.
+        clock: Seconds.
+    """
+
+    def __init__(self, max_usd_per_hour: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_usd = max_usd_per_hour
+        self._bound = math.inf if max_usd_per_hour is None else math.floor(max_usd_per_hour * _NANO)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._spent: deque[tuple[float, int]] = deque()  # (when, how much), within the last hour
+        self._sum = 0
+        self._aside = 0
+
+    @contextmanager
+    def paying(self, max_usd: float) -> Iterator[Bill]:
+        """A call is made inside; it sets the bill's `usd` to what it cost.
+
+        If it raises, it cost nothing, unless its answer is lost, or nobody knows what happened: then it counts whole.
+
+        Raises:
+            ModelBusyError: If there is not as much money; it says when there will be.
+        """
+        aside = math.ceil(max_usd * _NANO)
+        with self._lock:
+            self._check(aside)
+            self._aside += aside
+        bill = Bill(max_usd)
+        try:
+            yield bill
+        except ModelLostError:
+            raise
+        except PlantainError:
+            bill.usd = 0.0
+            raise
+        finally:
+            with self._lock:
+                self._aside -= aside
+                if cost := math.ceil(bill.usd * _NANO):
+                    self._spent.append((self._clock(), cost))
+                    self._sum += cost
+
+    def _check(self, wanted: int) -> None:
+        now = self._clock()
+        while self._spent and self._spent[0][0] <= now - HOUR_S:
+            self._sum -= self._spent.popleft()[1]
+        lacking = self._sum + self._aside + wanted - self._bound
+        if lacking <= 0:
+            return
+        wait_s = HOUR_S
+        for when, cost in self._spent:
+            lacking -= cost
+            if lacking <= 0:
+                wait_s = when + HOUR_S - now
+                break
+        raise ModelBusyError(
+            f"the budget of {self._max_usd:g} USD an hour is spent; more in {span(wait_s)}", wait_s
+        )

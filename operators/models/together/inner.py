@@ -1,0 +1,163 @@
+"""A backend inside another: how a configuration writes it, and how it is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from plantain.operators.errors import ModelError, UsageError
+from plantain.operators.models import load_model, spec_of
+from plantain.operators.models.base import Answer, Answering, Forgetful, ModelSpec
+from plantain.operators.models.drawn import failure_of
+from plantain.operators.prompts import Prompt
+from plantain.operators.retry import in_halves, retry
+from plantain.operators.types import Frame
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend by its name.
+
+    Attributes:
+        name: As of `load_model`.
+        options: What it is made with.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, written: object, where: str) -> Choice:
+        """The backend that a user wrote: `NAME`, or `{name: NAME, options: {...}}`.
+
+        Args:
+            written: In the options.
+            where: Which option, for the message.
+
+        Raises:
+            UsageError: If it is neither.
+        """
+        if isinstance(written, str) and written:
+            return cls(written, {})
+        if isinstance(written, Mapping) and isinstance(written.get("name"), str):
+            options = written.get("options", {})
+            if isinstance(options, Mapping) and not {*written} - {"name", "options"}:
+                return cls(written["name"], options)
+        raise UsageError(f"{where} must name a backend: NAME, or {{name: NAME, options: {{...}}}}")
+
+    @property
+    def key(self) -> str:
+        """Equal for backends that can be one."""
+        return json.dumps([self.name, self.options], sort_keys=True, default=str)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What can be said about it without loading it."""
+        return spec_of(self.name, self.options)
+
+    def load(self) -> Inner:
+        """The backend, ready to answer."""
+        return Inner(load_model(self.name, self.options), is_paid=self.spec.is_paid)
+
+
+def load_all(choices: Sequence[Choice]) -> list[Inner]:
+    """All of them, or none."""
+    made: list[Inner] = []
+    try:
+        for choice in choices:
+            made.append(choice.load())  # noqa: PERF401 - those that are there are closed where another one fails
+    except Exception:
+        for inner in made:
+            inner.close()
+        raise
+    return made
+
+
+class Inner:
+    """Asks a backend; whatever it raises fails its own prompts, so that nothing else is asked again.
+
+    As everywhere, one that is free is asked again in halves, until the bad frames stand alone; one that is paid is not.
+
+    Args:
+        model: Who answers.
+        is_paid: Its answers cost money.
+    """
+
+    def __init__(self, model: Answering, *, is_paid: bool = False) -> None:
+        self.model = model
+        self.is_paid = is_paid
+        self.name, self.fingerprint = model.name, model.fingerprint
+
+    def ask(
+        self,
+        frames: Sequence[Frame],
+        image_of: Sequence[int],
+        prompts: Sequence[Prompt],
+        asked: Sequence[int],
+    ) -> dict[int, Answer]:
+        """Answers to some of the prompts, by their place; each says who gave it.
+
+        Args:
+            frames: As of `Answering.answer`.
+            image_of: As there.
+            prompts: As there.
+            asked: Places of those that are asked.
+        """
+        by_frame = [
+            (k, list(places))
+            for k, places in groupby(sorted(asked, key=lambda k: image_of[k]), image_of.__getitem__)
+        ]
+        if not by_frame:
+            return {}
+        work = partial(self._answers, frames, prompts)
+        if self.is_paid:
+            try:
+                groups = work(by_frame)
+            except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompts
+                groups = self._failed(frames, by_frame, error)
+        else:
+            groups = in_halves(work, by_frame, partial(self._failed, frames))
+        return {place: self.signed(answer) for group in groups for place, answer in group.items()}
+
+    def forget(self, stream_id: str) -> None:
+        """Forgets what is kept about a stream."""
+        if isinstance(self.model, Forgetful):
+            self.model.forget(stream_id)
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+        self.model.close()
+
+    def _answers(
+        self, frames: Sequence[Frame], prompts: Sequence[Prompt], groups: Sequence[tuple[int, list[int]]]
+    ) -> list[dict[int, Answer]]:
+        """Answers to the prompts of each frame, by their place."""
+        places = [place for _, each in groups for place in each]
+        ask = partial(
+            self.model.answer,
+            [frames[k] for k, _ in groups],
+            [k for k, (_, each) in enumerate(groups) for _ in each],
+            [prompts[place] for place in places],
+        )
+        answers = ask() if self.is_paid else retry(ask, self.name)
+        if len(answers) != len(places):
+            raise ModelError(f"model {self.name} gave {len(answers)} answers to {len(places)} prompts")
+        given = iter(answers)
+        return [{place: next(given) for place in each} for _, each in groups]
+
+    def _failed(
+        self, frames: Sequence[Frame], groups: Sequence[tuple[int, list[int]]], error: Exception
+    ) -> list[dict[int, Answer]]:
+        for k, _ in groups:
+            self.forget(frames[k].header.stream_id)
+        return [{place: Answer(failure_of(error)) for place in places} for _, places in groups]
+
+    def signed(self, answer: Answer) -> Answer:
+        """An answer that says who gave it."""
+        return replace(
+            answer, model=answer.model or self.name, fingerprint=answer.fingerprint or self.fingerprint
+        )
