@@ -176,6 +176,16 @@ def test_requests_keep_to_the_rate(
     assert all(a <= b for a, b in pairwise(went))
 
 
+def test_a_server_that_wants_forever_is_asked_again_after_an_hour() -> None:
+    clock = Clock()
+    pace = Pace(0, 1, clock, clock.sleep)
+    pace.hold(float("inf"))
+    with pytest.raises(ModelBusyError, match="60 min are left"):
+        pace.wait(30.0)
+    clock.sleep(HOUR_S)
+    pace.wait(30.0)
+
+
 def test_threads_share_slots_and_money() -> None:
     """Real threads: never more calls than slots, and not a cent beyond the budget."""
     hosting = Hosting(base_url="http://127.0.0.1:1", max_usd_per_hour=1.0, at_once=5, patience_s=0.0)
