@@ -446,7 +446,11 @@ def test_what_it_cannot_do_costs_no_request(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "more", "sentence"),
     [
-        ("chat", {"key_env": "sk-my own key"}, "key_env must be the name of an environment variable"),
+        (
+            "chat",
+            {"key_env": "sk-my own key"},
+            "key_env must be the name of an environment variable, in capitals",
+        ),
         ("chat", {"base_url": "10.0.0.7:8000"}, "write an address such as"),
         ("chat", {"base_url": "http://h/v1?key=abc"}, "write it without a query; a key belongs into key_env"),
         ("chat", {"at_once": 0}, "at_once is 0: it must be a whole number from 1 to 256"),

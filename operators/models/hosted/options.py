@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.redaction import shown
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+# In capitals, as is the custom: so no key is taken for a name.
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 _KEY = re.compile(r"[!-~]{1,4096}")
 
 
@@ -44,7 +45,9 @@ class Hosting:
     def __post_init__(self) -> None:
         _check_url(self.base_url)
         if self.key_env and not _VARIABLE.fullmatch(str(self.key_env)):  # not shown: it may be the key itself
-            raise UsageError("key_env must be the name of an environment variable, such as GEMINI_API_KEY")
+            raise UsageError(
+                "key_env must be the name of an environment variable, in capitals, such as GEMINI_API_KEY"
+            )
         if (
             isinstance(self.at_once, bool)
             or not isinstance(self.at_once, int)
