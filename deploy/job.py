@@ -17,13 +17,14 @@ from plantain.pipeline.control import Control
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from plantain.pipeline.runner import Outcome, run
-from plantain.pipeline.video import build_graph, run_of, sinks_of, starts_of
+from plantain.pipeline.video import build_graph, pinned, run_of, sinks_of, starts_of
 
 
 def run_job(
     config: PipelineConfig,
     *,
     resume: bool = True,
+    replace_changed: bool = False,
     on_progress: Callable[[Engine], None] | None = None,
     control: Control | None = None,
     executor: Executor | None = None,
@@ -34,6 +35,7 @@ def run_job(
     Args:
         config: What to run.
         resume: False to replace what an earlier run stored.
+        replace_changed: Whether streams begin anew whose file is another one than that whose results are stored.
         on_progress: Called now and then with the engine.
         control: Through which streams are managed meanwhile; the job then goes on until it is stopped.
         executor: Where workers live, instead of what the configuration names.
@@ -44,6 +46,7 @@ def run_job(
             to it.
         PlantainError: If a worker cannot be made.
     """
+    config = named_as_before(config)
     graph = traced(build_graph(config, is_managed=control is not None))
     with ExitStack() as holds:
         try:
@@ -58,11 +61,23 @@ def run_job(
         return run(
             graph,
             executor or make_executor(config),
-            starts_of(config, checkpoints),
+            starts_of(config, checkpoints, replace_changed=replace_changed),
             checkpoints=checkpoints,
             control=control,
             on_progress=on_progress,
         )
+
+
+def named_as_before(config: PipelineConfig) -> PipelineConfig:
+    """The configuration with its streams under the names that they have in its output folder, if it holds results.
+
+    Raises:
+        UsageError: If a folder of videos holds none, or the output folder cannot be read.
+    """
+    try:
+        return pinned(config, Checkpoints(Store(config.output.out)))
+    except SinkError as error:
+        raise UsageError(str(error)) from error
 
 
 def _begin(config: PipelineConfig, control: Control | None, *, resume: bool) -> Checkpoints:

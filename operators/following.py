@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import Start
-from plantain.operators.types import Barrier, Durable, Failure, HealthEvent, Result
+from plantain.operators.types import Barrier, Durable, Event, Failure, HealthEvent, Result
 
 
 class Follower:
@@ -26,7 +26,9 @@ class Follower:
     def open(self, start: Start) -> None:
         """A stream begins, or begins again, where it is durable."""
 
-    def __call__(self, results: Sequence[Result]) -> Sequence[Result] | Iterator[Result | Durable | Picture]:
+    def __call__(
+        self, results: Sequence[Result]
+    ) -> Sequence[Result] | Iterator[Result | Durable | Event | Picture]:
         """Takes results of one stream in order; gives one for each, and perhaps what has come of them."""
         raise NotImplementedError(f"{type(self).__name__} must say what it makes of results")
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from plantain.operators.answers import kind_of
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 from plantain.operators.streams import Canvas, Ease, Sampling, Start
@@ -195,11 +196,21 @@ def requests_of(
 
 
 def numbered(requests: list[Request], spared: tuple[str, ...]) -> list[Request]:
-    """The requests of one frame, each knowing which part of it it is."""
+    """The requests of one frame, each knowing which part of it it is, and whether it waits for another."""
+    kinds = [[kind_of(prompt) for prompt in request.prompts] for request in requests]
+    gives = {part for part, own in enumerate(kinds) if any(kind.gives_metres for kind in own)}
+    takes = {part for part, own in enumerate(kinds) if any(kind.takes_metres for kind in own)} - gives
+    joined = gives | takes if gives and takes else set()
     return [
         replace(
             request,
-            header=replace(request.header, part=part, parts=len(requests), spared=() if part else spared),
+            header=replace(
+                request.header,
+                part=part,
+                parts=len(requests),
+                joins=part in joined,
+                spared=() if part else spared,
+            ),
         )
         for part, request in enumerate(requests)
     ]

@@ -59,6 +59,7 @@ class Header:
         pool: The pool of models that it is for; empty where nothing is asked.
         part: A frame whose prompts go to several pools becomes as many requests; this is number `part` of `parts`.
         parts: See `part`.
+        joins: Some of its parts are measured by another; of a camera, those wait for one another, for a while.
         pts: Presentation time in units of the stream's time base; None where the container gives none.
     """
 
@@ -74,6 +75,7 @@ class Header:
     pool: str = ""
     part: int = 0
     parts: int = 1
+    joins: bool = False
     pts: int | None = None
 
 
@@ -389,7 +391,6 @@ class Barrier:
 HealthState = Literal[
     "connecting",
     "live",
-    "stalled",
     "silent",
     "lost",
     "refused",
@@ -413,8 +414,7 @@ HealthState = Literal[
 
 connecting: The first attempt is under way.
 live: Frames come.
-stalled: It was live, and nothing has come for a while.
-silent: It accepts connections, or drops them without a word, and never answers.
+silent: Nothing has come for a while: it was live, or it takes connections, or drops them, without a word.
 lost: The other side ended the connection.
 refused: It cannot be reached, or turns connections away.
 unauthorised: It asks for other credentials.
@@ -431,6 +431,14 @@ slowed, recovered: Overload made it give up something (fewer frames, smaller, fe
 
 MOMENTARY: frozenset[HealthState] = frozenset(("clock_backwards", "changed"))
 """States that last for one frame."""
+
+FLOWING: frozenset[HealthState] = frozenset(("live", "frozen"))
+"""Frames come. In any other state there is nothing to be late with, and nothing new to be seen."""
+
+REMARKS: frozenset[HealthState] = MOMENTARY | frozenset(
+    ("added", "resumed", "reconfigured", "slowed", "recovered")
+)
+"""What is told of a stream that is in the same state as before."""
 
 
 @dataclass(frozen=True, slots=True)

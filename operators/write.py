@@ -16,7 +16,7 @@ from plantain.operators.retry import retry
 from plantain.operators.sinks.base import Forgetting, Segment, Sink, Telling, Together
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import Start
-from plantain.operators.types import Barrier, Durable, HealthEvent, Result
+from plantain.operators.types import Barrier, Durable, Event, HealthEvent, Result
 
 
 @dataclass(slots=True)
@@ -64,8 +64,8 @@ class Write(Follower):
         segment = Segment(stream_id, durable.epoch, start.segment, is_live=start.is_live)
         self._streams[stream_id] = _Open(durable, segment, shown(start.spec.url))
 
-    def __call__(self, results: Sequence[Result]) -> Iterator[Result | Durable | Picture]:
-        """Takes results of streams in order; gives pictures to show, and the results when the sinks have them."""
+    def __call__(self, results: Sequence[Result]) -> Iterator[Result | Durable | Event | Picture]:
+        """Takes results of streams in order; gives pictures to show, and events when the sinks have them."""
         yield from self._artist.draw(results)
         for stream_id, group in groupby(results, lambda result: result.header.stream_id):
             batch = list(group)
@@ -74,6 +74,7 @@ class Write(Follower):
             for sink in self._sinks:
                 self._patiently(partial(sink.write, stream.segment, rows))
             stream.has_results = True
+            yield from (event for result in batch for event in result.events)
 
     def cut(self, barriers: Sequence[Barrier]) -> list[Durable]:
         """Commits the segments that end, together, and begins the next ones."""

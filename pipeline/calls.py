@@ -10,7 +10,7 @@ from typing import Any
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
-from plantain.operators.types import Barrier, Durable, Failure, Header, HealthEvent
+from plantain.operators.types import Barrier, Durable, Event, Failure, Header, HealthEvent
 
 MARK = "?"
 """Begins the name of every query; no stream's name does."""
@@ -228,7 +228,7 @@ class StreamError:
     error: str
 
 
-Note = StreamInfo | ReadState | Barrier | Durable | StreamError
+Note = StreamInfo | ReadState | Barrier | Durable | Event | StreamError
 """What the engine must know of a call, besides its payloads."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -90,9 +90,35 @@ class Checkpoints:
         """Names of the streams of the run that was begun here before."""
         return list(self._known().get("streams", {}))
 
+    def names(self) -> dict[str, list[Any]]:
+        """What decides the rows of each stream of the run that was begun here before, by name."""
+        return dict(self._known().get("streams", {}))
+
     def load(self, stream_id: str) -> Durable | None:
         """What is durable of a stream, None if nothing is."""
         return self._all().get(stream_id, _Stream()).durable
+
+    def before_end(self, stream_id: str) -> Durable | None:
+        """What was durable of a complete stream before its last segment; None if nothing was."""
+        return self._all().get(stream_id, _Stream()).before_end
+
+    def identity(self, stream_id: str) -> dict[str, Any] | None:
+        """Which input a stream's results were made of; None if nobody noted it."""
+        return self._all().get(stream_id, _Stream()).identity
+
+    def identify(self, stream_id: str, identity: Mapping[str, Any]) -> None:
+        """Notes which input a stream's results are made of from now on."""
+        with self._lock:
+            stream = self._all().get(stream_id, _Stream())
+            if stream.identity != dict(identity):
+                self._all()[stream_id] = replace(stream, identity=dict(identity))
+                self._has_news = True
+
+    def forget(self, stream_id: str) -> None:
+        """Nothing is durable of a stream any more: it is done anew."""
+        with self._lock:
+            self._all().pop(stream_id, None)
+            self._has_news = True
 
     @property
     def has_news(self) -> bool:
@@ -108,8 +134,10 @@ class Checkpoints:
         with self._lock:
             streams = self._all()
             for durable in durables:
-                before = streams.get(durable.stream_id, _Stream())
-                streams[durable.stream_id] = replace(before, durable=durable)
+                stream = streams.get(durable.stream_id, _Stream())
+                is_end = durable.is_complete and (stream.durable is None or not stream.durable.is_complete)
+                before_end = stream.durable if is_end else stream.before_end
+                streams[durable.stream_id] = replace(stream, durable=durable, before_end=before_end)
             held = {name: asdict(stream) for name, stream in streams.items()}
             self._has_news = False
         self._store.put(STREAMS, json.dumps(held).encode())
@@ -138,19 +166,26 @@ class _Stream:
     Attributes:
         durable: What is durable of it; None if nothing is.
         made_of: What decides its rows, if it was added while a run was under way.
+        identity: Which input its results were made of; None if nobody noted it.
+        before_end: What was durable before its last segment, if it is complete.
     """
 
     durable: Durable | None = None
     made_of: list[Any] | None = None
+    identity: dict[str, Any] | None = None
+    before_end: Durable | None = None
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> _Stream:
-        held = fields["durable"]
-        if held is None:
-            return cls(None, fields["made_of"])
-        counted = {name: tuple(map(tuple, held[name])) for name in ("failed", "answers")}
-        durable = Durable(**{**held, **counted, "position": Position(**held["position"])})
-        return cls(durable, fields["made_of"])
+        durables = (_durable(fields["durable"]), _durable(fields.get("before_end")))
+        return cls(durables[0], fields["made_of"], fields.get("identity"), durables[1])
+
+
+def _durable(held: dict[str, Any] | None) -> Durable | None:
+    if held is None:
+        return None
+    counted = {name: tuple(map(tuple, held[name])) for name in ("failed", "answers")}
+    return Durable(**{**held, **counted, "position": Position(**held["position"])})
 
 
 def _differences(known: dict[str, Any], run: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
-from plantain.operators.types import Frame, HealthEvent, Result
+from plantain.operators.types import Event, Frame, HealthEvent, Result
 from plantain.pipeline.config import StreamConfig
 from plantain.pipeline.status import StreamStatus
 
@@ -189,10 +189,13 @@ class Watch(Patient[list[Picture]]):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that happened to a stream; its number grows from note to note, also over a restart of the engine."""
+    """Something that happened to a stream, or that an analytic tells of it.
+
+    Its number, microseconds since 1970 or a little more, grows from note to note, also over a restart of the engine.
+    """
 
     number: int
-    event: HealthEvent
+    event: HealthEvent | Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ import structlog
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.render.looks import Picture
 from plantain.operators.streams import Start
-from plantain.operators.types import HealthEvent
+from plantain.operators.types import Event, HealthEvent
 from plantain.pipeline import commands
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import TIMEOUT_S, Add, Command, EngineDownError, Remove, no_answer
@@ -223,7 +223,7 @@ class Control:
         now = time.monotonic()
         return min((said.until_s for said in self._open if said.until_s > now), default=float("inf")) - now
 
-    def tell(self, event: HealthEvent) -> None:
+    def tell(self, event: HealthEvent | Event) -> None:
         """Something has happened to a stream."""
         self.notes.add(event)
 

@@ -94,6 +94,7 @@ class Graph:
         overload: What live streams give up when they are too many.
         segment_frames: Frame indexes of a file, or results of a camera, that become durable together.
         segment_s: A camera's results become durable after so long at the latest, seconds.
+        join_s: Parts of a camera's frame that belong together wait no longer than this for one another, seconds.
     """
 
     stages: tuple[Stage, ...]
@@ -103,6 +104,7 @@ class Graph:
     overload: Overload = field(default_factory=Overload)
     segment_frames: int = 512
     segment_s: float = 10.0
+    join_s: float = 1.0
 
     @property
     def source(self) -> Stage:

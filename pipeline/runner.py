@@ -13,7 +13,7 @@ from types import FrameType
 import structlog
 
 from plantain.operators.streams import Start
-from plantain.operators.types import HealthEvent, HealthState
+from plantain.operators.types import Event, HealthEvent, HealthState
 from plantain.pipeline.calls import Scaling
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.control import Control
@@ -211,8 +211,12 @@ def _scale(scaling: Scaling, executor: Executor) -> None:
     executor.remove(scaling.stage, scaling.worker)
 
 
-def _tell(event: HealthEvent, engine: Engine, control: Control | None) -> None:
+def _tell(event: HealthEvent | Event, engine: Engine, control: Control | None) -> None:
     """One log line for each change of a stream's health, and word to those who listen."""
+    if isinstance(event, Event):
+        if control is not None:
+            control.tell(event)
+        return
     stream = engine.streams.get(event.stream_id)
     is_told = (
         event.state == "failed" and stream is not None and not stream.is_live

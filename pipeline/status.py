@@ -30,6 +30,10 @@ class StreamStatus:
         decoded, results, in_flight, dropped, failed: Its books, in frames.
         reconnects: Times that its camera came back.
         asked_fps: The limit that was asked for; None for all frames.
+        newest_frame_s: How long ago its newest frame arrived, seconds; None before the first.
+        state: How it is, in one word (`Stream.state`): live, silent, frozen, refused, paused, failed, ...
+        why: What was told of it last, with the remedy; empty where there is nothing to tell.
+        since_ns: When that was, ns since 1970 UTC; None before.
     """
 
     stream_id: str
@@ -51,11 +55,15 @@ class StreamStatus:
     failed: dict[str, int]
     reconnects: int
     asked_fps: float | None = None
+    newest_frame_s: float | None = None
+    state: str = ""
+    why: str = ""
+    since_ns: int | None = None
 
 
 def doing(stream: Stream, now: float) -> str:
     """How a stream is doing in few words, for lists: `live, 5 fps`."""
-    return f"{stream.health or stream.phase}, {stream.recent.fps(now):.0f} fps"
+    return f"{stream.state}, {stream.recent.fps(now):.0f} fps"
 
 
 def status_of(stream: Stream, now: float) -> StreamStatus:
@@ -86,4 +94,8 @@ def status_of(stream: Stream, now: float) -> StreamStatus:
         dict(account.failed),
         stream.num_reconnects,
         stream.start.spec.sampling.fps,
+        None if stream.newest_s is None else max(0.0, now - stream.newest_s),
+        stream.state,
+        stream.error or ("" if stream.told is None else stream.told.sentence),
+        None if stream.told is None else stream.told.at_ns,
     )

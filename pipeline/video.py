@@ -10,7 +10,6 @@ in order; sinks want large writes: so each is a stage of its own. Inside a stage
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,13 +19,13 @@ from typing import Any
 from plantain.operators.analyse import Analyse, Make
 from plantain.operators.analytics import ANALYTICS, make_analytic
 from plantain.operators.cores import num_cores
+from plantain.operators.errors import UsageError
 from plantain.operators.infer import Infer, WarmUp
 from plantain.operators.models import load_model, spec_of
 from plantain.operators.models.base import Answering
 from plantain.operators.plan import Plan, Target
 from plantain.operators.prompts import Prompt
 from plantain.operators.read import Read
-from plantain.operators.redaction import bare, shown
 from plantain.operators.sinks import make_sink
 from plantain.operators.sinks.base import Sink
 from plantain.operators.sources import is_live, source_for
@@ -37,9 +36,11 @@ from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig, StreamConfig
 from plantain.pipeline.config.engine import OverloadConfig
 from plantain.pipeline.config.model import ModelConfig
+from plantain.pipeline.config.stream import digest_of, mark_of
 from plantain.pipeline.copies import copies_of
 from plantain.pipeline.engine.overload import Overload
 from plantain.pipeline.graph import Batch, Graph, Kind, Stage
+from plantain.pipeline.inputs import ChangedInputError, resumed
 from plantain.pipeline.reader import PlannedReader
 
 # The longer side of pictures that a sink wants to show; beyond it, drawing them costs more than the model.
@@ -99,6 +100,7 @@ def build_graph(
         overload=overload_of(config.overload),
         segment_frames=output.segment_frames,
         segment_s=output.segment_s,
+        join_s=output.join_s,
     )
     graph.validate()
     return graph
@@ -193,14 +195,14 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
     others = {name: _model_of(each) for name, each in config.models.items()}
     return {
         "model": model.name,
-        "model_options": _digest(model.options),
+        "model_options": digest_of(model.options),
         "canvas": [view.model_hw[1], view.model_hw[0], view.fit],
         **({"models": others} if others else {}),
         "segment_frames": output.segment_frames,
         "sinks": [f"kafka:{output.kafka.topic_prefix}" if name == "kafka" else name for name in output.sinks],
         "rasters": output.rasters,
         "track": config.track,
-        "analytics": [[analytic.name, _digest(analytic.options)] for analytic in config.analytics],
+        "analytics": [[analytic.name, digest_of(analytic.options)] for analytic in config.analytics],
         "prompts": [str(prompt) for prompt in config.prompts],
         **({"cadences": str(config.cadences)} if config.cadences else {}),
         **({"asked_of": config.asked_of} if config.asked_of else {}),
@@ -211,17 +213,18 @@ def run_of(config: PipelineConfig) -> dict[str, Any]:
 def _model_of(model: ModelConfig) -> list[Any]:
     """What decides the answers of a model."""
     canvas = canvas_of(model)
-    return [model.name, _digest(model.options), [canvas.model_hw[1], canvas.model_hw[0], canvas.fit]]
+    return [model.name, digest_of(model.options), [canvas.model_hw[1], canvas.model_hw[0], canvas.fit]]
 
 
 def made_of(config: PipelineConfig, stream: StreamConfig) -> list[Any]:
     """What decides the rows of one stream."""
     spec = stream.spec()
+    url, digest = mark_of(spec.url, spec.options)
     return [
-        shown(spec.url),
+        url,
         [str(prompt) for prompt in stream.prompts or config.prompts],
         str(spec.sampling),
-        _digest([bare(spec.url), spec.options]),
+        digest,
         *([str(stream.cadences)] if stream.cadences else []),
         *([stream.asked_of] if stream.asked_of else []),
     ]
@@ -229,24 +232,56 @@ def made_of(config: PipelineConfig, stream: StreamConfig) -> list[Any]:
 
 def run_id_of(config: PipelineConfig) -> str:
     """The run's name in every row: equal for a run and the one that resumes it, with more streams or fewer."""
-    return _digest({key: value for key, value in run_of(config).items() if key != "streams"})
+    return digest_of({key: value for key, value in run_of(config).items() if key != "streams"})
 
 
-def _digest(value: Any) -> str:
-    """Equal for equal values, and no way back to them: options may hold keys and passwords."""
-    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+def pinned(config: PipelineConfig, checkpoints: Checkpoints) -> PipelineConfig:
+    """The configuration with its streams under the names that they had in this output folder before.
+
+    Names of files depend on what else there is; what has a name keeps it, whatever comes beside it.
+
+    Raises:
+        UsageError: See `PipelineConfig.named`.
+    """
+    return config.pinned({(made[0], made[3]): name for name, made in checkpoints.names().items()})
 
 
-def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[Start]:
-    """The streams, each where it is durable."""
-    return [start_of(config, stream, checkpoints) for stream in config.named()]
+def starts_of(
+    config: PipelineConfig, checkpoints: Checkpoints | None, *, replace_changed: bool = False
+) -> list[Start]:
+    """The streams, each where it is durable.
+
+    Args:
+        config: What is run.
+        checkpoints: What is durable; None if nothing is.
+        replace_changed: Begins streams anew whose file is another one than that whose results are stored.
+
+    Raises:
+        UsageError: If no source reads one, or files are other ones and are not to be done anew.
+    """
+    starts, changed = [], []
+    for stream in config.named():
+        try:
+            starts.append(start_of(config, stream, checkpoints, replace_changed=replace_changed))
+        except ChangedInputError as error:
+            changed.append(str(error))
+    if changed:
+        raise UsageError("\n".join(changed))
+    return starts
 
 
-def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoints | None) -> Start:
+def start_of(
+    config: PipelineConfig,
+    stream: StreamConfig,
+    checkpoints: Checkpoints | None,
+    *,
+    replace_changed: bool = False,
+) -> Start:
     """A stream with a name, where it is durable.
 
     Raises:
         UsageError: If no source reads it.
+        ChangedInputError: If its file is another one, and it is not to be done anew.
     """
     spec = stream.spec()
     live = is_live(spec)
@@ -257,7 +292,7 @@ def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoi
     )
     fresh = Start.fresh(spec, prompts, is_live=live)
     start = replace(fresh, cadences=cadences, pools=config.pools_of(stream))
-    durable = checkpoints.load(spec.stream_id) if checkpoints is not None else None
+    durable = None if checkpoints is None else resumed(spec, checkpoints, replace_changed=replace_changed)
     if durable is None:
         return start
     if live:  # a camera has no past to go back to: it begins a new epoch, with what the analytics knew

@@ -21,6 +21,7 @@ from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
 from plantain.operators.types import (
     Barrier,
     Durable,
+    Event,
     Failure,
     Header,
     Request,
@@ -54,7 +55,7 @@ from plantain.pipeline.graph import Kind, Stage
 log = structlog.get_logger()
 
 Laps = list[tuple[str, float]]
-Output = Result | Durable | Picture
+Output = Result | Durable | Event | Picture
 
 
 class Reader(Protocol):

@@ -746,3 +746,123 @@ def klein(folder: Path) -> Path:
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+def florence(folder: Path) -> Path:
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import (
+        BartConfig,
+        CLIPImageProcessor,
+        Florence2Config,
+        Florence2ForConditionalGeneration,
+        Florence2Processor,
+        PreTrainedTokenizerFast,
+    )
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<image>"]
+    places = [f"<loc_{k}>" for k in range(1000)]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {word: k for k, word in enumerate([*special, *letters])}
+    words = Tokenizer(models.BPE(vocabulary, []))
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.decoder = decoders.ByteLevel()
+    words.add_tokens([AddedToken(each, normalized=False) for each in places])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        extra_special_tokens={"image_token": "<image>"},
+    )
+    size = len(tokenizer)
+    config = Florence2Config(
+        text_config=BartConfig(
+            vocab_size=size,
+            d_model=16,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=16,
+            decoder_ffn_dim=16,
+            bos_token_id=0,
+            pad_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=2,
+            forced_eos_token_id=2,
+        ).to_dict(),
+        vision_config={
+            "depths": [1, 1, 1, 1],
+            "embed_dim": [8, 8, 16, 16],
+            "num_heads": [1, 1, 2, 2],
+            "num_groups": [1, 1, 2, 2],
+            "window_size": 2,
+            "projection_dim": 16,
+        },
+        image_token_id=4,
+    )
+    images = CLIPImageProcessor(
+        size={"height": 64, "width": 64}, do_center_crop=False, image_seq_length=5, resample=3
+    )
+    images.image_seq_length = 5
+    numbers = {"NUM_BBOX_HEIGHT_BINS": 1000, "NUM_BBOX_WIDTH_BINS": 1000}
+    reading = {
+        "description_with_bboxes_or_polygons": {"PATTERN": "", **numbers},
+        "description_with_bboxes": {"PATTERN": "", **numbers},
+        "description_with_polygons": {"PATTERN": "", **numbers},
+        "polygons": {"PATTERN": "", **numbers},
+    }
+    processor = Florence2Processor(
+        images, tokenizer, num_additional_image_tokens=0, post_processor_config=reading
+    )
+    return save(folder, widened(Florence2ForConditionalGeneration(config), std=0.5), processor)
+
+
+def marigold(folder: Path) -> Path:
+    from diffusers import AutoencoderKL, DDIMScheduler, MarigoldNormalsPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = clip_tokenizer()
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=16,
+        attention_head_dim=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        latent_channels=4,
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    )
+    texts = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    pipeline = MarigoldNormalsPipeline(
+        unet=widened(unet, std=0.15),
+        vae=widened(vae, std=0.2),
+        scheduler=DDIMScheduler(prediction_type="v_prediction", timestep_spacing="trailing"),
+        text_encoder=widened(CLIPTextModel(texts)),
+        tokenizer=tokenizer,
+        prediction_type="normals",
+        default_denoising_steps=4,
+        default_processing_resolution=64,
+    )
+    pipeline.save_pretrained(folder)
+    return folder

@@ -295,7 +295,13 @@ def parts_of(whole: Result, pools: tuple[str, ...]) -> list[Result]:
         replace(
             whole,
             header=replace(
-                whole.header, pool=pool, prompts=texts, part=part, parts=len(asked), cost=len(texts)
+                whole.header,
+                pool=pool,
+                prompts=texts,
+                part=part,
+                parts=len(asked),
+                cost=len(texts),
+                joins=len(asked) > 1,
             ),
         )
         for part, (pool, texts) in enumerate(asked)
@@ -315,11 +321,13 @@ def graph_of(
     max_frames_in_flight: int = 24,
     calls_in_flight: int = 2,
     pools: dict[str, Kind] | None = None,
+    join_s: float = 0.0,
 ) -> Graph:
     """The stages of the product with operators of this module.
 
     Args:
         pools: Name and kind of each pool of models; one, `infer`, if left out.
+        join_s: How long the parts of a camera's frame wait for one another.
     """
     named = pools or {"infer": Kind.PARALLEL}
     flow = Batch(max_items, max_cost=2 * max_items, max_wait_s=0.05)
@@ -362,6 +370,7 @@ def graph_of(
             ),
         ),
         read_frames=read_frames,
+        join_s=join_s,
         max_frames_in_flight=max_frames_in_flight,
         segment_frames=SEGMENT,
     )

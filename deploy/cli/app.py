@@ -81,6 +81,10 @@ def run(
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Replace what an earlier run stored.")
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Do streams anew whose file is another one than when it was done."),
+    ] = False,
     metrics: Annotated[
         str | None,
         typer.Option(metavar="PORT", help="Give figures to Prometheus here; HOST:PORT for other machines."),
@@ -127,7 +131,9 @@ def run(
     if overlay and "overlay" not in checked.output.sinks:
         _set(settings, "output", "sinks", [*checked.output.sinks, "overlay"])
         checked = check(settings, may_be_idle=control is not None)
-    _run_and_exit(checked, resume=not no_resume, metrics=metrics, socket=control, as_json=as_json)
+    _run_and_exit(
+        checked, resume=not no_resume, replace=replace, metrics=metrics, socket=control, as_json=as_json
+    )
 
 
 @app.command()
@@ -172,15 +178,22 @@ app.add_typer(streams, name="streams")
 
 
 def _run_and_exit(
-    config: PipelineConfig, *, resume: bool, metrics: str | None, socket: Path | None, as_json: bool
+    config: PipelineConfig,
+    *,
+    resume: bool,
+    replace: bool,
+    metrics: str | None,
+    socket: Path | None,
+    as_json: bool,
 ) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
-    from plantain.deploy.job import run_job
+    from plantain.deploy.job import named_as_before, run_job
     from plantain.deploy.job_socket import socket_of
     from plantain.deploy.metrics import watching
     from plantain.operators.sources import is_live
     from plantain.pipeline.control import Control
 
+    config = named_as_before(config)
     has_cameras = any(is_live(spec) for spec, _ in config.specs())
     control = None
     if socket is not None:
@@ -196,7 +209,14 @@ def _run_and_exit(
             publish(engine)
 
         with redirect_stdout(sys.stderr):  # where Ray, too, tells what it sees: stdout is for the result
-            outcome = run_job(config, resume=resume, on_progress=on_progress, control=control, socket=socket)
+            outcome = run_job(
+                config,
+                resume=resume,
+                replace_changed=replace,
+                on_progress=on_progress,
+                control=control,
+                socket=socket,
+            )
     if as_json:
         report = {
             "out": shown(config.output.out),

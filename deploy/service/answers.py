@@ -142,11 +142,12 @@ def _frame_of(result: Result, sized: Result, resolution: Resolution, *, rasters:
     ]
     frame = rows[0].frame
     captured = frame["captured_at"]
-    own = {"captured_at", "answers", "drawn"}
+    own = {"captured_at", "answers", "age_s", "drawn"}
     return FrameAnswers(
         **{name: frame[name] for name in FrameAnswers.model_fields if name not in own},
         captured_at=None if captured is None else captured.isoformat(),
         answers=answers,
+        age_s=None if result.info.captured_by == "file" else result.header.waited_s,
     )
 
 

@@ -13,8 +13,10 @@ from typing import TypeVar, cast
 
 import structlog
 
+from plantain.deploy.job import named_as_before
 from plantain.deploy.metrics import Exporter
 from plantain.deploy.service.definitions import DefinitionStore
+from plantain.deploy.service.history import History
 from plantain.deploy.transport import Here
 from plantain.operators.analyse import AnalyseQueries
 from plantain.operators.errors import UsageError
@@ -63,12 +65,13 @@ class EngineHost:
     """
 
     def __init__(self, config: PipelineConfig, run: Runner) -> None:
-        self._config = config
+        self._config = config = named_as_before(config)
         self._run = run
         store = DefinitionStore(config)
         self._control = Control(
             config, max_streams=config.serve.max_streams, definitions=store.load(), keep=store.save
         )
+        self._history = History(config.output.out, self._control.notes)
         self._here = Here(self._control)
         self._figures = Exporter(config, self._control.show)
         # Queries end behind the model; their masks want distances, too.
@@ -110,6 +113,7 @@ class EngineHost:
         self._stopping.set()
         self._control.stop()
         self._thread.join()
+        self._history.close()
 
     def _keep_running(self) -> None:
         pause_s = FIRST_PAUSE_S

@@ -13,7 +13,7 @@ from PIL import Image
 from plantain.deploy.service.problems import HttpError
 from plantain.operators.errors import SourceError
 from plantain.operators.sources import open_source
-from plantain.operators.sources.images import picture_of
+from plantain.operators.sources.images import BROKEN, picture_of
 from plantain.operators.sources.sequence import Picture, frame_of
 from plantain.operators.streams import Sampling, StreamSpec, View
 from plantain.operators.types import Frame, Header, Position
@@ -23,18 +23,6 @@ STREAM = "query"
 """The name under which a query's frames travel."""
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-
-_BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    ArithmeticError,
-    LookupError,
-    TypeError,  # Pillow's parsers raise all of these on damaged files
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 
 
 def frame_of_image(data: bytes, view: View, limits: ServeConfig) -> Frame:
@@ -51,7 +39,7 @@ def frame_of_image(data: bytes, view: View, limits: ServeConfig) -> Frame:
     started = time.perf_counter()
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise HttpError(415, "the image is not a JPEG, PNG or WebP file that can be read") from error
     with opened:
         width, height = opened.size
@@ -59,7 +47,7 @@ def frame_of_image(data: bytes, view: View, limits: ServeConfig) -> Frame:
             raise HttpError(413, _too_many_pixels("image", width, height, limits))
         try:
             picture = picture_of(opened, view)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise HttpError(422, "the image is damaged: it cannot be decoded to its end") from error
     return frame_of(picture, view, Header(STREAM, 0, 0), Fraction(1, 1), started)
 

@@ -157,6 +157,10 @@ class FrameAnswers(_Out):
     decode_ms: float
     trace_id: str
     answers: list[Answer]
+    age_s: float | None = Field(
+        default=None,
+        description="How long ago a camera's frame had arrived when it was asked; null of files.",
+    )
     drawn: str | None = Field(
         default=None, description="The frame with the first answer drawn on it, JPEG, base64."
     )
@@ -199,9 +203,15 @@ class Stream(_Out):
     id: str
     url: str = Field(description="Without its password.")
     prompts: list[str]
+    state: str = Field(
+        description="How it is, in one word: live, silent, frozen, refused, paused, failed, ..."
+    )
+    why: str = Field(description="What was told of it last, with the remedy.")
+    since: str | None = Field(description="When that was told; null before.")
+    newest_frame_s: float | None = Field(description="How long ago its newest frame arrived, seconds.")
     phase: str
     paused: bool
-    health: str = Field(description="Of a live stream: connecting, live, stalled, ...")
+    health: str = Field(description="Of a live stream: connecting, live, silent, ...")
     error: str
     is_live: bool
     fps: float = Field(description="Results per second, over the last seconds.")
@@ -228,22 +238,38 @@ class StreamPage(_Out):
 
 
 class Event(_Out):
-    """Something that happened."""
+    """Something that happened to a stream, or that an analytic tells of it."""
 
-    id: int = Field(description="Grows; for `after`.")
-    at: str
+    id: int = Field(description="Grows; for `after` and `before`.")
+    at: str = Field(description="When it happened, or was seen.")
     stream_id: str
     epoch: int
-    kind: str
+    kind: str = Field(
+        description="live, silent, frozen, ... of a stream itself; appeared, left, ... of analytics."
+    )
     detail: str
+    rule: str = Field(default="", description="The analytic that tells it; empty for how a stream is doing.")
+    event_id: str | None = Field(
+        default=None, description="What an analytic states again with more in it has the same."
+    )
+    revision: int = 0
+    label: str | None = None
+    track_id: int | None = None
+    zone: str | None = None
+    start: str | None = None
+    end: str | None = None
+    x_px: float | None = None
+    y_px: float | None = None
+    distance_m: float | None = None
+    frame_index: int | None = None
 
 
 class EventPage(_Out):
-    """A part of the list of events, oldest first."""
+    """A part of the list of events, in the order that was asked for."""
 
     items: list[Event]
     next: int | None = Field(
-        default=None, description="For `after` of the next page; null when there is no more."
+        default=None, description="For `after`, or `before`, of the next page; null when there is no more."
     )
 
 
@@ -297,6 +323,12 @@ class Health(_Out):
 
     status: Literal["ok", "not ready"]
     detail: str = ""
+
+
+class Access(_Out):
+    """Who may use the service."""
+
+    has_token: bool = Field(description="It asks for a token.")
 
 
 class Session(_In):

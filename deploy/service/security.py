@@ -178,6 +178,11 @@ class Guard:
             if slot is not None:
                 slot.give()
 
+    @property
+    def has_token(self) -> bool:
+        """Whether clients must give one."""
+        return self._token is not None
+
     def accepts(self, token: str) -> bool:
         """Whether this is the token, told in constant time."""
         return self._token is None or hmac.compare_digest(token.encode(), self._token.encode())

@@ -104,12 +104,15 @@ class Kind(ABC, Generic[V]):
         value: The type of its values.
         codec: Makes drawings of them and reads drawings; None for what cannot be drawn by a model.
         has_things: Its `num_objects` are single things, and no classes or areas.
+        gives_metres, takes_metres: It says how far the picture is; it has places of which that is to be known.
         frame_columns: What it adds to `frames`; every name that `summary` gives is here.
         object_columns: What it adds to `objects` beside label, score, box, area, track and distance.
     """
 
     value: type[V]
     has_things: bool = False
+    gives_metres: bool = False
+    takes_metres: bool = False
     frame_columns: tuple[Column, ...] = ()
     object_columns: tuple[Column, ...] = ()
 

@@ -225,6 +225,27 @@ LIBRARY: dict[str, ModelSpec] = {
         (352, 352),
         fit="stretch",
     ),
+    "florence-2": _specialist(
+        "florence-2",
+        "Florence-2: boxes and outlines of whatever words mean, without scores",
+        (Task.DETECT, Task.REFER),
+        Weights("florence-community/Florence-2-base", True, 231),
+        _MIT,
+        ("florence2",),
+        (768, 768),
+        fit="stretch",
+    ),
+    "marigold-normals": ModelSpec(
+        target="plantain.operators.models.specialists.marigold:Marigold",
+        summary="Marigold: surface directions, out of noise in four steps; its depth has no unit",
+        tasks=(Task.NORMALS,),
+        licence="OpenRAIL++-M",
+        needs=(*_NEEDS, "diffusers", "accelerate"),
+        extra="models",
+        model_hw=(576, 768),
+        preset={"checkpoint": "prs-eth/marigold-normals-v1-1"},
+        weights=Weights("prs-eth/marigold-normals-v1-1", True, 1290, needs_gpu=True),
+    ),
 }
 """Rows of `plantain.operators.models.BACKENDS` whose networks are those of the transformers and diffusers libraries."""
 

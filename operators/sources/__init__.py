@@ -5,17 +5,19 @@ from __future__ import annotations
 import glob
 import hashlib
 import importlib
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import cast
+
+import structlog
 
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import bare, place_of, shown
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.address import is_yes, kind_of
+from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_output
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import Position
 
@@ -61,7 +63,8 @@ VIDEO_SUFFIXES = frozenset(
         ),
     )
 )
-IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+
+log = structlog.get_logger()
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MAX_NAME = 80  # room for a digest and a number
@@ -133,10 +136,26 @@ def urls_of(path: str) -> list[str]:
         return _videos_in(Path(path))
     if glob.has_magic(path) and not _exists(path):
         matches = sorted(found for found in glob.glob(path, recursive=True) if Path(found).is_file())  # noqa: PTH207 (** and absolute patterns in one call)
+        matches = _without_output(matches, path)
         if not matches:
             raise UsageError(f"'{shown(path)}' matches no file; check the pattern and the folder")
         return matches
     return [path]
+
+
+def _without_output(matches: list[str], pattern: str) -> list[str]:
+    """Files that a pattern finds, but those in output folders of ours that it does not name itself."""
+    named = {*Path(pattern).parents}
+    known: dict[Path, bool] = {}
+    kept = []
+    for match in matches:
+        above = [folder for folder in Path(match).parents if folder not in named]
+        for folder in above:
+            if folder not in known:
+                known[folder] = is_output(folder)
+        if not any(known[folder] for folder in above):
+            kept.append(match)
+    return kept
 
 
 def _scheme(url: str) -> str:
@@ -182,42 +201,43 @@ def _class_of(name: str) -> Callable[[StreamSpec, View, Position], Source]:
 
 
 def _videos_in(folder: Path) -> list[str]:
-    """All videos in and below a folder, or the folder itself if it holds images."""
-
-    def refuse(error: OSError) -> None:
+    """All videos in and below a folder, or the folder itself if it holds images; none that a run of ours has made."""
+    try:
+        files = files_in(folder)
+    except OSError as error:
         raise UsageError(
-            f"folder '{folder}' cannot be read: {error.strerror or error}; check who may read it"
+            f"folder '{shown(str(folder))}' cannot be read: {error.strerror or error}; check who may read it"
         ) from error
-
-    files = sorted(
-        Path(found) / name
-        for found, _, names in os.walk(folder, onerror=refuse)
-        for name in names
-        if not name.startswith(".")
-    )
-    videos = [str(file) for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    videos = [
+        str(file) for file in files if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
+    ]
+    num_images = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
+    if videos and num_images:
+        log.warning("images left out", folder=shown(str(folder)), images=num_images, videos=len(videos))
     if videos:
         return videos
-    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
+    if num_images:
         return [str(folder)]
-    raise UsageError(f"folder '{folder}' holds no videos or images; name the folder that does")
+    raise UsageError(f"folder '{shown(str(folder))}' holds no videos or images; name the folder that does")
 
 
-def names_of(urls: Sequence[str]) -> list[str]:
+def names_of(urls: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
     """A short name for each URL, unique: a letter, then up to 99 letters, digits, `.`, `_` and `-`.
 
     Its own name; with that of its folder or host where others have the same; with a digest of the whole where even
-    those are the same. How many others there are, and in which order, changes no name; nor does a password.
+    those are the same. How many others there are, and in which order, changes no name; nor does a password. None of
+    `taken` is given.
     """
     parts = [_parts(url) for url in urls]
     short = [_named(own) for own, _ in parts]
-    counts = Counter(short)
+    others = frozenset(taken)
+    counts = Counter([*short, *others])
     longer = [
         _named(f"{parent}-{own}") if counts[name] > 1 and parent else name
         for name, (own, parent) in zip(short, parts, strict=True)
     ]
-    counts = Counter(longer)
-    taken, twins = set(counts), Counter[str]()
+    counts = Counter([*longer, *others])
+    given, twins = set(counts), Counter[str]()
     names: list[str] = []
     for name, url in zip(longer, urls, strict=True):
         unique = name
@@ -225,10 +245,10 @@ def names_of(urls: Sequence[str]) -> list[str]:
             base = f"{name}-{_digest(url)}"
             twins[base] += 1
             unique = base if twins[base] == 1 else f"{base}-{twins[base]}"
-        while unique != name and unique in taken:
+        while unique != name and unique in given:
             twins[unique] += 1
             unique = f"{unique}-{twins[unique] + 1}"
-        taken.add(unique)
+        given.add(unique)
         names.append(unique)
     return names
 

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
+import structlog
 from PIL import ExifTags, Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from plantain.operators.decode.container import local_path
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
 from plantain.operators.geometry import Letterbox
-from plantain.operators.sources import IMAGE_SUFFIXES
+from plantain.operators.redaction import shown
 from plantain.operators.sources.sequence import Picture, SequenceSource, fraction_of
+from plantain.operators.sources.stills import stills_in
 from plantain.operators.streams import Canvas, StreamSpec, View
 from plantain.operators.types import Position
 
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow's parsers raise of damaged files."""
+
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # of TIFF
+
+log = structlog.get_logger()
+
 
 class ImagesSource(SequenceSource):
-    """The images of a folder, sorted by name; turned as their EXIF data says.
+    """The images of a folder and of those below it, in natural order (1, 2, 10); turned as their EXIF data says.
+
+    What cannot be read is counted as damaged and passed over, wherever it stands. Of an animation the first picture is
+    looked at.
 
     Options (`StreamSpec.options`):
         fps: Images per second of stream time, 25 if left out.
@@ -30,7 +54,7 @@ class ImagesSource(SequenceSource):
     Raises:
         UsageError: If an option is unknown or no number.
         SourceNotFoundError: If there is no such folder.
-        NoVideoError: If it holds no images, or the first is none.
+        NoVideoError: If it holds no image that can be read.
         SourceError: If it cannot be read.
     """
 
@@ -40,12 +64,14 @@ class ImagesSource(SequenceSource):
             raise UsageError(
                 f"stream '{spec.stream_id}': images have no option {', '.join(unknown)}; they have fps"
             )
-        self._files = _files(local_path(spec.url))
+        path = local_path(spec.url)
+        self._files = _files(path)
+        self._root = path.parent if path.is_file() else path
         fps = fraction_of(spec, "fps", spec.options.get("fps", "25"))
         super().__init__(spec, view, position, len(self._files), fps)
 
     def picture(self, index: int) -> Picture:
-        """Image `index`; 16-bit images are scaled to 8 bits.
+        """Image `index`; see `picture_of`.
 
         Raises:
             SourceError: If it is no image.
@@ -53,17 +79,31 @@ class ImagesSource(SequenceSource):
         file = self._files[index]
         try:
             with Image.open(file) as opened:
-                return picture_of(opened, self._view)._replace(name=file.name)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise NoVideoError(f"'{file}' is not an image that can be read; leave it out") from error
+                if getattr(opened, "n_frames", 1) > 1:
+                    log.warning(
+                        "animation",
+                        stream=self._spec.stream_id,
+                        image=shown(str(file)),
+                        looked_at="the first",
+                    )
+                return picture_of(opened, self._view)._replace(name=str(file.relative_to(self._root)))
+        except BROKEN as error:
+            raise NoVideoError(
+                f"'{shown(str(file))}' is not an image that can be read; leave it out"
+            ) from error
 
     def size_hw(self) -> tuple[int, int]:
-        """Size of the first image, pixels."""
-        return self.picture(0).source_hw
+        """Size of the first image that is one, pixels."""
+        for file in self._files:
+            with contextlib.suppress(*BROKEN), Image.open(file) as opened:
+                return _shown_hw(opened)
+        raise NoVideoError(
+            f"not one of the {len(self._files)} images in '{shown(self._spec.url)}' can be read"
+        )
 
 
 def picture_of(opened: Image.Image, view: View) -> Picture:
-    """An opened image, read to its end; 16-bit images are scaled to 8 bits.
+    """An opened image, read to its end, of 8 bits: wider numbers are scaled by the range of their type.
 
     Of a JPEG file little more is decoded than `view` can show: 768x448, 1920x1080 and 4000x3000 took 1.0, 5.7 and
     17.5 ms instead of 2.3, 11.0 and 75.7 (measured 2026-11-22).
@@ -76,8 +116,7 @@ def picture_of(opened: Image.Image, view: View) -> Picture:
         OSError, ValueError, SyntaxError: If it is damaged.
     """
     width, height = opened.size
-    is_turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    source_hw = (width, height) if is_turned else (height, width)
+    source_hw = _shown_hw(opened)
     factor = _surplus(source_hw, view)
     if factor > 1:
         opened.draft(None, (width // factor, height // factor))  # does nothing where the format cannot
@@ -105,28 +144,51 @@ def _surplus(source_hw: tuple[int, int], view: View) -> int:
     return 1
 
 
+def _shown_hw(opened: Image.Image) -> tuple[int, int]:
+    """Height and width of an opened image as it is displayed, pixels."""
+    width, height = opened.size
+    is_turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (width, height) if is_turned else (height, width)
+
+
 def _rgb_of(opened: Image.Image) -> Image.Image:
     """An opened image as it is displayed, RGB and read to its end."""
+    white = _white_of(opened)
     ImageOps.exif_transpose(opened, in_place=True)
-    if opened.mode.startswith(("I", "F")):
-        wide = np.asarray(opened, np.float32)
-        opened = Image.fromarray((wide / max(wide.max(), 1.0) * 255).astype(np.uint8))
     opened.load()
+    if white is not None:
+        wide = np.nan_to_num(np.asarray(opened, np.float64), nan=0.0, posinf=white, neginf=0.0)
+        opened = Image.fromarray(np.rint(np.clip(wide / white, 0.0, 1.0) * 255).astype(np.uint8))
+    if opened.mode in ("RGBa", "La", "PA") or isinstance(opened.info.get("transparency"), bytes):
+        opened = opened.convert("RGBA")
     return opened if opened.mode == "RGB" else opened.convert("RGB")
+
+
+def _white_of(opened: Image.Image) -> float | None:
+    """The number that stands for white in an image of one wide channel, by its type; None for 8 bits."""
+    if opened.mode == "F":
+        return 1.0
+    if opened.mode.startswith("I;16"):
+        return 65_535.0
+    if opened.mode != "I":
+        return None
+    if isinstance(opened, TiffImageFile):
+        bits = int(np.max(opened.tag_v2.get(_BITS_PER_SAMPLE, 32)))
+        is_signed = int(np.max(opened.tag_v2.get(_SAMPLE_FORMAT, 1))) == _SIGNED
+        return float(2 ** (bits - is_signed) - 1)
+    return 65_535.0  # PNG and its like have no more than 16 bits
 
 
 def _files(path: Path) -> list[Path]:
     """The images that a path means."""
     try:
         if not path.exists():
-            raise SourceNotFoundError(f"'{path}' does not exist; check the path")
-        if path.is_file():
-            return [path]
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+            raise SourceNotFoundError(f"'{shown(str(path))}' does not exist; check the path")
+        files = [path] if path.is_file() else stills_in(path)
     except OSError as error:
         raise SourceError(
-            f"folder '{path}' cannot be read: {error.strerror}; check who may read it"
+            f"folder '{shown(str(path))}' cannot be read: {error.strerror}; check who may read it"
         ) from error
     if not files:
-        raise NoVideoError(f"folder '{path}' holds no images; name the folder that does")
+        raise NoVideoError(f"folder '{shown(str(path))}' holds no images; name the folder that does")
     return files

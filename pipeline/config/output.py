@@ -27,6 +27,12 @@ class OutputConfig(Section):
         gt=0,
         description="A camera's results become visible, and are kept, after so long at the latest.",
     )
+    join_s: float = Field(
+        default=1.0,
+        ge=0,
+        description="A camera's answers from several models that belong together (masks of one, their distance by the "
+        "depth of another) wait no longer than this for each other, seconds.",
+    )
     rasters: bool = Field(default=True, description="Store the dense maps.")
     workers: int = Field(default=1, ge=1, description="Writers; a stream belongs to one.")
     kafka: KafkaConfig = Field(default=KafkaConfig(), description="The sink `kafka`.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationInfo, model_validator
@@ -19,7 +20,7 @@ from plantain.pipeline.config.output import OutputConfig
 from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
 from plantain.pipeline.config.section import Section
 from plantain.pipeline.config.serve import ServeConfig
-from plantain.pipeline.config.stream import StreamConfig
+from plantain.pipeline.config.stream import StreamConfig, mark_of
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
@@ -131,8 +132,11 @@ class PipelineConfig(Section):
             raise UsageError("; ".join(mistakes))
         return stream
 
-    def named(self) -> list[StreamConfig]:
+    def named(self, known: Mapping[tuple[str, str], str] | None = None) -> list[StreamConfig]:
         """The streams, with folders and globs expanded, each with one URL and a name.
+
+        Args:
+            known: Names that streams have already, by their URL and options (`mark_of`); no other stream gets one.
 
         Raises:
             UsageError: If a folder holds no video, or two streams come to the same name.
@@ -141,13 +145,18 @@ class PipelineConfig(Section):
             [stream.url] if stream.id is not None or stream.source else urls_of(stream.url)
             for stream in self.streams
         ]
-        unnamed = dict.fromkeys(
-            url
-            for stream, urls in zip(self.streams, meant, strict=True)
-            if stream.id is None and not stream.source
-            for url in urls
-        )
-        names = dict(zip(unnamed, names_of(list(unnamed)), strict=True))
+        known = known or {}
+        kept: dict[str, str] = {}
+        new: dict[str, None] = {}
+        for stream, urls in zip(self.streams, meant, strict=True):
+            if stream.id is not None or stream.source:
+                continue
+            for url in urls:
+                if (name := known.get(mark_of(url, stream.options))) is not None:
+                    kept[url] = name
+                else:
+                    new[url] = None
+        names = kept | dict(zip(new, names_of(list(new), taken=known.values()), strict=True))
         found: list[StreamConfig] = []
         for stream, urls in zip(self.streams, meant, strict=True):
             if stream.id is not None or stream.source:
@@ -158,6 +167,10 @@ class PipelineConfig(Section):
         if twice := sorted(name for name, count in taken.items() if count > 1):
             raise UsageError(f"two streams are called {', '.join(twice)}: give them an id")
         return found
+
+    def pinned(self, known: Mapping[tuple[str, str], str]) -> PipelineConfig:
+        """The same with a name for each stream; see `named`."""
+        return self.model_copy(update={"streams": tuple(self.named(known))})
 
     def specs(self) -> list[tuple[StreamSpec, tuple[Prompt, ...]]]:
         """The streams as their sources take them, and what is asked of each.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -9,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from plantain.operators.errors import UsageError
+from plantain.operators.redaction import bare, shown
 from plantain.operators.streams import Sampling, StreamSpec
 from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
 from plantain.pipeline.config.section import Section, mistakes_of
@@ -92,6 +95,16 @@ class StreamConfig(Section):
             return StreamConfig.model_validate({**settings, **changes})
         except ValidationError as error:
             raise UsageError("; ".join(mistakes_of(error, StreamConfig))) from error
+
+
+def mark_of(url: str, options: Mapping[str, str]) -> tuple[str, str]:
+    """What tells streams apart wherever they are named, without secrets and with no way back to them."""
+    return shown(url), digest_of([bare(url), dict(options)])
+
+
+def digest_of(value: Any) -> str:
+    """Equal for equal values, and no way back to them: options may hold keys and passwords."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
 def stream_of(data: object) -> StreamConfig:

@@ -25,7 +25,7 @@ from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import Start
-from plantain.operators.types import Durable, Header, HealthEvent
+from plantain.operators.types import Durable, Event, Header, HealthEvent
 from plantain.pipeline.calls import (
     Call,
     Completion,
@@ -91,7 +91,9 @@ class Engine:
     ) -> None:
         graph.validate()
         self._graph = graph
-        self.streams: dict[str, Stream] = {start.spec.stream_id: Stream.of(start) for start in starts}
+        self.streams: dict[str, Stream] = {
+            start.spec.stream_id: Stream.of(start, graph.join_s) for start in starts
+        }
         self.meter = Meter()
         self._workers = Workers(graph, self.meter, self._is_current)
         self.swapped: deque[PlantainError | None] = deque()
@@ -243,6 +245,7 @@ class Engine:
 
     def dispatch(self, now: float) -> list[Call]:
         """Calls that can be made now, each for a worker that will do them in this order."""
+        self._flow.turn(now)
         self._lives.turn(now)
         peeks = list(self._queries.peeks(now))
         can_come = any(stream.phase is Phase.READING for stream in self.streams.values())
@@ -264,6 +267,7 @@ class Engine:
             yield from bound_deadlines(stage, self._workers)
         for pool in self.pools.values():
             yield from pool.deadlines()
+        yield from self._flow.deadlines()
         yield from self._lives.deadlines()
         yield from self._reading.deadlines()
         yield from self._queries.deadlines()
@@ -280,8 +284,8 @@ class Engine:
         self._flow.saved(durable)
 
     @property
-    def events(self) -> deque[HealthEvent]:
-        """How the health of streams has changed, and what was done to them, since the runner last looked."""
+    def events(self) -> deque[HealthEvent | Event]:
+        """How streams' health changed, what was done to them, what analytics tell, since the runner last looked."""
         return self._lives.events
 
     @property

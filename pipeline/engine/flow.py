@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from plantain.operators.render.looks import Picture
 from plantain.operators.streams import ReadState, StreamInfo
-from plantain.operators.types import Barrier, Durable, Header
+from plantain.operators.types import Barrier, Durable, Event, Header
 from plantain.pipeline.calls import Cut, Note, Reply, StreamError
 from plantain.pipeline.engine.item import Item, key_of
 from plantain.pipeline.engine.meter import Meter
@@ -67,6 +67,7 @@ class Flow:
         self._behind: dict[str, set[str]] = {}
         self.durables: deque[Durable] = deque()
         self.pictures: deque[tuple[Picture, Any]] = deque()
+        self._joining: set[str] = set()  # streams with parts that wait for one another
 
     # -- in ------------------------------------------------------------------------------------------------
 
@@ -90,6 +91,7 @@ class Flow:
             self.durables.append(replace(stream.start.durable, epoch=first.epoch))
         stream.epoch = first.epoch
         stream.next_index = first.frame_index + 1
+        stream.newest_s = now - first.waited_s
         stream.account.enter(headers, stream.prompts)
         kept = [part for part in parts if not self._is_behind(stream, part[0])]
         for header, _ in parts:
@@ -130,15 +132,15 @@ class Flow:
         }
         for stream_id in set().union(*waiting.values()) if waiting else ():
             if (stream := self._streams.get(stream_id)) is not None:
-                pools = self.pools_of(stream)
+                pools = self.pools_of(stream, stream.prompts)
                 if all(stream_id in waiting.get(pool, ()) for pool in pools):
                     late.add(stream_id)
         return late
 
-    def pools_of(self, stream: Stream) -> set[str]:
-        """Names of the pools that a stream's prompts go to."""
+    def pools_of(self, stream: Stream, prompts: Iterable[str]) -> set[str]:
+        """Names of the pools that prompts of a stream go to."""
         named = dict(stream.start.pools)
-        return {named.get(prompt, self._first) for prompt in stream.prompts}
+        return {named.get(prompt, self._first) for prompt in prompts}
 
     # -- on its way ----------------------------------------------------------------------------------------
 
@@ -183,8 +185,28 @@ class Flow:
 
     def answered(self, stream: Stream, item: Item, now: float) -> None:
         """An item needs no model any more: in its turn it goes to those that follow its stream."""
-        for ready in stream.order.put(item):
+        for ready in stream.order.put(item, now):
             self._follow(stream, ready, now)
+        if stream.order.deadline() < float("inf"):
+            self._joining.add(stream.stream_id)
+
+    def turn(self, now: float) -> None:
+        """Lets go on what has waited long enough for another part of its frame."""
+        for stream_id in list(self._joining):
+            stream = self._streams.get(stream_id)
+            for ready in [] if stream is None else stream.order.expire(now):
+                assert stream is not None
+                self._follow(stream, ready, now)
+            if stream is None or stream.order.deadline() == float("inf"):
+                self._joining.discard(stream_id)
+
+    def deadlines(self) -> Iterator[float]:
+        """When `turn` should be called, in the engine's clock."""
+        for stream_id in self._joining:
+            if (stream := self._streams.get(stream_id)) is not None and stream.order.deadline() < float(
+                "inf"
+            ):
+                yield stream.order.deadline()
 
     def lose(self, stream: Stream, header: Header, reason: str) -> None:
         """A frame of a camera, or a part of it, will not come out."""
@@ -204,7 +226,7 @@ class Flow:
         if not self._graph.followers:
             self._leave(stream, item, now)
             return
-        stream.num_sides -= len(item.handles) - 1  # the parts of a file's frame are one again
+        stream.num_sides -= len(item.handles) - 1  # parts of its frame are one again
         segment, header = stream.segment, item.header
         if stream.is_live:
             ends = header.epoch > segment.epoch or segment.num_items >= self._graph.segment_frames
@@ -245,7 +267,7 @@ class Flow:
         if item.failed_in is None and item.header.cost:
             if not item.header.part:
                 stream.recent.add(now, now - item.born_at)
-            for pool in (item.header.pool or self._first,) if stream.is_live else self.pools_of(stream):
+            for pool in self.pools_of(stream, item.header.prompts):
                 stream.strains[pool].result(item.read_at, item.came_at, now)
 
     # -- what workers note ---------------------------------------------------------------------------------
@@ -253,6 +275,8 @@ class Flow:
     def take_note(self, stage: Stage, note: Note) -> None:
         """Deals with what a worker said besides its payloads."""
         match note:
+            case Event():
+                self._lives.events.append(note)
             case StreamInfo():
                 stream = self._streams[note.stream_id]
                 stream.info = note

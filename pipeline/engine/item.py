@@ -68,7 +68,7 @@ def key_of(header: Header) -> tuple[str, int, int, int]:
 
 
 def whole(parts: list[Item]) -> Item:
-    """One item of all parts of a frame, in the order of the parts."""
+    """One item of several parts of a frame, in the order of the parts; it goes on as the first of them."""
     if len(parts) == 1:
         return parts[0]
     parts = sorted(parts, key=lambda item: item.header.part)
@@ -77,9 +77,6 @@ def whole(parts: list[Item]) -> Item:
         first.header,
         prompts=tuple(prompt for part in parts for prompt in part.header.prompts),
         cost=sum(part.header.cost for part in parts),
-        pool="",
-        part=0,
-        parts=1,
     )
     failed = {prompt: stage for part in parts for prompt, stage in part.failed.items()}
     handles = tuple(handle for part in parts for handle in part.handles)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Durable
+from plantain.operators.types import FLOWING, Durable
 from plantain.pipeline.engine.metrics import (
     ANSWERED,
     ANSWERS,
@@ -33,12 +33,12 @@ from plantain.pipeline.engine.metrics import (
     IN_FLIGHT,
     LATENCY,
     PARTS,
-    PHASE,
     QUERY_LATENCY,
     QUEUE,
     QUEUE_AGE,
     RECONNECTS,
     RUNG,
+    STATE,
     STREAMS,
     WORKERS,
     Distribution,
@@ -75,6 +75,7 @@ class _Marks:
         decoded_s: When it gave its newest frame, in the engine's clock.
         durable: What was durable when it was last looked at.
         durable_s: When that was news, or results began to wait.
+        states: That it was ever seen in.
         num_before: Results from before the stream's position was last set back to 0.
     """
 
@@ -86,6 +87,7 @@ class _Marks:
     decoded_s: float | None = None
     durable: Durable | None = None
     durable_s: float = 0.0
+    states: set[str] = field(default_factory=set)
     num_before: int = 0
 
     def follow(self, stream: Stream) -> None:
@@ -116,6 +118,7 @@ class Meter:
         self._max_streams = max_streams
         self._marks: dict[str, _Marks] = {}
         self._gone = _Marks(OTHERS)
+        self._states: set[str] = {"connecting", *FLOWING}
         self._answers: Counter[str] = Counter()
         self._parts: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._batches: dict[str, Distribution] = {}
@@ -177,19 +180,20 @@ class Meter:
             now: Its clock, seconds.
         """
         sheet = _Sheet()
-        phases: Counter[Phase] = Counter()
+        states = Counter(dict.fromkeys((*map(str, Phase), *self._states), 0))
         for stream in engine.streams.values():
             marks = self._marks_of(stream)
             _count(marks, stream)
             _add(sheet, marks)
             _add_state(sheet, marks, stream, now)
-            phases[stream.phase] += 1
+            states[stream.state] += 1
         for stream_id in self._marks.keys() - engine.streams.keys():
             self.left(stream_id)
         if self._gone.base:
             _add(sheet, self._gone)
-        for phase in Phase:
-            sheet.add(STREAMS, phases[phase], str(phase))
+        self._states.update(states)
+        for state, count in states.items():
+            sheet.add(STREAMS, count, state)
         for task, count in self._answers.items():
             sheet.add(ANSWERS, count, task)
         self._add_work(sheet, engine, now)
@@ -278,7 +282,9 @@ def _add(sheet: _Sheet, marks: _Marks) -> None:
 def _add_state(sheet: _Sheet, marks: _Marks, stream: Stream, now: float) -> None:
     """How a stream is doing now."""
     sheet.add(IN_FLIGHT, stream.num_items, marks.label)
-    sheet.add(PHASE, 1, marks.label, str(stream.phase))
+    marks.states.add(stream.state)
+    for state in marks.states:
+        sheet.add(STATE, state == stream.state, marks.label, state)
     durable, num_taken = stream.start.durable, stream.account.results + stream.account.failed.total()
     if marks.durable is None or durable != marks.durable:
         if marks.durable is not None and durable.position.delivered < marks.durable.position.delivered:

@@ -74,7 +74,12 @@ FRAME_AGE = Metric(
     "How long ago a live stream that is read gave its newest frame.",
     ("stream",),
 )
-PHASE = Metric("plantain_stream_phase", _G, "1 for the phase that a stream is in.", ("stream", "phase"))
+STATE = Metric(
+    "plantain_stream_state",
+    _G,
+    "1 for the state that a stream is in, 0 for those that it was in before.",
+    ("stream", "state"),
+)
 RECONNECTS = Metric(
     "plantain_stream_reconnects_total",
     _C,
@@ -84,7 +89,7 @@ RECONNECTS = Metric(
 RUNG = Metric(
     "plantain_stream_rung", _G, "How much a stream has given up under overload; 0 is nothing.", ("stream",)
 )
-STREAMS = Metric("plantain_streams", _G, "Streams by phase.", ("phase",))
+STREAMS = Metric("plantain_streams", _G, "Streams by state.", ("state",))
 COMMIT_AGE = Metric(
     "plantain_sink_commit_age_seconds",
     _G,
@@ -135,7 +140,7 @@ BUILD = Metric(
 )
 
 METRICS: tuple[Metric, ...] = (
-    DECODED, ANSWERED, DROPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, PHASE, RECONNECTS, RUNG, STREAMS, COMMIT_AGE,
+    DECODED, ANSWERED, DROPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, STATE, RECONNECTS, RUNG, STREAMS, COMMIT_AGE,
     ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME, QUERY_LATENCY,
     GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
 )  # fmt: skip

@@ -79,6 +79,10 @@ class Strain:
         if read_at >= self.stepped_s:
             self.oldest_s = max(self.oldest_s, now - came_at)
 
+    def pause(self, now: float) -> None:
+        """Nothing comes just now: what was seen before says nothing about what will be."""
+        self.since_s, self.oldest_s, self.num_read, self.num_lost = now, 0.0, 0, 0
+
     def step(self, overload: Overload, rung: int, now: float) -> int:
         """Which rung the stream should be on, once the window is over.
 
@@ -90,6 +94,9 @@ class Strain:
         if self.since_s is None:
             self.since_s = now
         if now < self.since_s + overload.window_s:
+            return rung
+        if not self.num_read + self.num_lost and self.oldest_s <= overload.max_age_s:
+            self.pause(now)  # nothing came: that is neither haste nor calm
             return rung
         lost = self.num_lost > MAX_LOST_SHARE * (self.num_read + self.num_lost)
         is_strained = self.has_results and (self.oldest_s > overload.max_age_s or lost)

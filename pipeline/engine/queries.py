@@ -9,7 +9,7 @@ from typing import Any
 
 from plantain.operators.errors import ModelBusyError, PlantainError, SourceError, UsageError
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Header, Result, joined
+from plantain.operators.types import FLOWING, Header, Result, joined
 from plantain.pipeline.calls import Call, Peek, Reply, StreamError
 from plantain.pipeline.commands import EngineDownError
 from plantain.pipeline.engine.item import Item
@@ -171,8 +171,8 @@ class Queries:
             if query is None:
                 continue
             stream = self._streams.get(query.stream_id)
-            if stream is None or stream.phase in RESTING or now >= query.deadline_s:
-                self.fail(query.query_id, self._reason(query, stream))
+            if stream is None or stream.phase in RESTING or _is_away(stream) or now >= query.deadline_s:
+                self.fail(query.query_id, _reason(query, stream, now))
             elif not stream.is_open or now < query.next_look_s:
                 self._peeks.append(query.query_id)
             else:
@@ -207,9 +207,17 @@ class Queries:
             if (query := self._queries.get(query_id)) is not None:
                 yield min(query.next_look_s, query.deadline_s)
 
-    @staticmethod
-    def _reason(query: Query, stream: Stream | None) -> SourceError:
-        why = "it is gone" if stream is None else f"it is {stream.phase}"
-        if stream is not None and stream.phase not in RESTING:
-            why = f"it has not had a frame yet ({stream.health or stream.phase})"
-        return SourceError(f"stream '{query.stream_id}': {why}")
+
+def _is_away(stream: Stream) -> bool:
+    """Whether a camera has given frames and gives none just now: what there is of it is not what it sees."""
+    return stream.is_live and stream.health not in ("", "connecting", *FLOWING)
+
+
+def _reason(query: Query, stream: Stream | None, now: float) -> SourceError:
+    if stream is None:
+        return SourceError(f"stream '{query.stream_id}': it is gone")
+    if stream.newest_s is None:
+        had = "it has not had a frame yet"
+    else:
+        had = f"its newest frame is {now - stream.newest_s:.0f} s old"
+    return SourceError(f"stream '{query.stream_id}' is {stream.state}: {had}")

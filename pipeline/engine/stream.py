@@ -94,6 +94,9 @@ class Stream:
         held: What waits in front of the sinks until a checkpoint knows its epoch.
         size: Width and height of its source picture, pixels; 0 while unknown.
         health: The last lasting state that its source told of.
+        told: The last that was told of it, but for remarks; None before.
+        live_epoch: The last in which its camera was live; -1 for none.
+        newest_s: When its newest frame arrived, in the engine's clock; None before the first.
         is_open: Its source is open in this generation.
         has_ended: Its source has nothing more to give.
         then: What follows once it is drained, if it was told to stop before its end: INTERRUPTED, PAUSED, or WAITING
@@ -109,6 +112,7 @@ class Stream:
         num_frames: That were read in this generation.
         next_index: Of its next frame.
         rewinds: Restarts, perhaps by its own fault, since something new became durable.
+        join_s: Parts of a frame of it that belong together wait no longer than this for one another.
         order: Puts its items back in order behind the pools.
         segment: What has been handed on since the last barrier.
         ledger: What its sinks have been given.
@@ -134,6 +138,9 @@ class Stream:
     held: deque[Item | Call] = field(default_factory=deque)
     size: tuple[int, int] = (0, 0)
     health: str = ""
+    told: HealthEvent | None = None
+    live_epoch: int = -1
+    newest_s: float | None = None
     is_open: bool = False
     has_ended: bool = False
     then: Phase | None = None
@@ -150,6 +157,7 @@ class Stream:
     num_frames: int = 0
     next_index: int = 0
     rewinds: int = 0
+    join_s: float = 0.0
     order: Order = field(default_factory=lambda: Order(joins=True))
     segment: OpenSegment = field(default_factory=OpenSegment)
     ledger: Ledger = field(default_factory=Ledger)
@@ -159,7 +167,7 @@ class Stream:
     strains: defaultdict[str, Strain] = field(default_factory=lambda: defaultdict(Strain))
 
     @classmethod
-    def of(cls, start: Start) -> Stream:
+    def of(cls, start: Start, join_s: float = 0.0) -> Stream:
         """A stream that goes on at `start`, or is done if nothing is left to do."""
         account = Account.at(start.durable)
         if account.failed and not account.results:  # what was wrong may have been put right since
@@ -170,7 +178,8 @@ class Stream:
             start,
             phase,
             account=account,
-            order=Order(joins=not start.is_live),
+            join_s=join_s,
+            order=Order(joins=not start.is_live, patience_s=join_s),
             segment=OpenSegment(start.segment, start.durable.epoch),
             ledger=Ledger.at(start.durable),
         )
@@ -196,6 +205,18 @@ class Stream:
         return self.start.is_live if self.info is None else self.info.is_live
 
     @property
+    def state(self) -> str:
+        """How it is, in the one word that status, metrics, log and page have for it.
+
+        Of a camera at work what its source tells (`types.HealthState`), `connecting` before; else its phase.
+        """
+        if self.is_leaving and self.phase not in ENDED:
+            return "removing"
+        if not self.is_live or self.phase in RESTING:
+            return str(self.phase)
+        return (self.health if self.is_open else "") or "connecting"
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no worker has anything of it."""
         return not (self.num_items or self.num_sides or self.num_reads or self.num_calls)
@@ -216,12 +237,10 @@ class Stream:
         """Notes how its source is."""
         if event.state in MOMENTARY:
             return
-        self.num_reconnects += event.state == "live" and self.health not in (
-            "",
-            "connecting",
-            "frozen",
-            "stalled",
-        )
+        if event.state == "live":
+            was_away = self.health not in ("", "connecting", "frozen")
+            self.num_reconnects += was_away and event.epoch > self.live_epoch
+            self.live_epoch = event.epoch
         self.health = event.state
 
     def take_durable(self, durable: Durable) -> bool:
@@ -278,7 +297,7 @@ class Stream:
         self.num_items = self.num_sides = self.num_frames = self.next_index = self.num_calls = 0
         self.is_open = self.has_ended = False
         self.dropped = Counter()
-        self.order = Order(joins=not self.is_live)
+        self.order = Order(joins=not self.is_live, patience_s=self.join_s)
         self.held.clear()
         self.account.begin(self.start.durable)
 

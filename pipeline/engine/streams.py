@@ -9,7 +9,17 @@ from dataclasses import replace
 from plantain.operators.errors import UsageError
 from plantain.operators.render.looks import Look
 from plantain.operators.streams import Start
-from plantain.operators.types import Barrier, Durable, Header, HealthEvent, HealthState, Position
+from plantain.operators.types import (
+    FLOWING,
+    REMARKS,
+    Barrier,
+    Durable,
+    Event,
+    Header,
+    HealthEvent,
+    HealthState,
+    Position,
+)
 from plantain.pipeline.calls import Change, Close, Cut, Finish, Open, Relieve, Tell, Watch
 from plantain.pipeline.engine.meter import Meter
 from plantain.pipeline.engine.overload import Overload
@@ -37,7 +47,7 @@ class Streams:
 
     Attributes:
         bound: The stages whose copies they are bound to: the source, models that follow them, and the followers.
-        events: How their health has changed, and what was done to them, since somebody looked.
+        events: How their health has changed, what was done to them, and what analytics tell, since somebody looked.
         departed: Those that were removed and are forgotten, since somebody looked.
     """
 
@@ -59,7 +69,7 @@ class Streams:
         self._followers = graph.followers
         self._overloads = {stage.name: stage.overload or graph.overload for stage in graph.pools}
         self.bound = (graph.source, *self._models, *self._followers)
-        self.events: deque[HealthEvent] = deque()
+        self.events: deque[HealthEvent | Event] = deque()
         self.departed: deque[Stream] = deque()
 
     # -- what may be done to a stream ----------------------------------------------------------------------
@@ -84,7 +94,7 @@ class Streams:
         name = start.spec.stream_id
         if name in self._streams:
             raise UsageError(f"there is a stream '{name}' already; remove it first, or choose another name")
-        stream = self._streams[name] = Stream.of(start)
+        stream = self._streams[name] = Stream.of(start, self._graph.join_s)
         stream.generation = self._next_generation
         self.say(stream, "added", "added")
         return stream
@@ -309,6 +319,8 @@ class Streams:
         """Passes an event on to whoever listens, and to the sinks of its stream."""
         self.events.append(event)
         stream = self._streams.get(event.stream_id)
+        if stream is not None and event.state not in REMARKS:
+            stream.told = event
         for stage in self._followers[-1:]:
             if stream is not None:
                 if stage.name not in stream.workers:
@@ -424,6 +436,9 @@ class Streams:
         if not stream.is_open:
             return
         for pool, strain in stream.strains.items():
+            if stream.health and stream.health not in FLOWING:
+                strain.pause(now)
+                continue
             overload = self._overload_of(pool)
             if not overload.ladder:
                 continue

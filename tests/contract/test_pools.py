@@ -154,3 +154,19 @@ def test_a_slow_model_does_not_hold_up_a_fast_one(clip: str) -> None:
         result.header.frame_index for result in sink.results if str(result.predictions[0].prompt) == "normals"
     ]
     assert frames == sorted(frames), "in order"
+
+
+@pytest.mark.parametrize(("cost_ms", "together"), [(150, True), (1500, False)])
+def test_masks_of_a_camera_wait_for_their_depth_from_another_model_for_a_while(
+    clip: str, cost_ms: float, together: bool
+) -> None:
+    fast = {"name": "fake", "canvas": {"width": 64, "height": 48}}
+    slow = {**fast, "options": {"cost_ms": cost_ms}, "batch": {"max_items": 1}}
+    prompts = ["instances:car", {"prompt": "depth", "model": "slow", "every": 10}]
+    sink = watched(clip, {"fast": fast, "slow": slow}, prompts)
+    asked = [result for result in sink.results if result.header.frame_index % 10 == 0]
+    both = [result for result in asked if len(result.predictions) == 2]
+    assert len(both) >= 3 if together else not both
+    frames = [r.header.frame_index for r in sink.results if str(r.predictions[0].prompt) == "instances:car"]
+    assert frames == sorted(frames), "in order"
+    assert len(frames) == len(set(frames)) >= 40, "each once"

@@ -60,7 +60,7 @@ def test_nothing_is_lost_while_the_broker_is_away(
         sink.tell(HealthEvent("clip", 0, "live", "stream 'clip': live", time.time_ns()))
     broker.kill()
     for sink in (live, exact):
-        sink.tell(HealthEvent("clip", 0, "stalled", "stream 'clip': stalled", time.time_ns()))
+        sink.tell(HealthEvent("clip", 0, "silent", "stream 'clip': silent", time.time_ns()))
     is_back = threading.Thread(target=broker.start, name="broker-start")
     is_back.start()
     try:
@@ -78,7 +78,7 @@ def test_nothing_is_lost_while_the_broker_is_away(
     exact.close()
     for name in (prefix, f"{prefix}x"):
         found = [json.loads(record.value())["state"] for record in records(broker.bootstrap, name, "health")]
-        assert list(dict.fromkeys(found)) == ["live", "stalled"]
+        assert list(dict.fromkeys(found)) == ["live", "silent"]
     once = list(
         dict.fromkeys(ids(records(broker.bootstrap, prefix)))
     )  # repeats are allowed, first arrivals are in order

@@ -113,7 +113,7 @@ def test_mpeg_ts_over_udp_is_joined_in_the_middle_and_survives_a_pause(clip: Pat
         assert clips.number_of(watch.frames[0].image) % 12 == 0
         assert {frame.info.captured_by for frame in watch.frames} == {"arrival"}
         encoder.pause()
-        follow([watch], lambda: "stalled" in watch.states, "stalled")
+        follow([watch], lambda: "silent" in watch.states, "silent")
         before = len(watch.frames)
         encoder.go_on()
         follow([watch], lambda: len(watch.frames) >= before + 20, "live again")

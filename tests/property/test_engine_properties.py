@@ -254,13 +254,26 @@ def test_a_killed_run_of_several_models_is_completed_by_the_next_one(plan_of, sh
 
 
 @SLOW
-@given(plans(live=True), shapes, seeds, faults, st.integers(0, FEW_DEATHS), st.integers(1, 20))
+@given(
+    plans(live=True),
+    shapes,
+    seeds,
+    faults,
+    st.integers(0, FEW_DEATHS),
+    st.integers(1, 20),
+    st.sampled_from([0.0, 0.02, 1.0]),
+)
 def test_whatever_is_done_to_streams_of_several_models_the_books_are_right(
-    plan_of, shape, seed, num_faults, deaths, pause
+    plan_of, shape, seed, num_faults, deaths, pause, join_s
 ):
-    """World.step checks the books of every stream and prompt at every step; a camera's pools overtake one another."""
+    """World.step checks the books of every stream and prompt at every step; a camera's pools overtake one another.
+
+    Parts of a camera's frame wait for one another not at all, for a while, or as long as it takes.
+    """
     sink = OrderedSink(plan_of, faults=num_faults, seed=seed, overtaking=True)
-    graph = graph_of(plan_of, sink, pools={"infer": Kind.PARALLEL, "sessions": Kind.STREAM}, **shape)
+    graph = graph_of(
+        plan_of, sink, pools={"infer": Kind.PARALLEL, "sessions": Kind.STREAM}, join_s=join_s, **shape
+    )
     world = World(graph, starts_of(plan_of, prompts=(DEPTH, NORMALS)), seed, deaths=deaths)
     for number in range(400):
         if number % pause == 0:

@@ -67,9 +67,9 @@ def test_what_keeps_a_camera_away_is_named_survived_and_tells_no_secret(
     [
         (None, 0.0, "lost"),
         (ConnectionResetError(104, "Connection reset by peer", URL), 0.1, "lost"),
-        (av.error.TimeoutError(110, "timed out", URL), 5.0, "stalled"),
-        (av.error.ExitError(1, "Immediate exit requested", URL), 12.5, "stalled"),
-        (av.error.InvalidDataError(1, "Invalid data", URL), 5.0, "stalled"),
+        (av.error.TimeoutError(110, "timed out", URL), 5.0, "silent"),
+        (av.error.ExitError(1, "Immediate exit requested", URL), 12.5, "silent"),
+        (av.error.InvalidDataError(1, "Invalid data", URL), 5.0, "silent"),
         (av.error.InvalidDataError(1, "Invalid data", URL), 0.0, "lost"),
     ],
 )
@@ -136,7 +136,7 @@ def test_silence_is_told_before_the_socket_notices() -> None:
         assert reached.wait(LONG_S)
         assert source.state == "live"
         clock.advance(5.1)
-        assert source.state == "stalled"
+        assert source.state == "silent"
         go_on.set()
         while "lost" not in states(events := source.events()):
             assert source.wait(LONG_S)

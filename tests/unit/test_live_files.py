@@ -66,7 +66,7 @@ def test_a_looped_file_goes_on_in_the_same_epoch_with_times_that_go_on(clip: Pat
     assert np.diff(times) == pytest.approx(np.full(29, 0.04))
 
 
-def test_a_realtime_file_that_waits_for_its_time_is_not_stalled(clip: Path) -> None:
+def test_a_realtime_file_that_waits_for_its_time_is_not_silent(clip: Path) -> None:
     spec = StreamSpec("file", str(clip), options={"realtime": "true", "timeout_s": "0.01", "policy": "block"})
     source = LiveSource(spec, VIEW, Position())
     seen = set()

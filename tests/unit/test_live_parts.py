@@ -125,7 +125,7 @@ def test_a_state_is_told_once_and_momentary_ones_each_time() -> None:
     health = Health("gate", SystemClock(), size=4)
     assert health.enter("connecting", 0, "a")
     assert not health.enter("connecting", 0, "b")
-    assert not health.enter("stalled", 0, "c", frozenset(("live",)))
+    assert not health.enter("silent", 0, "c", frozenset(("live",)))
     assert health.enter("live", 0, "d")
     assert health.enter("changed", 0, "e")
     assert health.enter("changed", 0, "f")

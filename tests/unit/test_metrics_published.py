@@ -184,16 +184,26 @@ def test_reasons_are_bounded() -> None:
     assert OTHERS in dropped
 
 
-def event(state: str) -> HealthEvent:
-    return HealthEvent("a", 0, state, "", 0)  # type: ignore[arg-type]  # one of the states
+def event(state: str, epoch: int) -> HealthEvent:
+    return HealthEvent("a", epoch, state, "", 0)  # type: ignore[arg-type]  # one of the states
 
 
 def test_a_camera_that_is_live_again_has_reconnected() -> None:
     engine = Engine(graph_of({"a": Plan(1)}, OrderedSink()), starts_of({"a": Plan(1)}))
     stream = engine.streams["a"]
     stream.start = replace(stream.start, is_live=True)
-    for state in ("connecting", "live", "lost", "live", "silent", "live"):
-        stream.take_event(event(state))
+    told = [
+        ("connecting", 0),
+        ("live", 0),
+        ("lost", 0),
+        ("live", 1),
+        ("silent", 1),
+        ("live", 1),
+        ("silent", 1),
+        ("live", 2),
+    ]
+    for state, epoch in told:
+        stream.take_event(event(state, epoch))
     assert of(engine.meter.samples(engine, 0.0), RECONNECTS, "a") == 2
 
 

@@ -225,6 +225,39 @@ def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_question
     assert alone.value == answers[2].value
 
 
+def test_florence_2_is_asked_and_read_as_its_library_does(folder) -> None:
+    path = folder("florence")
+    network = transformers.Florence2ForConditionalGeneration.from_pretrained(path).eval()
+    processor = transformers.AutoProcessor.from_pretrained(path)
+    task = "<OPEN_VOCABULARY_DETECTION>"
+    inputs = processor(images=PICTURE, text=f"{task}car", return_tensors="pt")
+    written = network.generate(**inputs, max_new_tokens=24, num_beams=3, do_sample=False)
+    text = processor.batch_decode(written, skip_special_tokens=False)[0].replace("<pad>", "")
+    found = processor.post_process_generation(text, task=task, image_size=(128, 72))[task]["bboxes"]
+    theirs = [box for box in found if box[2] > box[0] and box[3] > box[1]]
+    value = ours(path, "detect:car", max_tokens=24)
+    assert theirs
+    np.testing.assert_allclose(
+        value.xyxy, np.array(theirs, np.float32).clip(0, [128, 72, 128, 72]), atol=1e-3
+    )
+    assert set(value.scores.tolist()) == {1.0}, "it has none"
+
+
+def test_marigold_draws_the_directions_of_its_librarys_pipeline(folder) -> None:
+    import diffusers
+
+    path = folder("marigold")
+    pipeline = diffusers.MarigoldNormalsPipeline.from_pretrained(path)
+    drawn = pipeline(PICTURE, num_inference_steps=2, generator=torch.Generator().manual_seed(0)).prediction[0]
+    model = load_model("marigold-normals", {"checkpoint": str(path), "steps": 2})
+    (answer,) = model.answer([FRAME], [0], [Prompt.parse("normals")])
+    theirs = drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
+    np.testing.assert_allclose(
+        answer.value.normals[answer.value.valid], theirs[answer.value.valid], atol=1e-4
+    )
+    assert answer.value.valid.mean() > 0.9
+
+
 def test_words_for_classes_are_found_as_they_are_written() -> None:
     labels = Labels({0: "person, individual, someone", 1: "wall-other-merged", 2: "traffic light", 3: "Wall"})
     assert [labels.ids(each) for each in ("Individual", "traffic_light", "wall", "cat")] == [

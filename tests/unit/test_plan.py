@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from plantain.operators.geometry import Letterbox
-from plantain.operators.plan import Plan, smaller
+from plantain.operators.plan import Plan, Target, smaller
 from plantain.operators.prompts import Prompt
 from plantain.operators.streams import Ease, Sampling, Start, StreamSpec
 from plantain.operators.types import Durable, Frame, FrameInfo, Header, Position, Request, Result
@@ -121,3 +121,26 @@ def test_frames_carry_what_their_stream_says_about_its_lens_whichever_source_the
     [changed] = plan([told])
     assert isinstance(changed, Request)
     assert changed.frame.info.hfov_deg == 40.0
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "joins"),
+    [
+        ("semantic:dark,bright", "depth", (True, True)),
+        ("depth", "instances:car", (True, True)),
+        ("normals", "depth", (False, False)),
+        ("instances:car", "normals", (False, False)),
+    ],
+)
+def test_what_one_model_marks_and_another_measures_belongs_together(near, far, joins):
+    plan = Plan((Target("fast"), Target("slow")))
+    prompts = (Prompt.parse(near), Prompt.parse(far))
+    plan.open(replace(start(prompts), pools=((far, "slow"),)))
+    assert tuple(each.header.joins for each in plan([frame(0)])) == joins
+
+
+def test_what_has_its_depth_from_its_own_model_waits_for_no_other():
+    plan = Plan((Target("fast"), Target("slow")))
+    prompts = tuple(map(Prompt.parse, ("depth", "instances:car", "normals")))
+    plan.open(replace(start(prompts), pools=(("normals", "slow"),)))
+    assert [each.header.joins for each in plan([frame(0)])] == [False, False]

@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, PlainTextResponse
 from plantain.deploy.metrics import CONTENT_TYPE
 from plantain.deploy.service.endpoints.service import TheService
 from plantain.deploy.service.problems import HttpError
-from plantain.deploy.service.schemas import ClassColour, Health, Key, Model, Models, Session, Tick
+from plantain.deploy.service.schemas import Access, ClassColour, Health, Key, Model, Models, Session, Tick
 from plantain.deploy.service.security import COOKIE
 from plantain.operators.answers import kind_of
 from plantain.operators.colours import to_hex
@@ -97,6 +97,12 @@ async def get_key(service: TheService, prompt: Annotated[str, Query(max_length=2
         if chip.colour is not None
     ]
     return Key(stops=stops, ticks=ticks, classes=classes)
+
+
+@router.get("/v1/session")
+async def get_session(service: TheService) -> Access:
+    """Whether this service asks for a token; whoever is told so here can log out."""
+    return Access(has_token=service.guard.has_token)
 
 
 @router.post("/v1/session", status_code=204)

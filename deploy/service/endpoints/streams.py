@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -21,7 +23,7 @@ from plantain.deploy.service.schemas import QueryIn, Stream, StreamIn, StreamNam
 from plantain.deploy.service.security_urls import check_stream
 from plantain.deploy.service.sse import event, stream_of
 from plantain.operators.answers import kind_of
-from plantain.operators.errors import PlantainError
+from plantain.operators.errors import PlantainError, SourceError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look
 from plantain.operators.types import Failure, Result
@@ -154,9 +156,14 @@ async def query_stream(
 async def _watch(
     service: Service, stream_id: str, prompts: tuple[Prompt, ...], query: QueryIn, first: Result
 ) -> AsyncIterator[bytes]:
-    """`match` when the answer becomes other than empty, `clear` when it is empty again, `problem` when none came."""
+    """`match` when the answer becomes other than empty, `clear` when it is empty again, `problem` when none came.
+
+    After a problem it is said anew whether it is there. A camera that is away is waited for; the watch ends with what
+    time does not heal.
+    """
     result: Result | None = first
-    was_there = False
+    was_there: bool | None = False
+    trouble = ""
     while True:
         begun = time.monotonic()
         if result is not None:
@@ -168,18 +175,20 @@ async def _watch(
                 yield event("match" if is_there else "clear", frame.model_dump_json())
                 if is_there and query.once:
                     return
-            was_there = is_there
+            was_there, trouble = is_there, ""
         await asyncio.sleep(max(0.0, query.every_s - (time.monotonic() - begun)))
         try:
             (result,) = await service.engine.do(AskStream(stream_id, prompts), service.limits.timeout_s)
         except EngineDownError:
             result = None  # it comes back
         except PlantainError as error:
-            problem = of_error(error)
-            yield event("problem", f'{{"status": {problem.status}}}')
-            if not error.retryable:
+            problem, kind = of_error(error), type(error)
+            if (what := f"{kind.__name__} {problem.status}") != trouble:
+                trouble = what
+                yield event("problem", json.dumps({"status": problem.status, "detail": problem.detail}))
+            if not (error.retryable or isinstance(error, SourceError)):
                 return
-            result = None
+            result = was_there = None
 
 
 def has_something(result: Result) -> bool:
@@ -194,4 +203,6 @@ def has_something(result: Result) -> bool:
 def shown(status: StreamStatus) -> Stream:
     """A stream as clients see it."""
     fields = asdict(status)
-    return Stream(id=fields.pop("stream_id"), paused=status.phase == Phase.PAUSED, **fields)
+    since_ns = fields.pop("since_ns")
+    since = None if since_ns is None else datetime.fromtimestamp(since_ns / 1e9, UTC).isoformat()
+    return Stream(id=fields.pop("stream_id"), paused=status.phase == Phase.PAUSED, since=since, **fields)

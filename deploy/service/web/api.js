@@ -41,7 +41,9 @@ export async function json(method, path, body) {
 async function problemOf(response) {
   try {
     const problem = await response.json();
-    return new ProblemError(response.status, problem.detail || problem.title);
+    const mistakes = (problem.errors ?? []).map(({ field, detail }) => `${field}: ${detail}`);
+    const isNamed = mistakes.length && !mistakes.some((mistake) => problem.detail.includes(mistake));
+    return new ProblemError(response.status, isNamed ? mistakes.join("; ") : problem.detail || problem.title);
   } catch {
     return new ProblemError(response.status, `the service answered ${response.status}`);
   }

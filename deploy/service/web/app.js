@@ -2,9 +2,9 @@
 
 import { json } from "./api.js";
 import { Ask } from "./ask.js";
+import { Events } from "./events.js";
 import { Wall } from "./wall.js";
 
-const MAX_EVENTS = 200;
 const STREET = {
   id: "street", url: "synthetic://street?seed=3&frames=100000&fps=5", fps: 5,
   prompts: ["instances:car", "depth[curve=street]", "semantic:car,person,road,building,vegetation,sky"],
@@ -71,47 +71,27 @@ function removeCamera(item) {
   dialog.showModal();
 }
 
-// -- state and events
+// -- state
 
 function showState(kind, words, items) {
   at("status").className = `status ${kind}`;
   at("status").querySelector(".words").textContent = words;
   if (!items) return;
   at("empty").hidden = items.length > 0;
+  events.offer(items);
   const fps = items.reduce((sum, item) => sum + item.fps, 0);
   at("totals").textContent = items.length ? `${items.length} watched, ${fps.toFixed(1)} answers a second` : "";
 }
 
-let source = null;
-
-function follow() {
-  source?.close();
-  source = null;
-  if (document.hidden) return;
-  source = new EventSource(`/v1/events?after=${follow.after ?? 0}`);
-  source.addEventListener("event", (message) => showEvent(JSON.parse(message.data)));
-}
-
-function showEvent(event) {
-  if (event.id <= (follow.after ?? 0)) return;
-  follow.after = event.id;
-  const line = document.createElement("li");
-  const time = document.createElement("time");
-  time.dateTime = event.at;
-  time.textContent = new Date(event.at).toLocaleTimeString([], { hour12: false });
-  const head = document.createElement("b");
-  head.textContent = `${event.stream_id} ${event.kind.replaceAll("_", " ")}`;
-  const detail = document.createElement("p");
-  detail.textContent = event.detail.replace(/^stream '[^']*': /, "");
-  line.append(time, head, detail);
-  at("event-list").prepend(line);
-  at("no-events").hidden = true;
-  while (at("event-list").children.length > MAX_EVENTS) at("event-list").lastElementChild.remove();
-}
+at("logout").onclick = async () => {
+  await json("DELETE", "/v1/session");
+  location.reload();
+};
 
 // -- joining
 
 const ask = new Ask();
+const events = new Events();
 const wall = new Wall({
   onSelect: (item) => ask.select(item),
   onEdit: openCamera,
@@ -130,5 +110,4 @@ at("add-street").onclick = async (event) => {
   event.target.disabled = false;
   wall.refresh();
 };
-document.addEventListener("visibilitychange", follow);
-json("GET", "/v1/events?limit=1").then(follow, follow);
+json("GET", "/v1/session").then(({ has_token: hasToken }) => (at("logout").hidden = !hasToken), () => {});

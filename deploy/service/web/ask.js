@@ -1,10 +1,13 @@
-// Questions: about the selected camera's newest frame, or about a picture of one's own.
+// Questions: about the selected camera's newest frame, or about a picture or clip of one's own.
 
-import { call, eventsOf } from "./api.js";
-import { drawKey } from "./key.js";
+import { Answer } from "./answer.js";
+import { call, eventsOf, json } from "./api.js";
+import { when } from "./clock.js";
+import { looksFor, tasksOf } from "./questions.js";
 
-const TASK = /^(semantic|instances|refer|depth|normals|generate|prompt)\b/;
 const EXAMPLES = ["the red car", "instances:car", "instances:person", "semantic:car,person,road,sky", "depth", "normals", "generate:a wet street at night"];
+const CLIP_FPS = 2;
+const AGAIN_MS = 3000;
 
 const at = (id) => document.getElementById(id);
 
@@ -12,6 +15,8 @@ export class Ask {
   constructor() {
     this.camera = null;
     this.watching = null;
+    this.hasWords = false;
+    this.answer = new Answer();
     at("examples").append(...EXAMPLES.map((text) => chip(text, () => this.take(text))));
     at("ask-form").onsubmit = (event) => {
       event.preventDefault();
@@ -29,8 +34,10 @@ export class Ask {
     const drop = at("ask");
     drop.ondragover = (event) => event.preventDefault();
     drop.ondrop = (event) => this.drop(event);
-    document.addEventListener("visibilitychange", () => document.hidden && this.stop());
     this.aim();
+    json("GET", "/v1/models").then(({ items }) => {
+      this.hasWords = items.some((model) => model.is_serving && (model.tasks.includes("ask") || !model.tasks.length));
+    }, () => {});
   }
 
   take(text) {
@@ -39,6 +46,7 @@ export class Ask {
   }
 
   select(item) {
+    if (this.watching && item?.id !== this.watching.camera) this.stop();
     this.camera = item;
     at("ask-camera").textContent = item ? `camera ${item.id}, its newest frame` : "a camera (there is none)";
     document.querySelector("[name=target][value=camera]").disabled = !item;
@@ -50,12 +58,11 @@ export class Ask {
     return document.querySelector("[name=target]:checked").value;
   }
 
-  get tasks() {
-    const lines = at("tasks").value.split("\n").map((line) => line.trim()).filter(Boolean);
-    const tasks = lines.map((line) => (TASK.test(line) ? line : `refer:${line}`));
-    const hasMasks = tasks.some((task) => /^(instances|refer|semantic)/.test(task));
-    if (at("distances").checked && hasMasks && !tasks.some((task) => task.startsWith("depth"))) tasks.push("depth");
-    return tasks;
+  // The tasks, and the one among them that nobody wrote: distances of what is found.
+  tasks() {
+    const tasks = tasksOf(at("tasks").value, this.hasWords);
+    const isAdded = at("distances").checked && tasks.some(looksFor) && !tasks.some((task) => task.startsWith("depth"));
+    return isAdded ? { tasks: [...tasks, "depth"], added: "depth" } : { tasks };
   }
 
   aim() {
@@ -65,7 +72,7 @@ export class Ask {
   }
 
   name() {
-    at("file-name").textContent = at("file").files[0]?.name ?? "Choose a picture, or drop one here";
+    at("file-name").textContent = at("file").files[0]?.name ?? "Choose a picture or a short clip, or drop one here";
   }
 
   drop(event) {
@@ -81,11 +88,13 @@ export class Ask {
     const button = document.querySelector("#ask-form [type=submit]");
     button.disabled = true;
     at("ask-error").hidden = true;
+    this.answer.hide();
     const started = performance.now();
     try {
-      const response = await (this.target === "camera" ? this.askCamera() : this.askPicture());
+      const { tasks, added } = this.tasks();
+      const response = await (this.target === "camera" ? this.askCamera(tasks) : this.askPicture(tasks));
       const { frames } = await response.json();
-      this.show(frames[0], performance.now() - started);
+      this.answer.show(frames, { elapsed: performance.now() - started, added });
     } catch (error) {
       this.complain(error);
     }
@@ -97,47 +106,98 @@ export class Ask {
     return `/v1/streams/${this.camera.id}/query`;
   }
 
-  askCamera() {
-    const body = { tasks: this.tasks, drawn: true };
-    return call("POST", this.aimed(), { body });
+  askCamera(tasks) {
+    return call("POST", this.aimed(), { body: { tasks, drawn: true } });
   }
 
-  askPicture() {
+  askPicture(tasks) {
     const [file] = at("file").files;
-    if (!file && this.tasks.every((task) => task.startsWith("generate"))) {
-      return call("POST", "/v1/predict", { body: { tasks: this.tasks, drawn: true } });
+    if (!file && tasks.every((task) => task.startsWith("generate"))) {
+      return call("POST", "/v1/predict", { body: { tasks, drawn: true } });
     }
-    if (!file) throw new Error("choose a picture first");
+    if (!file) throw new Error("choose a picture or a clip first");
+    const isClip = file.type.startsWith("video/");
     const body = new FormData();
-    body.append("image", file);
-    for (const task of this.tasks) body.append("task", task);
+    body.append(isClip ? "clip" : "image", file);
+    if (isClip) body.append("fps", String(CLIP_FPS));
+    for (const task of tasks) body.append("task", task);
     body.append("drawn", "true");
     return call("POST", "/v1/predict", { body });
   }
 
+  // -- being told
+
   async watch() {
-    const stop = new AbortController();
-    this.watching = stop;
-    this.mark(true);
     at("ask-error").hidden = true;
-    const body = { tasks: this.tasks.filter((task) => !task.startsWith("depth")), drawn: true, watch: true };
+    let tasks;
     try {
-      const path = this.aimed();
-      const response = await call("POST", path, { body, signal: stop.signal });
-      for await (const [name, frame] of eventsOf(response)) {
-        if (name === "problem") continue;
-        this.show(frame, null, name === "match" ? "It is there" : "It is gone");
-      }
+      tasks = tasksOf(at("tasks").value, this.hasWords).filter((task) => !task.startsWith("depth"));
+      this.aimed();
+      if (!tasks.length) throw new Error("name what to look for, such as the red car");
     } catch (error) {
-      if (error.name !== "AbortError") this.complain(error);
+      this.complain(error);
+      return;
     }
-    if (this.watching === stop) this.stop();
+    this.answer.hide();
+    const stop = new AbortController();
+    this.watching = Object.assign(stop, { camera: this.camera.id });
+    this.mark(true);
+    this.say(`Watching ${this.camera.id}`);
+    if (window.Notification?.permission === "default") Notification.requestPermission();
+    while (this.watching === stop) {
+      try {
+        await this.follow(tasks, stop);
+      } catch (error) {
+        if (error.name === "AbortError") return;
+        if (error.status === 404 || error.status === 401) {
+          this.stop();
+          this.complain(error);
+          return;
+        }
+        this.lose(error.message);
+      }
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
+
+  async follow(tasks, stop) {
+    const body = { tasks, drawn: true, watch: true };
+    const response = await call("POST", `/v1/streams/${stop.camera}/query`, { body, signal: stop.signal });
+    for await (const [name, told] of eventsOf(response)) {
+      if (name === "problem") this.lose(told.detail);
+      else this.meet(told, name === "match", stop.camera);
+    }
+  }
+
+  meet(frame, isThere, camera) {
+    const headline = isThere ? "It is there" : "It is not there";
+    this.answer.show([frame], { headline });
+    this.say(`${camera}: ${headline.toLowerCase()}, ${when(Date.now())}`);
+    document.title = isThere ? `● ${camera}: it is there` : "Plantain";
+    if (isThere && window.Notification?.permission === "granted") {
+      const note = new Notification(`${camera}: it is there`, { body: at("tasks").value, tag: `plantain-${camera}` });
+      note.onclick = () => window.focus();
+    }
+  }
+
+  // Nobody can tell any more whether it is there.
+  lose(why) {
+    this.answer.age("Nobody can tell just now");
+    this.say(`${why}; still watching`);
+    document.title = "Plantain";
   }
 
   stop() {
     this.watching?.abort();
     this.watching = null;
+    document.title = "Plantain";
+    this.say("");
     this.mark(false);
+  }
+
+  say(text) {
+    at("watch-state").textContent = text;
+    at("watch-state").hidden = !text;
   }
 
   mark(isWatching) {
@@ -148,47 +208,6 @@ export class Ask {
   complain(error) {
     at("ask-error").textContent = error.message;
     at("ask-error").hidden = false;
-  }
-
-  show(frame, elapsed, headline = "") {
-    at("answer").hidden = false;
-    at("answer-picture").src = `data:image/jpeg;base64,${frame.drawn}`;
-    at("answer-picture").alt = `The frame, and on it the answer to ${frame.answers[0].prompt}`;
-    drawKey(at("answer-key"), frame.answers[0].prompt);
-    const model = frame.answers.reduce((sum, answer) => sum + answer.model_ms, 0);
-    const words = [
-      headline,
-      ...frame.answers.map((answer) => answer.said),
-      elapsed === null ? new Date().toLocaleTimeString() : `answered in ${Math.round(elapsed)} ms, of these ${Math.round(model)} ms in the model`,
-    ];
-    at("answer-words").textContent = words.filter(Boolean).join(" · ");
-    this.table(frame);
-  }
-
-  table(frame) {
-    const total = frame.width * frame.height;
-    const rows = frame.answers.flatMap((answer) => answer.objects);
-    const table = at("answer-table");
-    table.replaceChildren();
-    if (!rows.length) return;
-    const head = table.createTHead().insertRow();
-    for (const [title, isNumber] of [["found", false], ["distance", true], ["of picture", true], ["score", true]]) {
-      const cell = document.createElement("th");
-      cell.textContent = title;
-      if (isNumber) cell.className = "number";
-      head.append(cell);
-    }
-    const body = table.createTBody();
-    for (const row of rows.sort((a, b) => b.area_px - a.area_px).slice(0, 50)) {
-      const line = body.insertRow();
-      const distance = row.distance_m === null ? "–" : `${row.distance_m.toFixed(1)} m`;
-      const share = `${((100 * row.area_px) / total).toFixed(1)} %`;
-      for (const [index, text] of [row.label, distance, share, row.score.toFixed(2)].entries()) {
-        const cell = line.insertCell();
-        cell.textContent = text;
-        if (index) cell.className = "number";
-      }
-    }
   }
 }
 

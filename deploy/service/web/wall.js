@@ -1,6 +1,7 @@
 // The wall of cameras: one tile each, all pictures over one WebSocket.
 
 import { json } from "./api.js";
+import { ago, when } from "./clock.js";
 import { drawKey } from "./key.js";
 
 const STATS_MS = 2000;
@@ -9,11 +10,18 @@ const ALL = "";
 // Frames that nobody wanted to be looked at are not lost.
 const NOT_ASKED_FOR = "not sampled";
 
-const WORDS = {
-  live: ["live", "good"], connecting: ["connecting", "warn"], stalled: ["stalled", "warn"], silent: ["silent", "bad"],
-  lost: ["lost", "bad"], refused: ["refused", "bad"], unauthorised: ["wrong password", "bad"],
-  not_found: ["not found", "bad"], no_video: ["no video", "bad"], frozen: ["frozen", "warn"], failed: ["failed", "bad"],
+// How well a state is: good, to be watched, or bad; others are neither.
+const KINDS = {
+  live: "good", reading: "good", draining: "good", finishing: "good", connecting: "warn", waiting: "warn", frozen: "warn",
+  removing: "warn", silent: "bad", lost: "bad", refused: "bad", unauthorised: "bad", not_found: "bad", no_video: "bad",
+  failed: "bad", retrying: "bad",
 };
+// In these there is something to be seen; in all others the last picture is none of now.
+const SEEN = new Set(["live", "frozen", "reading", "draining", "finishing"]);
+// A picture that is older, or three times as old as its rate would have it, does not look current.
+const OLD_S = 3;
+// Of the layout, pixels: the least width of a tile, the space between tiles, and the lines below a picture.
+const [LEAST, GAP, LINES] = [220, 12, 70];
 
 export class Wall {
   constructor({ onSelect, onEdit, onRemove, onState }) {
@@ -21,6 +29,9 @@ export class Wall {
     this.tiles = new Map();
     this.root = document.getElementById("wall");
     this.selected = null;
+    this.large = null;
+    window.addEventListener("resize", () => this.lay());
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.large && this.enlarge(null));
     this.isShown = !document.hidden;
     this.seenTiles = new IntersectionObserver((entries) => this.scrolled(entries), { rootMargin: "120px" });
     document.addEventListener("visibilitychange", () => this.turn(!document.hidden));
@@ -81,6 +92,9 @@ export class Wall {
       this.tiles.get(item.id).update(item);
     }
     if (!this.tiles.has(this.selected)) this.select(items[0]?.id ?? null);
+    else this.onSelect(this.tiles.get(this.selected).item);
+    if (this.large && !this.tiles.has(this.large)) this.enlarge(null);
+    this.lay();
     this.say();
   }
 
@@ -96,6 +110,33 @@ export class Wall {
     this.selected = id;
     for (const tile of this.tiles.values()) tile.mark(tile.id === id);
     this.onSelect(id ? this.tiles.get(id).item : null);
+  }
+
+  // As many columns as make all tiles fit the window, and as large as they can be.
+  lay() {
+    const count = this.tiles.size;
+    const width = this.root.clientWidth;
+    const height = window.innerHeight - (this.root.getBoundingClientRect().top + window.scrollY) - GAP;
+    const most = Math.max(1, Math.min(count, Math.floor((width + GAP) / (LEAST + GAP))));
+    let columns = 1;
+    while (columns < most && Math.ceil(count / columns) * (this.heightOf(width, columns) + GAP) > height) columns += 1;
+    if (width > 700) columns = Math.max(columns, Math.min(count, 2));
+    this.root.style.gridTemplateColumns = `repeat(${this.large ? 1 : columns}, minmax(0, 1fr))`;
+  }
+
+  heightOf(width, columns) {
+    return (((width - GAP * (columns - 1)) / columns) * 9) / 16 + LINES;
+  }
+
+  // One tile alone, or all again.
+  enlarge(id) {
+    const before = this.large;
+    this.large = id;
+    this.root.classList.toggle("one", Boolean(id));
+    for (const tile of this.tiles.values()) tile.spread(tile.id === id);
+    this.lay();
+    this.tiles.get(id ?? before)?.find(".enlarge").focus();
+    this.say();
   }
 
   // -- pictures
@@ -168,7 +209,9 @@ class Tile {
     this.find(".remove").onclick = () => wall.onRemove(this.item);
     this.find("select").onchange = () => this.choose();
     this.find("select").setAttribute("aria-label", `Shown of ${item.id}`);
-    for (const name of ["pause", "edit", "remove"]) {
+    this.find(".enlarge").onclick = () => wall.enlarge(wall.large === this.id ? null : this.id);
+    this.find(".screen").ondblclick = () => wall.enlarge(wall.large === this.id ? null : this.id);
+    for (const name of ["enlarge", "pause", "edit", "remove"]) {
       this.find(`.${name}`).setAttribute("aria-label", `${name} ${item.id}`);
     }
   }
@@ -188,6 +231,18 @@ class Tile {
     this.find(".screen").setAttribute("aria-pressed", String(isSelected));
   }
 
+  spread(isLarge) {
+    this.root.classList.toggle("large", isLarge);
+    this.find(".enlarge").setAttribute("aria-pressed", String(isLarge));
+    this.find(".enlarge").textContent = isLarge ? "All" : "Enlarge";
+  }
+
+  // Whether what is there of it is what it sees now.
+  get isCurrent() {
+    const { state, newest_frame_s: age, asked_fps: fps, is_live: isLive } = this.item;
+    return SEEN.has(state) && (!isLive || age === null || age <= Math.max(OLD_S, 3 / (fps ?? 1)));
+  }
+
   update(item) {
     this.item = item;
     this.options(item.prompts);
@@ -205,25 +260,36 @@ class Tile {
     this.find(".dropped").title = Object.entries(item.dropped).map(([why, count]) => `${why}: ${count}`).join(", ");
     this.find(".reconnects").textContent = item.reconnects;
     const trouble = this.find(".trouble");
-    trouble.hidden = !item.error;
-    trouble.textContent = item.error;
+    const why = item.error || (KINDS[item.state] === "bad" ? item.why : "");
+    trouble.hidden = !why;
+    trouble.textContent = why.replace(/^stream '[^']*': /, "");
+    trouble.title = item.since ? `since ${when(item.since)}` : "";
     this.veil(item);
   }
 
   words(item) {
-    if (item.paused) return ["paused", ""];
-    if (item.phase === "removing") return ["removing", "warn"];
-    if (item.error) return ["failed", "bad"];
-    if (item.phase === "done") return ["finished", ""];
-    if (item.rung > 0) return [`overloaded, step ${item.rung}`, "warn"];
-    return WORDS[item.health] ?? [item.phase === "waiting" ? "waiting" : "running", item.phase === "waiting" ? "warn" : "good"];
+    const word = item.state.replaceAll("_", " ");
+    if (item.rung > 0 && item.state === "live") return [`overloaded, step ${item.rung}`, "warn"];
+    return [word, KINDS[item.state] ?? ""];
   }
 
   veil(item) {
     const veil = this.find(".veil");
-    const text = item.paused ? "paused" : item.phase === "done" ? "finished" : this.number ? "" : "waiting for a picture";
+    let text = this.number ? "" : "waiting for a picture";
+    if (!this.isCurrent) {
+      const word = SEEN.has(item.state) ? "no new picture" : item.state.replaceAll("_", " ");
+      const age = item.newest_frame_s;
+      text = age === null || !item.is_live ? word : `${word}, last picture ${ago(age)} ago`;
+      this.wipe();
+    }
     veil.textContent = text;
     veil.hidden = !text;
+  }
+
+  // Takes the last picture away, with what is drawn on it: it would look like now.
+  wipe() {
+    const canvas = this.find(".picture");
+    canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
   }
 
   options(prompts) {
@@ -244,13 +310,13 @@ class Tile {
 
   async draw(head, blob) {
     const bitmap = await createImageBitmap(blob);
-    if (head.number > this.number) {
+    if (head.number > this.number && SEEN.has(this.item.state)) {
       this.number = head.number;
       const canvas = this.find(".picture");
       canvas.width = bitmap.width;
       canvas.height = bitmap.height;
       canvas.getContext("2d").drawImage(bitmap, 0, 0);
-      if (!this.item.paused) this.find(".veil").hidden = true;
+      this.find(".veil").hidden = true;
     }
     bitmap.close();
   }

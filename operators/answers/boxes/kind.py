@@ -26,6 +26,7 @@ class Detections(Kind[Boxes]):
 
     value = Boxes
     has_things = True
+    takes_metres = True
     frame_columns = (NUM_OBJECTS,)
 
     def summary(self, value: Boxes) -> Row:

@@ -23,6 +23,7 @@ class Depth(Kind[DepthMap]):
     """Metres along the optical axis for each pixel."""
 
     value = DepthMap
+    gives_metres = True
     frame_columns = (
         Column("depth_min_m", "float32", "nearest depth, metres; null where no pixel has one"),
         Column("depth_median_m", "float32", "median depth, metres"),

@@ -47,6 +47,7 @@ class ClassMasks(Kind[Masks]):
     """A region for each class, or the one that an expression means."""
 
     value = Masks
+    takes_metres = True
     frame_columns = (NUM_OBJECTS, OFF_PALETTE)
     object_columns = (
         Column("rle_h", "int32", "height of the mask's grid, pixels: the picture's own; null for boxes"),

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import Flux2KleinPipeline
-from diffusers.utils import logging
 from PIL import Image
 from torch import Tensor
 
 from plantain.operators.errors import ModelError, UsageError
 from plantain.operators.models.base import Pixels
-from plantain.operators.models.generators.weights import adapted, refuse_random
-from plantain.operators.models.loading import located, made, network_of
+from plantain.operators.models.generators.weights import adapted, pipeline_of
+from plantain.operators.models.loading import located, network_of
 from plantain.operators.models.specialists.base import device_called
 from plantain.operators.models.specialists.phrases import Phrases
 from plantain.operators.prompts import Prompt
@@ -98,18 +97,9 @@ class Klein:
         found.expect(("Flux2KleinPipeline",), self.name)
         self._steps, self._guidance, self._seed = int(steps), float(guidance), int(seed)
         self._at_once = max(1, int(at_once))
-        logging.disable_progress_bar()
         texts = network_of(found, transformers.Qwen3ForCausalLM, subfolder="text_encoder", dtype=precision)
-        pipeline = made(
-            found,
-            lambda: _Rows.from_pretrained(
-                found.folder, text_encoder=texts, dtype=precision, local_files_only=True
-            ),
-        )
-        for part in ("transformer", "vae"):
-            refuse_random(found, part, getattr(pipeline, part))
+        pipeline = pipeline_of(found, _Rows, ("transformer", "vae"), text_encoder=texts, dtype=precision)
         added = adapted(pipeline, lora, float(lora_scale), offline=offline) if lora else ""
-        pipeline.set_progress_bar_config(disable=True)
         self._pipeline = pipeline.to(self._device)
         self._texts = Phrases(self._encode)
         drawn_by = (found.digest(), added, lora_scale, steps, guidance, seed, precision, CODE_VERSION)

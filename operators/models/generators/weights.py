@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,28 @@ from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.models.loading import Checkpoint, fetched, made, refuse_missing
 
 
-def refuse_random(checkpoint: Checkpoint, part: str, network: Any) -> None:
-    """Refuses a part of a pipeline with weights that its files do not hold: the library would leave them random.
+def pipeline_of(checkpoint: Checkpoint, cls: Any, parts: Sequence[str], **options: Any) -> Any:
+    """A pipeline with all of its weights.
 
     Args:
-        checkpoint: The pipeline's.
-        part: Name of its folder.
-        network: What was made of it.
+        checkpoint: Where they are.
+        cls: Its class.
+        parts: Names of the networks in it that are the library's own.
+        options: Of `from_pretrained`.
 
     Raises:
-        ModelUnavailableError: If one is missing.
+        ModelUnavailableError: If it cannot be made, or a weight is missing: it would be random.
     """
-    from safetensors import safe_open
+    from diffusers.utils import logging
 
-    held: set[str] = set()
-    for file in (checkpoint.folder / part).glob("*.safetensors"):
-        with safe_open(file, framework="np") as opened:
-            held |= set(opened.keys())
-    refuse_missing(checkpoint, sorted({name for name, _ in network.named_parameters()} - held))
+    logging.disable_progress_bar()  # of a second, in the logs of a service
+    pipeline = made(
+        checkpoint, lambda: cls.from_pretrained(checkpoint.folder, local_files_only=True, **options)
+    )
+    for part in parts:
+        _refuse_random(checkpoint, part, getattr(pipeline, part))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def adapted(pipeline: Any, lora: str, scale: float, *, offline: bool) -> str:
@@ -62,3 +67,14 @@ def adapted(pipeline: Any, lora: str, scale: float, *, offline: bool) -> str:
 
     made(held, add)
     return held.digest()
+
+
+def _refuse_random(checkpoint: Checkpoint, part: str, network: Any) -> None:
+    """Refuses a network with weights that the files in its folder do not hold."""
+    from safetensors import safe_open
+
+    held: set[str] = set()
+    for file in (checkpoint.folder / part).glob("*.safetensors"):
+        with safe_open(file, framework="np") as opened:
+            held |= set(opened.keys())
+    refuse_missing(checkpoint, sorted({name for name, _ in network.named_parameters()} - held))

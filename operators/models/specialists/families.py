@@ -151,16 +151,24 @@ def parts_of(
         ),
     )
     made_of = [
-        found.digest(),
-        CODE_VERSION,
         transformers.__version__,
         # The library has several for one model, which differ by a level of 255 here and there.
         type(getattr(processor, "image_processor", processor)).__name__,
         str(precision),
         {key: value for key, value in options.items() if value},
     ]
-    digest = hashlib.blake2b(json.dumps(made_of, sort_keys=True, default=str).encode(), digest_size=6)
-    return Parts(name, digest.hexdigest(), network.to(where), processor, where, precision)
+    return Parts(name, fingerprint_of(found, made_of), network.to(where), processor, where, precision)
+
+
+def fingerprint_of(found: Checkpoint, made_of: Sequence[Any]) -> str:
+    """Changes whenever the same picture may be answered differently.
+
+    Args:
+        found: The checkpoint.
+        made_of: What else decides the answers.
+    """
+    known = json.dumps([found.digest(), CODE_VERSION, *made_of], sort_keys=True, default=str)
+    return hashlib.blake2b(known.encode(), digest_size=6).hexdigest()
 
 
 def sam3_video(

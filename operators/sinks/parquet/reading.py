@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -81,6 +82,35 @@ def read_events(
         SinkError: If the folder holds no such table, or the table no such column.
     """
     return _columns(root, "events", columns, stream_id)
+
+
+def find_events(
+    root: str | Path,
+    since: datetime,
+    until: datetime | None = None,
+    stream_ids: Collection[str] = (),
+    kinds: Collection[str] = (),
+) -> list[Row]:
+    """Rows of the `events` table that became known in a span of time, in stream order.
+
+    Args:
+        root: The output folder.
+        since: By the capture time of the frame that made them known.
+        until: The end, excluded; None for none.
+        stream_ids: Only of these; of all if there are none.
+        kinds: Only these; all if there are none.
+
+    Raises:
+        SinkError: If the folder holds no such table.
+    """
+    where = ds.field("captured_at") >= pa.scalar(since, pa.timestamp("us", tz="UTC"))
+    if until is not None:
+        where &= ds.field("captured_at") < pa.scalar(until, pa.timestamp("us", tz="UTC"))
+    for name, wanted in (("stream_id", stream_ids), ("kind", kinds)):
+        if wanted:
+            where &= ds.field(name).isin(sorted(wanted))
+    rows: list[Row] = _dataset(root, "events", None).to_table(filter=where).to_pylist()
+    return rows
 
 
 def read_metadata(root: str | Path) -> dict[str, str]:

@@ -13,11 +13,14 @@ from plantain.operators.types import Frame
 Policy = Literal["latest", "drop_oldest", "block"]
 POLICIES: tuple[Policy, ...] = ("latest", "drop_oldest", "block")
 
-Reason = Literal["before keyframe", "late", "not sampled", "damaged", "overtaken", "stale", "stopped"]
+Reason = Literal[
+    "before keyframe", "late", "held back", "not sampled", "damaged", "overtaken", "stale", "stopped"
+]
 """Why a frame was not delivered.
 
 before keyframe: A join in the middle of a group of pictures; the frame shows grey or old pixels.
 late: Its packet was passed over, to catch up with the camera (`CatchingUp`).
+held back: It came in a burst after a silence of the camera (`HeldBack`), and newer ones needed its place.
 not sampled: `fps` or `every` of the stream's sampling passed it over.
 damaged: It could not be converted to RGB.
 overtaken: A newer frame needed its place (`latest`, `drop_oldest`).
@@ -67,12 +70,13 @@ class Ring:
         self._dropped: Counter[str] = Counter()
         self._is_stopped = False
 
-    def offer(self, frame: Frame, arrived_s: float) -> None:
+    def offer(self, frame: Frame, arrived_s: float, lost_as: Reason = "overtaken") -> None:
         """Puts a frame in; with `block`, waits for room.
 
         Args:
             frame: The newest one.
             arrived_s: When it came, on the monotonic clock, seconds.
+            lost_as: How frames are counted that make room for it.
         """
         with self._changed:
             if self._is_blocking:
@@ -83,7 +87,7 @@ class Ring:
                 return
             while len(self._waiting) >= self._size:
                 self._waiting.popleft()
-                self._dropped["overtaken"] += 1
+                self._dropped[lost_as] += 1
             self._waiting.append((arrived_s, frame))
             self._wake()
 

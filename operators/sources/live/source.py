@@ -21,15 +21,16 @@ from plantain.operators.sources.live.backoff import Backoff
 from plantain.operators.sources.live.capture import captured
 from plantain.operators.sources.live.connection import Connection, Opener, Picture
 from plantain.operators.sources.live.health import Health
+from plantain.operators.sources.live.held_back import HELD_BACK_S, HeldBack
 from plantain.operators.sources.live.opening import Opening
 from plantain.operators.sources.live.options import LiveOptions
-from plantain.operators.sources.live.ring import Counts, Ring
+from plantain.operators.sources.live.ring import Counts, Reason, Ring
 from plantain.operators.sources.live.stillness import Stillness
 from plantain.operators.sources.live.timeline import Timeline
 from plantain.operators.sources.live.trouble import LASTING, Trouble, trouble_at_opening, trouble_at_reading
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, FrameInfo, Header, HealthEvent, HealthState, Position
+from plantain.operators.types import FLOWING, Frame, FrameInfo, Header, HealthEvent, HealthState, Position
 
 # A stream without keyframes (intra refresh) is taken as it is after this long.
 JOIN_LIMIT_S = 20.0
@@ -40,7 +41,6 @@ REPEAT_S = 10.0
 # How long `close` waits beyond the timeout, for the camera to be told goodbye.
 CLOSE_S = 1.0
 
-_FLOWING: frozenset[HealthState] = frozenset(("live", "frozen"))
 _BROKEN = (OSError, ValueError, av.FFmpegError)
 
 
@@ -62,7 +62,6 @@ class LiveSource:
 
     Attributes:
         info: What is known of the stream; size 0 x 0 until its first frame.
-        newest: The frame that came last, whether it was read or not.
 
     Raises:
         UsageError: If an option or the address makes no sense.
@@ -107,7 +106,7 @@ class LiveSource:
         self._stillness = Stillness()
         self._failure: str | None = None
         self._shown_long_side = 0
-        self.newest: Frame | None = None
+        self._newest: tuple[float, Frame] | None = None
         self.info = opening.info()
         self._say("connecting", "connecting")
         if self._remaining == 0:
@@ -170,6 +169,15 @@ class LiveSource:
     def dropped(self) -> dict[str, int]:
         """Decoded frames that will never be read, by reason, so far."""
         return self._ring.counts.dropped
+
+    @property
+    def newest(self) -> Frame | None:
+        """The frame that came last, whether it was read or not, with how long ago that was; None before the first."""
+        if self._newest is None:
+            return None
+        arrived_s, frame = self._newest
+        waited_s = self._clock.monotonic_s() - arrived_s
+        return replace(frame, header=replace(frame.header, waited_s=waited_s))
 
     @property
     def state(self) -> HealthState:
@@ -269,6 +277,7 @@ class LiveSource:
             self._view.model_hw, self._view.fit, self._view.picture_long_side, self._view.more
         )
         self._timeline.begin()
+        held_back, waited_s, last_pts = HeldBack(), 0.0, None
         has_joined, num_skipped = False, 0
         pictures = connection.pictures()
         while not self._stop.is_set():
@@ -284,18 +293,25 @@ class LiveSource:
             self._num_damaged = damaged_before + connection.num_damaged
             if now_s - opened_s >= STEADY_S:
                 self._pauses.reset()
+            waited_s += now_s - silent_since_s - (0.0 if picture is None else picture.decode_s)
             if (news := connection.num_skipped - num_skipped) > 0:
                 num_skipped += news
                 self._next_index += news
-                self._ring.drop("late", news)
+                self._ring.drop(
+                    "held back" if held_back.is_bursting or waited_s > HELD_BACK_S else "late", news
+                )
             if picture is None:
                 continue
+            if picture.pts is not None and last_pts is not None:
+                held_back.take(waited_s, float((picture.pts - last_pts) * connection.time_base))
+            waited_s, last_pts = 0.0, picture.pts
             has_joined = has_joined or picture.is_keyframe or now_s - opened_s >= JOIN_LIMIT_S
             index, self._next_index = self._next_index, self._next_index + 1
             if not has_joined:
                 self._ring.drop("before keyframe")
                 continue
-            self._take(picture, index, connection, converter, now_s)
+            lost_as: Reason = "held back" if held_back.is_bursting else "overtaken"
+            self._take(picture, index, connection, converter, now_s, lost_as)
         return None
 
     def _why_over(self, error: Exception | None, silent_since_s: float) -> Trouble | None:
@@ -306,7 +322,13 @@ class LiveSource:
         return trouble_at_reading(error, silent_s, self._options.timeout_s)
 
     def _take(
-        self, picture: Picture, index: int, connection: Connection, converter: PictureConverter, now_s: float
+        self,
+        picture: Picture,
+        index: int,
+        connection: Connection,
+        converter: PictureConverter,
+        now_s: float,
+        lost_as: Reason,
     ) -> None:
         """Samples, converts and puts one picture into the ring."""
         self._compare_shape(picture, connection)
@@ -314,7 +336,7 @@ class LiveSource:
         if back_s and now_s - self._backwards_told_s >= REPEAT_S:
             self._backwards_told_s = now_s
             self._say("clock_backwards", f"its clock went back by {back_s:.3f} s at frame {index}; going on")
-        if self._health.state not in _FLOWING:
+        if self._health.state not in FLOWING:
             self._long_pauses.reset()
             rate = "" if connection.fps is None else f" at {connection.fps:g} fps"
             size = f"{self.info.width}x{self.info.height}"
@@ -348,8 +370,8 @@ class LiveSource:
         )
         self._compare_picture(image, now_s)
         header = Header(self._spec.stream_id, self._epoch, index)
-        self.newest = Frame(header, info, image, converter.canvases(picture.frame))
-        self._ring.offer(self.newest, now_s)
+        self._newest = now_s, Frame(header, info, image, converter.canvases(picture.frame))
+        self._ring.offer(self._newest[1], now_s, lost_as)
 
     def _compare_shape(self, picture: Picture, connection: Connection) -> None:
         """Tells of another resolution or codec than before."""
@@ -394,7 +416,7 @@ class LiveSource:
         if silent_s > self._options.timeout_s:
             what = f"sent nothing for {silent_s:.1f} s (limit {self._options.timeout_s:g} s); waiting for it"
             self._health.enter(
-                "stalled", self._epoch, self._sentence(f"{shown(self._spec.url)} {what}"), _FLOWING
+                "silent", self._epoch, self._sentence(f"{shown(self._spec.url)} {what}"), FLOWING
             )
 
     def _say(self, state: HealthState, what: str) -> None:

@@ -84,7 +84,7 @@ def trouble_at_reading(error: Exception | None, silent_s: float, timeout_s: floa
     """
     if isinstance(error, _TIMEOUTS) or (error is not None and silent_s >= _SHARE_OF_TIMEOUT * timeout_s):
         return Trouble(
-            "stalled",
+            "silent",
             f"sent nothing for {silent_s:.1f} s (limit {timeout_s:g} s)",
             "if this repeats, check the network and the camera's load",
         )

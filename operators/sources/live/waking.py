@@ -15,7 +15,7 @@ class Waking(Protocol):
 
     @property
     def newest(self) -> Frame | None:
-        """The frame that came last, whether it was read or not; None before the first."""
+        """The frame that came last, read or not, with how long ago (`Header.waited_s`); None before the first."""
         ...
 
     def listen(self, event: threading.Event) -> None:

@@ -1,0 +1,100 @@
+"""Which file a path means: rows of one film must not go on with another that has its name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from plantain.operators.decode.container import local_path
+from plantain.operators.sources import source_for
+from plantain.operators.sources.stills import stills_in
+from plantain.operators.streams import StreamSpec
+
+# So much of the beginning and of the end is looked at, bytes: what two recordings have in common is less.
+WINDOW = 16_384
+
+Identity = Mapping[str, Any]
+"""Plain data: of a file `size`, `mtime_ns`, and digests of its `head` and `tail`; of a folder of stills their `count`,
+and a digest of their `names` and sizes, in order."""
+
+
+class Change(Enum):
+    """What became of an input since it was last looked at."""
+
+    NONE = "none"
+    GROWN = "grown"
+    REPLACED = "replaced"
+
+
+def identity_of(spec: StreamSpec, known: Identity | None = None) -> Identity | None:
+    """What tells the input of a stream from another in its place; None where there is no such thing, or no file.
+
+    Args:
+        spec: The stream.
+        known: Of an earlier time; a file of the same size and time is not read again.
+    """
+    if source_for(spec) not in ("file", "parts", "images"):
+        return None
+    path = local_path(spec.url)
+    try:
+        if path.is_dir():
+            return _of_stills(path)
+        if not path.is_file():
+            return None
+        status = path.stat()
+        told = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        if known is not None and told.items() <= known.items():
+            return known
+        return {**told, "head": _digest(path, 0), "tail": _digest(path, status.st_size - WINDOW)}
+    except OSError:
+        return None  # whoever opens it says why
+
+
+def change_of(spec: StreamSpec, known: Identity, now: Identity) -> Change:
+    """What became of an input.
+
+    A recording that has grown still has what was its end where that was; a folder of stills begins with those it had.
+
+    Args:
+        spec: The stream.
+        known: Its identity at an earlier time.
+        now: Its identity now.
+    """
+    if known == now or _content(known) == _content(now):
+        return Change.NONE
+    path = local_path(spec.url)
+    try:
+        if "count" in known and "count" in now and now["count"] > known["count"]:
+            is_grown = _of_stills(path, known["count"])["names"] == known["names"]
+        elif "size" in known and "size" in now and now["size"] > known["size"] > 0:
+            end = known["size"]
+            is_grown = _digest(path, end - WINDOW, end) == known["tail"]
+        else:
+            is_grown = False
+    except OSError:
+        is_grown = False
+    return Change.GROWN if is_grown else Change.REPLACED
+
+
+def _content(identity: Identity) -> dict[str, Any]:
+    """All but the time: a file that was copied or touched is the same."""
+    return {name: value for name, value in identity.items() if name != "mtime_ns"}
+
+
+def _of_stills(folder: Path, count: int | None = None) -> Identity:
+    files = stills_in(folder)[:count]
+    told = "\n".join(f"{file.relative_to(folder)} {file.stat().st_size}" for file in files)
+    digest = hashlib.blake2b(told.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    return {"count": len(files), "names": digest}
+
+
+def _digest(path: Path, begin: int, end: int | None = None) -> str:
+    """Of the bytes from `begin` on, at most `WINDOW` of them and none after `end`."""
+    begin = max(0, begin)
+    size = WINDOW if end is None else min(WINDOW, end - begin)
+    with path.open("rb") as file:
+        file.seek(begin)
+        return hashlib.blake2b(file.read(size), digest_size=16).hexdigest()

@@ -1,0 +1,53 @@
+"""The still pictures of a folder and of those below it, in the order in which people count."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+
+MADE_BY_US = ".plantain"
+"""A folder that holds one of this name is an output folder: its videos and pictures are no input."""
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def stills_in(folder: Path) -> list[Path]:
+    """All files that are called pictures, also those that are none, such as the sidecars `._x.jpg` of some systems.
+
+    Raises:
+        OSError: If a folder cannot be read.
+    """
+    return [file for file in files_in(folder) if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder, in natural order; without what is hidden, but for sidecars, and without our own output.
+
+    Raises:
+        OSError: If a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        here = Path(place)
+        folders[:] = [name for name in folders if not (name.startswith(".") or is_output(here / name))]
+        found += [here / name for name in names if not name.startswith(".") or name.startswith("._")]
+    return sorted(found, key=lambda file: natural(file.relative_to(folder)))
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a folder holds results of ours."""
+    return (folder / MADE_BY_US).is_dir()
+
+
+def natural(path: Path) -> tuple[list[tuple[str, int]], str]:
+    """Sorts paths as people count: 1, 2, 10."""
+    parts = _DIGITS.split(str(path.with_suffix("")).casefold())
+    words, numbers = parts[::2], [int(digits) for digits in parts[1::2]]
+    return [*zip(words, [*numbers, -1], strict=True)], str(path)

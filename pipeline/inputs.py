@@ -1,0 +1,69 @@
+"""Where a stream goes on whose input may be another one by now: rows of two films never meet under one name."""
+
+from __future__ import annotations
+
+import structlog
+
+from plantain.operators.errors import UsageError
+from plantain.operators.redaction import shown
+from plantain.operators.sources.identity import Change, change_of, identity_of
+from plantain.operators.streams import StreamSpec
+from plantain.operators.types import Durable
+from plantain.pipeline.checkpoint import Checkpoints
+
+log = structlog.get_logger()
+
+
+class ChangedInputError(UsageError):
+    """Another file is where that was whose results are stored."""
+
+
+def resumed(spec: StreamSpec, checkpoints: Checkpoints, *, replace_changed: bool) -> Durable | None:
+    """What is durable of a stream, and counts: None if it begins anew.
+
+    What has grown goes on, also if it was complete: before its last segment, which is made again. Which input it is is
+    noted for the next time.
+
+    Args:
+        spec: The stream.
+        checkpoints: What is durable.
+        replace_changed: Whether it is to begin anew if its file is another one.
+
+    Raises:
+        ChangedInputError: If its file is another one, and it is not to begin anew.
+    """
+    name = spec.stream_id
+    known, durable = checkpoints.identity(name), checkpoints.load(name)
+    now = identity_of(spec, known)
+    if now is None:
+        return durable
+    change = Change.NONE
+    if known is not None and durable is not None:
+        change = change_of(spec, known, now)
+    if change is Change.REPLACED:
+        if not replace_changed:
+            raise ChangedInputError(
+                f"stream '{name}': {shown(spec.url)} is not what it was when its results were made (replaced, or cut "
+                "since): --replace does it anew, or choose another --out"
+            )
+        log.warning(
+            "replaced", stream=name, what=f"{shown(spec.url)} is another one than before; it is done anew"
+        )
+        checkpoints.forget(name)
+        durable = None
+    elif (
+        change is Change.GROWN
+        and durable is not None
+        and durable.is_complete
+        and not _has_enough(spec, durable)
+    ):
+        log.info("grown", stream=name, what=f"{shown(spec.url)} has grown; the rest is done")
+        durable = checkpoints.before_end(name)
+    checkpoints.identify(name, now)
+    return durable
+
+
+def _has_enough(spec: StreamSpec, durable: Durable) -> bool:
+    """Whether it ended since it had as many frames as were asked for."""
+    most = spec.sampling.max_frames
+    return most is not None and durable.position.delivered >= most

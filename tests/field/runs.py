@@ -1,0 +1,52 @@
+"""Runs of the whole pipeline in this process, on a model that costs nothing, and the rows that they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from plantain.deploy.job import run_job
+from plantain.operators.sinks.parquet.reading import read_frames
+from plantain.pipeline.config import check
+from plantain.pipeline.runner import Outcome
+
+CANVAS = {"width": 64, "height": 36}
+
+
+def run(
+    inputs: Sequence[Path | str | dict[str, Any]],
+    out: Path,
+    *,
+    replace: bool = False,
+    threads: int | None = None,
+    **settings: Any,
+) -> Outcome:
+    """Runs inputs, which are paths or whole streams, into a folder."""
+    streams = [each if isinstance(each, dict) else {"url": str(each)} for each in inputs]
+    if threads is not None:
+        streams = [each | {"options": {"threads": str(threads)}} for each in streams]
+    output = {"out": str(out), "segment_frames": 16, "rasters": False} | settings.pop("output", {})
+    config = check(
+        {
+            "streams": streams,
+            "prompts": ["semantic:car"],
+            "model": {"name": "fake", "canvas": CANVAS},
+            "output": output,
+            "executor": "inline",
+            **settings,
+        }
+    )
+    return run_job(config, replace_changed=replace)
+
+
+def rows(out: Path, stream_id: str | None = None) -> list[tuple[Any, ...]]:
+    """What is stored: stream, frame index, presentation time, image, in order."""
+    columns = ["stream_id", "frame_index", "time_s", "image"]
+    found = read_frames(out, columns, stream_id=stream_id)
+    return sorted(zip(*(found[name].tolist() for name in columns), strict=True))
+
+
+def indices(out: Path, stream_id: str | None = None) -> list[int]:
+    """Frame indexes of a stream's rows."""
+    return [row[1] for row in rows(out, stream_id)]

@@ -1,0 +1,126 @@
+"""A path is not a file: replaced, grown, cut and copied inputs, new siblings, and our own output beside them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from plantain.operators.errors import UsageError
+from tests.assets.clips import cut_off, make, numbered
+from tests.field.runs import indices, rows, run
+
+
+def film(path: Path, num_frames: int, first: int = 0, codec: str = "mpeg2video") -> Path:
+    """A transport stream that is, byte for byte, the beginning of every longer one of the same `first`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return make(path, first + num_frames, codec=codec, b_frames=0, gop=5, size=(64, 48))
+
+
+def still(path: Path, number: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(numbered(number, 64, 36)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "before", "after"),
+    [
+        ("a.ts", "mpeg2video", 40, 55),
+        ("a.mp4", "libx264", 40, 33),
+        ("a.mkv", "libx264", 20, 60),
+        ("a.avi", "mpeg4", 30, 31),
+        ("a.webm", "libvpx", 20, 24),
+    ],
+)
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_another_film_under_the_same_name_is_refused_or_done_anew(
+    tmp_path: Path, name: str, codec: str, before: int, after: int, is_killed: bool
+) -> None:
+    clip, out = tmp_path / name, tmp_path / "out"
+    make(clip, before, codec=codec, size=(64, 48), b_frames=0)
+    first = {"url": str(clip), "max_frames": 18} if is_killed else clip
+    run([first], out)
+    made = indices(out)
+    make(clip, after, codec=codec, size=(96, 64), b_frames=0, gop=7)
+    with pytest.raises(UsageError, match=r"a.*is not what it was.*--replace does it anew"):
+        run([first], out)
+    assert indices(out) == made, "refused is refused"
+    assert run([first], out, replace=True).exit_code == 0
+    assert indices(out) == list(range(18 if is_killed else after))
+    assert run([first], out).exit_code == 0
+
+
+def test_a_recording_that_has_grown_goes_on(tmp_path: Path) -> None:
+    whole = film(tmp_path / "whole.ts", 100)
+    clip, out = tmp_path / "cam.ts", tmp_path / "out"
+    counts = []
+    for share in (0.3, 0.301, 0.62, 1.0):
+        cut_off(whole, clip, share)
+        assert run([clip], out).exit_code == 0
+        counts.append(len(rows(out)))
+    assert counts[0] < counts[2] < counts[3] == 100
+    assert indices(out) == list(range(100))
+    run([whole], tmp_path / "alone")
+    assert [row[1:] for row in rows(out)] == [row[1:] for row in rows(tmp_path / "alone")]
+
+
+def test_a_copy_and_a_touch_change_nothing(tmp_path: Path) -> None:
+    clip, out = film(tmp_path / "a.ts", 30), tmp_path / "out"
+    run([clip], out)
+    os.utime(clip, (1, 1))
+    assert run([clip], out).exit_code == 0
+    copy = tmp_path / "copy.ts"
+    shutil.copy(clip, copy)
+    copy.replace(clip)
+    assert run([clip], out).exit_code == 0
+    assert indices(out) == list(range(30))
+
+
+def test_stills_that_are_added_are_done_and_replaced_ones_told(tmp_path: Path) -> None:
+    folder, out = tmp_path / "stills", tmp_path / "out"
+    for number in (1, 2, 3):
+        still(folder / f"{number}.png", number)
+    run([folder], out)
+    for number in (4, 10, 11):
+        still(folder / f"{number}.png", number)
+    run([folder], out)
+    assert [row[3] for row in rows(out)] == [f"{number}.png" for number in (1, 2, 3, 4, 10, 11)]
+    Image.fromarray(np.zeros((99, 99, 3), np.uint8)).save(folder / "2.png")
+    with pytest.raises(UsageError, match="--replace"):
+        run([folder], out)
+    assert run([folder], out, replace=True).exit_code == 0
+    assert len(rows(out)) == 6
+
+
+@pytest.mark.parametrize("sibling", ["2/cam.ts", "cam.mkv", "a/cam.ts", "cam/cam.ts"])
+def test_siblings_change_no_name(tmp_path: Path, sibling: str) -> None:
+    folder, out = tmp_path / "films", tmp_path / "out"
+    film(folder / "cam.ts", 6)
+    run([folder], out)
+    assert {row[0] for row in rows(out)} == {"cam"}
+    film(folder / sibling, 7)
+    run([folder], out)
+    names = {row[0] for row in rows(out)}
+    assert len(names) == 2
+    assert len(rows(out)) == 13
+    assert indices(out, "cam") == list(range(6))
+    film(folder / "9" / "cam.ts", 8)
+    run([folder], out)
+    assert names < {row[0] for row in rows(out)}
+    assert len(rows(out)) == 21
+
+
+def test_output_inside_the_input_is_no_input(tmp_path: Path) -> None:
+    for name in ("a.ts", "deep/b.ts"):
+        film(tmp_path / name, 6)
+    out = tmp_path / "out"
+    for inputs in ([tmp_path], [tmp_path], [str(tmp_path / "**" / "*")], [tmp_path]):
+        outcome = run(inputs, out, output={"sinks": ["parquet", "overlay"]})
+        assert outcome.exit_code == 0
+        assert sorted(stream.stream_id for stream in outcome.streams) == ["a", "b"]
+    assert len(rows(out)) == 12

@@ -1,0 +1,266 @@
+"""The page tells the truth: whether it is there, whether a camera sees, what happened when."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plantain.pipeline.config import check
+from tests.assets.clips import make
+from tests.chromium import Page, why_missing
+from tests.field.cameras import STATES
+from tests.serving import client, eventually, served_with_engine
+
+TOKEN = "correct horse battery staple"
+SHOTS = os.environ.get("PLANTAIN_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _chromium() -> None:
+    if (why := why_missing()) is not None:
+        pytest.skip(why)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left_behind() -> None:
+    """The service's stay until the last test of this file."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Iterator[str]:
+    """Eight cameras."""
+    STATES.clear()
+    config = check(
+        {
+            "streams": [
+                {
+                    "id": f"cam{k}",
+                    "url": "dark" if k == 6 else f"cam{k}",
+                    "source": "tests.field.cameras:Camera",
+                    "fps": 5,
+                }
+                for k in range(8)
+            ],
+            "prompts": ["instances:car"],
+            "model": {"name": "fake", "canvas": {"width": 160, "height": 96}},
+            "output": {"out": str(tmp_path_factory.mktemp("out")), "rasters": False},
+            "analytics": [{"name": "presence", "options": {"min_s": 0.0}}],
+            "executor": "threads",
+            "overload": {"ladder": []},
+            "serve": {"token": TOKEN},
+        }
+    )
+    with (
+        served_with_engine(config) as base,
+        client(base, headers={"Authorization": f"Bearer {TOKEN}"}) as http,
+    ):
+        eventually(
+            lambda: all(each["results"] for each in http.get("/v1/streams").json()["items"]), "all at work"
+        )
+        yield base
+    STATES.clear()
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Page]:
+    with Page(1400, 900) as tab:
+        yield tab
+
+
+@pytest.fixture
+def page(base, tab) -> Iterator[Page]:
+    STATES.clear()
+    tab.resize(1400, 900)
+    tab.open(base)
+    tab.until(
+        "document.querySelectorAll('.tile').length === 8 || document.getElementById('login-dialog').open"
+    )
+    if tab.run("document.getElementById('login-dialog').open"):
+        tab.run(f"document.getElementById('login-token').value = '{TOKEN}'")
+        tab.run("document.querySelector('#login-form .primary').click()")
+    tab.until("document.querySelectorAll('.tile').length === 8")
+    tab.until("[...document.querySelectorAll('.tile .veil')].every((veil) => veil.hidden)")
+    tab.complaints.clear()
+    yield tab
+    assert [text for text in tab.complaints if not re.search("401|403|422", text)] == []
+
+
+def text_of(page: Page, name: str) -> str:
+    return page.run(f"document.getElementById('{name}').textContent")
+
+
+def ask(page: Page, text: str) -> None:
+    page.run(f"document.getElementById('tasks').value = {text!r}")
+    page.run("document.getElementById('ask-form').requestSubmit()")
+    page.until("!document.querySelector('#ask-form [type=submit]').disabled")
+
+
+def shoot(page: Page, name: str, *, whole: bool = False) -> None:
+    if SHOTS:
+        page.screenshot(Path(SHOTS) / f"{name}.jpg", whole=whole)
+
+
+INK = (
+    "((c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v, k) => k % 4 === 3 && v))"
+    "(document.querySelector('.tile[data-id={}] .picture'))"
+)
+
+
+@pytest.mark.parametrize("size", [(1400, 900), (1400, 800), (1920, 1080)])
+def test_all_eight_cameras_are_seen_at_once(page, size: tuple[int, int]) -> None:
+    page.resize(*size)
+    page.run("window.dispatchEvent(new Event('resize'))")
+    page.until(
+        "[...document.querySelectorAll('.tile')].every((tile) =>"
+        " tile.getBoundingClientRect().bottom <= innerHeight)"
+    )
+    assert page.run("document.documentElement.scrollWidth") <= size[0]
+    shoot(page, f"wall-{size[0]}x{size[1]}")
+
+
+def test_a_camera_is_enlarged_and_put_back(page) -> None:
+    page.run("document.querySelector('.tile[data-id=cam3] .enlarge').click()")
+    assert page.run("document.querySelector('.tile[data-id=cam3]').clientWidth") > 800
+    assert page.run("[...document.querySelectorAll('.tile')].filter((t) => t.offsetParent).length") == 1
+    page.until("document.querySelector('.tile[data-id=cam3] .picture').width >= 320")
+    shoot(page, "enlarged")
+    page.press("Escape")
+    assert page.run("[...document.querySelectorAll('.tile')].filter((t) => t.offsetParent).length") == 8
+    assert page.run("document.activeElement.getAttribute('aria-label')") == "enlarge cam3"
+
+
+@pytest.mark.parametrize("state", ["silent", "refused", "unauthorised", "lost", "no_video"])
+def test_a_camera_that_is_away_looks_so(page, state: str) -> None:
+    tile = "document.querySelector('.tile[data-id=cam2] {}')"
+    STATES["cam2"] = state
+    word = state.replace("_", " ")
+    page.until(f"{tile.format('.health')}.textContent === '{word}'")
+    assert re.fullmatch(rf"{word}, last picture \d+ s ago", page.run(f"{tile.format('.veil')}.textContent"))
+    assert not page.run(f"{tile.format('.veil')}.hidden")
+    assert not page.run(INK.format("cam2")), "no picture, and no boxes on it"
+    assert page.run(f"{tile.format('.trouble')}.textContent") == f"is {state}; look at it"
+    page.run("document.querySelector('.tile[data-id=cam2] .screen').click()")
+    ask(page, "instances:car")
+    assert re.search(rf"is {state}: its newest frame is \d+ s old", text_of(page, "ask-error"))
+    assert page.run("document.getElementById('answer').hidden")
+    shoot(page, f"away-{state}")
+    STATES["cam2"] = "live"
+    page.until(f"{tile.format('.veil')}.hidden && {INK.format('cam2')}")
+    assert page.run(f"{tile.format('.health')}.textContent") == "live"
+
+
+def test_first_it_is_said_whether_it_is_there(page) -> None:
+    page.run("document.querySelector('.tile[data-id=cam6] .screen').click()")
+    ask(page, "instances:car")
+    assert text_of(page, "answer-headline").startswith("Not there: car")
+    assert not re.search(r"[0-9.]+ m\b", text_of(page, "answer-headline") + text_of(page, "answer-words"))
+    assert "depth" not in text_of(page, "answer-words")
+    page.run("document.querySelector('.tile[data-id=cam1] .screen').click()")
+    ask(page, "instances:car")
+    assert re.search(r"^There: (\d+ . )?car, .*m away", text_of(page, "answer-headline"))
+    assert re.search(r"seen .*20\d\d.*\d\d:\d\d:\d\d", text_of(page, "answer-words"))
+    shoot(page, "answer", whole=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("instance:car", "did you mean instances:car?"),
+        ("Segment:car", "there is no task 'Segment'"),
+        ("refr:the red car", "did you mean refer:the red car?"),
+        ("", "write first what to look for"),
+        ("   \\n ", "write first what to look for"),
+        ("semantic:a,,b", "empty class name"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_and_no_old_answer_stays(page, text: str, said: str) -> None:
+    ask(page, "instances:car")
+    page.until("!document.getElementById('answer').hidden")
+    page.run(f"document.getElementById('tasks').value = '{text}'")
+    page.run("document.getElementById('ask-form').requestSubmit()")
+    page.until("!document.getElementById('ask-error').hidden")
+    assert said in text_of(page, "ask-error")
+    assert page.run("document.getElementById('answer').hidden")
+
+
+def test_a_question_is_asked_in_words_or_refused(page) -> None:
+    ask(page, "how many cars are there?")
+    assert text_of(page, "answer-headline") != ""
+    assert "ask:how many cars are there?" in page.run("document.getElementById('answer-picture').alt")
+    said = page.run(
+        "import('/web/questions.js').then(({tasksOf}) => { try { return tasksOf('is it raining', false)[0] }"
+        " catch (error) { return error.message } })"
+    )
+    assert "answers no questions in words" in said
+
+
+def test_a_watch_goes_on_in_the_background_and_says_when_nobody_can_tell(page) -> None:
+    page.run(
+        "window.told = []; window.Notification = class { constructor(title) { window.told.push(title) } }"
+    )
+    page.run("window.Notification.permission = 'granted'")
+    page.run("document.querySelector('.tile[data-id=cam5] .screen').click()")
+    page.run("document.getElementById('tasks').value = 'instances:car'")
+    page.run("document.getElementById('watch').click()")
+    page.until("document.getElementById('answer-headline').textContent === 'It is there'")
+    page.hide(is_hidden=True)
+    STATES["cam5"] = "silent"
+    page.until("document.getElementById('answer-headline').textContent === 'Nobody can tell just now'")
+    assert "'cam5' is silent" in text_of(page, "watch-state")
+    assert page.run("getComputedStyle(document.querySelector('#answer .figure')).filter") != "none"
+    shoot(page, "watch-away")
+    STATES["cam5"] = "live"
+    page.until("document.getElementById('answer-headline').textContent === 'It is there'")
+    page.until("window.told.length >= 2")
+    assert page.run("window.told[0]") == "cam5: it is there"
+    page.hide(is_hidden=False)
+    page.run("document.getElementById('watch').click()")
+    assert text_of(page, "watch").startswith("Tell me")
+
+
+def test_events_have_dates_and_can_be_filtered(page) -> None:
+    page.until("document.querySelectorAll('#event-list li').length > 10")
+    first = page.run("document.querySelector('#event-list time').textContent")
+    assert re.search(r"20\d\d", first)
+    assert not re.search(r"[AP]M", first)
+    assert text_of(page, "event-zone").startswith("Times are those of ")
+    page.run("document.getElementById('event-stream').value = 'cam7'")
+    page.run("document.getElementById('event-kind').value = 'live'")
+    page.run("document.getElementById('event-filter').onchange()")
+    page.until(
+        "[...document.querySelectorAll('#event-list b')].map((b) => b.textContent).join() === 'cam7 live'"
+    )
+    page.run("document.getElementById('event-until').value = '2020-01-01T00:00'")
+    page.run("document.getElementById('event-filter').onchange()")
+    page.until("!document.getElementById('no-events').hidden")
+    shoot(page, "events", whole=True)
+
+
+def test_a_clip_is_asked(page, tmp_path) -> None:
+    clip = make(tmp_path / "street.mp4", 50, size=(320, 180))
+    page.run("document.querySelector('[name=target][value=picture]').click()")
+    page.choose_file("#file", clip)
+    page.until("document.getElementById('file-name').textContent === 'street.mp4'")
+    ask(page, "instances:car")
+    page.until("!document.getElementById('answer').hidden")
+    assert text_of(page, "answer-number") == "picture 1 of 4"
+    page.run("document.getElementById('answer-frame').value = '2'")
+    page.run("document.getElementById('answer-frame').oninput()")
+    assert text_of(page, "answer-number") == "picture 3 of 4"
+
+
+def test_one_can_log_out(page) -> None:
+    assert not page.run("document.getElementById('logout').hidden")
+    page.run("document.getElementById('logout').click()")
+    page.until("document.getElementById('login-dialog').open")
+
+
+def test_on_a_telephone_nothing_is_cut_off(page) -> None:
+    page.resize(390, 844)
+    page.run("window.dispatchEvent(new Event('resize'))")
+    assert page.run("document.documentElement.scrollWidth") <= 390
+    shoot(page, "phone", whole=True)

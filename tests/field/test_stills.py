@@ -1,0 +1,169 @@
+"""Stills: each looked at once, in the order in which people count, as it looks to people; others are passed over."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from plantain.operators.sources import open_source
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
+from plantain.pipeline.config.serve import ServeConfig
+from tests.assets.clips import numbered
+from tests.field.runs import rows, run
+
+VIEW = View((36, 64), "stretch")
+
+
+def images_of(folder: Path) -> tuple[list[str], list[np.ndarray], int]:
+    source = open_source(StreamSpec("s", str(folder), "images"), VIEW, Position())
+    frames = []
+    while not source.ended:
+        frames += source.read(4)
+    damaged = source.num_damaged
+    source.close()
+    return [frame.info.image for frame in frames], [frame.image for frame in frames], damaged
+
+
+def save(path: Path, number: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(numbered(number, 64, 36)).save(path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1.png", "2.png", "10.png"],
+        ["IMG_9.jpg", "IMG_10.jpg", "IMG_0100.jpg"],
+        ["a1b2.png", "a1b10.png", "a2b1.png"],
+        ["x.png", "x1.png", "x1a.png", "X2.png"],
+        ["1.png", "2/1.png", "2/3.png", "10/2.png"],
+        ["frame007.webp", "frame08.webp", "frame9.webp"],
+    ],
+)
+def test_people_count_one_two_ten(tmp_path: Path, names: list[str]) -> None:
+    for name in reversed(names):
+        save(tmp_path / name)
+    assert images_of(tmp_path)[0] == names
+
+
+@pytest.mark.parametrize("where", ["first", "middle", "last", "two first", "subfolder"])
+@pytest.mark.parametrize("kind", ["sidecar", "empty", "text", "cut off"])
+def test_what_is_no_picture_is_counted_and_passed_over(tmp_path: Path, where: str, kind: str) -> None:
+    for number in (2, 4, 6):
+        save(tmp_path / f"{number}.jpg", number)
+    whole = (tmp_path / "2.jpg").read_bytes()
+    bad = {"sidecar": b"\0\5\26\7 Mac OS X", "empty": b"", "text": b"not a picture", "cut off": whole[:40]}[
+        kind
+    ]
+    names = {
+        "first": ["1"],
+        "middle": ["3"],
+        "last": ["9"],
+        "two first": ["0", "1"],
+        "subfolder": ["deep/1"],
+    }[where]
+    for name in names:
+        path = tmp_path / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        (path.with_name(f"._{path.name}") if kind == "sidecar" else path).write_bytes(bad)
+    found, _, damaged = images_of(tmp_path)
+    assert found == ["2.jpg", "4.jpg", "6.jpg"]
+    assert damaged == len(names)
+
+
+def test_hidden_folders_and_notes_are_no_stills(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / ".thumbnails" / "a.png")
+    (tmp_path / "in" / "notes.txt").write_text("a")
+    (tmp_path / "in" / ".DS_Store").write_text("a")
+    assert images_of(tmp_path / "in")[0] == ["a.png"]
+    outcome = run([tmp_path / "in"], tmp_path / "out")
+    assert (outcome.exit_code, rows(tmp_path / "out")) == (0, [("in", 0, 0.0, "a.png")])
+
+
+def level(image: np.ndarray) -> int:
+    return round(float(image.mean()))
+
+
+WIDE = {
+    "gray 16 bit": (np.uint16, "png", {2000: 8, 32768: 128, 65535: 255}),
+    "gray 16 bit TIFF": (np.uint16, "tif", {2000: 8, 32768: 128, 65535: 255}),
+    "int 32 bit TIFF": (np.int32, "tif", {-5: 0, 2**30: 128, 2**31 - 1: 255}),
+    "float TIFF": (np.float32, "tif", {-1.0: 0, 0.5: 128, 1.0: 255, 7.0: 255}),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(WIDE))
+@pytest.mark.parametrize("has_white_spot", [False, True])
+def test_wide_numbers_are_scaled_by_their_type(tmp_path: Path, kind: str, has_white_spot: bool) -> None:
+    dtype, suffix, expected = WIDE[kind]
+    for place, (value, shade) in enumerate(expected.items()):
+        pixels = np.full((36, 64), value, dtype)
+        if has_white_spot:
+            pixels[0, 0] = max(expected)
+        Image.fromarray(pixels).save(tmp_path / f"{place}.{suffix}")
+        (image,) = images_of(tmp_path)[1][place:]
+        assert abs(level(image) - shade) <= 1
+
+
+def test_what_is_no_number_is_black(tmp_path: Path) -> None:
+    Image.fromarray(np.full((36, 64), np.nan, np.float32)).save(tmp_path / "a.tif")
+    Image.fromarray(np.full((36, 64), -np.inf, np.float32)).save(tmp_path / "b.tif")
+    Image.fromarray(np.full((36, 64), np.inf, np.float32)).save(tmp_path / "c.tif")
+    assert [level(image) for image in images_of(tmp_path)[1]] == [0, 0, 255]
+
+
+MODES = {
+    "palette": lambda image: image.convert("P", palette=Image.Palette.ADAPTIVE),
+    "palette with transparency": lambda image: image.convert("RGBA").quantize(64),
+    "alpha": lambda image: image.convert("RGBA"),
+    "gray with alpha": lambda image: image.convert("LA"),
+    "gray": lambda image: image.convert("L"),
+    "one bit": lambda image: image.convert("1", dither=Image.Dither.NONE),
+}
+
+
+@pytest.mark.parametrize("mode", sorted(MODES))
+def test_pictures_of_every_mode_look_as_they_are(tmp_path: Path, mode: str) -> None:
+    plain = Image.fromarray(numbered(37, 64, 36))
+    MODES[mode](plain).save(tmp_path / "a.png")
+    (image,) = images_of(tmp_path)[1]
+    grey = np.asarray(plain.convert("L"), int)
+    seen = np.asarray(Image.fromarray(image).convert("L"), int)
+    top = slice(2, 16)  # where the bars are: black and white
+    assert (np.abs(grey[top] - seen[top]) > 60).mean() < 0.1
+
+
+def test_cmyk_and_turned_pictures(tmp_path: Path) -> None:
+    plain = Image.fromarray(numbered(37, 64, 36))
+    plain.convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    exif = Image.Exif()
+    exif[274] = 6
+    plain.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "b.jpg", quality=95, exif=exif)
+    for image in images_of(tmp_path)[1]:
+        assert np.abs(image.astype(int) - np.asarray(plain, int)).mean() < 12
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png", "tif"])
+def test_of_an_animation_the_first_picture_is_looked_at(tmp_path: Path, suffix: str) -> None:
+    pictures = [Image.fromarray(numbered(number, 64, 36)) for number in (5, 200, 77)]
+    pictures[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=pictures[1:])
+    save(tmp_path / f"b.{suffix}", 9)
+    assert images_of(tmp_path)[0] == [f"a.{suffix}", f"b.{suffix}"]
+
+
+def test_over_http_wide_numbers_are_the_same() -> None:
+    from plantain.deploy.service.inputs import frame_of_image
+
+    for value, shade in ((2000, 8), (60000, 233)):
+        file = io.BytesIO()
+        pixels = np.full((36, 64), value, np.uint16)
+        pixels[3, 3] = 65535
+        Image.fromarray(pixels).save(file, "PNG")
+        frame = frame_of_image(file.getvalue(), VIEW, ServeConfig())
+        assert abs(level(frame.image) - shade) <= 1
