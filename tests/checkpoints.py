@@ -461,6 +461,7 @@ def clipseg(folder: Path) -> Path:
 
 
 def _sam3_parts() -> dict[str, Any]:
+    torch.manual_seed(0)  # positions are drawn when a network is made
     tokenizer = clip_tokenizer(32)
     small = {"hidden_size": 32, "num_attention_heads": 2}
     return {
@@ -516,6 +517,7 @@ def sam2(folder: Path) -> Path:
 
 
 def _hiera() -> dict[str, Any]:
+    torch.manual_seed(0)  # positions are drawn when a network is made
     return {
         "backbone_config": {
             "model_type": "sam2_hiera_det_model",
@@ -866,3 +868,36 @@ def marigold(folder: Path) -> Path:
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+def sam2_video(folder: Path) -> Path:
+    from transformers import (
+        Sam2ImageProcessor,
+        Sam2VideoConfig,
+        Sam2VideoModel,
+        Sam2VideoProcessor,
+        Sam2VideoVideoProcessor,
+    )
+
+    config = Sam2VideoConfig(
+        vision_config={**_hiera(), "model_type": "sam2_vision_model"},
+        **_sam_heads(),
+        image_size=128,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=128,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_num_layers=1,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+    )
+    size = {"height": 128, "width": 128}
+    images = Sam2ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
+    processor = Sam2VideoProcessor(images, Sam2VideoVideoProcessor(size=size))
+    network = widened(Sam2VideoModel(config), std=0.15)
+    torch.nn.init.constant_(
+        network.mask_decoder.pred_obj_score_head.proj_out.bias, 8.0
+    )  # else it sees nothing
+    return save(folder, network, processor)
