@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -395,6 +396,17 @@ def test_a_spent_budget_refuses_the_rest_and_says_when_there_is_more() -> None:
     assert set(told[2:]) == {"the budget of 1 USD an hour is spent; more in 60 min"}
     assert len(server.asked) == 2
     assert all(answer.value.retryable for answer in answers[2:])
+
+
+def test_a_ledger_keeps_the_budget_beyond_the_worker(tmp_path: Path) -> None:
+    money = {"usd_per_answer": 0.4, "max_usd_per_hour": 1.0, "ledger": str(tmp_path / "spent.txt")}
+    with serving(lambda asked: chat("yes")) as server:
+        told = [said(ask("chat", server.url, QUESTION, **money))[0] for _ in range(3)]
+        assert len(server.asked) == 2
+    assert told[:2] == ["ok", "ok"]
+    assert "the budget of 1 USD an hour is spent" in told[2]
+    with pytest.raises(UsageError, match="ledger cannot be written"):
+        load_model("chat", options_of("chat", server.url, ledger=str(tmp_path)))
 
 
 def test_no_key_is_in_what_can_be_seen(
