@@ -43,9 +43,7 @@ def test_one_that_breaks_off_once_costs_nothing(tmp_path: Path, clip, form: str)
 
 
 @pytest.mark.parametrize("form", ["mp4", "ts", "mkv"])
-def test_one_that_breaks_off_for_good_fails_and_goes_on_another_time(
-    tmp_path: Path, clip, form: str
-) -> None:
+def test_one_that_breaks_off_for_good_fails_and_goes_on_another_time(tmp_path: Path, clip, form: str) -> None:
     data = clip[form]
     flaky = Flaky(data, len(data) // 2)
     with serving(flaky, f"a.{form}") as url:
