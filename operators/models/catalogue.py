@@ -91,6 +91,19 @@ LIBRARY: dict[str, ModelSpec] = {
         preset={"checkpoint": "facebook/sam3"},
         weights=Weights("facebook/sam3", True, 860, is_gated=True, needs_gpu=True),
     ),
+    "sam2-video": ModelSpec(
+        target="plantain.operators.models.specialists.families:sam2_video",
+        summary="SAM 2 on streams: follows what another checkpoint (option finder) finds every few frames",
+        tasks=(*_MASKS, Task.DETECT),
+        licence=_APACHE,
+        needs=_NEEDS,
+        extra="models",
+        model_hw=(1024, 1024),
+        fit="stretch",
+        keeps_streams=True,
+        preset={"checkpoint": "facebook/sam2.1-hiera-tiny", "finder": "IDEA-Research/grounding-dino-tiny"},
+        weights=Weights("facebook/sam2.1-hiera-tiny", True, 39, needs_gpu=True),
+    ),
     "klein": ModelSpec(
         target="plantain.operators.models.generators.klein:Klein",
         summary="FLUX.2 klein: draws what it is told in four steps, many frames at once; open replications of the "
@@ -251,6 +264,17 @@ LIBRARY: dict[str, ModelSpec] = {
 
 
 ABSENT: tuple[Absent, ...] = (
+    Absent(
+        "Vision Banana", "its weights are not public", "klein, with the option lora for an open replication"
+    ),
+    Absent(
+        "Qwen-Image-Edit",
+        "not built here yet; a server that runs it is asked over HTTP",
+        "images-api, or klein",
+    ),
+    Absent(
+        "EdgeTAM", "no checkpoint of its architecture could be made small enough to test with", "sam2-video"
+    ),
     Absent("SAM 3.1", "no class of transformers 5.24 loads it", "sam3"),
     Absent(
         "Depth Anything 3",

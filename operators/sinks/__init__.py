@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
-from plantain.operators.errors import UsageError
+from plantain.operators import naming
 from plantain.operators.sinks.base import Sink
 
 SINKS = {
@@ -28,10 +27,7 @@ def make_sink(name: str, options: Mapping[str, Any]) -> Sink:
     Raises:
         UsageError: If there is no such sink, or it does not take the options.
     """
-    try:
-        return cast(Sink, _class_of(name)(**options))
-    except TypeError as error:
-        raise UsageError(f"sink '{name}' cannot be made: {error}") from error
+    return cast(Sink, naming.make("sink", name, options, SINKS))
 
 
 def check_sink(name: str) -> None:
@@ -41,17 +37,4 @@ def check_sink(name: str) -> None:
         UsageError: If there is no such sink.
     """
     if name not in SINKS:
-        _class_of(name)
-
-
-def _class_of(name: str) -> Callable[..., Any]:
-    """The class behind a name."""
-    module, colon, attribute = SINKS.get(name, name).partition(":")
-    if not colon:
-        raise UsageError(
-            f"sink '{name}' is unknown: use {', '.join(SINKS)}, or a class of yours as my_pkg.my_module:MySink"
-        )
-    try:
-        return cast("Callable[..., Any]", getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"sink '{name}' cannot be made: {error}") from error
+        naming.class_of("sink", name, name, SINKS)

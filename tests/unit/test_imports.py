@@ -18,7 +18,7 @@ executor: ray
 output: {out: nowhere, sinks: [parquet, overlay]}
 """
 
-LIBRARIES = {"transformers", "diffusers", "accelerate", "peft", "timm", "torchvision", "huggingface_hub"}
+LIBRARIES = {"transformers", "diffusers", "accelerate", "peft", "torchvision", "huggingface_hub"}
 """What only the models of the extra `models` need."""
 
 BUILD = """

@@ -12,6 +12,7 @@ from typing import Any
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models.loading import Checkpoint, located, made, network_of
 from plantain.operators.models.specialists.base import Parts, Specialist, device_called, dtype_called
+from plantain.operators.prompts import Task
 
 CODE_VERSION = "1"
 """Raised whenever the same weights answer differently."""
@@ -203,6 +204,60 @@ def sam3_video(
         dtype=dtype,
     )
     return cls(parts, **options)
+
+
+def sam2_video(
+    checkpoint: str = "",
+    *,
+    finder: str = "",
+    finder_options: Mapping[str, Any] | None = None,
+    look_every: int = 5,
+    revision: str = "",
+    device: str = "",
+    dtype: str = "",
+    offline: bool = False,
+    name: str = "sam2-video",
+) -> Specialist:
+    """SAM 2, which follows what another checkpoint finds; other arguments are those of `specialist`.
+
+    Args:
+        checkpoint: Of SAM 2.
+        finder: A checkpoint that answers `detect:`.
+        finder_options: Of that, as of `specialist`.
+        look_every: Frames from one look for new things to the next.
+        revision: See `specialist`.
+        device: See `specialist`.
+        dtype: See `specialist`.
+        offline: See `specialist`.
+        name: See `specialist`.
+
+    Raises:
+        UsageError: If an option is unknown, or there is no finder.
+        ModelUnavailableError: If a checkpoint cannot be had, is damaged, or holds another model.
+    """
+    import transformers
+
+    if not finder:
+        raise UsageError(
+            "give the option finder: a checkpoint that finds boxes by words, such as Grounding DINO's"
+        )
+    found = located(checkpoint, revision, offline=offline)
+    found.expect(("sam2_video",), name)
+    finding = specialist(finder, device=device, dtype=dtype, offline=offline, **(finder_options or {}))
+    if Task.DETECT not in finding.tasks:
+        raise UsageError(f"finder {finder} finds no boxes: it answers {', '.join(finding.tasks)}")
+    parts = parts_of(
+        found,
+        transformers.Sam2VideoModel,
+        name=name,
+        has_words=True,
+        options={"look_every": look_every},
+        device=device,
+        dtype=dtype,
+    )
+    cls: Any = _imported("sam2_video:Sam2Video")
+    made_of: Specialist = cls(parts, finder=finding, look_every=look_every)
+    return made_of
 
 
 def family_of(found: Checkpoint) -> str:

@@ -1,16 +1,17 @@
-"""What SAM 3 keeps about a stream, with an end to it: the library's session keeps every frame for ever.
+"""What video models keep about a stream, with an end to it: the library's sessions keep every frame for ever.
 
-The tracker looks back over 16 frames (`max_object_pointers_in_encoder`) and at the frames that began or confirmed an
+The trackers look back over 16 frames (`max_object_pointers_in_encoder`) and at the frames that began or confirmed an
 object. What is older is forgotten, which changes no answer; of the confirming frames, which the library never forgets,
 the first and the last 15 stay.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from typing import Any
 
 from torch import Tensor
+from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession
 
 LOOKS_BACK = 16
@@ -20,18 +21,28 @@ FORGET_AFTER = 250
 """Frames after which an object that shows nothing, or a phrase that nobody asks about, is given up."""
 
 
-class BoundedSession(Sam3VideoInferenceSession):  # type: ignore[misc]  # the library is not typed
-    """A session that keeps what the next frame needs, and whose phrases may come and go.
+class Bounded:
+    """What is common to the library's sessions, each of which derives from it, too.
 
     Args:
         options: Of the library's session.
+
+    Attributes:
+        seen: Frames so far.
+        inference_device, obj_ids, output_dict_per_obj, mask_inputs_per_obj, point_inputs_per_obj: The library's.
+        frames_tracked_per_obj: The library's.
     """
+
+    inference_device: Any
+    obj_ids: list[int]
+    output_dict_per_obj: dict[int, Any]
+    mask_inputs_per_obj: dict[int, Any]
+    point_inputs_per_obj: dict[int, Any]
+    frames_tracked_per_obj: dict[int, Any]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.seen = 0
-        self._given = 0
-        self._asked_at: dict[int, int] = {}
         self._shown_at: dict[int, int] = {}
 
     @property
@@ -47,17 +58,8 @@ class BoundedSession(Sam3VideoInferenceSession):  # type: ignore[misc]  # the li
         self.seen += 1
         return number
 
-    def add_prompt(self, prompt_text: str) -> int:
-        """The number of a phrase, its own for as long as the session lives."""
-        number = next((known for known, text in self.prompts.items() if text == prompt_text), None)
-        if number is None:
-            number, self._given = self._given, self._given + 1
-            self.prompts[number] = prompt_text
-        self._asked_at[number] = self.seen
-        return number
-
-    def forget(self, shown: list[int]) -> None:
-        """Lets go of what no later frame needs.
+    def forget(self, shown: list[int]) -> list[int]:
+        """Lets go of what no later frame needs; the objects that were given up.
 
         Args:
             shown: The objects that the last frame shows.
@@ -69,25 +71,83 @@ class BoundedSession(Sam3VideoInferenceSession):  # type: ignore[misc]  # the li
                 del recent[number]
             for number in sorted(sure)[1:-LOOKS_BACK]:
                 del sure[number]
-        for by_object in (*self.mask_inputs_per_obj.values(), *self.frames_tracked_per_obj.values()):
+        inputs = (self.mask_inputs_per_obj, self.point_inputs_per_obj, self.frames_tracked_per_obj)
+        for by_object in (each for held in inputs for each in held.values()):
             for number in [each for each in by_object if each < oldest]:
                 del by_object[number]
+        self._shown_at.update(dict.fromkeys(shown, self.seen))
+        gone = [each for each in self.obj_ids if self._is_gone(each)]
+        for number in gone:
+            self.remove_object(number)
+        return gone
+
+    def remove_object(self, obj_id: int, strict: bool = False) -> None:
+        """Forgets an object; the others move up. One of the libraries has no such method."""
+        del strict
+        if obj_id not in self.obj_ids:
+            return
+        kept = [(k, each) for k, each in enumerate(self.obj_ids) if each != obj_id]
+        for held in (
+            self.output_dict_per_obj,
+            self.mask_inputs_per_obj,
+            self.point_inputs_per_obj,
+            self.frames_tracked_per_obj,
+        ):
+            values = [held[k] for k, _ in kept]
+            held.clear()
+            held.update(enumerate(values))
+        self.obj_ids = [each for _, each in kept]
+        self._obj_id_to_idx = OrderedDict((each, k) for k, each in enumerate(self.obj_ids))
+        self._obj_idx_to_id = OrderedDict(enumerate(self.obj_ids))
+        self._shown_at.pop(obj_id, None)
+
+    def _is_gone(self, number: int) -> bool:
+        last = self._shown_at.setdefault(number, self.seen)
+        return self.seen - last > FORGET_AFTER
+
+
+class Sam2Session(Bounded, Sam2VideoInferenceSession):  # type: ignore[misc]  # the library is not typed
+    """Objects that were begun with boxes."""
+
+
+class Sam3Session(Bounded, Sam3VideoInferenceSession):  # type: ignore[misc]  # the library is not typed
+    """Objects that were found by phrases, which may come and go.
+
+    Args:
+        options: Of the library's session.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._given = 0
+        self._asked_at: dict[int, int] = {}
+
+    def add_prompt(self, prompt_text: str) -> int:
+        """The number of a phrase, its own for as long as the session lives."""
+        number = next((known for known, text in self.prompts.items() if text == prompt_text), None)
+        if number is None:
+            number, self._given = self._given, self._given + 1
+            self.prompts[number] = prompt_text
+        self._asked_at[number] = self.seen
+        return number
+
+    def forget(self, shown: list[int]) -> list[int]:
+        """See Bounded; phrases, too, that nobody asks about."""
         for by_frame in (self.obj_id_to_tracker_score_frame_wise, self.suppressed_obj_ids):
-            for number in [each for each in by_frame if each < oldest]:
+            for number in [each for each in by_frame if each < self.seen - LOOKS_BACK]:
                 del by_frame[number]
         # These are read for videos that are known to their end, and copied on each frame.
         self.unmatched_frame_inds: dict[Any, Any] = defaultdict(list)
         self.overlap_pair_to_frame_inds: dict[Any, Any] = defaultdict(list)
-        self._shown_at.update(dict.fromkeys(shown, self.seen))
-        for number in [each for each in self.obj_ids if self._is_gone(each)]:
-            self._remove(number)
+        gone = super().forget(shown)
         for number in [k for k, when in self._asked_at.items() if self.seen - when > FORGET_AFTER]:
             self.drop(number)
+        return gone
 
     def drop(self, prompt: int) -> None:
         """Gives up a phrase, and all that was found of it."""
         for number in [each for each, owner in self.obj_id_to_prompt_id.items() if owner == prompt]:
-            self._remove(number)
+            self.remove_object(number)
         for held in (
             self.prompts,
             self.prompt_input_ids,
@@ -97,18 +157,14 @@ class BoundedSession(Sam3VideoInferenceSession):  # type: ignore[misc]  # the li
         ):
             held.pop(prompt, None)
 
-    def _is_gone(self, number: int) -> bool:
-        last = self._shown_at.setdefault(number, self.seen)
-        return self.seen - last > FORGET_AFTER
-
-    def _remove(self, number: int) -> None:
-        self.remove_object(number)
+    def remove_object(self, obj_id: int, strict: bool = False) -> None:
+        """Forgets an object, and all that is known of it."""
+        super().remove_object(obj_id, strict)
         for held in (
             self.obj_id_to_prompt_id,
             self.obj_id_to_score,
             self.obj_id_to_last_occluded,
             self.obj_first_frame_idx,
             self.trk_keep_alive,
-            self._shown_at,
         ):
-            held.pop(number, None)
+            held.pop(obj_id, None)

@@ -1,0 +1,168 @@
+"""SAM 2 on streams: it follows what another model has found, under a number for each thing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plantain.operators.answers.boxes.value import Boxes
+from plantain.operators.geometry import Letterbox, iou
+from plantain.operators.models.base import Answering
+from plantain.operators.models.specialists.base import Parts, Picture, in_float32
+from plantain.operators.models.specialists.sam3 import value_of
+from plantain.operators.models.specialists.video import VideoModel, rows_of
+from plantain.operators.prompts import Prompt
+from plantain.operators.types import Failure, Frame, Header, Value
+
+# A thing that is found where one is followed already is the same.
+SAME_IOU = 0.5
+
+
+@dataclass(slots=True)
+class Followed:
+    """A stream's session.
+
+    Attributes:
+        session: The library's, with an end to it.
+        names: What each object is, and how sure its finder was.
+        looked_at: By phrase, on which frame it was last looked for.
+        places: Where each object was on the last frame, `x1, y1, x2, y2` in pixels of the picture.
+        numbers: Of objects to come.
+    """
+
+    session: Any
+    names: dict[int, tuple[str, float]] = field(default_factory=dict)
+    looked_at: dict[str, int] = field(default_factory=dict)
+    places: dict[int, list[float]] = field(default_factory=dict)
+    numbers: Any = field(default_factory=itertools.count)
+
+
+class Sam2Video(VideoModel):
+    """Looks for new things every few frames, and follows those that it knows on every one.
+
+    The score of a thing is its finder's when it was found. Things are given up after `sessions.FORGET_AFTER` frames on
+    which they are not seen.
+
+    Args:
+        parts: The checkpoint's.
+        finder: What finds things, by `detect:`.
+        look_every: Frames from one look to the next.
+    """
+
+    def __init__(self, parts: Parts, *, finder: Answering, look_every: int = 5) -> None:
+        super().__init__(replace(parts, fingerprint=f"{parts.fingerprint}-{finder.fingerprint}"))
+        self._finder = finder
+        self._look_every = max(1, int(look_every))
+
+    def new_session(self) -> Followed:
+        """A session without objects."""
+        from plantain.operators.models.specialists.sessions import Sam2Session
+
+        device = self.parts.device
+        made = Sam2Session(
+            inference_device=device,
+            inference_state_device=device,
+            video_storage_device=device,
+            dtype=torch.float32,
+        )
+        return Followed(made)
+
+    def step(self, session: Followed, first: int, picture: Picture, prompts: Sequence[Prompt]) -> list[Value]:
+        """See VideoModel."""
+        phrases = list(dict.fromkeys(name for prompt in prompts for name in prompt.classes))
+        held = session.session
+        now = held.seen
+        due = [
+            name
+            for name in phrases
+            if now - session.looked_at.get(name, -self._look_every) >= self._look_every
+        ]
+        found = self._follow_on(session, picture, [self._found(name, picture) for name in due], due)
+        session.looked_at |= dict.fromkeys(due, now)
+        shown = [number for number, row in found["rows"].items() if bool(found["masks"][row].any())]
+        for number in held.forget(shown):
+            session.names.pop(number, None)
+        of_phrase = {}
+        for name in phrases:
+            mine = [number for number in shown if session.names.get(number, ("",))[0] == name]
+            rows = [found["rows"][number] for number in mine]
+            of_phrase[name] = rows_of(found, rows, [first + number for number in mine])
+        return [value_of([of_phrase[name] for name in p.classes], p, picture) for p in prompts]
+
+    def close(self) -> None:
+        """Gives back the memory of both networks."""
+        super().close()
+        self._finder.close()
+
+    def _found(self, name: str, picture: Picture) -> Boxes:
+        """What the finder sees of one phrase, in pixels of the picture."""
+        pixels = picture.pixels.permute(1, 2, 0).cpu().numpy()
+        fit = Letterbox.fit(picture.size_hw, picture.size_hw, "stretch")
+        seen = Frame(Header("?", 0, 0), replace(picture.info, fit=fit), np.ascontiguousarray(pixels))
+        value = self._finder.answer([seen], [0], [Prompt.parse(f"detect:{name}")])[0].value
+        if isinstance(value, Failure) or not isinstance(value, Boxes):
+            return Boxes(np.zeros((0, 4), np.float32), (), np.zeros(0, np.float32))
+        return value
+
+    def _follow_on(
+        self, session: Followed, picture: Picture, looks: Sequence[Boxes], names: Sequence[str]
+    ) -> dict[str, Any]:
+        """Masks of all objects on a frame, those among them that are new there, too.
+
+        An object is new where a look finds something that overlaps with none of its phrase on the frame before.
+        """
+        held = session.session
+        boxes, fresh = [], []
+        for name, look in zip(names, looks, strict=True):
+            known = [
+                box for number, box in session.places.items() if session.names.get(number, ("",))[0] == name
+            ]
+            overlaps = iou(np.array(known, np.float32).reshape(-1, 4), look.xyxy)
+            for k, box in enumerate(look.xyxy):
+                if len(known) and overlaps[:, k].max() >= SAME_IOU:
+                    continue
+                number = next(session.numbers)
+                session.names[number] = (name, float(look.scores[k]))
+                boxes.append([float(each) for each in box])
+                fresh.append(number)
+        inputs = self.parts.processor(images=picture.pixels, return_tensors="pt")
+        if fresh:
+            self.parts.processor.add_inputs_to_inference_session(
+                held,
+                frame_idx=held.seen,
+                obj_ids=list(fresh),
+                input_boxes=[boxes],
+                original_size=[*picture.size_hw],
+            )
+        pixels = inputs["pixel_values"].to(self.parts.device)
+        if not held.obj_ids:
+            held.add_new_frame(pixels)
+            empty = torch.zeros((0, *picture.size_hw), dtype=torch.bool)
+            return {"rows": {}, "masks": empty, "scores": torch.zeros(0), "boxes": torch.zeros(0, 4)}
+        with self.computing():
+            outputs = in_float32(self.parts.network(inference_session=held, frame=pixels))
+        masks = self.parts.processor.post_process_masks(
+            [outputs.pred_masks], original_sizes=[[*picture.size_hw]], binarize=True
+        )[0].reshape(-1, *picture.size_hw)
+        rows = {number: row for row, number in enumerate(held.obj_ids)}
+        scores = torch.tensor([session.names[number][1] for number in rows])
+        tight = _boxes_of(masks)
+        session.places = {number: box for number, box in zip(rows, tight.tolist(), strict=True) if any(box)}
+        return {"rows": rows, "masks": masks, "scores": scores, "boxes": tight}
+
+
+def _boxes_of(masks: Tensor) -> Tensor:
+    """Tight boxes (N, 4) of masks (N, H, W), in pixel edges; zeros for an empty one."""
+    boxes = torch.zeros(len(masks), 4)
+    for row, mask in enumerate(masks):
+        ys, xs = torch.where(mask)
+        if len(xs):
+            edges = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+            boxes[row] = torch.tensor(edges, dtype=torch.float32)
+    return boxes

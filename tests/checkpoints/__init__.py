@@ -1,0 +1,50 @@
+"""Tiny checkpoints of real architectures, in the real format, with weights drawn wide enough that answers vary.
+
+Each function writes one into a folder and gives that folder. Nothing is downloaded: the tokenizers are made here, too.
+"""
+
+from __future__ import annotations
+
+from tests.checkpoints.closed import (
+    depth_anything,
+    depth_pro,
+    eomt,
+    eomt_splitting,
+    mask2former,
+    oneformer,
+    rf_detr,
+    rt_detr,
+    segformer,
+    tips,
+    tips_normals,
+    zoedepth,
+)
+from tests.checkpoints.drawing import klein, marigold
+from tests.checkpoints.video import sam2_video, sam3_video
+from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, sam2, sam3
+
+__all__ = [
+    "clipseg",
+    "depth_anything",
+    "depth_pro",
+    "eomt",
+    "eomt_splitting",
+    "florence",
+    "grounding_dino",
+    "klein",
+    "marigold",
+    "mask2former",
+    "oneformer",
+    "owlv2",
+    "qwen3_vl",
+    "rf_detr",
+    "rt_detr",
+    "sam2",
+    "sam2_video",
+    "sam3",
+    "sam3_video",
+    "segformer",
+    "tips",
+    "tips_normals",
+    "zoedepth",
+]

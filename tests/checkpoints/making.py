@@ -1,0 +1,44 @@
+"""Weights that are wide enough, and tokenizers that are made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CLASSES = {0: "car", 1: "person, individual", 2: "tree-merged", 3: "road"}
+
+
+def widened(network: Any, seed: int = 0, std: float = 0.1) -> Any:
+    """The network with matrices of the given spread: default ones answer the same of every picture."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for each in network.parameters():
+            if each.ndim >= 2:
+                each.copy_(torch.randn(each.shape, generator=generator) * std)
+    return network.eval()
+
+
+def save(folder: Path, network: Any, *processors: Any) -> Path:
+    network.save_pretrained(folder)
+    for each in processors:
+        each.save_pretrained(folder)
+    return folder
+
+
+def clip_tokenizer(length: int = 16) -> Any:
+    from transformers import CLIPTokenizer
+
+    letters = [chr(code) for code in range(33, 127)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=length)
+
+
+def bert_tokenizer() -> Any:
+    from transformers import BertTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,?!'"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{each}" for each in letters)]
+    return BertTokenizer(vocab={word: number for number, word in enumerate(words)}, do_lower_case=True)

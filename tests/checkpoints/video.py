@@ -1,0 +1,98 @@
+"""Checkpoints that follow things through videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tests.checkpoints.making import clip_tokenizer, save, widened
+from tests.checkpoints.words import _hiera, _sam3_parts, _sam_heads
+
+
+def sam3_video(folder: Path) -> Path:
+    from transformers import (
+        Sam2VideoVideoProcessor,
+        Sam3Config,
+        Sam3ImageProcessor,
+        Sam3TrackerVideoConfig,
+        Sam3VideoConfig,
+        Sam3VideoModel,
+        Sam3VideoProcessor,
+    )
+
+    parts = _sam3_parts()
+    parts["vision_config"]["fpn_hidden_size"] = 128
+    for name in (
+        "geometry_encoder_config",
+        "detr_encoder_config",
+        "detr_decoder_config",
+        "mask_decoder_config",
+    ):
+        parts[name]["hidden_size"] = 128
+    tracker = Sam3TrackerVideoConfig(
+        vision_config={**parts["vision_config"], "model_type": "sam3_vision_model"},
+        prompt_encoder_config={"hidden_size": 128, "image_size": 112, "patch_size": 14},
+        mask_decoder_config={
+            "hidden_size": 128,
+            "mlp_dim": 32,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 32,
+        },
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_num_layers=1,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+        image_size=112,
+    )
+    config = Sam3VideoConfig(
+        detector_config=Sam3Config(**parts).to_dict(),
+        tracker_config=tracker.to_dict(),
+        low_res_mask_size=32,
+        max_num_objects=3,
+        score_threshold_detection=0.2,
+        new_det_thresh=0.2,
+    )
+    size = {"height": 112, "width": 112}
+    images = Sam3ImageProcessor(size=size, mask_size={"height": 28, "width": 28})
+    processor = Sam3VideoProcessor(images, Sam2VideoVideoProcessor(size=size), clip_tokenizer(32))
+    return save(folder, widened(Sam3VideoModel(config), std=0.15), processor)
+
+
+def sam2_video(folder: Path) -> Path:
+    from transformers import (
+        Sam2ImageProcessor,
+        Sam2VideoConfig,
+        Sam2VideoModel,
+        Sam2VideoProcessor,
+        Sam2VideoVideoProcessor,
+    )
+
+    config = Sam2VideoConfig(
+        vision_config={**_hiera(), "model_type": "sam2_vision_model"},
+        **_sam_heads(),
+        image_size=128,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=128,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_num_layers=1,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+    )
+    size = {"height": 128, "width": 128}
+    images = Sam2ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
+    processor = Sam2VideoProcessor(images, Sam2VideoVideoProcessor(size=size))
+    network = widened(Sam2VideoModel(config), std=0.15)
+    torch.nn.init.constant_(
+        network.mask_decoder.pred_obj_score_head.proj_out.bias, 8.0
+    )  # else it sees nothing
+    return save(folder, network, processor)

@@ -1,0 +1,116 @@
+"""SAM 2 on streams: it follows what another model finds, as its library does."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from plantain.operators.errors import ModelUnavailableError, UsageError
+from plantain.operators.models import load_model, spec_of
+from plantain.operators.models.specialists import sessions
+from plantain.operators.models.specialists.sam2_video import Sam2Video
+from plantain.operators.prompts import Prompt
+from tests import checkpoints
+from tests.unit.test_model_sam3_video import frame
+
+CAR = Prompt.parse("detect:car")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sam2")
+    checkpoints.sam2_video(folder / "sam2")
+    checkpoints.owlv2(folder / "owlv2")
+    return folder
+
+
+def model(root: Path, **options: Any) -> Sam2Video:
+    finder = {"finder": str(root / "owlv2"), "finder_options": {"threshold": 0.85}}
+    made = load_model("sam2-video", {"checkpoint": str(root / "sam2"), **finder, **options})
+    assert isinstance(made, Sam2Video)
+    return made
+
+
+def boxes(made: Sam2Video, number: int, prompt: Prompt = CAR) -> Any:
+    (answer,) = made.answer([frame(number)], [0], [prompt])
+    return answer.value
+
+
+def test_what_is_found_is_followed_as_by_the_librarys_session_which_grows(root: Path) -> None:
+    made = model(root, look_every=1000)
+    start = frame(0)
+    found = made._found("car", made._picture(start)).xyxy
+    assert len(found)
+    network = transformers.Sam2VideoModel.from_pretrained(root / "sam2").eval()
+    processor = transformers.AutoProcessor.from_pretrained(root / "sam2")
+    whole = processor.init_video_session()
+    sizes, grown = [], []
+    for number in range(24):
+        pixels = torch.from_numpy(frame(number).image).permute(2, 0, 1)
+        inputs = processor(images=pixels, return_tensors="pt")
+        if number == 0:
+            ids = list(range(len(found)))
+            processor.add_inputs_to_inference_session(
+                whole, frame_idx=0, obj_ids=ids, input_boxes=[found.tolist()], original_size=[112, 112]
+            )
+        with torch.inference_mode():
+            outputs = network(inference_session=whole, frame=inputs["pixel_values"][0])
+        masks = processor.post_process_masks(
+            [outputs.pred_masks], original_sizes=[[112, 112]], binarize=True
+        )[0]
+        theirs = masks.reshape(-1, 112, 112).numpy()
+        value = boxes(made, number)
+        shown = [k for k, mask in enumerate(theirs) if mask.any()]
+        assert list(value.track_ids) == shown
+        for row, k in enumerate(shown):
+            ys, xs = np.where(theirs[k])
+            edges = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], np.float32)
+            np.testing.assert_allclose(value.xyxy[row], start.info.fit.to_source(edges)[0], atol=1e-3)
+        sizes.append(len(pickle.dumps(made._sessions["cam"][1].session)))
+        grown.append(len(pickle.dumps(whole)))
+    assert max(sizes[19:]) < 1.02 * sizes[18]
+    assert grown[23] > 1.2 * grown[18]
+
+
+def test_new_things_are_looked_for_every_few_frames_and_known_ones_keep_their_numbers(root: Path) -> None:
+    made, looks = model(root, look_every=3), []
+    find = made._finder.answer
+    made._finder.answer = lambda *arguments: (looks.append(1), find(*arguments))[1]  # type: ignore[method-assign]
+    seen = [set(boxes(made, 0).track_ids) for _ in range(4)]
+    assert len(looks) == 2
+    assert seen[0]
+    assert all(seen[0] <= each for each in seen)
+    boxes(made, 0, Prompt.parse("detect:bus"))
+    assert len(looks) == 3, "a phrase that is new is looked for at once"
+    made.forget("cam")
+    assert not set(boxes(made, 0).track_ids) & seen[0]
+
+
+def test_things_that_are_not_seen_are_given_up(root: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sessions, "FORGET_AFTER", 1)
+    made = model(root, look_every=1000)
+    assert boxes(made, 0).names
+    session = made._sessions["cam"][1].session
+    torch.nn.init.constant_(made.parts.network.mask_decoder.pred_obj_score_head.proj_out.bias, -1e4)
+    for number in range(1, 5):
+        last = boxes(made, number)
+    assert not last.names
+    assert not session.obj_ids
+    assert boxes(made, 5).names == (), "and a frame without things is a frame"
+
+
+def test_a_finder_is_needed_and_must_find_boxes(root: Path, tmp_path: Path) -> None:
+    assert spec_of("sam2-video").keeps_streams
+    with pytest.raises(UsageError, match="give the option finder"):
+        load_model("sam2-video", {"checkpoint": str(root / "sam2"), "finder": ""})
+    depth = checkpoints.depth_anything(tmp_path / "depth")
+    with pytest.raises(UsageError, match="finds no boxes: it answers depth"):
+        load_model("sam2-video", {"checkpoint": str(root / "sam2"), "finder": str(depth)})
+    with pytest.raises(ModelUnavailableError, match="sam2-video needs sam2_video"):
+        load_model("sam2-video", {"checkpoint": str(root / "owlv2"), "finder": str(root / "owlv2")})
