@@ -14,7 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
@@ -36,7 +36,9 @@ from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.redaction import shown
 from plantain.pipeline.config import PipelineConfig, check, load, plain
 from plantain.pipeline.engine.engine import Engine
-from plantain.pipeline.runner import Outcome
+
+if TYPE_CHECKING:
+    from plantain.pipeline.runner import Outcome
 
 app = typer.Typer(
     name="plantain",

@@ -14,8 +14,9 @@ import structlog
 from plantain.operators import naming
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import bare, place_of, shown
-from plantain.operators.sources.base import Checking, Source
+from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.address import is_yes, kind_of
+from plantain.operators.sources.options import CHECKS
 from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_output
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import Position
@@ -116,9 +117,11 @@ def check_source(spec: StreamSpec) -> None:
     Raises:
         UsageError: If no source reads it, its source cannot be imported, or does not take its options.
     """
-    found = _class_of(source_for(spec))
-    if isinstance(found, Checking):
-        found.check(spec)
+    name = source_for(spec)
+    if (check := CHECKS.get(name)) is not None:
+        check(spec)
+    else:
+        _class_of(name)
 
 
 def expand(paths: Sequence[str]) -> list[StreamSpec]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from plantain.operators.streams import StreamInfo, StreamSpec
+from plantain.operators.streams import StreamInfo
 from plantain.operators.types import Frame, Position
 
 
@@ -38,17 +38,4 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Gives back files and sockets."""
-        ...
-
-
-@runtime_checkable
-class Checking(Protocol):
-    """What the class of a source has, too, that can tell before anything is opened."""
-
-    def check(self, spec: StreamSpec) -> None:
-        """Looks at a stream's address and options; a static method.
-
-        Raises:
-            UsageError: If they make no sense.
-        """
         ...

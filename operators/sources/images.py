@@ -10,11 +10,12 @@ import structlog
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from plantain.operators.decode.container import local_path
-from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
+from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
 from plantain.operators.geometry import Letterbox
+from plantain.operators.paths import local_path
 from plantain.operators.redaction import shown
-from plantain.operators.sources.sequence import Picture, SequenceSource, fraction_of
+from plantain.operators.sources.options import check_images, fraction_of
+from plantain.operators.sources.sequence import Picture, SequenceSource
 from plantain.operators.sources.stills import stills_in
 from plantain.operators.streams import Canvas, StreamSpec, View
 from plantain.operators.types import Position
@@ -59,21 +60,12 @@ class ImagesSource(SequenceSource):
     """
 
     def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
-        self.check(spec)
+        check_images(spec)
         path = local_path(spec.url)
         self._files = _files(path)
         self._root = path.parent if path.is_file() else path
         fps = fraction_of(spec, "fps", spec.options.get("fps", "25"))
         super().__init__(spec, view, position, len(self._files), fps)
-
-    @staticmethod
-    def check(spec: StreamSpec) -> None:
-        """See `Checking`."""
-        if unknown := sorted(set(spec.options) - {"fps"}):
-            raise UsageError(
-                f"stream '{spec.stream_id}': images have no option {', '.join(unknown)}; they have fps"
-            )
-        fraction_of(spec, "fps", spec.options.get("fps", "25"))
 
     def picture(self, index: int) -> Picture:
         """Image `index`; see `picture_of`.

@@ -57,11 +57,6 @@ class FileInParts:
         if self._num_decoders > 1 and spec.sampling == Sampling() and "end_frame" not in spec.options:
             self._cut(position)
 
-    @staticmethod
-    def check(spec: StreamSpec) -> None:
-        """See `Checking`."""
-        FileSource.check(spec)
-
     def read(self, max_frames: int) -> list[Frame]:
         """The next frames, at most `max_frames`; fewer only at the end."""
         if self._whole is not None:

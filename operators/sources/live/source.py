@@ -114,11 +114,6 @@ class LiveSource:
         self._thread = threading.Thread(target=self._run, name=f"plantain-live-{spec.stream_id}", daemon=True)
         self._thread.start()
 
-    @staticmethod
-    def check(spec: StreamSpec) -> None:
-        """See `Checking`."""
-        LiveOptions.of(spec)
-
     def read(self, max_frames: int) -> list[Frame]:
         """What is there, at most `max_frames` frames, oldest first; returns at once, perhaps with nothing.
 
