@@ -26,7 +26,7 @@ CAMERA = "rtsp://cam.example/1"
     [
         ({"output": {"sinks": ["parquett"]}}, "sink 'parquett' is unknown"),
         ({"output": {"sinks": ["parquet", "kafak"]}}, "sink 'kafak' is unknown"),
-        ({"output": {"sinks": ["no.such:Sink"]}}, "sink 'no.such:Sink' cannot be made"),
+        ({"output": {"sinks": ["no.such:Sink"]}}, "sink 'no.such:Sink' cannot be imported"),
         ({"output": {"sinks": ["plantain.operators.sinks.memory:Memry"]}}, "Memry"),
         ({"streams": [{"url": CAMERA, "options": {"policy": "dorp"}}]}, "option policy is one of"),
         ({"streams": [{"url": CAMERA, "options": {"polcy": "latest"}}]}, "no option polcy"),
