@@ -113,6 +113,7 @@ LIBRARY: dict[str, ModelSpec] = {
         needs=(*_NEEDS, "diffusers", "accelerate", "peft"),
         extra="models",
         model_hw=(576, 1024),
+        drifts=True,
         preset={"checkpoint": "black-forest-labs/FLUX.2-klein-4B"},
         weights=Weights("black-forest-labs/FLUX.2-klein-4B", True, 7900, needs_gpu=True),
     ),
