@@ -9,7 +9,7 @@ endif
 # Some hundred processes begin in the course of the tests; none has to compile what another has compiled already.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check format bench chaos soak clean
+.PHONY: help demo test check format bench chaos fuzz soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,6 +37,9 @@ bench: $(VENV)/.dev  ## one JSON line for each figure
 chaos: $(VENV)/.dev  ## the long form of the tests that kill, freeze and fill things, with their reports (an hour)
 	PLANTAIN_CHAOS_TRIALS=200 PLANTAIN_CHAOS_LIVE_TRIALS=50 PLANTAIN_CHAOS_RAY_TRIALS=20 \
 	PLANTAIN_CHAOS_RECOVERY_S=10 $(BIN)/python -m pytest -q -s -m chaos
+
+fuzz: $(VENV)/.dev  ## ten thousand recordings of every sort, each read in every way (an hour)
+	PLANTAIN_FIELD_INPUTS=10000 $(BIN)/python -m pytest -q tests/field/test_recordings.py
 
 soak: $(VENV)/.dev  ## cameras for half an hour: memory, threads and files
 	PLANTAIN_SOAK_MINUTES=30 $(BIN)/python -m pytest -q -s -m soak

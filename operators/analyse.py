@@ -71,7 +71,7 @@ class _Stream:
 
     def _lost(self, epoch: int, *, is_live: bool, has_state: bool) -> int:
         """See `Analytic.restore`: even for a camera's lives since the snapshot, odd for a worker lost in this one."""
-        return 2 * (epoch - self.epoch) or int(is_live and has_state)
+        return 2 * (epoch - self.epoch) or int(has_state) if is_live else 0
 
 
 class Analyse(Follower):

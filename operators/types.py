@@ -47,7 +47,7 @@ class Header:
 
     Attributes:
         stream_id: The stream's name, unique in a run.
-        epoch: Counts restarts of a live source; 0 for files.
+        epoch: Counts restarts of a live source, and where the time of a file goes back.
         frame_index: Position in the stream in display order, from 0, counted over all decoded frames.
         batch_key: Requests with different keys never meet in a batch (resolution, steps, dtype; never the task).
         cost: Drawings that the model owes for this item (its number of prompts).
@@ -95,6 +95,7 @@ class FrameInfo:
         rung: Of the overload ladder, 0 where nothing was given up.
         image: Name of the frame's own file in a folder of images; empty where frames have none.
         hfov_deg: Horizontal field of view of the whole source picture, degrees; None where nobody told.
+        shift_s: What puts `time_s` on a line that goes on where the time of a file goes back, seconds.
     """
 
     pts: int | None
@@ -108,11 +109,17 @@ class FrameInfo:
     rung: int = 0
     image: str = ""
     hfov_deg: float | None = None
+    shift_s: float = 0.0
 
     @property
     def time_s(self) -> float | None:
         """Presentation time in seconds."""
         return None if self.pts is None else float(self.pts * self.time_base)
+
+    @property
+    def line_s(self) -> float | None:
+        """Time in seconds on a line that never goes back within a file."""
+        return None if self.time_s is None else self.time_s + self.shift_s
 
 
 Canvases = Callable[[int], tuple[Letterbox, NDArray[np.uint8]]]

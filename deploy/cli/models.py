@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from plantain.deploy.cli.options import Json
 from plantain.operators.errors import ModelUnavailableError, UsageError
@@ -45,7 +46,7 @@ def listed(context: typer.Context, as_json: Json = False) -> None:
             here += f": {how_to_install(spec)}"
         size = f"; {row['size']} parameters" if row["size"] else ""
         source = f" from {row['source']}" if row["source"] else ""
-        out.print(f"[bold]{row['name']}[/bold]  {here}", soft_wrap=True)
+        out.print(f"[bold]{row['name']}[/bold]  {escape(here)}", soft_wrap=True)
         out.print(f"    {row['summary']}", soft_wrap=True, markup=False)
         out.print(
             f"    tasks {' '.join(row['tasks'])}; licence {row['licence']}, commercial use "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, cast
 
+from plantain.operators import naming
 from plantain.operators.analytics.base import Analytic
-from plantain.operators.errors import UsageError
 
 ANALYTICS = {
     "track": "plantain.operators.analytics.track:Track",
@@ -27,15 +26,4 @@ def make_analytic(name: str, options: Mapping[str, Any]) -> Analytic:
     Raises:
         UsageError: If there is no such analytic, or it does not take the options.
     """
-    target = ANALYTICS.get(name, name)
-    module, colon, attribute = target.partition(":")
-    if not colon:
-        raise UsageError(
-            f"analytic '{name}' is unknown: use {', '.join(ANALYTICS)}, or a class of yours as "
-            "my_pkg.my_module:MyAnalytic"
-        )
-    try:
-        made = getattr(importlib.import_module(module), attribute)(**options)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"analytic '{name}' cannot be made: {error}") from error
-    return cast(Analytic, made)
+    return cast(Analytic, naming.make("analytic", name, options, ANALYTICS))

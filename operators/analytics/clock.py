@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from plantain.operators.types import CapturedBy, Moment, Result
 
 # For containers that give no times (raw H.264): the rate that most cameras have.
@@ -16,8 +18,8 @@ Written = tuple[float, int, int, float | None, int | None, CapturedBy]
 class StreamClock:
     """Seconds since the first result of a stream; never goes back.
 
-    Within one connection presentation times tell. They begin anew with the next one, so capture times tell what passed
-    between two, where the same clock gave both.
+    Within one connection presentation times tell, in a file on its line, which never goes back. A camera's begin anew
+    with the next one, so capture times tell what passed between two, where the same clock gave both.
     """
 
     def __init__(self) -> None:
@@ -27,9 +29,11 @@ class StreamClock:
 
     def advance(self, result: Result) -> float:
         """The time of a result, seconds."""
-        moment, captured_by = result.moment, result.info.captured_by
+        moment, captured_by = replace(result.moment, time_s=result.info.line_s), result.info.captured_by
         if self._last is not None:
-            self._now_s += max(0.0, self._passed(self._last, moment, captured_by == self._captured_by))
+            is_same_clock = captured_by == self._captured_by
+            is_file = is_same_clock and captured_by == "file"
+            self._now_s += max(0.0, self._passed(self._last, moment, is_same_clock, is_file))
         self._last, self._captured_by = moment, captured_by
         return self._now_s
 
@@ -50,8 +54,8 @@ class StreamClock:
         return clock
 
     @staticmethod
-    def _passed(before: Moment, after: Moment, is_same_clock: bool) -> float:
-        is_same_epoch = before.epoch == after.epoch
+    def _passed(before: Moment, after: Moment, is_same_clock: bool, is_file: bool) -> float:
+        is_same_epoch = is_file or before.epoch == after.epoch
         if is_same_epoch and before.time_s is not None and after.time_s is not None:
             return after.time_s - before.time_s
         if is_same_clock and before.captured_ns is not None and after.captured_ns is not None:

@@ -24,6 +24,15 @@ FILE_FORMATS = (
 )
 FILE_PROTOCOLS = "file"
 WEB_PROTOCOLS = "http,https,tcp,tls"
+# A server that breaks off is asked again for the rest, so often and after pauses that double up to the longest
+# (seconds); one that says nothing for so long (microseconds) has broken off.
+WEB_PATIENCE = {
+    "reconnect": "1",
+    "reconnect_on_network_error": "1",
+    "reconnect_max_retries": "4",
+    "reconnect_delay_max": "4",
+    "rw_timeout": "20000000",
+}
 
 
 def open_video(
@@ -50,6 +59,7 @@ def open_video(
     options = {
         "protocol_whitelist": protocols or (WEB_PROTOCOLS if is_web else FILE_PROTOCOLS),
         "format_whitelist": formats,
+        **(WEB_PATIENCE if is_web else {}),
     }
     try:
         container = av.open(address, options=options, metadata_errors="replace")
@@ -67,6 +77,24 @@ def local_path(url: str) -> Path:
     if url.startswith("file:"):
         return Path(unquote(urlsplit(url).path))
     return Path(url)
+
+
+def is_unreadable(url: str, error: Exception) -> bool:
+    """Whether a read failed since the bytes could not be had, and not by what is in them.
+
+    Demuxers say so of damage, too: a local file that can be read to its end is damaged.
+    """
+    if not isinstance(error, OSError):
+        return False
+    if urlsplit(url).scheme in ("http", "https"):
+        return True
+    try:
+        with local_path(url).open("rb") as file:
+            while file.read(1 << 20):
+                pass
+    except OSError:
+        return True
+    return False
 
 
 def _why_closed(name: str, path: Path | None, error: av.FFmpegError) -> SourceError:

@@ -9,7 +9,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from plantain.operators.decode.container import FILE_FORMATS, open_video
+from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
+from plantain.operators.errors import SourceError
+from plantain.operators.redaction import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def scan(
     pts: list[int] = []
     keyframes: list[tuple[int, int]] = []
     doubt = ""
+    last_dts: int | None = None
     try:
         for packet in container.demux(video):
             if packet.size == 0:
@@ -96,6 +99,10 @@ def scan(
             if packet.pts is None:
                 doubt = doubt or "packets without pts"
                 continue
+            if packet.dts is not None:
+                if last_dts is not None and packet.dts < last_dts:
+                    doubt = doubt or "time that goes back"
+                last_dts = packet.dts
             if packet.is_discard:
                 doubt = doubt or "an edit list that hides frames"
             if packet.is_corrupt:
@@ -105,7 +112,9 @@ def scan(
             elif not pts:
                 doubt = doubt or "it does not begin with a keyframe"
             pts.append(packet.pts)
-    except av.FFmpegError:
+    except av.FFmpegError as error:
+        if is_unreadable(url, error):
+            raise SourceError(f"'{shown(url)}' broke off while it was looked through: try again") from error
         doubt = doubt or "damaged packets"
     finally:
         container.close()

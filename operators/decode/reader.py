@@ -16,16 +16,17 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from plantain.operators.decode.container import FILE_FORMATS, open_video
+from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
 from plantain.operators.decode.deinterlace import Deinterlacer
 from plantain.operators.decode.index import PacketIndex, scan
+from plantain.operators.decode.line import Line
 from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
 
 # Reading goes on after a failed read, as a hole in a file is not its end. This many in a row are its end.
 MAX_FAILED_READS = 64
 
-_PROGRESSIVE = 1  # AVFieldOrder: 0 unknown, 1 progressive, above that interlaced
+_DEFAULT_FPS = 25
 _NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: a bare elementary stream
 
 
@@ -39,6 +40,9 @@ class Decoded:
         pts: Presentation time in units of the stream's time base; None where the container gives none.
         is_corrupt: The decoder reported damage in it.
         decode_s: Time spent on getting it, seconds.
+        part: How often time had gone back before it, as it does where recordings were joined; 0 in a whole one.
+        time: Seconds since frame 0, on a line that goes on where time goes back (`Line`).
+        shift: What puts its presentation time on that line, seconds.
     """
 
     frame: VideoFrame
@@ -46,6 +50,9 @@ class Decoded:
     pts: int | None
     is_corrupt: bool
     decode_s: float
+    part: int
+    time: Fraction
+    shift: Fraction = Fraction(0)
 
 
 class VideoReader:
@@ -69,6 +76,7 @@ class VideoReader:
 
     Raises:
         SourceError: As `open_video` does.
+        SourceError: Also from `next`, if the file or its server cannot be read any further.
     """
 
     def __init__(
@@ -139,14 +147,18 @@ class VideoReader:
             picture, self._waiting = self._waiting, None
             return picture
         started = time.perf_counter()
-        found = next(self._pictures, None)
+        found = None if self._next_index == self._end else next(self._pictures, None)
         if found is None:
             return None
         frame, pts, is_corrupt = found
         if self._next_index == 0:
             self.first_pts = pts
         self._next_index += 1
-        return Decoded(frame, self._next_index - 1, pts, is_corrupt, time.perf_counter() - started)
+        own = None if pts is None else pts * self.time_base
+        part, moment = self._line.place(own)
+        shift = Fraction(0) if own is None else moment + self._line.start - own
+        decode_s = time.perf_counter() - started
+        return Decoded(frame, self._next_index - 1, pts, is_corrupt, decode_s, part, moment, shift)
 
     def close(self) -> None:
         """Gives back the file."""
@@ -170,6 +182,8 @@ class VideoReader:
         self.first_pts = None
         self.num_damaged = 0
         self._next_index = 0
+        self._end: int | None = None
+        self._line = Line(1 / Fraction(self.video.average_rate or _DEFAULT_FPS))
         self._waiting = None
         self._pictures = self._deinterlaced(self._frames(self._packets()))
 
@@ -178,9 +192,9 @@ class VideoReader:
 
     def _seek(self, index: PacketIndex, frame_index: int) -> bool:
         """Makes `frame_index` the next picture by the index; False if the file is not as it says."""
-        # yadif looks one picture back, so the one before an interlaced picture is decoded too.
-        num_before = int(self._deinterlace and self.video.codec_context.field_order > _PROGRESSIVE)
-        keyframe = index.keyframe_before(int(index.pts[max(0, frame_index - num_before)]))
+        # yadif looks one picture back, so the one before is decoded too; whether pictures are interlaced, headers do
+        # not always know.
+        keyframe = index.keyframe_before(int(index.pts[max(0, frame_index - self._deinterlace)]))
         if keyframe is None:
             return False
         key_pts = int(index.keyframe_pts[keyframe])
@@ -202,8 +216,12 @@ class VideoReader:
         if picture is None or picture.pts != target:
             return False
         self.num_damaged = 0  # a sequential decode up to here saw none
-        self._waiting = replace(picture, index=frame_index)
+        self._line = Line(1 / Fraction(self.video.average_rate or _DEFAULT_FPS))
+        self._line.place(int(index.pts[0]) * self.time_base)
+        part, moment = self._line.place(target * self.time_base) if frame_index else (0, Fraction(0))
+        self._waiting = replace(picture, index=frame_index, part=part, time=moment, shift=Fraction(0))
         self._next_index = frame_index + 1
+        self._end = len(index.pts)  # behind a seek a damaged file may show more than all its packets do
         return True
 
     def _packets(self) -> Generator[Packet[VideoStream] | None]:
@@ -216,15 +234,25 @@ class VideoReader:
                     if packet.size > 0:
                         yield packet
                 break
-            except av.FFmpegError:
+            except av.FFmpegError as error:
+                if is_unreadable(self._url, error):
+                    raise SourceError(
+                        f"'{shown(self._url)}' broke off while it was read ({error.strerror}), also when asked again; "
+                        "what was read is stored: run the same command again to go on"
+                    ) from error
                 num_failed += 1
                 self.num_damaged += 1
         yield None
 
     def _frames(self, packets: Iterator[Packet[VideoStream] | None]) -> Generator[VideoFrame]:
         """What the decoder makes of the packets; None among them empties it."""
-        sent = shown = None
+        sent = shown = dts = None
+        num_shown = 0
         for packet in packets:
+            if packet is not None and packet.dts is not None:
+                if dts is not None and packet.dts < dts:
+                    sent = None  # another recording begins
+                dts = packet.dts
             if packet is not None and packet.pts is not None and not packet.is_discard:
                 sent = packet.pts if sent is None else max(sent, packet.pts)
             try:
@@ -234,22 +262,26 @@ class VideoReader:
                 continue
             for frame in frames:
                 shown = frame.pts
+                num_shown += 1
                 yield frame
         if self._is_parallel and shown is not None and sent is not None and shown < sent:
-            yield from self._lost_tail(shown)
+            yield from self._lost_tail(shown, num_shown)
 
-    def _lost_tail(self, shown: int) -> Generator[VideoFrame]:
-        """The frames after the one at `shown`, decoded again without threads."""
+    def _lost_tail(self, shown: int, num_shown: int) -> Generator[VideoFrame]:
+        """The frames after the one at `shown`, the last of so many, decoded again without threads."""
         tail = VideoReader(
             self._url, self._stream, deinterlace=False, protocols=self._protocols, formats=self._formats
         )
         try:
             index = tail._scan()
             at = bisect_left(index.pts, shown)
-            if not (index.is_trustworthy and at < len(index.pts) and tail._seek(index, at)):
+            if index.is_trustworthy and at < len(index.pts) and tail._seek(index, at):
+                num_shown = 1
+            else:  # not sought, so that all frames from the first were counted
                 tail.start_at(0, None)
             while (picture := tail.next()) is not None:
-                if picture.pts is not None and picture.pts > shown:
+                num_shown -= 1
+                if num_shown < 0:
                     yield picture.frame
             self.num_damaged = max(self.num_damaged, tail.num_damaged)
         finally:

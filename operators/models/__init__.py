@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
+from plantain.operators import naming
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored, Weights
 from plantain.operators.models.catalogue import LIBRARY
@@ -137,13 +137,4 @@ def _drawing(name: str, made: object) -> ModelBackend:
 
 def _class_of(name: str) -> Callable[..., object]:
     target = BACKENDS[name].target if name in BACKENDS else name
-    module, colon, attribute = target.partition(":")
-    if not colon:
-        raise UsageError(
-            f"model '{name}' is unknown: use {', '.join(BACKENDS)}, "
-            "or a class of yours as my_pkg.my_module:MyBackend"
-        )
-    try:
-        return cast("Callable[..., object]", getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"model '{name}' cannot be imported: {error}") from error
+    return naming.class_of("model", name, target, BACKENDS)

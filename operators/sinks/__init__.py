@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, cast
 
-from plantain.operators.errors import UsageError
+from plantain.operators import naming
 from plantain.operators.sinks.base import Sink
 
 SINKS = {
@@ -28,14 +27,4 @@ def make_sink(name: str, options: Mapping[str, Any]) -> Sink:
     Raises:
         UsageError: If there is no such sink, or it does not take the options.
     """
-    target = SINKS.get(name, name)
-    module, colon, attribute = target.partition(":")
-    if not colon:
-        raise UsageError(
-            f"sink '{name}' is unknown: use {', '.join(SINKS)}, or a class of yours as my_pkg.my_module:MySink"
-        )
-    try:
-        made = getattr(importlib.import_module(module), attribute)(**options)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UsageError(f"sink '{name}' cannot be made: {error}") from error
-    return cast(Sink, made)
+    return cast(Sink, naming.make("sink", name, options, SINKS))

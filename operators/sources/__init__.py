@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import importlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import cast
 
 import structlog
 
+from plantain.operators import naming
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import bare, place_of, shown
 from plantain.operators.sources.base import Source
@@ -182,22 +181,7 @@ def _exists(path: str) -> bool:
 
 def _class_of(name: str) -> Callable[[StreamSpec, View, Position], Source]:
     """The class behind a name of `SOURCES` or a dotted path."""
-    path = SOURCES.get(name, name)
-    module, colon, attribute = path.partition(":")
-    if not colon:
-        raise UsageError(
-            f"source '{name}' is unknown: use one of {', '.join(SOURCES)}, "
-            "or your own as my_pkg.my_module:MySource"
-        )
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise UsageError(
-            f"source '{name}' cannot be imported ({error}); is '{module}' on the Python path?"
-        ) from error
-    except AttributeError as error:
-        raise UsageError(f"source '{name}': module '{module}' has no '{attribute}'") from error
-    return cast("Callable[[StreamSpec, View, Position], Source]", found)
+    return naming.class_of("source", name, SOURCES.get(name, name), SOURCES)
 
 
 def _videos_in(folder: Path) -> list[str]:

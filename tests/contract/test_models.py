@@ -109,6 +109,11 @@ CASES = {
             "rest": "fake",
         },
     ),
+    "specialists": Case(
+        "specialists",
+        lambda url: {"routes": dict.fromkeys((*PERCEIVED, Task.DETECT), "fake"), "rest": "fake"},
+        tasks=PERCEIVED,
+    ),
     "gate": Case(
         "gate",
         lambda url: {"model": "fake", "presence": {"name": "chat", "options": CHAT(url)}},

@@ -177,7 +177,7 @@ def test_sinks_are_made_by_name_or_by_dotted_path(tmp_path):
     [
         ("printer", {}, "sink 'printer' is unknown: use .*memory, overlay, parquet"),
         ("memory", {"ink": "blue"}, "sink 'memory' cannot be made"),
-        ("no.such.module:Sink", {}, "sink 'no.such.module:Sink' cannot be made"),
+        ("no.such.module:Sink", {}, "sink 'no.such.module:Sink' cannot be imported"),
         ("plantain.operators.sinks.memory:Sunk", {}, "Sunk"),
     ],
 )

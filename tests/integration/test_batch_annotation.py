@@ -18,7 +18,7 @@ from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.runner import Outcome
-from tests.hosted_servers import KEY, KEY_ENV, Asked, Painting, Reply, Server, gemini_picture, serving
+from tests.hosted_servers import KEY, KEY_ENV, Asked, Painting, Reply, Server, gemini, gemini_picture, serving
 
 PROMPTS = ("instances:car", "depth")
 PAINTING = Painting([Prompt.parse(prompt) for prompt in PROMPTS])
@@ -138,6 +138,25 @@ def test_recordings_become_rows_at_half_the_price(
     assert pauses == [60.0]
     assert re.fullmatch(r"6 requests are sent; they may cost up to 0\.2\d USD", said[0])
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_words_are_annotated_so_too(tmp_path: Path) -> None:
+    def say(asked: Asked) -> Reply:
+        if asked.method == "POST":
+            posted.append(asked)
+            return Reply({"name": "batches/7"})
+        words = gemini({"text": "two cars"}, promptTokenCount=600, candidatesTokenCount=4).body
+        output = {"inlinedResponses": [{"response": words}] * 3}
+        return Reply({"name": "batches/7", "metadata": {"state": "BATCH_STATE_SUCCEEDED", "output": output}})
+
+    posted: list[Asked] = []
+    with serving(say) as server:
+        told = config_of(server.url, tmp_path, name="gemini").model_dump(mode="json", exclude={"prompts"})
+        annotate(check({**told, "prompts": ["ask:how many cars?"]}), 1.0, sleep=lambda _: None)
+    assert [asked.path for asked in posted] == ["/v1/models/gemini-3.5-flash-lite:batchGenerateContent"]
+    rows = read_frames(tmp_path, ["text", "cost_usd"])
+    assert [*rows["text"]] == ["two cars"] * 3
+    assert rows["cost_usd"][0] == pytest.approx(0.5 * (600 * 0.30e-6 + 4 * 2.50e-6))
 
 
 def test_begun_again_it_goes_on_and_sends_nothing_twice(tmp_path: Path) -> None:

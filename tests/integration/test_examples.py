@@ -52,15 +52,17 @@ def speaking(prompts: list[Prompt]) -> Callable[[Asked], Reply]:
     return speak
 
 
-def moved(written: Any, url: str) -> Any:
-    """A configuration with the test's server, key and canvas in the place of its own, and the fake model for ours."""
+def moved(written: Any, url: str, folder: Path) -> Any:
+    """A configuration with the test's server, key and files in the place of its own, and the fake model for ours."""
     if isinstance(written, list):
-        return [moved(each, url) for each in written]
+        return [moved(each, url, folder) for each in written]
     if written == "embedded":
         return "fake"
     if not isinstance(written, dict):
         return written
-    told = {key: moved(value, url) for key, value in written.items()}
+    told = {key: moved(value, url, folder) for key, value in written.items()}
+    if "ledger" in told:
+        told["ledger"] = str(folder / "ledger.txt")
     if told.get("name") in ("images-api", "chat", "gemini", "gemini-image"):
         base = url if str(told["name"]).startswith("gemini") else f"{url}/v1"
         told["options"] = {**told.get("options", {}), "base_url": base, "key_env": KEY_ENV}
@@ -73,7 +75,7 @@ def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     written = plain(CONFIGS / f"{name}.yaml")
     asked = [each if isinstance(each, str) else each["prompt"] for each in written["prompts"]]
     with serving(speaking([Prompt.parse(prompt) for prompt in asked])) as server:
-        told = moved(written, server.url)
+        told = moved(written, server.url, tmp_path)
         told["streams"] = [{"url": STREET, "id": "street"}]
         told["output"]["out"] = str(tmp_path)
         for model in [told.get("model"), *told.get("models", {}).values()]:
@@ -90,6 +92,9 @@ def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     metered = sum(float(each.value) for each in samples if each.metric is COST)  # type: ignore[arg-type]
     assert metered == pytest.approx(sum(rows["cost_usd"]))
     assert (metered > 0) == (name in ("gemini", "keyframes"))
+    if name == "gemini":
+        spent = [int(line.split()[1]) for line in (tmp_path / "ledger.txt").read_text().splitlines()]
+        assert sum(spent) / 1e9 == pytest.approx(metered)
     if name == "keyframes":
         assert {*rows["frame_index"][rows["prompt"] == "depth"]} == {0}, "ten frames are two seconds"
         assert {*rows["frame_index"][rows["prompt"] == "instances:car"]} == {*range(10)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from plantain.operators.answers.text.value import Text
 from plantain.operators.errors import ModelBusyError, ModelError, ModelLostError
 from plantain.operators.models.hosted.desk import Desk, Job, Told
+from plantain.operators.models.hosted.ledger import Ledger
 from plantain.operators.models.hosted.options import Hosting
 from plantain.operators.models.hosted.pace import Pace
 from plantain.operators.models.hosted.purse import HOUR_S, Purse
@@ -174,6 +176,46 @@ def test_requests_keep_to_the_rate(
             allowed = burst + (went[last] - went[first]) * per_minute / 60
             assert last - first + 1 <= allowed + 1e-6
     assert all(a <= b for a, b in pairwise(went))
+
+
+def test_a_ledger_outlives_its_purse_and_is_shared(tmp_path: Path) -> None:
+    clock = Clock()
+    path = str(tmp_path / "new" / "spent.txt")
+
+    def purse() -> Purse:
+        return Purse(1.0, clock, Ledger(path, clock))
+
+    first, second = purse(), purse()
+    with first.paying(0.4):
+        pass
+    with second.paying(0.4):
+        clock.sleep(60)
+    for each in (first, second, third := purse()):
+        with pytest.raises(ModelBusyError), each.paying(0.4):
+            pass
+    clock.sleep(HOUR_S - 60)
+    with third.paying(0.4):
+        pass
+    with pytest.raises(ModelBusyError), first.paying(0.4):
+        pass
+    for each in (first, second, third):
+        each.close()
+    with Path(path).open("a") as file:
+        file.write("not ours\n12 ")
+    fourth = purse()
+    with pytest.raises(ModelBusyError), fourth.paying(0.4):
+        pass
+    fourth.close()
+
+
+def test_a_server_that_wants_forever_is_asked_again_after_an_hour() -> None:
+    clock = Clock()
+    pace = Pace(0, 1, clock, clock.sleep)
+    pace.hold(float("inf"))
+    with pytest.raises(ModelBusyError, match="60 min are left"):
+        pace.wait(30.0)
+    clock.sleep(HOUR_S)
+    pace.wait(30.0)
 
 
 def test_threads_share_slots_and_money() -> None:

@@ -256,7 +256,7 @@ def test_an_analytic_of_the_user_is_made_by_its_dotted_path():
         ("counter", {}, "analytic 'counter' is unknown: use track, distance, presence, or"),
         ("presence", {"colour": "red"}, "analytic 'presence' cannot be made"),
         ("presence", {"min_s": -1}, "min_s is at least 0"),
-        ("no.such.module:Counter", {}, "cannot be made"),
+        ("no.such.module:Counter", {}, "cannot be imported"),
         ("plantain.operators.analytics.track:Tracker", {}, "Tracker"),
     ],
 )

@@ -397,7 +397,7 @@ def test_a_model_that_cannot_run_here_says_what_is_missing(plantain, monkeypatch
     assert row["obstacles"] == ["lacks transformers"]
     assert "lacks transformers: pip install '.[models]'" in plantain("models").out
     answer = plantain("run", "synthetic://street?frames=1", "--task", "depth", "--model", "zoedepth")
-    assert answer.code == 1
+    assert answer.code == 2
     assert "model 'zoedepth' needs transformers: pip install '.[models]'" in answer.err
 
 

@@ -68,7 +68,7 @@ def test_its_example_is_a_configuration() -> None:
 def test_an_example_is_told_and_can_be_planned(name: str) -> None:
     assert f"`{name}.yaml`" in PAGE
     written = plain(ROOT / "deploy" / "configs" / f"{name}.yaml")
-    written["streams"] = [{"url": "synthetic://street?seed=1"}]
+    written["streams"] = [{"url": "synthetic://street?seed=1"}]  # nothing is opened
     build_graph(check(written))
 
 

@@ -224,7 +224,7 @@ def test_a_users_own_source_is_opened_by_its_dotted_path(clip: Path) -> None:
     frames = all_of(opened(clip, source="plantain.operators.sources.file.source:FileSource"))
     assert len(frames) == 50
     for name, says in (
-        ("nothing", "is unknown: use one of file"),
+        ("nothing", "is unknown: use file"),
         ("no_such_package.at_all:Source", "cannot be imported"),
         ("plantain.operators.sources.file.source:Nothing", "has no 'Nothing'"),
     ):

@@ -103,6 +103,7 @@ class Hosted(ABC, Generic[O]):
     def close(self) -> None:
         """Ends the connections."""
         self._api.close()
+        self._desk.close()
 
     def _job(self, frame: Frame, prompt: Prompt, picture: Picture) -> Job | Failure:
         try:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from plantain.operators.errors import ModelBusyError
 from plantain.operators.models.base import Answer
 from plantain.operators.models.drawn import failure_of
+from plantain.operators.models.hosted.ledger import Ledger
 from plantain.operators.models.hosted.options import Hosting
 from plantain.operators.models.hosted.pace import Pace
 from plantain.operators.models.hosted.purse import Bill, Purse
@@ -75,7 +76,8 @@ class Desk:
         self._clock, self._sleep = clock, sleep
         self._slots = threading.BoundedSemaphore(hosting.at_once)
         self._pace = Pace(hosting.requests_per_minute, hosting.at_once, clock, sleep)
-        self._purse = Purse(hosting.max_usd_per_hour, clock)
+        ledger = Ledger(hosting.ledger) if hosting.ledger else None
+        self._purse = Purse(hosting.max_usd_per_hour, clock, ledger)
 
     def answers(self, jobs: Sequence[Job | Failure]) -> list[Answer]:
         """One answer for each job, in their order; what has failed already stays so."""
@@ -84,6 +86,10 @@ class Desk:
         threads = min(self._at_once, len(jobs))
         with ThreadPoolExecutor(threads, thread_name_prefix="plantain-hosted") as pool:
             return list(pool.map(self._answer, jobs))
+
+    def close(self) -> None:
+        """Closes the purse."""
+        self._purse.close()
 
     def _answer(self, job: Job | Failure) -> Answer:
         if isinstance(job, Failure):

@@ -17,7 +17,7 @@ from plantain.operators.types import Value
 # Of the list price.
 SHARE = 0.5
 # Answers in the store were paid for when their batch was sent.
-_UNBOUNDED = {"max_usd_per_hour": 1e9}
+_UNBOUNDED: dict[str, Any] = {"max_usd_per_hour": 1e9, "ledger": ""}
 
 BATCHED: dict[str, str] = {
     "gemini": f"{__name__}:BatchedText",

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.redaction import shown
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+# In capitals, as is the custom: so no key is taken for a name.
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 _KEY = re.compile(r"[!-~]{1,4096}")
 
 
@@ -24,8 +25,9 @@ class Hosting:
         key_env: Environment variable that holds the key, where the model's worker runs; empty for a server without one.
         at_once: Requests that are out at the same time, at most.
         requests_per_minute: On average; `at_once` of them may come together. 0 for any number.
-        max_usd_per_hour: In any hour no more is spent, US dollars; None for any sum. It is kept in the worker's memory:
-            a worker that is made anew begins an hour.
+        max_usd_per_hour: In any hour no more is spent, US dollars; None for any sum.
+        ledger: File that keeps what was spent: without one a worker that is made anew begins an hour. Models that name
+            the same one spend out of one budget. Empty for none.
         timeout_s: For one request, from its first byte to the answer's last, seconds.
         patience_s: Waits for a server that is busy, and for money, are no longer than this together, seconds.
 
@@ -38,13 +40,16 @@ class Hosting:
     at_once: int = 8
     requests_per_minute: float = 0.0
     max_usd_per_hour: float | None = None
+    ledger: str = ""
     timeout_s: float = 60.0
     patience_s: float = 30.0
 
     def __post_init__(self) -> None:
         _check_url(self.base_url)
         if self.key_env and not _VARIABLE.fullmatch(str(self.key_env)):  # not shown: it may be the key itself
-            raise UsageError("key_env must be the name of an environment variable, such as GEMINI_API_KEY")
+            raise UsageError(
+                "key_env must be the name of an environment variable, in capitals, such as GEMINI_API_KEY"
+            )
         if (
             isinstance(self.at_once, bool)
             or not isinstance(self.at_once, int)
@@ -52,6 +57,8 @@ class Hosting:
         ):
             raise UsageError(f"at_once is {self.at_once}: it must be a whole number from 1 to 256")
         number("requests_per_minute", self.requests_per_minute, or_none=True)
+        if not isinstance(self.ledger, str):
+            raise UsageError(f"ledger is '{self.ledger}': write the path of a file")
         number("timeout_s", self.timeout_s)
         number("patience_s", self.patience_s, or_none=True)
         if self.max_usd_per_hour is not None:

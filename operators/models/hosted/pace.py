@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from plantain.operators.errors import ModelBusyError
 
+LONGEST_HOLD_S = 3600.0
+
 
 class Pace:
     """Lets requests through, so many a minute; all of them wait while the server has asked for it.
@@ -34,12 +36,12 @@ class Pace:
         self._held_s = clock()  # until when the server wants to be left alone
 
     def hold(self, seconds: float) -> None:
-        """Nothing goes out for so long: the server said so."""
+        """Nothing goes out for so long: the server said so. After an hour at the latest it is asked again."""
         with self._lock:
-            self._held_s = max(self._held_s, self._clock() + seconds)
+            self._held_s = max(self._held_s, self._clock() + min(seconds, LONGEST_HOLD_S))
 
     def wait(self, patience_s: float) -> None:
-        """Returns when a request may go; in the order of the calls.
+        """Returns when a request may go.
 
         Args:
             patience_s: The server's wish is waited for if it is no longer; the rate is, however long.
@@ -47,18 +49,14 @@ class Pace:
         Raises:
             ModelBusyError: If it is longer.
         """
-        with self._lock:
-            now = self._clock()
-            self._refuse(now, patience_s)
-            due = max(now, self._full_s - self._slack_s)
-            self._full_s = max(self._full_s, due) + self._interval_s
         while True:
             with self._lock:
                 now = self._clock()
                 self._refuse(now, patience_s)
-                wait_s = max(due, self._held_s) - now
-            if wait_s <= 0:
-                return
+                wait_s = max(self._held_s, self._full_s - self._slack_s) - now
+                if wait_s < 1e-6:  # clocks are no finer
+                    self._full_s = max(self._full_s, now) + self._interval_s
+                    return
             self._sleep(wait_s)
 
     def _refuse(self, now: float, patience_s: float) -> None:

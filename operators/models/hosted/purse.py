@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from plantain.operators.errors import ModelBusyError, ModelLostError, PlantainError
+from plantain.operators.models.hosted.ledger import Ledger
 from plantain.operators.models.hosted.pace import span
 
 HOUR_S = 3600.0
@@ -38,12 +39,19 @@ class Purse:
     Args:
         max_usd_per_hour: The bound; None for none.
         clock: Seconds.
+        ledger: Where what is spent is kept beyond this purse; None for nowhere.
     """
 
-    def __init__(self, max_usd_per_hour: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_usd_per_hour: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        ledger: Ledger | None = None,
+    ) -> None:
         self._max_usd = max_usd_per_hour
         self._bound = math.inf if max_usd_per_hour is None else math.floor(max_usd_per_hour * _NANO)
         self._clock = clock
+        self._ledger = ledger
         self._lock = threading.Lock()
         self._spent: deque[tuple[float, int]] = deque()  # (when, how much), within the last hour
         self._sum = 0
@@ -74,11 +82,28 @@ class Purse:
             with self._lock:
                 self._aside -= aside
                 if cost := math.ceil(bill.usd * _NANO):
-                    self._spent.append((self._clock(), cost))
-                    self._sum += cost
+                    self._spend(cost)
+
+    def close(self) -> None:
+        """Closes the ledger."""
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _spend(self, cost: int) -> None:
+        if self._ledger is not None:  # which gives it back
+            self._ledger.add(cost)
+        else:
+            self._take(self._clock(), cost)
+
+    def _take(self, when: float, cost: int) -> None:
+        self._spent.append((when, cost))
+        self._sum += cost
 
     def _check(self, wanted: int) -> None:
         now = self._clock()
+        if self._ledger is not None:
+            for age_s, cost in self._ledger.news():
+                self._take(now - age_s, cost)
         while self._spent and self._spent[0][0] <= now - HOUR_S:
             self._sum -= self._spent.popleft()[1]
         lacking = self._sum + self._aside + wanted - self._bound

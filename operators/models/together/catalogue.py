@@ -23,7 +23,7 @@ TOGETHER: dict[str, ModelSpec] = {
     "specialists": ModelSpec(
         target="plantain.operators.models.together.specialists:Specialists",
         summary="a ready-made router: SAM 3 for regions and boxes, Depth Anything V2 for depth, TIPSv2 for normals",
-        **_TOGETHER,
+        **{**_TOGETHER, "weights": Weights()},
     ),
     "gate": ModelSpec(
         target="plantain.operators.models.together.gate:Gate",

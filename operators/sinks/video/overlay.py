@@ -175,7 +175,9 @@ class OverlaySink:
         info = result.info
         if info.pts is None:
             return round(result.header.frame_index / DEFAULT_FPS / _CLOCK)
-        return round(info.pts * info.time_base / _CLOCK)
+        return round(
+            (info.pts * info.time_base + Fraction(info.shift_s).limit_denominator(1_000_000)) / _CLOCK
+        )
 
     def _drop(self, stream_id: str) -> None:
         if stream_id in self._open:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from fractions import Fraction
 from time import perf_counter
 
 from plantain.operators.decode import Decoded, PacketIndex, PictureConverter, VideoReader
@@ -14,7 +13,6 @@ from plantain.operators.streams import StreamInfo, StreamSpec, View
 from plantain.operators.types import Frame, FrameInfo, Header, Position
 
 _OPTIONS = {"stream", "threads", "deinterlace", "end_frame", "end_pts"}
-_DEFAULT_FPS = Fraction(25)
 
 
 class FileSource:
@@ -128,7 +126,7 @@ class FileSource:
                     )
                 return
             self._next_index = picture.index + 1
-            if self._sampler.keeps(picture.index, self._time(picture)):
+            if self._sampler.keeps(picture.index, picture.time):
                 self._next = picture
                 return
             self._skipped_s += picture.decode_s
@@ -142,23 +140,16 @@ class FileSource:
         info = FrameInfo(
             pts=picture.pts,
             time_base=self._reader.time_base,
-            captured_ns=None
-            if self._started_ns is None
-            else self._started_ns + round(self._time(picture) * 10**9),
+            captured_ns=None if self._started_ns is None else self._started_ns + round(picture.time * 10**9),
             captured_by="file",
             fit=self._converter.fit(picture.frame),
             is_corrupt=picture.is_corrupt,
             decode_ms=decode_s * 1e3,
             picture=display,
+            shift_s=float(picture.shift),
         )
-        header = Header(self._spec.stream_id, 0, picture.index)
+        header = Header(self._spec.stream_id, picture.part, picture.index)
         return Frame(header, info, image, self._converter.canvases(picture.frame))
-
-    def _time(self, picture: Decoded) -> Fraction:
-        """Seconds since the first frame; at the average rate where the container gives no times."""
-        if picture.pts is None or self._reader.first_pts is None:
-            return picture.index / (self._rate or _DEFAULT_FPS)
-        return (picture.pts - self._reader.first_pts) * self._reader.time_base
 
     def _info(self) -> StreamInfo:
         video = self._reader.video

@@ -1,0 +1,59 @@
+"""What was spent, in a file: it outlives the worker, and models that name the same file spend out of one budget."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from plantain.operators.errors import UsageError
+from plantain.operators.redaction import redact
+
+
+class Ledger:
+    """A line for each call that cost something: seconds since 1970, and billionths of a US dollar.
+
+    Lines are short and appended whole, so that several processes of a machine can write into one file.
+
+    Args:
+        path: Made if it is not there, with its folder.
+        wall: Seconds since 1970.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
+
+    def __init__(self, path: str, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._read_to = 0
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise UsageError(f"ledger cannot be written: {redact(str(error))}") from error
+
+    def add(self, nano_usd: int) -> None:
+        """Notes what a call cost."""
+        os.write(self._file, f"{self._wall():.3f} {nano_usd}\n".encode())
+
+    def news(self) -> list[tuple[float, int]]:
+        """What was noted since this was last asked, by whomever: how long ago, seconds, and how much."""
+        found: list[tuple[float, int]] = []
+        data = os.pread(self._file, 1 << 26, self._read_to)
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read_to += len(whole)
+        now = self._wall()
+        for line in whole.splitlines():
+            when, _, cost = line.partition(b" ")
+            try:
+                found.append((max(0.0, now - float(when)), int(cost)))
+            except ValueError:  # not ours
+                continue
+        return found
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1

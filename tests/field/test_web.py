@@ -1,0 +1,69 @@
+"""A server that breaks off is asked again; if that does not help, the stream has failed, and goes on another time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plantain.operators.decode import container
+from tests.assets.clips import hole, make
+from tests.field.runs import indices, run
+from tests.field.web import Flaky, serving
+
+FRAMES = 300
+
+
+@pytest.fixture(autouse=True)
+def _little_patience(monkeypatch) -> None:
+    monkeypatch.setitem(container.WEB_PATIENCE, "reconnect_max_retries", "2")
+    monkeypatch.setitem(container.WEB_PATIENCE, "reconnect_delay_max", "1")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("web")
+    options = {"mp4": {"movflags": "faststart"}}
+    return {
+        container: make(
+            folder / f"a.{container}", FRAMES, size=(192, 108), container_options=options.get(container)
+        ).read_bytes()
+        for container in ("mp4", "ts", "mkv")
+    }
+
+
+@pytest.mark.parametrize("form", ["mp4", "ts", "mkv"])
+def test_one_that_breaks_off_once_costs_nothing(tmp_path: Path, clip, form: str) -> None:
+    data = clip[form]
+    with serving(Flaky(data, len(data) // 2, breaks=1), f"a.{form}") as url:
+        outcome = run([url], tmp_path)
+    assert outcome.exit_code == 0
+    assert indices(tmp_path) == list(range(FRAMES))
+    assert outcome.streams[0].num_damaged == 0
+
+
+@pytest.mark.parametrize("form", ["mp4", "ts", "mkv"])
+def test_one_that_breaks_off_for_good_fails_and_goes_on_another_time(tmp_path: Path, clip, form: str) -> None:
+    data = clip[form]
+    flaky = Flaky(data, len(data) // 2)
+    with serving(flaky, f"a.{form}") as url:
+        outcome = run([url], tmp_path)
+        assert outcome.exit_code == 1
+        assert "broke off" in outcome.streams[0].error
+        assert outcome.streams[0].num_damaged == 0
+        first = indices(tmp_path)
+        assert first == list(range(len(first)))
+        assert 0 < len(first) < FRAMES
+        assert flaky.asked < 30, "bounded"
+        assert run([url], tmp_path).exit_code == 1, "never complete"
+        flaky.breaks_at = None
+        assert run([url], tmp_path).exit_code == 0
+        assert indices(tmp_path) == list(range(FRAMES))
+
+
+def test_what_is_damaged_is_damage_and_no_error_of_the_disk(tmp_path: Path, clip) -> None:
+    whole = tmp_path / "whole.mp4"
+    whole.write_bytes(clip["mp4"])
+    outcome = run([hole(whole, tmp_path / "a.mp4", 0.5, 3000)], tmp_path / "out")
+    assert outcome.exit_code == 0
+    assert outcome.streams[0].num_damaged > 0
