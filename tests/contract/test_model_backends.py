@@ -88,7 +88,7 @@ CASES = {
     "rf-detr": Case(
         checkpoints.rf_detr,
         ("instances:car", "detect:car,road", "instances:road"),
-        lambda net: net.model.backbone,
+        lambda net: net.model.model.backbone,
         {"threshold": 0.3},
     ),
     "rt-detr": Case(checkpoints.rt_detr, ("detect:car,road", "detect:tree"), lambda net: net.model.backbone),
@@ -280,3 +280,10 @@ def test_memory_that_is_short_for_one_picture_is_said(loaded: Loaded, monkeypatc
 def test_an_option_that_nobody_takes_is_refused_before_anything_is_loaded(loaded: Loaded) -> None:
     with pytest.raises(UsageError, match=r"does not take .*speed"):
         load_model(loaded.case.backend, loaded.options(speed=3))
+
+
+def test_what_is_closed_holds_no_weights(loaded: Loaded) -> None:
+    network = loaded.model.parts.network
+    parts = [network] if isinstance(network, torch.nn.Module) else [network.unet, network.vae]
+    loaded.model.close()  # the last of these tests
+    assert {each.device.type for part in parts for each in part.parameters()} == {"meta"}
