@@ -252,12 +252,12 @@ def test_memory_that_runs_out_halves_the_batch_and_it_goes_on(loaded: Loaded, mo
             raise torch.OutOfMemoryError("out of memory")
         return look(self, pictures, asked)
 
-    frames = [frame(k) for k in range(4)]
+    frames = [frame(k) for k in range(3)]
     expected = asked(loaded.model, frames, loaded.prompts)
     monkeypatch.setattr(type(loaded.model), "look", scarce)
     monkeypatch.setattr(loaded.model, "_at_once", {})
     found = asked(loaded.model, frames, loaded.prompts)
-    assert sizes == [4, 2, 1, 1, 1, 1]
+    assert sizes == [3, 1, 1, 1]
     for k, (one, other) in enumerate(zip(found, expected, strict=True)):
         assert_alike(one, other, loaded.prompts[k % len(loaded.prompts)])
     sizes.clear()
