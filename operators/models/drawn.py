@@ -66,7 +66,7 @@ class Drawn:
         if asked:
             drawings, model_ms = self._draw(frames, [image_of[k] for k in asked], [prompts[k] for k in asked])
             for k, drawing in zip(asked, drawings, strict=True):
-                answers[k] = self._decoded(frames[image_of[k]], prompts[k], drawing, model_ms)
+                answers[k] = decoded(frames[image_of[k]], prompts[k], drawing, model_ms, drifts=self._drifts)
         return [answer for answer in answers if answer is not None]
 
     def close(self) -> None:
@@ -83,16 +83,7 @@ class Drawn:
             drawings, model_ms = retry(work, self.name, self._sleep)
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompt only
             return Answer(failure_of(error))
-        return self._decoded(frame, prompt, drawings[0], model_ms)
-
-    def _decoded(self, frame: Frame, prompt: Prompt, drawing: Pixels, model_ms: float) -> Answer:
-        """What a drawing means, and whether it lies where it says so."""
-        answer = decoded(frame, prompt, drawing, model_ms)
-        if not (self._drifts and isinstance(answer.value, Masks | DepthMap | NormalMap)):
-            return answer
-        if not is_shifted(frame.info.fit.crop(frame.image), frame.info.fit.crop(drawing)):
-            return answer
-        return replace(answer, value=replace(answer.value, off_palette=1.0))
+        return decoded(frame, prompt, drawings[0], model_ms, drifts=self._drifts)
 
     def _refusal(self, prompt: Prompt) -> Answer | None:
         """The answer to a prompt that cannot be drawn; None for one that can."""
@@ -117,12 +108,21 @@ class Drawn:
         return drawings, model_ms
 
 
-def decoded(frame: Frame, prompt: Prompt, drawing: Pixels, model_ms: float) -> Answer:
-    """What a drawing (H, W, 3) of the whole canvas means."""
+def decoded(
+    frame: Frame, prompt: Prompt, drawing: Pixels, model_ms: float, *, drifts: bool = False
+) -> Answer:
+    """What a drawing (H, W, 3) of the whole canvas means; of a model that drifts, whether it lies where it says so."""
     start = perf_counter()
     value: Value | Failure
     try:
-        value = codec_for(prompt).decode(frame.info.fit.crop(drawing), prompt)
+        drawn = frame.info.fit.crop(drawing)
+        value = codec_for(prompt).decode(drawn, prompt)
+        if (
+            drifts
+            and isinstance(value, Masks | DepthMap | NormalMap)
+            and is_shifted(frame.info.fit.crop(frame.image), drawn)
+        ):
+            value = replace(value, off_palette=1.0)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one drawing concerns no other
         value = failure_of(error)
     return Answer(value, model_ms=model_ms, codec_ms=(perf_counter() - start) * 1e3)
