@@ -71,7 +71,8 @@ def load_model(name: str, options: Mapping[str, Any] | None = None) -> Answering
     made = _make(name, options)
     if isinstance(made, Answering):
         return made
-    return Drawn(_drawing(name, made), is_paid=spec_of(name).is_paid)
+    spec = spec_of(name)
+    return Drawn(_drawing(name, made), is_paid=spec.is_paid, drifts=spec.drifts)
 
 
 def load_drawing(name: str, options: Mapping[str, Any] | None = None) -> ModelBackend:

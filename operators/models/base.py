@@ -33,6 +33,7 @@ class Weights:
         parameters_m: Size, millions of parameters, as published; 0 where it depends.
         is_gated: Terms must be accepted, and a token given, before they can be had.
         needs_gpu: It takes minutes a picture without.
+        bytes_each: Memory for each parameter, with what passes through: float32, and half as much again; or bfloat16.
         shown: What it was tested with.
     """
 
@@ -41,6 +42,7 @@ class Weights:
     parameters_m: float = 0.0
     is_gated: bool = False
     needs_gpu: bool = False
+    bytes_each: float = 6.0
     shown: Shown = "real architecture, tiny weights"
 
 
@@ -64,6 +66,7 @@ class ModelSpec:
         is_paid: Each answer costs money: what was asked once is never asked again because something else failed.
         is_hosted: It answers on other machines, many prompts at a time: one copy of it keeps the budget and the rate.
         by_options: What can be said depends on the options: the class tells it, as `Tailored`.
+        drifts: It draws, and is known to draw some pixels beside the frame.
         extra: The extra of this package that brings what it needs; empty where each module is installed by its name.
         preset: Options that it is made with unless they are given, for a target that several backends share.
         weights: Where they come from, and what they ask for.
@@ -82,6 +85,7 @@ class ModelSpec:
     is_paid: bool = False
     is_hosted: bool = False
     by_options: bool = False
+    drifts: bool = False
     extra: str = ""
     preset: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights = Weights()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelError, PlantainError
+from plantain.operators.models.alignment import is_shifted
 from plantain.operators.models.base import Answer, Checking, ModelBackend, Pixels, drawings_of
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import sentence_of
@@ -26,14 +31,21 @@ class Drawn:
     Args:
         model: What draws.
         is_paid: Each drawing costs money.
+        drifts: It is known to draw some pixels beside the frame: such a drawing is all off the palette.
         sleep: How to wait for a paid model that is busy.
     """
 
     def __init__(
-        self, model: ModelBackend, *, is_paid: bool = False, sleep: Callable[[float], None] = time.sleep
+        self,
+        model: ModelBackend,
+        *,
+        is_paid: bool = False,
+        drifts: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._model = model
         self._is_paid = is_paid
+        self._drifts = drifts
         self._sleep = sleep
         self.name, self.fingerprint = model.name, model.fingerprint
 
@@ -54,7 +66,7 @@ class Drawn:
         if asked:
             drawings, model_ms = self._draw(frames, [image_of[k] for k in asked], [prompts[k] for k in asked])
             for k, drawing in zip(asked, drawings, strict=True):
-                answers[k] = decoded(frames[image_of[k]], prompts[k], drawing, model_ms)
+                answers[k] = decoded(frames[image_of[k]], prompts[k], drawing, model_ms, drifts=self._drifts)
         return [answer for answer in answers if answer is not None]
 
     def close(self) -> None:
@@ -71,7 +83,7 @@ class Drawn:
             drawings, model_ms = retry(work, self.name, self._sleep)
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompt only
             return Answer(failure_of(error))
-        return decoded(frame, prompt, drawings[0], model_ms)
+        return decoded(frame, prompt, drawings[0], model_ms, drifts=self._drifts)
 
     def _refusal(self, prompt: Prompt) -> Answer | None:
         """The answer to a prompt that cannot be drawn; None for one that can."""
@@ -96,12 +108,21 @@ class Drawn:
         return drawings, model_ms
 
 
-def decoded(frame: Frame, prompt: Prompt, drawing: Pixels, model_ms: float) -> Answer:
-    """What a drawing (H, W, 3) of the whole canvas means."""
+def decoded(
+    frame: Frame, prompt: Prompt, drawing: Pixels, model_ms: float, *, drifts: bool = False
+) -> Answer:
+    """What a drawing (H, W, 3) of the whole canvas means; of a model that drifts, whether it lies where it says so."""
     start = perf_counter()
     value: Value | Failure
     try:
-        value = codec_for(prompt).decode(frame.info.fit.crop(drawing), prompt)
+        drawn = frame.info.fit.crop(drawing)
+        value = codec_for(prompt).decode(drawn, prompt)
+        if (
+            drifts
+            and isinstance(value, Masks | DepthMap | NormalMap)
+            and is_shifted(frame.info.fit.crop(frame.image), drawn)
+        ):
+            value = replace(value, off_palette=1.0)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one drawing concerns no other
         value = failure_of(error)
     return Answer(value, model_ms=model_ms, codec_ms=(perf_counter() - start) * 1e3)

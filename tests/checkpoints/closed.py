@@ -162,7 +162,7 @@ def segformer(folder: Path) -> Path:
     return save(folder, widened(SegformerForSemanticSegmentation(config), std=0.3), processor)
 
 
-def _swin() -> Any:
+def swin() -> Any:
     from transformers import SwinConfig
 
     return SwinConfig(
@@ -183,7 +183,7 @@ def mask2former(folder: Path) -> Path:
     )
 
     config = Mask2FormerConfig(
-        backbone_config=_swin(),
+        backbone_config=swin(),
         feature_size=32,
         mask_feature_size=32,
         hidden_dim=32,
@@ -210,7 +210,7 @@ def oneformer(folder: Path) -> Path:
     )
 
     config = OneFormerConfig(
-        backbone_config=_swin(),
+        backbone_config=swin(),
         num_queries=10,
         hidden_dim=32,
         mask_dim=32,

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.checkpoints.making import clip_tokenizer, save, widened
-from tests.checkpoints.words import _hiera, _sam3_parts, _sam_heads
+from tests.checkpoints.words import hiera, sam3_parts, sam_heads
 
 
 def sam3_video(folder: Path) -> Path:
@@ -21,7 +21,7 @@ def sam3_video(folder: Path) -> Path:
         Sam3VideoProcessor,
     )
 
-    parts = _sam3_parts()
+    parts = sam3_parts()
     parts["vision_config"]["fpn_hidden_size"] = 128
     for name in (
         "geometry_encoder_config",
@@ -75,8 +75,8 @@ def sam2_video(folder: Path) -> Path:
     )
 
     config = Sam2VideoConfig(
-        vision_config={**_hiera(), "model_type": "sam2_vision_model"},
-        **_sam_heads(),
+        vision_config={**hiera(), "model_type": "sam2_vision_model"},
+        **sam_heads(),
         image_size=128,
         memory_attention_hidden_size=128,
         memory_attention_num_layers=1,

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.checkpoints.closed import _swin
+from tests.checkpoints.closed import swin
 from tests.checkpoints.making import bert_tokenizer, clip_tokenizer, save, widened
 
 
@@ -23,11 +23,11 @@ def grounding_dino(folder: Path) -> Path:
     words = BertConfig(
         vocab_size=96, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
     )
-    swin = _swin()
-    swin.out_features = None
-    swin.out_indices = [2, 3, 4]
+    pictures = swin()
+    pictures.out_features = None
+    pictures.out_indices = [2, 3, 4]
     config = GroundingDinoConfig(
-        backbone_config=swin,
+        backbone_config=pictures,
         text_config=words,
         num_queries=12,
         encoder_layers=1,
@@ -107,7 +107,7 @@ def clipseg(folder: Path) -> Path:
     return save(folder, widened(CLIPSegForImageSegmentation(config), std=0.3), processor)
 
 
-def _sam3_parts() -> dict[str, Any]:
+def sam3_parts() -> dict[str, Any]:
     torch.manual_seed(0)  # positions are drawn when a network is made
     tokenizer = clip_tokenizer(32)
     small = {"hidden_size": 32, "num_attention_heads": 2}
@@ -152,18 +152,18 @@ def sam3(folder: Path) -> Path:
 
     images = Sam3ImageProcessor(size={"height": 112, "width": 112}, mask_size={"height": 28, "width": 28})
     processor = Sam3Processor(images, clip_tokenizer(32))
-    return save(folder, widened(Sam3Model(Sam3Config(**_sam3_parts())), std=0.15), processor)
+    return save(folder, widened(Sam3Model(Sam3Config(**sam3_parts())), std=0.15), processor)
 
 
 def sam2(folder: Path) -> Path:
     from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
-    config = Sam2Config(vision_config=_hiera(), **_sam_heads())
+    config = Sam2Config(vision_config=hiera(), **sam_heads())
     images = Sam2ImageProcessor(size={"height": 128, "width": 128}, mask_size={"height": 32, "width": 32})
     return save(folder, widened(Sam2Model(config), std=0.15), Sam2Processor(images))
 
 
-def _hiera() -> dict[str, Any]:
+def hiera() -> dict[str, Any]:
     torch.manual_seed(0)  # positions are drawn when a network is made
     return {
         "backbone_config": {
@@ -183,7 +183,7 @@ def _hiera() -> dict[str, Any]:
     }
 
 
-def _sam_heads() -> dict[str, Any]:
+def sam_heads() -> dict[str, Any]:
     return {
         "prompt_encoder_config": {"hidden_size": 128, "image_size": 128},
         "mask_decoder_config": {

@@ -284,7 +284,8 @@ def titled(pattern: str, but_for: Set[int] = frozenset()) -> bool:
     """Whether a process below this one, but for some, has such a title at this moment."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if process.pid not in but_for and re.fullmatch(pattern, process.cmdline()[0]):
+            title = next(iter(process.cmdline()), "")  # of one that has just ended there is none
+            if process.pid not in but_for and re.fullmatch(pattern, title):
                 return True
     return False
 

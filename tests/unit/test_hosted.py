@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 
 import numpy as np
 import pytest
 
-from plantain.operators.answers import kind_of
+from plantain.operators.answers import kind_of, png
+from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.text.value import Text
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import load_model, spec_of
@@ -22,7 +24,9 @@ from tests.hosted_asking import (
     DEPTH,
     DRAWN,
     NAMES,
+    PAINTING,
     QUESTION,
+    USAGE,
     ask,
     good,
     options_of,
@@ -63,6 +67,30 @@ def test_what_is_drawn_elsewhere_means_what_it_would_here(name: str) -> None:
         ):  # bars of another shape: other connected pieces
             np.testing.assert_array_equal(kind.array(answer.value), kind.array(expected.value))
         assert answer.model_ms > 0
+
+
+@pytest.mark.parametrize("name", ["images-api", "gemini-image"])
+@pytest.mark.parametrize("shift", [0, 6])
+def test_a_drawing_beside_its_frame_is_off_the_palette(name: str, shift: int) -> None:
+    """Generators are known to shift what they draw by some pixels."""
+    shown = frame(3, source_hw=(180, 320), model_hw=(180, 320))
+
+    def say(asked: Asked) -> Reply:
+        packed = asked.fields["image"] if name == "images-api" else None
+        if packed is None:
+            packed = base64.b64decode(asked.json["contents"][0]["parts"][0]["inlineData"]["data"])
+        drawn = png.read(base64.b64decode(PAINTING.drawing(DEPTH.instruction(), packed)))
+        moved = base64.b64encode(png.write(np.roll(drawn, shift, axis=1))).decode()
+        if name == "images-api":
+            return Reply({"data": [{"b64_json": moved}]})
+        return gemini({"inlineData": {"mimeType": "image/png", "data": moved}}, **USAGE)
+
+    with serving(say) as server:
+        model = load_model(name, options_of(name, server.url))
+        (answer,) = model.answer([shown], [0], [DEPTH])
+        model.close()
+    assert isinstance(answer.value, DepthMap)
+    assert (answer.value.off_palette == 1.0) == (shift > 0)
 
 
 def test_a_generator_is_asked_as_vllm_omni_wants_it() -> None:

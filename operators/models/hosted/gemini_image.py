@@ -77,7 +77,7 @@ class GeminiImage(Gemini[DrawingOptions]):
             told = self.told(reply, lambda parts: Image(self._drawing(parts, fit, prompt)))
             if not isinstance(told.value, Image):
                 return told
-            answer = decoded(frame, prompt, frame.info.fit.place(told.value.rgb), 0.0)
+            answer = decoded(frame, prompt, frame.info.fit.place(told.value.rgb), 0.0, drifts=True)
             return Told(answer.value, told.usd, answer.codec_ms)
 
         return Job(lambda: self.generate(request), read, self.options.max_usd(words))

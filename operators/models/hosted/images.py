@@ -97,5 +97,5 @@ class ImagesModel(Hosted[ImagesOptions]):
                 f"{where} drew {width} x {height} pixels, not the {wanted_w} x {wanted_h} of the canvas: "
                 "set canvas to a size that the server keeps, mostly multiples of 16"
             )
-        answer = decoded(frame, prompt, drawing, 0.0)
+        answer = decoded(frame, prompt, drawing, 0.0, drifts=True)
         return Told(answer.value, self.options.usd_per_answer, answer.codec_ms)
