@@ -91,7 +91,8 @@ from plantain.pipeline.config import check
 from plantain.pipeline.video import build_graph
 hosted = {"name": "gemini-image", "options": {"max_usd_per_hour": 2}}
 gate = {"name": "gate", "options": {"model": hosted, "presence": "embedded"}}
-build_graph(check({"streams": [{"url": "synthetic://street?seed=1"}], "prompts": ["depth"], "models": {"a": gate, "b": hosted}}))
+streams = [{"url": "synthetic://street?seed=1"}]
+build_graph(check({"streams": streams, "prompts": ["depth"], "models": {"a": gate, "b": hosted}}))
 print(*sorted({"torch", "ray", "numba", "scipy", "httpx"} & {*sys.modules}))
 """
 
