@@ -10,8 +10,8 @@ from plantain.operators.models.base import Pixels
 MAX_SHIFT_PX = 2.0
 """A drawing that is further off says something of other pixels than it seems to."""
 
-# The best shift must stand out so much from the mean of all, in standard deviations: among edges that have nothing to do
-# with one another it reached 6.7 (100 pairs of noise), of three things and what is drawn of them 52 (2026-11-29).
+# The best shift must stand out so much from the mean of all, in standard deviations: among edges that have nothing to
+# do with one another it reached 6.7 (100 pairs of noise), of three things and what is drawn of them 52 (2026-11-29).
 _DISTINCT = 12.0
 
 

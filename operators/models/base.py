@@ -33,6 +33,7 @@ class Weights:
         parameters_m: Size, millions of parameters, as published; 0 where it depends.
         is_gated: Terms must be accepted, and a token given, before they can be had.
         needs_gpu: It takes minutes a picture without.
+        bytes_each: Memory for each parameter, with what passes through: float32, and half as much again; or bfloat16.
         shown: What it was tested with.
     """
 
@@ -41,6 +42,7 @@ class Weights:
     parameters_m: float = 0.0
     is_gated: bool = False
     needs_gpu: bool = False
+    bytes_each: float = 6.0
     shown: Shown = "real architecture, tiny weights"
 
 

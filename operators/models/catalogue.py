@@ -106,8 +106,8 @@ LIBRARY: dict[str, ModelSpec] = {
     ),
     "klein": ModelSpec(
         target="plantain.operators.models.generators.klein:Klein",
-        summary="FLUX.2 klein: draws what it is told in four steps, many frames at once; open replications of the "
-        "paper by the option lora",
+        summary="FLUX.2 klein, 4 B with a text encoder of as many: draws what it is told in four steps, many frames at "
+        "once; open replications of the paper by the option lora",
         tasks=(*_MASKS, Task.DEPTH, Task.NORMALS, Task.GENERATE),
         licence=_APACHE,
         needs=(*_NEEDS, "diffusers", "accelerate", "peft"),
@@ -115,7 +115,7 @@ LIBRARY: dict[str, ModelSpec] = {
         model_hw=(576, 1024),
         drifts=True,
         preset={"checkpoint": "black-forest-labs/FLUX.2-klein-4B"},
-        weights=Weights("black-forest-labs/FLUX.2-klein-4B", True, 7900, needs_gpu=True),
+        weights=Weights("black-forest-labs/FLUX.2-klein-4B", True, 8000, needs_gpu=True, bytes_each=3.0),
     ),
     "depth-anything-v2-outdoor": _specialist(
         "depth-anything-v2-outdoor",

@@ -7,9 +7,6 @@ from pathlib import Path
 
 from plantain.operators.models.base import ModelSpec
 
-# Weights in float32, and as much again for half of them while pictures pass through.
-_BYTES_A_PARAMETER = 6
-
 
 def obstacles(spec: ModelSpec, missing: list[str]) -> list[str]:
     """What stands in its way here, each in a few words; none if it runs.
@@ -29,7 +26,7 @@ def obstacles(spec: ModelSpec, missing: list[str]) -> list[str]:
 
 def memory_gb(spec: ModelSpec) -> float:
     """About how much memory one copy takes, GB."""
-    return spec.weights.parameters_m * _BYTES_A_PARAMETER / 1e3
+    return spec.weights.parameters_m * spec.weights.bytes_each / 1e3
 
 
 def machine_gb() -> float:

@@ -88,7 +88,7 @@ CASES = {
     "rf-detr": Case(
         checkpoints.rf_detr,
         ("instances:car", "detect:car,road", "instances:road"),
-        lambda net: net.model.backbone,
+        lambda net: net.model.model.backbone,
         {"threshold": 0.3},
     ),
     "rt-detr": Case(checkpoints.rt_detr, ("detect:car,road", "detect:tree"), lambda net: net.model.backbone),
@@ -252,12 +252,12 @@ def test_memory_that_runs_out_halves_the_batch_and_it_goes_on(loaded: Loaded, mo
             raise torch.OutOfMemoryError("out of memory")
         return look(self, pictures, asked)
 
-    frames = [frame(k) for k in range(4)]
+    frames = [frame(k) for k in range(3)]
     expected = asked(loaded.model, frames, loaded.prompts)
     monkeypatch.setattr(type(loaded.model), "look", scarce)
     monkeypatch.setattr(loaded.model, "_at_once", {})
     found = asked(loaded.model, frames, loaded.prompts)
-    assert sizes == [4, 2, 1, 1, 1, 1]
+    assert sizes == [3, 1, 1, 1]
     for k, (one, other) in enumerate(zip(found, expected, strict=True)):
         assert_alike(one, other, loaded.prompts[k % len(loaded.prompts)])
     sizes.clear()
@@ -280,3 +280,10 @@ def test_memory_that_is_short_for_one_picture_is_said(loaded: Loaded, monkeypatc
 def test_an_option_that_nobody_takes_is_refused_before_anything_is_loaded(loaded: Loaded) -> None:
     with pytest.raises(UsageError, match=r"does not take .*speed"):
         load_model(loaded.case.backend, loaded.options(speed=3))
+
+
+def test_what_is_closed_holds_no_weights(loaded: Loaded) -> None:
+    network = loaded.model.parts.network
+    parts = [network] if isinstance(network, torch.nn.Module) else [network.unet, network.vae]
+    loaded.model.close()  # the last of these tests
+    assert {each.device.type for part in parts for each in part.parameters()} == {"meta"}

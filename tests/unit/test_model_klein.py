@@ -86,11 +86,40 @@ def test_more_drawings_than_fit_are_made_one_part_after_the_other(folder: Path, 
     assert np.abs(whole - parts).max() <= LEVELS
 
 
+def test_memory_that_runs_out_halves_the_batch_and_it_goes_on(model: Any, monkeypatch) -> None:
+    draw, sizes = model._draw, []
+
+    def scarce(references, sample, prompts):
+        sizes.append(len(prompts))
+        if len(prompts) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return draw(references, sample, prompts)
+
+    expected = model.render(pictures(3), [0, 1, 2], [CARS] * 3).astype(int)
+    monkeypatch.setattr(model, "_draw", scarce)
+    monkeypatch.setattr(model, "_at_once", 4)
+    found = model.render(pictures(3), [0, 1, 2], [CARS] * 3)
+    assert sizes == [3, 1, 1, 1]
+    assert np.abs(found - expected).max() <= LEVELS
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(model, "_draw", full)
+    with pytest.raises(
+        ModelError, match="klein has not enough memory for one drawing: give it a smaller canvas"
+    ):
+        model.render(pictures(1), [0], [CARS])
+
+
 def test_its_drawings_are_decoded_as_those_of_any_model_that_draws(folder: Path) -> None:
     made = load_model("klein", {"checkpoint": str(folder)})
     assert isinstance(made, Drawn)
     answers = made.answer([frame(0)], [0, 0, 0], [CARS, Prompt.parse("depth"), WET])
     assert [type(each.value).__name__ for each in answers] == ["Masks", "DepthMap", "Image"]
+    parts = made._model._pipeline  # type: ignore[attr-defined]
+    made.close()
+    assert {each.device.type for each in parts.transformer.parameters()} == {"meta"}
 
 
 def test_low_rank_weights_are_added_and_change_the_fingerprint(

@@ -73,12 +73,13 @@ def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
         np.testing.assert_array_equal(value.scores, found["scores"].numpy())
         fit = frame(number).info.fit
         np.testing.assert_array_equal(value.xyxy, fit.to_source(found["boxes"].float().numpy()))
-        sizes.append(len(pickle.dumps(model._sessions["cam"][1])))
-        grown.append(len(pickle.dumps(whole)))
+        if number in (18, 22, 25):
+            sizes.append(len(pickle.dumps(model._sessions["cam"][1])))
+            grown.append(len(pickle.dumps(whole)))
         things += len(value.names)
     assert things > 5
-    assert max(sizes[20:]) < 1.02 * sizes[18], "flat, once it looks back as far as it ever does"
-    assert grown[25] > 1.3 * grown[18], "and the library's grows"
+    assert max(sizes) < 1.02 * sizes[0], "flat, once it looks back as far as it ever does"
+    assert grown[-1] > 1.3 * grown[0], "and the library's grows"
 
 
 def test_streams_that_take_turns_are_as_each_alone(folder: Path, model: Any) -> None:

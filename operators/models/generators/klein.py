@@ -124,10 +124,16 @@ class Klein:
             used = sorted(set(image_of))
             seen = self._seen(images[used])
             place = {index: row for row, index in enumerate(used)}
-            for first in range(0, len(prompts), self._at_once):
+            first = 0
+            while first < len(prompts):
                 rows = slice(first, first + self._at_once)
                 references = seen[[place[index] for index in image_of[rows]]]
-                drawn[rows] = self._draw(references, Image.fromarray(images[used[0]]), prompts[rows])
+                try:
+                    drawn[rows] = self._draw(references, Image.fromarray(images[used[0]]), prompts[rows])
+                except torch.OutOfMemoryError as error:
+                    self._make_do_with_less(len(references), error)
+                else:
+                    first += len(references)
         return drawn
 
     def close(self) -> None:
@@ -135,6 +141,19 @@ class Klein:
         self._pipeline.to("meta")
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _make_do_with_less(self, count: int, error: torch.OutOfMemoryError) -> None:
+        """Draws half as many at once from now on.
+
+        Raises:
+            ModelError: If it was one.
+        """
+        if count == 1:
+            raise ModelError(
+                "klein has not enough memory for one drawing: give it a smaller canvas"
+            ) from error
+        self._at_once = count // 2
+        torch.cuda.empty_cache()
 
     def _seen(self, images: Pixels) -> Tensor:
         """What the autoencoder makes of frames (M, H, W, 3): latents (M, C, h, w)."""
