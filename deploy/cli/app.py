@@ -12,14 +12,15 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
 from rich.console import Console
 
-from plantain.deploy import logs
+from plantain.deploy import logs, standard
 from plantain.deploy.cli.annotate import annotate
 from plantain.deploy.cli.demo import demo
 from plantain.deploy.cli.evaluate import evaluate
@@ -30,10 +31,14 @@ from plantain.deploy.cli.report import report
 from plantain.deploy.cli.serve import serve
 from plantain.deploy.cli.streams import streams
 from plantain.deploy.cli.train import train
+from plantain.deploy.standard import tell
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.redaction import shown
 from plantain.pipeline.config import PipelineConfig, check, load, plain
 from plantain.pipeline.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from plantain.pipeline.runner import Outcome
 
 app = typer.Typer(
     name="plantain",
@@ -41,9 +46,27 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 out = Console(highlight=False)
 log = structlog.get_logger()
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        sys.stdout.write(f"plantain {version('plantain-video')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    is_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and exit."),
+    ] = False,
+) -> None:
+    """Streaming video analytics on generalist models: prompts in, answers decoded, typed rows out."""
+    del is_version
 
 
 @app.command()
@@ -100,9 +123,8 @@ def run(
 ) -> None:
     r"""Run tasks over video and store the answers as Parquet.
 
-    \b
-    Tasks: semantic:car,person,road   instances:car   refer:the red car
-           depth   normals   prompt[codec=depth]:any words
+    Tasks are semantic:car,person,road, instances:car, refer:the red car, depth, normals, detect:car,person,
+    ask:how many cars are waiting? and prompt\[codec=depth]:any words.
     """
     settings = plain(config) if config is not None else {}
     if sources:
@@ -139,10 +161,10 @@ def run(
 @app.command()
 def validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
     """Check a configuration: every mistake at once, each with its path."""
-    from plantain.pipeline.video import build_graph
+    from plantain.pipeline.checking import check_run
 
     checked = load(config)
-    build_graph(checked)
+    check_run(checked)
     out.print(f"{config} is fine: {len(checked.specs())} streams", soft_wrap=True)
 
 
@@ -191,9 +213,11 @@ def _run_and_exit(
     from plantain.deploy.job_socket import socket_of
     from plantain.deploy.metrics import watching
     from plantain.operators.sources import is_live
+    from plantain.pipeline.checking import check_run
     from plantain.pipeline.control import Control
 
     config = named_as_before(config)
+    check_run(config)
     has_cameras = any(is_live(spec) for spec, _ in config.specs())
     control = None
     if socket is not None:
@@ -217,24 +241,27 @@ def _run_and_exit(
                 control=control,
                 socket=socket,
             )
+    tell(_told(config, outcome, as_json=as_json))
+    raise typer.Exit(outcome.exit_code)
+
+
+def _told(config: PipelineConfig, outcome: Outcome, *, as_json: bool) -> str:
+    """What a run came to, in a line for people or as JSON."""
     if as_json:
-        report = {
+        report: dict[str, Any] = {
             "out": shown(config.output.out),
             "wall_s": round(outcome.wall_s, 3),
             "streams": [summary(stream) for stream in outcome.streams],
         }
         if outcome.num_removed:
             report["removed"] = {"streams": outcome.num_removed} | asdict(outcome.removed)
-        sys.stdout.write(json.dumps(report) + "\n")
-    else:
-        frames = outcome.removed.results + sum(stream.account.results for stream in outcome.streams)
-        count = outcome.num_removed + len(outcome.streams)
-        out.print(
-            f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s; "
-            f"results in {shown(config.output.out)}",
-            soft_wrap=True,
-        )
-    raise typer.Exit(outcome.exit_code)
+        return json.dumps(report)
+    frames = outcome.removed.results + sum(stream.account.results for stream in outcome.streams)
+    count = outcome.num_removed + len(outcome.streams)
+    return (
+        f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s; "
+        f"results in {shown(config.output.out)}"
+    )
 
 
 def _value(written: str) -> Any:
@@ -260,6 +287,7 @@ def main() -> None:
     # A shell without job control lets background processes ignore SIGINT, but who sends it to ours means it: a run
     # and a service drain at it however they were started, and until they do it ends the process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    standard.secure()
     logs.configure()
     # Classes of the user's are found where the command is typed, behind everything that is installed.
     sys.path.append(str(Path.cwd()))

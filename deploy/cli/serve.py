@@ -46,9 +46,11 @@ def serve(
         known = {name: value for name, value in values.items() if value is not None}
         if known and isinstance(settings.setdefault(section, {}), dict):
             settings[section] |= known
+    from plantain.pipeline.checking import check_run
     from plantain.pipeline.video import build_graph
 
     checked = check(settings, str(config or "command line"), may_be_idle=True)
+    check_run(checked)
     build_graph(checked, is_managed=True)  # its mistakes are named before anything is started
     _serve(checked)
 

@@ -139,25 +139,24 @@ def _show(found: list[StreamStatus], *, as_json: bool) -> None:
         sys.stdout.write(json.dumps([asdict(status) for status in found]) + "\n")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("stream", "phase", "health", *_FIGURES, "asked"):
+    for column in ("stream", "state", *_FIGURES):
         table.add_column(column, justify="right" if column in _FIGURES else "left", overflow="fold")
     for status in found:
         latency = status.latency_ms
         table.add_row(
             status.stream_id,
-            status.phase,
-            status.health or "-",
+            status.state,
             f"{status.fps:.1f}",
             "-" if latency is None else f"{latency:.0f} ms",
             str(status.decoded),
             str(status.results),
             str(sum(status.dropped.values())),
             str(sum(status.failed.values())),
-            ", ".join(status.prompts),
         )
     console = Console(highlight=False, markup=False)
     console.print(table)
     for status in found:
+        console.print(f"{status.stream_id}: asked {', '.join(status.prompts)}", soft_wrap=True)
         reasons = [f"{count} {why}" for why, count in sorted((status.dropped | status.failed).items())]
         if reasons:
             console.print(f"{status.stream_id}: let go or failed: {', '.join(reasons)}", soft_wrap=True)

@@ -32,8 +32,8 @@ class StreamClock:
         moment, captured_by = replace(result.moment, time_s=result.info.line_s), result.info.captured_by
         if self._last is not None:
             is_same_clock = captured_by == self._captured_by
-            is_file = is_same_clock and captured_by == "file"
-            self._now_s += max(0.0, self._passed(self._last, moment, is_same_clock, is_file))
+            is_joined = is_same_clock and captured_by == "file" and result.info.shift_s != 0
+            self._now_s += max(0.0, self._passed(self._last, moment, is_same_clock, is_joined))
         self._last, self._captured_by = moment, captured_by
         return self._now_s
 
@@ -54,8 +54,8 @@ class StreamClock:
         return clock
 
     @staticmethod
-    def _passed(before: Moment, after: Moment, is_same_clock: bool, is_file: bool) -> float:
-        is_same_epoch = is_file or before.epoch == after.epoch
+    def _passed(before: Moment, after: Moment, is_same_clock: bool, is_joined: bool) -> float:
+        is_same_epoch = is_joined or before.epoch == after.epoch
         if is_same_epoch and before.time_s is not None and after.time_s is not None:
             return after.time_s - before.time_s
         if is_same_clock and before.captured_ns is not None and after.captured_ns is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
@@ -11,6 +11,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
+from plantain.operators.paths import local_path
 from plantain.operators.redaction import redact, shown
 
 # FFmpeg's log callback takes the GIL and a lock of its own, and has dead-locked (PyAV #751, #2276).
@@ -70,13 +71,6 @@ def open_video(
     except BaseException:
         container.close()
         raise
-
-
-def local_path(url: str) -> Path:
-    """The path that a path or a `file:` URL means."""
-    if url.startswith("file:"):
-        return Path(unquote(urlsplit(url).path))
-    return Path(url)
 
 
 def is_unreadable(url: str, error: Exception) -> bool:

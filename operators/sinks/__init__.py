@@ -28,3 +28,13 @@ def make_sink(name: str, options: Mapping[str, Any]) -> Sink:
         UsageError: If there is no such sink, or it does not take the options.
     """
     return cast(Sink, naming.make("sink", name, options, SINKS))
+
+
+def check_sink(name: str) -> None:
+    """Finds what making a sink would find of its name.
+
+    Raises:
+        UsageError: If there is no such sink.
+    """
+    if name not in SINKS:
+        naming.class_of("sink", name, name, SINKS)

@@ -16,6 +16,7 @@ from plantain.operators.errors import UsageError
 from plantain.operators.redaction import bare, place_of, shown
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.address import is_yes, kind_of
+from plantain.operators.sources.options import CHECKS
 from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_output
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import Position
@@ -108,6 +109,19 @@ def open_source(spec: StreamSpec, view: View, position: Position) -> Source:
         SourceError: If the stream cannot be opened.
     """
     return _class_of(source_for(spec))(spec, view, position)
+
+
+def check_source(spec: StreamSpec) -> None:
+    """Finds what opening a stream would find, without opening it.
+
+    Raises:
+        UsageError: If no source reads it, its source cannot be imported, or does not take its options.
+    """
+    name = source_for(spec)
+    if (check := CHECKS.get(name)) is not None:
+        check(spec)
+    else:
+        _class_of(name)
 
 
 def expand(paths: Sequence[str]) -> list[StreamSpec]:

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from plantain.operators.decode.container import local_path
+from plantain.operators.paths import local_path
 from plantain.operators.sources import source_for
 from plantain.operators.sources.stills import stills_in
 from plantain.operators.streams import StreamSpec

@@ -10,11 +10,12 @@ import structlog
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from plantain.operators.decode.container import local_path
-from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
+from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
 from plantain.operators.geometry import Letterbox
+from plantain.operators.paths import local_path
 from plantain.operators.redaction import shown
-from plantain.operators.sources.sequence import Picture, SequenceSource, fraction_of
+from plantain.operators.sources.options import check_images, fraction_of
+from plantain.operators.sources.sequence import Picture, SequenceSource
 from plantain.operators.sources.stills import stills_in
 from plantain.operators.streams import Canvas, StreamSpec, View
 from plantain.operators.types import Position
@@ -59,11 +60,7 @@ class ImagesSource(SequenceSource):
     """
 
     def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
-        unknown = sorted(set(spec.options) - {"fps"})
-        if unknown:
-            raise UsageError(
-                f"stream '{spec.stream_id}': images have no option {', '.join(unknown)}; they have fps"
-            )
+        check_images(spec)
         path = local_path(spec.url)
         self._files = _files(path)
         self._root = path.parent if path.is_file() else path

@@ -177,18 +177,6 @@ def frame_of(picture: Picture, view: View, header: Header, time_base: Fraction, 
     return Frame(header, info, image, PictureCanvases(picture, view.more) if view.more else None)
 
 
-def fraction_of(spec: StreamSpec, name: str, text: str) -> Fraction:
-    """The positive number that an option holds: `25`, `29.97` or `30000/1001`.
-
-    Raises:
-        UsageError: If it holds something else.
-    """
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise UsageError(f"stream '{spec.stream_id}': {name} is a number, not '{text}'") from error
-
-
 def _resized(picture: Image.Image, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     """`picture` at another size, (h, w, 3) uint8; averaged when it shrinks."""
     height, width = size_hw

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, cast
-from urllib.parse import parse_qsl, urlsplit
 
 from PIL import Image
 
-from plantain.operators.errors import UsageError
-from plantain.operators.redaction import shown
-from plantain.operators.sources.sequence import Picture, SequenceSource, fraction_of
+from plantain.operators.sources.options import street_of
+from plantain.operators.sources.sequence import Picture, SequenceSource
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import Position
 
 if TYPE_CHECKING:
     from plantain.operators.scenes import Scene
-
-_NUMBERS = {"seed": "0", "frames": "250", "fps": "25"}
-_FORM = "synthetic://street?seed=3&frames=100&fps=25&width=384&height=224&split=train&stamp=1"
 
 
 class SyntheticSource(SequenceSource):
@@ -40,16 +35,8 @@ class SyntheticSource(SequenceSource):
         # Rendering compiles for seconds and loads numba: only where a street is really drawn.
         from plantain.operators.scenes import Scene
 
-        url = urlsplit(spec.url)
-        given = {**dict(parse_qsl(url.query)), **spec.options}
         size = {"height": str(view.model_hw[0]), "width": str(view.model_hw[1])}
-        parameters = {**_NUMBERS, **size, "split": "train", "stamp": "0"}
-        unknown = sorted(set(given) - set(parameters))
-        if unknown or url.netloc != "street":
-            said = ", ".join(unknown) or "this place"
-            raise UsageError(f"'{shown(spec.url)}': {said} is unknown; write {_FORM}")
-        parameters.update(given)
-        number = {name: fraction_of(spec, name, parameters[name]) for name in (*_NUMBERS, *size)}
+        parameters, number = street_of(spec, size)
         self._size_hw = (int(number["height"]), int(number["width"]))
         self._rate = number["fps"]
         self._is_stamped = parameters["stamp"] != "0"

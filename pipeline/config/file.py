@@ -22,6 +22,22 @@ def load(path: Path) -> PipelineConfig:
     return check(plain(path), str(path))
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML of plain data, in which nothing is said twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are different; YAML itself takes the last of two."""
+        known = set()
+        for key, _ in node.value:
+            if key.value in known and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is said twice in one section", key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                known.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def plain(path: Path) -> dict[str, Any]:
     """What a YAML file says, not yet checked.
 
@@ -29,11 +45,13 @@ def plain(path: Path) -> dict[str, Any]:
         UsageError: If it is no YAML mapping.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is nested too deeply for a configuration") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):

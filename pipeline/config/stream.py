@@ -21,7 +21,7 @@ STREAM_ID = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")
 
 
 def _stream_id(name: str) -> str:
-    if not STREAM_ID.match(name):
+    if not STREAM_ID.fullmatch(name):
         raise ValueError(f"'{name}' must start with a letter and hold only letters, digits, '.', '_' and '-'")
     return name
 

@@ -140,7 +140,7 @@ def test_what_a_live_stream_does_if_an_option_is_left_out(option: str) -> None:
 def commands_of(group: Any, name: str = "") -> dict[str, list[str]]:
     """The options of every command."""
     own = [option for each in group.params for option in each.opts if option.startswith("--")]
-    found: dict[str, list[str]] = {name: own}
+    found: dict[str, list[str]] = {name or "plantain": own}
     for part, inner in getattr(group, "commands", {}).items():
         found |= commands_of(inner, f"{name} {part}".strip())
     return found

@@ -35,6 +35,9 @@ from plantain.operators.types import Prediction, Result
 # bytes, medium 57 ms and no fewer bytes at this quality.
 PRESET = "veryfast"
 CRF = "22"
+# An encoder takes 20 MB: so many are open at a time, whatever the number of streams in flight; a stream that comes
+# again goes on in a further piece.
+MAX_ENCODERS = 8
 # Without a pts, frames are shown at this rate.
 DEFAULT_FPS = Fraction(25)
 _CLOCK = Fraction(1, 90_000)
@@ -81,7 +84,8 @@ class OverlaySink:
         self._fps = None if fps is None else Fraction(fps).limit_denominator(1_000_000)
         self._layouts: dict[str, Layout] = {}
         self._tiles: dict[str, dict[str, Prediction]] = {}
-        self._open: dict[str, tuple[Segment, _Piece]] = {}
+        self._open: dict[str, tuple[Segment, _Piece]] = {}  # the one that was written to last, last
+        self._resting: dict[str, tuple[Segment, list[Path]]] = {}
         self._finished: set[str] = set()
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
@@ -116,12 +120,17 @@ class OverlaySink:
     def commit(self, segment: Segment) -> None:
         """Puts the finished piece in the place of an earlier one of the same segment."""
         with _storing(self._videos):
-            if segment.stream_id not in self._open or self._open[segment.stream_id][0] != segment:
+            if segment.stream_id in self._open:
+                self._rest(segment.stream_id)
+            written, paths = self._resting.pop(segment.stream_id, (segment, []))
+            if not paths or written != segment:
                 return
-            _, piece = self._open.pop(segment.stream_id)
-            with contextlib.closing(piece.container):
-                piece.container.mux(piece.stream.encode())
-            _publish(piece.path, piece.path.with_suffix(".mp4"))
+            for path in paths:
+                _publish(path, path.with_suffix(".mp4"))
+            published = {path.with_suffix(".mp4") for path in paths}
+            for left in self._pieces_of(segment.stream_id).glob(f"{segment.name}_*.mp4"):
+                if left not in published:  # of an earlier time, which took more pieces
+                    left.unlink()
 
     def finish(self, stream_id: str) -> None:
         """Joins the pieces, without encoding anew, to the stream's video.
@@ -150,7 +159,7 @@ class OverlaySink:
     def close(self) -> None:
         """Drops the piece that was not committed, and the pieces of finished videos."""
         with _storing(self._videos):
-            for stream_id in list(self._open):
+            for stream_id in [*self._open, *self._resting]:
                 self._drop(stream_id)
             for stream_id in self._finished:
                 shutil.rmtree(self._pieces_of(stream_id), ignore_errors=True)
@@ -159,14 +168,22 @@ class OverlaySink:
     def _piece(self, segment: Segment, result: Result, layout: Layout) -> _Piece:
         """The piece of a segment, opened if it is not."""
         if segment.stream_id in self._open:
-            is_open, piece = self._open[segment.stream_id]
+            is_open, piece = self._open.pop(segment.stream_id)
+            self._open[segment.stream_id] = is_open, piece
             if is_open == segment:
                 return piece
             self._drop(segment.stream_id)
+        resting = self._resting.setdefault(segment.stream_id, (segment, []))
+        if resting[0] != segment:
+            self._drop(segment.stream_id)
+            resting = self._resting.setdefault(segment.stream_id, (segment, []))
+        if len(self._open) >= MAX_ENCODERS:
+            self._rest(next(iter(self._open)))
         folder = self._pieces_of(segment.stream_id)
         folder.mkdir(parents=True, exist_ok=True)
         first = self._time(result)
-        piece = _open_piece(folder / f"{segment.name}.writing", layout, first)
+        further = f"_{len(resting[1]):04d}" if resting[1] else ""
+        piece = _open_piece(folder / f"{segment.name}{further}.writing", layout, first)
         self._open[segment.stream_id] = (segment, piece)
         return piece
 
@@ -179,7 +196,16 @@ class OverlaySink:
             (info.pts * info.time_base + Fraction(info.shift_s).limit_denominator(1_000_000)) / _CLOCK
         )
 
+    def _rest(self, stream_id: str) -> None:
+        """Finishes a stream's piece; what comes next goes into a further one of the same segment."""
+        segment, piece = self._open.pop(stream_id)
+        with contextlib.closing(piece.container):
+            piece.container.mux(piece.stream.encode())
+        self._resting.setdefault(stream_id, (segment, []))[1].append(piece.path)
+
     def _drop(self, stream_id: str) -> None:
+        for path in self._resting.pop(stream_id, (None, []))[1]:
+            path.unlink(missing_ok=True)
         if stream_id in self._open:
             _, piece = self._open.pop(stream_id)
             piece.container.close()

@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from time import perf_counter
 
 from plantain.operators.decode import Decoded, PacketIndex, PictureConverter, VideoReader
-from plantain.operators.errors import NoVideoError, SourceError, UsageError
+from plantain.operators.errors import NoVideoError, SourceError
 from plantain.operators.redaction import shown
+from plantain.operators.sources.options import check_file, number_of
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import StreamInfo, StreamSpec, View
 from plantain.operators.types import Frame, FrameInfo, Header, Position
-
-_OPTIONS = {"stream", "threads", "deinterlace", "end_frame", "end_pts"}
 
 
 class FileSource:
@@ -40,24 +39,19 @@ class FileSource:
     def __init__(
         self, spec: StreamSpec, view: View, position: Position, index: PacketIndex | None = None
     ) -> None:
-        unknown = sorted(set(spec.options) - _OPTIONS)
-        if unknown:
-            raise UsageError(
-                f"stream '{spec.stream_id}': files have no option {', '.join(unknown)}; "
-                f"they have {', '.join(sorted(_OPTIONS))}"
-            )
+        check_file(spec)
         self._spec = spec
         self._sampler = Sampler(spec.sampling, position.delivered)
         self._converter = PictureConverter(view.model_hw, view.fit, view.picture_long_side, view.more)
-        self._end_frame = self._number("end_frame")
-        self._end_pts = self._number("end_pts")
+        self._end_frame = number_of(spec, "end_frame")
+        self._end_pts = number_of(spec, "end_pts")
         self._next: Decoded | None = None
         self._next_index = position.frame_index
         self._skipped_s = 0.0
         self._reader = VideoReader(
             spec.url,
-            self._number("stream"),
-            num_threads=self._number("threads") or 1,
+            number_of(spec, "stream"),
+            num_threads=number_of(spec, "threads") or 1,
             deinterlace=spec.options.get("deinterlace", "on") != "off",
         )
         try:
@@ -162,15 +156,6 @@ class FileSource:
         else:
             height, width = self._converter.fit(self._next.frame).source_hw
         return StreamInfo(self._spec.stream_id, width, height, fps, self._sampler.estimate(num_frames, fps))
-
-    def _number(self, option: str) -> int | None:
-        text = self._spec.options.get(option)
-        try:
-            return None if text is None else int(text)
-        except ValueError as error:
-            raise UsageError(
-                f"stream '{self._spec.stream_id}': option {option} is a number, not '{text}'"
-            ) from error
 
 
 def _creation_ns(text: str | None) -> int | None:

@@ -1,0 +1,120 @@
+"""Edges: configurations that cannot work are told before anything runs; nothing ends by what nobody can read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from plantain.deploy.cli.app import app
+from plantain.operators.errors import UsageError
+from plantain.operators.sinks.parquet.reading import read_frames
+from plantain.pipeline.checking import check_run
+from plantain.pipeline.config import check, load, stream_of
+from tests.assets.clips import make
+
+ROOT = Path(__file__).parents[2]
+CLIP = {"url": "a.mp4"}
+CAMERA = "rtsp://cam.example/1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"output": {"sinks": ["parquett"]}}, "sink 'parquett' is unknown"),
+        ({"output": {"sinks": ["parquet", "kafak"]}}, "sink 'kafak' is unknown"),
+        ({"output": {"sinks": ["no.such:Sink"]}}, "sink 'no.such:Sink' cannot be imported"),
+        ({"output": {"sinks": ["plantain.operators.sinks.memory:Memry"]}}, "Memry"),
+        ({"streams": [{"url": CAMERA, "options": {"policy": "dorp"}}]}, "option policy is one of"),
+        ({"streams": [{"url": CAMERA, "options": {"polcy": "latest"}}]}, "no option polcy"),
+        ({"streams": [{"url": CAMERA, "options": {"ring": "0"}}]}, "ring is at least 1"),
+        ({"streams": [{"url": CAMERA, "options": {"timeout_s": "inf"}}]}, "timeout_s is a number"),
+        ({"streams": [{**CLIP, "options": {"treads": "2"}}]}, "no option treads"),
+        ({"streams": [{**CLIP, "options": {"threads": "two"}}]}, "threads is a number"),
+        ({"streams": [{**CLIP, "options": {"deinterlace": "of"}}]}, "deinterlace is on or off"),
+        ({"streams": [{"url": "a.png", "options": {"rate": "2"}}]}, "no option rate"),
+        ({"streams": [{"url": "synthetic://street?sed=3"}]}, "sed is unknown"),
+        ({"streams": [{"url": "synthetic://road?seed=3"}]}, "this place is unknown"),
+        ({"streams": [{**CLIP, "source": "fil"}]}, "source 'fil' is unknown"),
+        ({"streams": [{**CLIP, "source": "no.such:Source"}]}, "cannot be imported"),
+        ({"streams": [{"url": "gopher://x"}]}, "no source reads gopher"),
+        ({"model": {"name": "fakee"}}, "model 'fakee' is unknown"),
+        ({"analytics": ["presense"]}, "analytic 'presense' is unknown"),
+        ({"analytics": [{"name": "presence", "options": {"mins": 3}}]}, "mins"),
+    ],
+)
+def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
+    settings: dict, said: str
+) -> None:
+    with pytest.raises(UsageError) as refusal:
+        check_run(check({"streams": [CLIP], "prompts": ["depth"], **settings}))
+    assert said in str(refusal.value)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    streams = [{"url": f"{number}.mp4", "options": {"treads": "2"}} for number in range(3)]
+    config = check(
+        {
+            "streams": streams,
+            "prompts": ["depth"],
+            "output": {"sinks": ["parquett"]},
+            "model": {"name": "fakee"},
+        }
+    )
+    with pytest.raises(UsageError) as refusal:
+        check_run(config)
+    assert len(str(refusal.value).splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prompts: [depth]\nprompts: [normals]\nstreams: [{url: a.mp4}]", "prompts is said twice"),
+        ("prompts: [depth]\nstreams: [{url: a.mp4, fps: 1, fps: 2}]", "fps is said twice"),
+        (
+            "prompts: [depth]\nstreams: [{url: a.mp4, fps: .inf}]",
+            "streams.0.fps: Input should be a finite number",
+        ),
+        ("prompts: [depth]\nstreams: [{url: a.mp4}]\noverload: {max_age_s: .nan}", "overload.max_age_s"),
+        ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {segment_s: 1e999}", "output.segment_s"),
+        ("streams: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("a: " + "{b: " * 2000 + "1" + "}" * 2000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_says_too_much_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as refusal:
+        load(file)
+    assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["gate\n", "gate\r", "\ngate", "gate ", "ga\nte", "gate\x00", "gate\u2028"])
+def test_a_name_of_a_stream_is_one_word(name: str) -> None:
+    with pytest.raises(UsageError, match="must start with a letter"):
+        stream_of({"url": "a.mp4", "id": name})
+
+
+@pytest.mark.parametrize("how", ["2>&-", ">/dev/full", "2>/dev/full >&-"])
+def test_what_is_stored_does_not_depend_on_who_can_be_told(tmp_path: Path, how: str) -> None:
+    clip = make(tmp_path / "c.mp4", 3, size=(64, 48))
+    command = (
+        f"{sys.executable} -m plantain.deploy.cli run {clip} --task depth --model fake --executor inline "
+        f"--out {tmp_path / 'out'} {how}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    assert subprocess.run(["bash", "-c", command], env=environment, check=False).returncode == 0
+    assert len(read_frames(tmp_path / "out")["frame_index"]) == 3
+
+
+def test_help_and_version_are_where_people_look(capsys) -> None:
+    for words in (["--version"], ["-h"], ["run", "-h"], ["streams", "list", "-h"]):
+        with pytest.raises(SystemExit) as ended:
+            app(words)
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        assert "\\b" not in said
+        assert said.strip()
