@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -81,3 +83,27 @@ def test_no_default_names_a_model_that_ends_or_has_no_price() -> None:
     assert not {*PRICES} & {*GONE}
     assert all("ends" not in spec.summary for spec in BACKENDS.values())
     assert spec_of("gemini").is_paid
+
+
+PLAN = """
+import sys
+from plantain.pipeline.config import check
+from plantain.pipeline.video import build_graph
+hosted = {"name": "gemini-image", "options": {"max_usd_per_hour": 2}}
+gate = {"name": "gate", "options": {"model": hosted, "presence": "embedded"}}
+streams = [{"url": "synthetic://street?seed=1"}]
+build_graph(check({"streams": streams, "prompts": ["depth"], "models": {"a": gate, "b": hosted}}))
+print(*sorted({"torch", "ray", "numba", "scipy", "httpx"} & {*sys.modules}))
+"""
+
+
+def test_planning_loads_neither_the_models_nor_their_client() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PLAN],
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split() == []

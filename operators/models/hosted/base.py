@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, ClassVar, Generic, TypeVar
 
-from plantain.operators.answers import kind_of, png
+from plantain.operators.answers import kind_of
 from plantain.operators.errors import PlantainError
 from plantain.operators.models import BACKENDS
 from plantain.operators.models.base import Answer, ModelSpec, Pixels
@@ -117,6 +117,8 @@ class Picture:
     """A picture on its way out, (H, W, 3) uint8; packed once, however many requests it goes into."""
 
     def __init__(self, rgb: Pixels) -> None:
+        from plantain.operators.answers import png  # it loads numba: not where a run is planned
+
         self.size_hw = (rgb.shape[0], rgb.shape[1])
         self.png = png.write(rgb)
         self._base64 = ""
