@@ -212,7 +212,7 @@ def test_the_newest_frame_of_a_stream_is_asked_and_still_is_one_of_the_stream(ex
         with pytest.raises(UnknownStreamError):
             control.do(AskStream("nobody", [BANDS]))
         control.do(Pause("cam"))
-        with pytest.raises(SourceError, match="it is paused"):
+        with pytest.raises(SourceError, match="is paused: its newest frame is"):
             control.do(AskStream("cam", [BANDS]))
         status = control.do(Remove("cam"))
     rows = rows_in(tmp_path)["frames"]
