@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 CLASSES = {0: "car", 1: "person, individual", 2: "tree-merged", 3: "road"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks on one core each: several tests run at once, and threads that wait for one another take minutes.
+
+    A module that imports it has it.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def widened(network: Any, seed: int = 0, std: float = 0.1) -> Any:

@@ -27,6 +27,7 @@ from plantain.operators.models.base import Answering
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import Failure, Frame, FrameInfo, Header, Value
 from tests import checkpoints
+from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 
 DENSE_TOLERANCE, RELATIVE_TOLERANCE, LABEL_TOLERANCE = 1e-4, 1e-3, 0.005
 

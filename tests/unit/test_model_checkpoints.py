@@ -23,6 +23,7 @@ import json, sys, time
 import huggingface_hub
 from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.models.loading import located
+from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 for arguments in json.loads(sys.argv[1]):
     start = time.monotonic()
     try:

@@ -20,6 +20,7 @@ from plantain.operators.models import load_drawing, load_model
 from plantain.operators.models.drawn import Drawn
 from plantain.operators.prompts import Prompt
 from tests import checkpoints
+from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 from tests.contract.test_model_backends import frame
 
 CARS, WET = Prompt.parse("semantic:car,road"), Prompt.parse("generate:a wet street")

@@ -17,6 +17,7 @@ from plantain.operators.models.specialists import sessions
 from plantain.operators.models.specialists.sam2_video import Sam2Video
 from plantain.operators.prompts import Prompt
 from tests import checkpoints
+from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 from tests.unit.test_model_sam3_video import frame
 
 CAR = Prompt.parse("detect:car")

@@ -23,6 +23,7 @@ from plantain.operators.types import Frame, FrameInfo, Header
 from plantain.pipeline.config import check
 from tests import checkpoints
 from tests.assets.clips import make
+from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 
 CAR, BUS = Prompt.parse("instances:car"), Prompt.parse("instances:bus")
 

@@ -20,6 +20,7 @@ from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import Failure, Frame, FrameInfo, Header
 from tests import checkpoints
+from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 
 transformers.utils.logging.set_verbosity_error()
 
