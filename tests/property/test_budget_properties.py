@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plantain.operators.answers.text.value import Text
@@ -96,6 +96,7 @@ def test_no_hour_costs_more_than_the_budget(
     budget=st.floats(1.0, 3.0),
     steps=st.lists(st.tuples(PRICES, st.floats(0.0, 1.0), st.floats(0, 900), st.integers(0, 5)), max_size=60),
 )
+@example(1.0, [(0.5, 0.0, 0.0, 0), (0.5, 1.0, 1.0165350842186172, 1), (0.5, 0.0, 0.0, 0)])
 def test_calls_that_overlap_share_the_budget(
     budget: float, steps: list[tuple[float, float, float, int]]
 ) -> None:

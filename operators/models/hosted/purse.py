@@ -104,7 +104,7 @@ class Purse:
         if self._ledger is not None:
             for age_s, cost in self._ledger.news():
                 self._take(now - age_s, cost)
-        while self._spent and self._spent[0][0] <= now - HOUR_S:
+        while self._spent and now - self._spent[0][0] >= HOUR_S:
             self._sum -= self._spent.popleft()[1]
         lacking = self._sum + self._aside + wanted - self._bound
         if lacking <= 0:
@@ -113,7 +113,7 @@ class Purse:
         for when, cost in self._spent:
             lacking -= cost
             if lacking <= 0:
-                wait_s = when + HOUR_S - now
+                wait_s = HOUR_S - (now - when)
                 break
         raise ModelBusyError(
             f"the budget of {self._max_usd:g} USD an hour is spent; more in {span(wait_s)}", wait_s
