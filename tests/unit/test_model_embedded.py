@@ -230,7 +230,7 @@ def test_backends_are_found_by_name_or_path(weights_path):
     assert load_model("plantain.operators.models.fake:FakeModel").name == "fake"
     with pytest.raises(UsageError, match="unknown"):
         load_model("banana")
-    with pytest.raises(UsageError, match="imported"):
+    with pytest.raises(UsageError, match="has no 'Nothing'"):
         load_model("plantain.operators.models.fake:Nothing")
     with pytest.raises(UsageError, match="options"):
         load_model("fake", {"speed": 3})
