@@ -48,12 +48,11 @@ def load(path: Path) -> tuple[Network, Vocabulary]:
             raise ValueError(f"{path.name} is no weights file of the form {FORMAT}")
         vocabulary = Vocabulary(tuple(json.loads(header["words"])))
         tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118  (no iterator)
-    with torch.device("meta"):  # random numbers that nobody will see take as long as the file
-        network = Network(vocabulary.num_ids)
+    network = Network(vocabulary.num_ids)
     held_by = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
     for name in _LATER:  # files of before: a lens of which nothing is known is the canonical one
-        held_by.setdefault(name, torch.zeros(network.state_dict()[name].shape))
-    network.load_state_dict(held_by, assign=True)
+        held_by.setdefault(name, network.state_dict()[name])
+    network.load_state_dict(held_by)
     return network.eval(), vocabulary
 
 
