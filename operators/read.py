@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from plantain.operators.errors import SourceError
 from plantain.operators.render.looks import Look
 from plantain.operators.sources import is_live, open_source, source_for
 from plantain.operators.sources.base import Source
@@ -33,6 +34,7 @@ class Read:
         self._sources: dict[str, Source] = {}
         self._newest: dict[str, Frame] = {}
         self._watched: dict[str, int] = {}
+        self._epochs: dict[str, int] = {}  # of live streams: the first in which frames may come
 
     def open(self, start: Start) -> StreamInfo:
         """Opens a stream, again if it is open already, to be read from where it starts."""
@@ -43,14 +45,24 @@ class Read:
             spec = replace(spec, source=how, options={"threads": str(self._decoder_threads), **spec.options})
         elif is_live(spec):
             spec = replace(spec, options={**spec.options, "epoch": str(start.durable.epoch)})
+            self._epochs[spec.stream_id] = start.durable.epoch
         source = open_source(spec, self._view, start.durable.position)
         self._sources[start.spec.stream_id] = source
         return source.info
 
     def __call__(self, stream_id: str, max_frames: int) -> list[Frame]:
-        """The stream's next frames; fewer than asked for at its end, and of a camera that has no more just now."""
+        """The stream's next frames; fewer than asked for at its end, and of a camera that has no more just now.
+
+        Raises:
+            SourceError: If a live source gives frames of an epoch that an earlier life of the stream has used up.
+        """
         frames = self._sources[stream_id].read(max_frames)
         if frames:
+            if (epoch := frames[0].header.epoch) < (first := self._epochs.get(stream_id, 0)):
+                raise SourceError(
+                    f"stream '{stream_id}': its source gives frames of epoch {epoch}, which is over; "
+                    f"it must begin at its option epoch ({first})"
+                )
             self._newest[stream_id] = frames[-1]
         return [_with_picture(frame) for frame in frames] if stream_id in self._watched else frames
 
@@ -93,6 +105,7 @@ class Read:
             source = self._sources.pop(name, None)
             self._newest.pop(name, None)
             self._watched.pop(name, None)
+            self._epochs.pop(name, None)
             if source is not None:
                 source.close()
 

@@ -161,7 +161,6 @@ class StreamInfo:
         width, height: Of the displayed picture (after rotation), pixels.
         fps: Average rate, None where unknown.
         num_frames: How many frames it will deliver (after sampling), an estimate for progress; None where unknown.
-        is_live: A live source cannot be read again.
     """
 
     stream_id: str
@@ -169,4 +168,3 @@ class StreamInfo:
     height: int
     fps: float | None
     num_frames: int | None
-    is_live: bool = False

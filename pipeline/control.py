@@ -230,6 +230,7 @@ class Control:
     def forget(self, stream: Stream) -> None:
         """A stream is gone."""
         self._roster.forget(status_of(stream, self._clock()))
+        self._views.forget(stream.stream_id)
 
     def detach(self) -> None:
         """The run has ended: whoever still waits is told so."""

@@ -42,11 +42,10 @@ class Views:
 
     def newer(self, watch: Watch, engine: Engine, now: float) -> list[tuple[Picture, Any]]:
         """The newest picture of each look that is newer than the one seen, and its file; keeps the views open."""
-        new = {look.stream_id for look in watch.looks if look not in self._views}
         views = [self._views.setdefault(look, _View(now)) for look in watch.looks]
         for view in views:
             view.asked_s = now
-        _tell(engine, new, self._views)
+        _tell(engine, {look.stream_id for look in watch.looks if not _is_drawn(look, engine)}, self._views)
         shown = [(view.picture, view.handle) for view in views if view.picture is not None]
         return [each for each in shown if each[0].number > watch.seen.get(each[0].look, 0)]
 
@@ -55,6 +54,12 @@ class Views:
         if (view := self._views.get(picture.look)) is not None:
             self._number += 1
             view.picture, view.handle = replace(picture, number=self._number), handle
+
+    def forget(self, stream_id: str) -> None:
+        """A stream is gone: what was seen of it is not what another of its name looks like."""
+        for look, view in self._views.items():
+            if look.stream_id == stream_id:
+                view.picture = view.handle = None
 
     def tend(self, engine: Engine, now: float) -> None:
         """Closes what nobody looks at, and looks again for streams that were not there."""
@@ -71,6 +76,12 @@ class Views:
 
     def __len__(self) -> int:
         return len(self._views)
+
+
+def _is_drawn(look: Look, engine: Engine) -> bool:
+    """Whether a stream knows that it is looked at so, or there is none."""
+    stream = engine.streams.get(look.stream_id)
+    return stream is None or look in stream.looks
 
 
 def _tell(engine: Engine, stream_ids: Iterable[str], looks: Iterable[Look]) -> None:

@@ -99,7 +99,7 @@ class NumberSource:
         stream_id, plan = start.spec.stream_id, self._plans[start.spec.stream_id]
         self._next[stream_id] = start.durable.position.frame_index
         self._starts[stream_id] = start
-        return StreamInfo(stream_id, 4, 4, 25.0, plan.num_frames, plan.is_live)
+        return StreamInfo(stream_id, 4, 4, 25.0, plan.num_frames)
 
     def change(self, start: Start) -> None:
         before = self._starts[start.spec.stream_id]

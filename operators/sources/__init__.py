@@ -97,8 +97,13 @@ def source_for(spec: StreamSpec) -> str:
 
 
 def is_live(spec: StreamSpec) -> bool:
-    """Whether `spec` is of a stream that cannot be read again (a user's own source says so once it is open)."""
-    return source_for(spec) == "live"
+    """Whether `spec` is of a stream that cannot be read again, as the class of its source says.
+
+    Raises:
+        UsageError: If the source is unknown or cannot be imported.
+    """
+    name = source_for(spec)
+    return name == "live" if name in SOURCES else bool(getattr(_class_of(name), "is_live", False))
 
 
 def open_source(spec: StreamSpec, view: View, position: Position) -> Source:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from plantain.operators.streams import StreamInfo
 from plantain.operators.types import Frame, Position
 
 
 class Source(Protocol):
-    """Frames of one stream. Made as `Class(spec, view, position)`, which opens it."""
+    """Frames of one stream. Made as `Class(spec, view, position)`, which opens it.
 
+    Attributes:
+        is_live: What it has given cannot be read again: each life of a stream is an epoch of its own, named in the
+            option `epoch`, and none is its end. A class that does not say so is read again from a position.
+        info: What it knows about its stream.
+    """
+
+    is_live: ClassVar[bool] = False
     info: StreamInfo
 
     def read(self, max_frames: int) -> list[Frame]:

@@ -202,7 +202,7 @@ class Stream:
     @property
     def is_live(self) -> bool:
         """Whether it cannot be read again."""
-        return self.start.is_live if self.info is None else self.info.is_live
+        return self.start.is_live
 
     @property
     def state(self) -> str:

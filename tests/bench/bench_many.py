@@ -52,7 +52,7 @@ class Cameras:
     def open(self, start: Start) -> StreamInfo:
         name = start.spec.stream_id
         self._next[name] = 0, time.monotonic() + int(name[3:]) % 100 / 100
-        return StreamInfo(name, 384, 224, 1.0, None, is_live=True)
+        return StreamInfo(name, 384, 224, 1.0, None)
 
     def read(self, stream_id: str, max_frames: int) -> list[Result]:
         index, due_s = self._next[stream_id]

@@ -24,9 +24,12 @@ FPS = 10.0
 class Camera:
     """A live source, to be named as `tests.field.cameras:Camera`."""
 
+    is_live = True
+
     def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
         self._spec, self._view = spec, view
-        self.info = StreamInfo(spec.stream_id, 320, 180, FPS, None, is_live=True)
+        self._epoch = int(spec.options.get("epoch", "0"))
+        self.info = StreamInfo(spec.stream_id, 320, 180, FPS, None)
         self._said: HealthState = "connecting"
         self._events = [self._event("connecting")]
         self._index = position.frame_index
@@ -49,7 +52,7 @@ class Camera:
         self._due_s = time.monotonic() + 1 / FPS
         number = 1 if self._said == "frozen" else self._index % 250
         view = View(self._view.model_hw, self._view.fit, self._long_side or self._view.picture_long_side)
-        header = Header(self._spec.stream_id, 0, self._index)
+        header = Header(self._spec.stream_id, self._epoch, self._index)
         is_dark = self._spec.url == "dark"
         pixels = np.zeros((180, 320, 3), np.uint8) if is_dark else numbered(number, 320, 180)
         picture = Picture.whole(Image.fromarray(pixels))
@@ -98,4 +101,4 @@ class Camera:
 
     def _event(self, state: HealthState) -> HealthEvent:
         sentence = f"stream '{self._spec.stream_id}': is {state}; look at it"
-        return HealthEvent(self._spec.stream_id, 0, state, sentence, time.time_ns())
+        return HealthEvent(self._spec.stream_id, self._epoch, state, sentence, time.time_ns())

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +18,8 @@ from plantain.deploy.service.definitions import NAME, DefinitionStore
 from plantain.operators.errors import PlantainError, SinkError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look
+from plantain.operators.streams import StreamSpec, View
+from plantain.operators.types import Position
 from plantain.pipeline import commands, saver
 from plantain.pipeline.commands import (
     Add,
@@ -40,6 +43,7 @@ from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import ThreadExecutor
 from plantain.pipeline.worker import Call
 from tests.assets.clips import make
+from tests.plugins import Cam
 from tests.serving import eventually
 from tests.stored import rows_in
 
@@ -48,7 +52,7 @@ PATIENCE_S = 60.0
 
 def camera(name: str, **settings: object) -> StreamConfig:
     return StreamConfig(
-        url="cam://50", id=name, source="tests.plugins:Cam", **{"prompts": ("depth",), **settings}
+        url="cam://50", id=name, **{"source": "tests.plugins:Cam", "prompts": ("depth",), **settings}
     )
 
 
@@ -321,6 +325,39 @@ def test_a_view_of_a_stream_that_comes_again_shows_the_new_one(tmp_path) -> None
         control.do(Add(camera("gate")))
         (again,) = control.do(Watch([want], {want: shot.number}))
         assert again.number > shot.number
+        assert control.do(Status("gate")).results, "it is not one of the stream that is gone"
+
+
+def test_a_camera_of_a_users_own_source_that_comes_again_is_read_again_in_a_new_epoch(tmp_path) -> None:
+    config, epochs = config_of(tmp_path, (camera("gate"),)), []
+    for _ in range(2):  # over a restart
+        with running(config) as control:
+            for _ in range(3):  # and while it runs
+                watched(control, "gate")
+                told = [note.event for note in control.do(Listen())]
+                epochs += [event.epoch for event in told if getattr(event, "state", "") == "live"][-1:]
+                control.do(Remove("gate"))
+                control.do(Add(camera("gate")))
+            watched(control, "gate")
+    assert epochs == sorted(set(epochs))
+    assert len(epochs) == 6
+
+
+class Forgetful(Cam):
+    """A live source that does not hear where its epochs go on."""
+
+    def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
+        super().__init__(replace(spec, options={**spec.options, "epoch": "0"}), view, position)
+
+
+def test_a_source_that_begins_in_an_epoch_that_is_over_is_told_so(tmp_path) -> None:
+    stream = camera("gate", source="tests.unit.test_commands:Forgetful")
+    with running(config_of(tmp_path, (stream,))) as control:
+        watched(control, "gate")
+        control.do(Remove("gate"))
+        control.do(Add(stream))
+        wanted = "must begin at its option epoch (1)"
+        eventually(lambda: wanted in control.do(Status("gate")).error, "told so")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def images(tmp_path: Path) -> Path:
 def test_a_file_tells_what_it_knows(clip: Path) -> None:
     source = opened(clip)
     assert (source.info.stream_id, source.info.width, source.info.height) == ("s", 320, 180)
-    assert (source.info.fps, source.info.num_frames, source.info.is_live) == (25.0, 50, False)
+    assert (source.info.fps, source.info.num_frames) == (25.0, 50)
     first = source.read(1)[0]
     source.close()
     assert first.info.captured_by == "file"

@@ -64,7 +64,7 @@ class Opening:
         Raises:
             SourceError: If it is a file that cannot be opened.
         """
-        unknown = StreamInfo(self._spec.stream_id, 0, 0, None, None, is_live=True)
+        unknown = StreamInfo(self._spec.stream_id, 0, 0, None, None)
         if self.kind != "realtime":
             return unknown
         reader = VideoReader(self._spec.url)

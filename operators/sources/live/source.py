@@ -68,6 +68,8 @@ class LiveSource:
         SourceError: If a `realtime` file cannot be opened.
     """
 
+    is_live = True
+
     def __init__(
         self,
         spec: StreamSpec,
