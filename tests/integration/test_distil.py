@@ -87,7 +87,9 @@ def test_answers_meet_the_pictures_that_they_are_about(annotated: Path, tmp_path
         assert isinstance(boxes, Boxes)
         edges, _ = boxes_of(cars := truth.objects(frame, "car"), int(cars.max()))
         big = (edges[:, 2:] - edges[:, :2]).prod(axis=1) > 100
-        assert all(overlaps.max() > 0.8 for overlaps in iou(edges[big], boxes.xyxy)), "in pixels of the picture"
+        assert all(overlaps.max() > 0.8 for overlaps in iou(edges[big], boxes.xyxy)), (
+            "in pixels of the picture"
+        )
 
 
 def test_a_clip_that_has_moved_is_found_by_its_name(annotated: Path, tmp_path: Path) -> None:
