@@ -147,6 +147,17 @@ LIBRARY: dict[str, ModelSpec] = {
         preset={"checkpoint": "Qwen/Qwen-Image-Edit"},
         weights=Weights("Qwen/Qwen-Image-Edit", True, 28800, needs_gpu=True, bytes_each=2.4),
     ),
+    "remote-code": ModelSpec(
+        target="plantain.operators.models.generators.remote_code:RemoteCode",
+        summary="a checkpoint that is run by Python code of its own (options checkpoint, trust_remote_code): "
+        "processor(images, text or task), and images or predictions come back",
+        tasks=(*_MASKS, Task.DEPTH, Task.NORMALS, Task.GENERATE),
+        licence="of the checkpoint",
+        needs=_NEEDS,
+        extra="models",
+        model_hw=(576, 1024),
+        weights=Weights(shown="protocol only"),
+    ),
     "depth-anything-v2-outdoor": _specialist(
         "depth-anything-v2-outdoor",
         "Depth Anything V2, metric, up to 80 m",
@@ -296,7 +307,9 @@ LIBRARY: dict[str, ModelSpec] = {
 
 ABSENT: tuple[Absent, ...] = (
     Absent(
-        "Vision Banana", "its weights are not public", "klein, with the option lora for an open replication"
+        "Vision Banana",
+        "its weights are not public",
+        "klein, with the option lora for an open replication",
     ),
     Absent("Qwen-Image-Edit-Plus", "its library draws one picture a call", "qwen-image-edit, or images-api"),
     Absent("SAM 3.1", "no class of transformers 5.24 loads it", "sam3"),
