@@ -332,5 +332,6 @@ def rt_detr(folder: Path) -> Path:
         num_denoising=0,
         id2label=CLASSES,
     )
+    torch.manual_seed(0)  # biases are drawn when a network is made
     processor = RTDetrImageProcessor(size={"height": 64, "width": 64})
     return save(folder, widened(RTDetrForObjectDetection(config), std=0.3), processor)

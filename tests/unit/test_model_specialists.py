@@ -159,6 +159,7 @@ def test_rf_detr_finds_what_its_library_reads(tmp_path: Path, paints: bool) -> N
 def test_boxes_are_those_of_the_librarys_pipeline(folder) -> None:
     pipeline = transformers.pipeline("object-detection", model=str(folder("rt_detr")))
     found = [each for each in pipeline(PICTURE, threshold=0.5) if each["label"] in ("car", "road")]
+    assert found
     value = ours(folder("rt_detr"), "detect:car,road")
     assert [each["label"] for each in found] == list(value.names)
     np.testing.assert_allclose(value.scores, [each["score"] for each in found], atol=1e-4)
