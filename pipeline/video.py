@@ -296,7 +296,8 @@ def start_of(
     if durable is None:
         return start
     if live:  # a camera has no past to go back to: it begins a new epoch, with what the analytics knew
-        durable = Durable(spec.stream_id, durable.epoch + 1, Position(), durable.state)
+        epoch, seen_ns = durable.epoch + 1, durable.seen_ns
+        durable = Durable(spec.stream_id, epoch, Position(), durable.state, seen_ns=seen_ns)
     return replace(start, durable=durable)
 
 
