@@ -85,10 +85,13 @@ def test_json_is_one_object_on_stdout(run, clip):
             "decoded": FRAMES,
             "results": FRAMES,
             "failed": {},
-            "dropped": {},
+            "lost": {},
+            "skipped": {},
             "damaged_packets": 0,
             "cost_usd": 0.0,
-            "prompts": {"depth": {"decoded": FRAMES, "results": FRAMES, "failed": {}, "dropped": {}}},
+            "prompts": {
+                "depth": {"decoded": FRAMES, "results": FRAMES, "failed": {}, "lost": {}, "skipped": {}}
+            },
         }
     ]
 
