@@ -189,7 +189,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Gap(Failure):
-    """A camera was away: nothing was seen, so that "none" cannot be said. Its `stage` is the state that the camera was in.
+    """A camera was away, and nothing was seen. Its `stage` is the state that the camera was in.
 
     Attributes:
         until_ns: When it was seen again, or is known to be away still, ns since 1970 UTC; it begins with the frame's

@@ -99,7 +99,8 @@ def line_chart(
         f'<div class="plot"><div class="ticks" aria-hidden="true">{ticks}</div>'
         f'<svg viewBox="0 0 {_SIDE} {_SIDE}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(title)} over time. {escape(spoken)}">'
-        f'<g class="grid">{grid}</g><g class="away">{_shades(centres, gaps)}</g>{lines}{_hover(edges, x_unit, series, unit)}</svg>'
+        f'<g class="grid">{grid}</g><g class="away">{_shades(centres, gaps)}</g>{lines}'
+        f"{_hover(edges, x_unit, series, unit)}</svg>"
         f'<div class="clock" aria-hidden="true">{clock}</div></div></figure>'
     )
 

@@ -38,7 +38,8 @@ MAX_BYTES = 3_000_000
 # Streams beyond these are in the tables of the page only.
 MAX_STREAMS = 12
 _FRAME_COLUMNS = (
-    "run_id", "stream_id", "epoch", "frame_index", "time_s", "captured_at", "captured_by", "gap_until", "width", "height", "task", "prompt", "model",
+    "run_id", "stream_id", "epoch", "frame_index", "time_s", "captured_at", "captured_by", "gap_until", "width",
+    "height", "task", "prompt", "model",
     "model_fingerprint", "status", "reason", "num_objects", "decode_ms", "wait_ms", "model_ms", "codec_ms",
 )  # fmt: skip
 _OBJECT_COLUMNS = ("stream_id", "frame_index", "time_s", "captured_at", "task", "label", "distance_m")

@@ -1,4 +1,4 @@
-"""What a camera did not see: rows that say since when and until when it was away, so that "none" and "unknown" differ."""
+"""What a camera did not see: rows that say since when and until when it was away: "none" and "unknown" differ."""
 
 from __future__ import annotations
 

@@ -222,7 +222,10 @@ class Stream:
     def is_away(self) -> bool:
         """Whether it is a camera that is read, and of which nothing comes."""
         return (
-            self.is_live and self.phase is Phase.READING and self.is_open and self.health not in ("", *FLOWING)
+            self.is_live
+            and self.phase is Phase.READING
+            and self.is_open
+            and self.health not in ("", *FLOWING)
         )
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import os
 import subprocess
 import sys
@@ -11,6 +13,8 @@ import pytest
 
 from plantain.deploy.cli.app import app
 from plantain.operators.errors import UsageError
+from plantain.operators.models import BACKENDS
+from plantain.operators.models.options import options_of
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.pipeline.checking import check_run
 from plantain.pipeline.config import check, load, stream_of
@@ -42,6 +46,12 @@ CAMERA = "rtsp://cam.example/1"
         ({"streams": [{**CLIP, "source": "no.such:Source"}]}, "cannot be imported"),
         ({"streams": [{"url": "gopher://x"}]}, "no source reads gopher"),
         ({"model": {"name": "fakee"}}, "model 'fakee' is unknown"),
+        ({"model": {"name": "fake", "options": {"sed": 3}}}, "model 'fake' has no option sed: it takes"),
+        (
+            {"model": {"name": "embedded", "options": {"weight": "x"}}},
+            "model 'embedded' has no option weight",
+        ),
+        ({"models": {"a": {"name": "fake"}, "b": {"name": "sam3", "options": {"thresold": 1}}}}, "thresold"),
         ({"analytics": ["presense"]}, "analytic 'presense' is unknown"),
         ({"analytics": [{"name": "presence", "options": {"mins": 3}}]}, "mins"),
     ],
@@ -52,6 +62,35 @@ def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
     with pytest.raises(UsageError) as refusal:
         check_run(check({"streams": [CLIP], "prompts": ["depth"], **settings}))
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_the_options_that_are_read_from_the_source_are_those_of_the_class(name: str) -> None:
+    spec = BACKENDS[name]
+    known = options_of(spec.target)
+    if spec.by_options or any(importlib.util.find_spec(module) is None for module in spec.needs):
+        return
+    module, _, attribute = spec.target.partition(":")
+    taken = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        assert known is None
+        return
+    assert known == {option: each.default is each.empty for option, each in taken.items()}
+
+
+def test_nothing_that_computes_is_loaded_to_look_at_options() -> None:
+    code = (
+        "import sys; from plantain.operators.models import BACKENDS, check_model\n"
+        "for name in BACKENDS:\n"
+        "    try: check_model(name, {'no such option': 1})\n"
+        "    except Exception: pass\n"
+        "print({'torch', 'transformers', 'diffusers', 'ray'} & {*sys.modules})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_all_mistakes_are_told_at_once() -> None:
