@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from plantain.operators.redaction import shown
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import ENDED, Phase, Stream
 
@@ -56,9 +57,11 @@ class Journal:
         if self._ended.get(stream_id) is phase:
             return
         self._ended[stream_id] = phase
-        figures = {name: count for name, count in _book_of(stream).items() if count or name == "answered"}
+        figures: dict[str, int | str] = {
+            name: count for name, count in _book_of(stream).items() if count or name == "answered"
+        }
         if stream.num_damaged:
-            figures["damaged_packets"] = stream.num_damaged
+            figures |= {"damaged_packets": stream.num_damaged, "source": shown(stream.start.spec.url)}
         if phase is not Phase.FAILED:
             log.info(str(phase), stream=stream_id, **figures)
         elif not stream.is_live:

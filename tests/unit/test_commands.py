@@ -410,6 +410,7 @@ RICH = {
     "every": 3,
     "max_frames": 70,
     "hfov_deg": 71.5,
+    "watch": True,
     "options": {"ring": "3"},
 }
 

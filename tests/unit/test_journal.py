@@ -34,7 +34,8 @@ def test_a_stream_that_ends_has_one_line_with_its_figures(tmp_path) -> None:
     world.engine.streams["a"].num_damaged = 4
     lines = sorted(told(world, journal), key=lambda line: line["stream"])
     assert lines == [
-        {"event": "done", "log_level": "info", "stream": "a", "answered": 6, "failed": 1, "damaged_packets": 4},
+        {"event": "done", "log_level": "info", "stream": "a", "answered": 6, "failed": 1, "damaged_packets": 4,
+         "source": "numbers://a"},
         {
             "event": "failed", "log_level": "error", "stream": "b", "answered": 1,
             "error": "OSError: the tape is torn",
