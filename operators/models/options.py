@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def check_options(name: str, target: str, options: Mapping[str, Any], preset: Co
 
     Args:
         name: Of the backend, as the user wrote it.
-        target: Its class, `module:Class`.
+        target: Where it is made, `module:Class`.
         options: As the user wrote them.
         preset: Those that the backend gives its class by itself.
 
@@ -37,19 +37,21 @@ def check_options(name: str, target: str, options: Mapping[str, Any], preset: Co
 
 @cache
 def options_of(target: str) -> Mapping[str, bool] | None:
-    """The options of a class, and whether each must be given; None if it takes any, or its source does not tell.
+    """The options of a backend, and whether each must be given; None if it takes any, or its source does not tell.
 
     Args:
-        target: `module:Class`.
+        target: `module:Class`, or a function that makes one.
     """
     module, _, name = target.partition(":")
     tree = _tree_of(module)
-    made = None if tree is None else _class_in(tree, name)
+    made = None if tree is None else _made_in(tree, name)
     if tree is None or made is None:
         return None
+    if isinstance(made, ast.FunctionDef):
+        return _options_in(made.args, made.args.args)
     for item in made.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return _options_in(item.args)
+            return _options_in(item.args, item.args.args[1:])
     for base in made.bases:
         if isinstance(base, ast.Name) and (home := _home_of(tree, base.id, module)) is not None:
             return options_of(f"{home}:{base.id}")
@@ -67,13 +69,17 @@ def _tree_of(module: str) -> ast.Module | None:
         return None
 
 
-def _class_in(tree: ast.Module, name: str) -> ast.ClassDef | None:
-    return next((each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == name), None)
+def _made_in(tree: ast.Module, name: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """The class or function of a name."""
+    for each in tree.body:
+        if isinstance(each, ast.ClassDef | ast.FunctionDef) and each.name == name:
+            return each
+    return None
 
 
 def _home_of(tree: ast.Module, name: str, module: str) -> str | None:
     """The module that a name is from."""
-    if _class_in(tree, name) is not None:
+    if _made_in(tree, name) is not None:
         return module
     for each in tree.body:
         if isinstance(each, ast.ImportFrom) and any(alias.name == name for alias in each.names):
@@ -81,10 +87,10 @@ def _home_of(tree: ast.Module, name: str, module: str) -> str | None:
     return None
 
 
-def _options_in(arguments: ast.arguments) -> Mapping[str, bool] | None:
+def _options_in(arguments: ast.arguments, positional: Sequence[ast.arg]) -> Mapping[str, bool] | None:
     if arguments.kwarg is not None:
         return None
-    plain = [argument.arg for argument in arguments.args[1:]]
+    plain = [argument.arg for argument in positional]
     num_needed = len(plain) - len(arguments.defaults)
     options = {name: place < num_needed for place, name in enumerate(plain)}
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):

@@ -51,7 +51,7 @@ CAMERA = "rtsp://cam.example/1"
             {"model": {"name": "embedded", "options": {"weight": "x"}}},
             "model 'embedded' has no option weight",
         ),
-        ({"models": {"a": {"name": "fake"}, "b": {"name": "sam3", "options": {"thresold": 1}}}}, "thresold"),
+        ({"models": {"a": {"name": "fake"}, "b": {"name": "sam2-video", "options": {"findr": 1}}}}, "findr"),
         ({"analytics": ["presense"]}, "analytic 'presense' is unknown"),
         ({"analytics": [{"name": "presence", "options": {"mins": 3}}]}, "mins"),
     ],
@@ -64,11 +64,11 @@ def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
     assert said in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", sorted(BACKENDS))
+@pytest.mark.parametrize("name", ["fake", "fake-video", "embedded", "sam2-video", "sam3"])
 def test_the_options_that_are_read_from_the_source_are_those_of_the_class(name: str) -> None:
     spec = BACKENDS[name]
     known = options_of(spec.target)
-    if spec.by_options or any(importlib.util.find_spec(module) is None for module in spec.needs):
+    if any(importlib.util.find_spec(module) is None for module in spec.needs):
         return
     module, _, attribute = spec.target.partition(":")
     taken = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
