@@ -138,7 +138,7 @@ def record(recipe: Recipe, folder: Path) -> Path:
         case "edit list":
             one(path, recipe.frames, use_editlist="1", avoid_negative_ts="disabled")
         case "wrapped":
-            one(path, recipe.frames, muxdelay="0", avoid_negative_ts="disabled")
+            one(path, recipe.frames, avoid_negative_ts="disabled")
         case "two programs":
             first = one(folder / "one.ts", recipe.frames)
             second = one(
