@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from plantain.deploy.cli.app import app
 from plantain.operators.errors import UsageError
@@ -19,6 +20,7 @@ from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.pipeline.checking import check_run
 from plantain.pipeline.config import check, load, stream_of
 from tests.assets.clips import make
+from tests.field.runs import run
 
 ROOT = Path(__file__).parents[2]
 CLIP = {"url": "a.mp4"}
@@ -157,3 +159,26 @@ def test_help_and_version_are_where_people_look(capsys) -> None:
         said = capsys.readouterr().out
         assert "\\b" not in said
         assert said.strip()
+
+
+@pytest.mark.parametrize("sinks", [["parquet"], ["parquet", "overlay"]])
+def test_names_of_files_need_not_be_utf_8(tmp_path: Path, sinks: list[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9 \xff.mp4"))
+    make(folder / "a.mp4", 3, size=(64, 48)).rename(odd)
+    make(folder / "b.mp4", 3, size=(64, 48))
+    outcome = run([folder], tmp_path / "out", output={"sinks": sinks})
+    assert outcome.exit_code == 0
+    found = read_frames(tmp_path / "out", ["stream_id", "source"])
+    assert sorted({*found["source"].tolist()}) == [str(folder / "b.mp4"), f"{folder}/caf\\xe9 \\xff.mp4"]
+    assert run([folder], tmp_path / "out", output={"sinks": sinks}).exit_code == 0, "it knows what is done"
+
+
+def test_names_of_stills_need_not_be_utf_8(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("RGB", (64, 48)).save(folder / "a.png")
+    (folder / "a.png").rename(os.fsdecode(os.fsencode(folder) + b"/\xe9.png"))
+    assert run([folder], tmp_path / "out").exit_code == 0
+    assert read_frames(tmp_path / "out", ["image"])["image"].tolist() == ["\\xe9.png"]
