@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from plantain.deploy.cli.options import ExecutorName, Json, Model
-from plantain.deploy.cli.progress import followed, summary
 from plantain.deploy.cli.scores import table_of
 
 if TYPE_CHECKING:
@@ -86,6 +85,8 @@ class _Screen:
 
     def progressed(self, engine: Engine) -> None:
         """Told by the runner where the engine is."""
+        from plantain.deploy.cli.progress import followed
+
         if self._show is None:
             self._show = self._stack.enter_context(followed("the demo", self._out))
         self._show(engine)
@@ -93,6 +94,8 @@ class _Screen:
 
 def _plain(out: Path, done: Demo) -> dict[str, object]:
     """The demo for machines."""
+    from plantain.deploy.cli.progress import summary
+
     return {
         "out": str(out),
         "report": None if done.report is None else str(done.report),

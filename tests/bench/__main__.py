@@ -3,7 +3,19 @@
 import importlib
 import sys
 
-FIGURES = ("codecs", "pipeline", "parts", "memory", "model", "pools", "kafka", "cameras", "many", "serve")
+FIGURES = (
+    "codecs",
+    "pipeline",
+    "parts",
+    "memory",
+    "model",
+    "models",
+    "pools",
+    "kafka",
+    "cameras",
+    "many",
+    "serve",
+)
 
 
 def main() -> None:
