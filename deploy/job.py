@@ -16,6 +16,7 @@ from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from plantain.pipeline.intake import taking_up
 from plantain.pipeline.runner import Outcome, run
 from plantain.pipeline.video import build_graph, pinned, run_of, sinks_of, starts_of
 
@@ -24,7 +25,6 @@ def run_job(
     config: PipelineConfig,
     *,
     resume: bool = True,
-    replace_changed: bool = False,
     on_progress: Callable[[Engine], None] | None = None,
     control: Control | None = None,
     executor: Executor | None = None,
@@ -35,7 +35,6 @@ def run_job(
     Args:
         config: What to run.
         resume: False to replace what an earlier run stored.
-        replace_changed: Whether streams begin anew whose file is another one than that whose results are stored.
         on_progress: Called now and then with the engine.
         control: Through which streams are managed meanwhile; the job then goes on until it is stopped.
         executor: Where workers live, instead of what the configuration names.
@@ -47,6 +46,8 @@ def run_job(
         PlantainError: If a worker cannot be made.
     """
     config = named_as_before(config)
+    if config.watched and control is None:
+        control = Control(config)
     graph = traced(build_graph(config, is_managed=control is not None))
     with ExitStack() as holds:
         try:
@@ -58,10 +59,12 @@ def run_job(
             from plantain.deploy.job_socket import listening
 
             holds.enter_context(listening(control, socket))
+        if config.watched and control is not None:
+            holds.enter_context(taking_up(config.watched, control, checkpoints))
         return run(
             graph,
             executor or make_executor(config),
-            starts_of(config, checkpoints, replace_changed=replace_changed),
+            starts_of(config, checkpoints),
             checkpoints=checkpoints,
             control=control,
             on_progress=on_progress,

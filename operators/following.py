@@ -26,6 +26,9 @@ class Follower:
     def open(self, start: Start) -> None:
         """A stream begins, or begins again, where it is durable."""
 
+    def change(self, start: Start) -> None:
+        """Something else is asked of a stream from now on."""
+
     def __call__(
         self, results: Sequence[Result]
     ) -> Sequence[Result] | Iterator[Result | Durable | Event | Picture]:

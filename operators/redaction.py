@@ -24,6 +24,8 @@ HIDDEN = "***"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _SCHEME = re.compile(rf"{_NAME.pattern}\Z")
 _BLANK = re.compile(r"\s|$")
+# How Python names the bytes of a file name that are no UTF-8.
+_LONE = re.compile("[\ud800-\udfff]")
 _LINE_END = re.compile(r"://|[\r\n]|$")
 _HOST = re.compile(r"(?:[\w.-]{1,253}|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::\d{1,5})?")
 _QUERY = re.compile(r"[?#]")
@@ -47,8 +49,19 @@ _MAX_SCHEME = 32
 _AFTER = "'\"`.,;:!?)]}>"
 
 
+def printable(text: str) -> str:
+    """A name of a file as it can be written anywhere: bytes that are no UTF-8 as a backslash, `x` and two digits."""
+    return _LONE.sub(_named, text)
+
+
+def _named(lone: re.Match[str]) -> str:
+    code = ord(lone[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
 def shown(address: str) -> str:
     """What may be said of an address or a path; equal for what it gives itself."""
+    address = printable(address)
     scheme, found, rest = address.partition("://")
     if not found or not _NAME.fullmatch(scheme):
         return _without_pairs(address, to_end=True)

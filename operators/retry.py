@@ -18,6 +18,8 @@ from plantain.operators.redaction import redact
 MAX_RETRIES = 5
 FIRST_RETRY_S = 0.2
 LONGEST_PAUSE_S = 60.0
+# What is waited for again and again is told of so often, seconds of pauses.
+TELL_EVERY_S = 60.0
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - of items
@@ -43,12 +45,17 @@ def retry(
         PlantainError: Its last error, if that is not a sink's that asks for patience.
     """
     attempt, waited_s = 0, 0.0
+    held_s, told_s = 0.0, -TELL_EVERY_S
     while True:
         try:
-            return work()
+            done = work()
         except SinkBackpressureError as error:
             pause_s = error.retry_after_s
-            log.warning("retry", where=where, error=redact(str(error)), pause_s=pause_s)
+            if held_s - told_s >= TELL_EVERY_S:
+                told_s = held_s
+                sentence = redact(str(error))
+                log.warning("retry", where=where, error=sentence, pause_s=pause_s, waited_s=round(held_s, 1))
+            held_s += pause_s
         except PlantainError as error:
             if not error.retryable or attempt == MAX_RETRIES:
                 raise
@@ -60,6 +67,10 @@ def retry(
             attempt += 1
             waited_s += pause_s
             log.warning("retry", where=where, error=redact(str(error)), pause_s=pause_s)
+        else:
+            if held_s:
+                log.info("goes on", where=where, waited_s=round(held_s, 1))
+            return done
         sleep(pause_s)
 
 

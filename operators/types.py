@@ -188,6 +188,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap(Failure):
+    """A camera was away, and nothing was seen. Its `stage` is the state that the camera was in.
+
+    Attributes:
+        until_ns: When it was seen again, or is known to be away still, ns since 1970 UTC; it begins with the frame's
+            capture time.
+    """
+
+    until_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Where the time of one prediction went, in milliseconds.
 
@@ -318,6 +330,11 @@ class Result:
         return tuple((str(p.prompt), p.value) for p in self.predictions if isinstance(p.value, Failure))
 
     @property
+    def is_gap(self) -> bool:
+        """Whether there was no frame: its rows say since when and until when a camera was away."""
+        return isinstance(self.failure, Gap)
+
+    @property
     def moment(self) -> Moment:
         """When its frame was."""
         return Moment(self.header.epoch, self.header.frame_index, self.info.time_s, self.info.captured_ns)
@@ -364,6 +381,8 @@ class Durable:
         answers: How often each prompt was asked before `position`, as (prompt, stage where it failed or empty, count);
             under the empty prompt, frames of which nothing was asked.
         cost_usd: What the answers before `position` cost, US dollars.
+        seen_ns: Until when the rows of a camera say what was there, or that nothing was seen, ns since 1970 UTC; None
+            for files, and while nothing can be said.
     """
 
     stream_id: str
@@ -374,6 +393,7 @@ class Durable:
     is_complete: bool = False
     answers: tuple[tuple[str, str, int], ...] = ()
     cost_usd: float = 0.0
+    seen_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

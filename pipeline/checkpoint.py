@@ -106,6 +106,13 @@ class Checkpoints:
         """Which input a stream's results were made of; None if nobody noted it."""
         return self._all().get(stream_id, _Stream()).identity
 
+    def identities(self) -> dict[str, dict[str, Any]]:
+        """Which input each stream's results were made of, by name, where somebody noted it."""
+        with self._lock:
+            return {
+                name: stream.identity for name, stream in self._all().items() if stream.identity is not None
+            }
+
     def identify(self, stream_id: str, identity: Mapping[str, Any]) -> None:
         """Notes which input a stream's results are made of from now on."""
         with self._lock:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import structlog
 
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import shown
-from plantain.operators.sources.identity import Change, change_of, identity_of
+from plantain.operators.sources.identity import Change, change_of, content_of, identity_of
 from plantain.operators.streams import StreamSpec
 from plantain.operators.types import Durable
 from plantain.pipeline.checkpoint import Checkpoints
@@ -61,6 +63,25 @@ def resumed(spec: StreamSpec, checkpoints: Checkpoints, *, replace_changed: bool
         durable = checkpoints.before_end(name)
     checkpoints.identify(name, now)
     return durable
+
+
+def same_elsewhere(spec: StreamSpec, checkpoints: Checkpoints, present: Collection[str]) -> str | None:
+    """The stream whose results were made of this very file when that had another name; None if there is none.
+
+    Args:
+        spec: A stream.
+        checkpoints: What is durable.
+        present: Streams whose files are where they were: this one is a copy of theirs.
+    """
+    now = identity_of(spec)
+    if now is None or checkpoints.load(spec.stream_id) is not None:
+        return None
+    for name, known in checkpoints.identities().items():
+        if name not in present and content_of(known) == content_of(now):
+            durable = checkpoints.load(name)
+            if durable is not None and durable.is_complete:
+                return name
+    return None
 
 
 def _has_enough(spec: StreamSpec, durable: Durable) -> bool:

@@ -220,9 +220,9 @@ def _tell(event: HealthEvent | Event, engine: Engine, control: Control | None) -
     stream = engine.streams.get(event.stream_id)
     is_told = (
         event.state == "failed" and stream is not None and not stream.is_live
-    )  # progress tells how files end
+    )  # how files end is told with their figures
     if not is_told:
-        say = log.info if event.state in QUIET else log.warning
+        say = log.error if event.state == "failed" else log.info if event.state in QUIET else log.warning
         say(event.state, stream=event.stream_id, epoch=event.epoch, what=event.sentence)
     if control is not None:
         control.tell(event)

@@ -27,7 +27,7 @@ class StreamStatus:
         latency_ms: From capture (or arrival) to result, median of the last 5 s; None without results.
         rung: Of the overload ladder; 0 for everything that was asked.
         width, height: Of the source picture, pixels; 0 while unknown.
-        decoded, results, in_flight, dropped, failed: Its books, in frames.
+        decoded, results, in_flight, lost, skipped, failed: Its books, in frames (`books.Book`).
         reconnects: Times that its camera came back.
         asked_fps: The limit that was asked for; None for all frames.
         newest_frame_s: How long ago its newest frame arrived, seconds; None before the first.
@@ -51,7 +51,8 @@ class StreamStatus:
     decoded: int
     results: int
     in_flight: int
-    dropped: dict[str, int]
+    lost: dict[str, int]
+    skipped: dict[str, int]
     failed: dict[str, int]
     reconnects: int
     asked_fps: float | None = None
@@ -90,7 +91,8 @@ def status_of(stream: Stream, now: float) -> StreamStatus:
         account.decoded,
         account.results,
         account.in_flight,
-        dict(account.dropped),
+        dict(account.lost),
+        dict(account.skipped),
         dict(account.failed),
         stream.num_reconnects,
         stream.start.spec.sampling.fps,

@@ -246,15 +246,12 @@ def pinned(config: PipelineConfig, checkpoints: Checkpoints) -> PipelineConfig:
     return config.pinned({(made[0], made[3]): name for name, made in checkpoints.names().items()})
 
 
-def starts_of(
-    config: PipelineConfig, checkpoints: Checkpoints | None, *, replace_changed: bool = False
-) -> list[Start]:
+def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[Start]:
     """The streams, each where it is durable.
 
     Args:
         config: What is run.
         checkpoints: What is durable; None if nothing is.
-        replace_changed: Begins streams anew whose file is another one than that whose results are stored.
 
     Raises:
         UsageError: If no source reads one, or files are other ones and are not to be done anew.
@@ -262,7 +259,7 @@ def starts_of(
     starts, changed = [], []
     for stream in config.named():
         try:
-            starts.append(start_of(config, stream, checkpoints, replace_changed=replace_changed))
+            starts.append(start_of(config, stream, checkpoints))
         except ChangedInputError as error:
             changed.append(str(error))
     if changed:
@@ -270,13 +267,7 @@ def starts_of(
     return starts
 
 
-def start_of(
-    config: PipelineConfig,
-    stream: StreamConfig,
-    checkpoints: Checkpoints | None,
-    *,
-    replace_changed: bool = False,
-) -> Start:
+def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoints | None) -> Start:
     """A stream with a name, where it is durable.
 
     Raises:
@@ -292,11 +283,14 @@ def start_of(
     )
     fresh = Start.fresh(spec, prompts, is_live=live)
     start = replace(fresh, cadences=cadences, pools=config.pools_of(stream))
-    durable = None if checkpoints is None else resumed(spec, checkpoints, replace_changed=replace_changed)
+    durable = None
+    if checkpoints is not None:
+        durable = resumed(spec, checkpoints, replace_changed=config.output.replace)
     if durable is None:
         return start
     if live:  # a camera has no past to go back to: it begins a new epoch, with what the analytics knew
-        durable = Durable(spec.stream_id, durable.epoch + 1, Position(), durable.state)
+        epoch, seen_ns = durable.epoch + 1, durable.seen_ns
+        durable = Durable(spec.stream_id, epoch, Position(), durable.state, seen_ns=seen_ns)
     return replace(start, durable=durable)
 
 

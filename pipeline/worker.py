@@ -395,6 +395,8 @@ class FollowerWorker(StageWorker):
             case Open(start):
                 self._broken.discard(stream_id)
                 return [], self.about_stream(call, lambda: follower.open(start))
+            case Change(start):
+                return [], self.about_stream(call, lambda: follower.change(start))
             case Cut(barriers):
                 return [], self._cut([each for each in barriers if each.stream_id not in self._broken])
             case Watch(looks):

@@ -168,6 +168,7 @@ class StepGateway:
             stream_id=name, url=redact(config.url), prompts=tuple(map(str, config.prompts)),
             phase="paused" if paused else "reading", health="live", error="", is_live=True, fps=5.0,
             latency_ms=80.0, rung=0, width=320, height=180, decoded=10, results=8, in_flight=1,
-            dropped={"stale": 1}, failed={}, reconnects=0, asked_fps=config.fps, newest_frame_s=0.1,
+            lost={"stale": 1}, skipped={"not sampled": 2}, failed={}, reconnects=0, asked_fps=config.fps,
+            newest_frame_s=0.1,
             state="paused" if paused else "live", why="", since_ns=None,
         )  # fmt: skip

@@ -212,7 +212,7 @@ def check_books(stream: Stream) -> None:
     counts = (stream.num_reads, stream.num_calls, stream.num_asked, stream.num_tells)
     assert min(counts) >= 0, counts
     for book in (account, *account.prompts.values()):
-        parts = (*book.failed.values(), *book.dropped.values())
+        parts = (*book.failed.values(), *book.lost.values(), *book.skipped.values())
         assert min(book.decoded, book.results, book.in_flight, *parts) >= 0, book
         assert book.in_flight <= stream.num_items + stream.num_sides, book
     if stream.phase in ENDED:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -129,6 +128,7 @@ def run(
     if task:
         settings["prompts"] = list(task)
     _set(settings, "output", "out", output)
+    _set(settings, "output", "replace", replace or None)
     _set(settings, "model", "name", model)
     for name, value in options_of(model_option).items():
         _set(settings, "model", "options", (settings.get("model") or {}).get("options", {}))
@@ -147,9 +147,7 @@ def run(
     if overlay and "overlay" not in checked.output.sinks:
         _set(settings, "output", "sinks", [*checked.output.sinks, "overlay"])
         checked = check(settings, may_be_idle=control is not None)
-    _run_and_exit(
-        checked, resume=not no_resume, replace=replace, metrics=metrics, socket=control, as_json=as_json
-    )
+    _run_and_exit(checked, resume=not no_resume, metrics=metrics, socket=control, as_json=as_json)
 
 
 @app.command()
@@ -199,43 +197,41 @@ def _run_and_exit(
     config: PipelineConfig,
     *,
     resume: bool,
-    replace: bool,
     metrics: str | None,
     socket: Path | None,
     as_json: bool,
 ) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
-    import structlog
+    from plantain.deploy.cli.progress import followed
 
-    from plantain.deploy.cli.progress import Display
-    from plantain.deploy.job import named_as_before, run_job
-    from plantain.deploy.job_socket import socket_of
-    from plantain.deploy.metrics import watching
-    from plantain.operators.sources import is_live
-    from plantain.pipeline.checking import check_run
-    from plantain.pipeline.control import Control
+    what = ", ".join(model.name for model in config.pools.values())
+    with followed(f"model {what}", config.output.out) as show, ExitStack() as stack:
+        from plantain.deploy.job import named_as_before, run_job
+        from plantain.deploy.job_socket import socket_of
+        from plantain.deploy.metrics import watching
+        from plantain.operators.sources import is_live
+        from plantain.pipeline.checking import check_run
+        from plantain.pipeline.control import Control
 
-    config = named_as_before(config)
-    check_run(config)
-    has_cameras = any(is_live(spec) for spec, _ in config.specs())
-    control = None
-    if socket is not None:
-        control = Control(config)
-    elif has_cameras and "://" not in config.output.out:
-        socket, control = socket_of(config.output.out), Control(config, is_lasting=False)
-
-    say = None if sys.stderr.isatty() else partial(structlog.get_logger().info, "progress")
-    with Display(say=say) as display, watching(config, metrics, control) as publish:
+        config = named_as_before(config)
+        check_run(config)
+        has_cameras = any(is_live(spec) for spec, _ in config.specs())
+        control = None
+        if socket is not None:
+            control = Control(config)
+        elif (has_cameras or config.watched) and "://" not in config.output.out:
+            control = Control(config, is_lasting=bool(config.watched))
+            socket = socket_of(config.output.out)
+        publish = stack.enter_context(watching(config, metrics, control))
 
         def on_progress(engine: Engine) -> None:
-            display.update(engine)
+            show(engine)
             publish(engine)
 
         with redirect_stdout(sys.stderr):  # where Ray, too, tells what it sees: stdout is for the result
             outcome = run_job(
                 config,
                 resume=resume,
-                replace_changed=replace,
                 on_progress=on_progress,
                 control=control,
                 socket=socket,

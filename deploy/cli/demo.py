@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,6 @@ from plantain.deploy.cli.options import ExecutorName, Json, Model
 from plantain.deploy.cli.scores import table_of
 
 if TYPE_CHECKING:
-    from plantain.deploy.cli.progress import Display
     from plantain.deploy.lab.demo import Demo
     from plantain.pipeline.engine.engine import Engine
 
@@ -35,7 +35,7 @@ def demo(
     """Render a street, run all tasks on it, score the answers, and write a report."""
     from plantain.deploy.lab.demo import run_demo
 
-    with _Screen(frames) as screen:
+    with _Screen(frames, str(out)) as screen:
         done = run_demo(
             out,
             model=model,
@@ -54,11 +54,12 @@ def demo(
 class _Screen:
     """Shows first how far rendering is, then the run."""
 
-    def __init__(self, num_frames: int) -> None:
+    def __init__(self, num_frames: int, out: str) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._num_frames = num_frames
+        self._out = out
         self._stack = ExitStack()
-        self._display: Display | None = None
+        self._show: Callable[[Engine], None] | None = None
         self._rendering: Progress | None = None
 
     def __enter__(self) -> _Screen:
@@ -84,11 +85,11 @@ class _Screen:
 
     def progressed(self, engine: Engine) -> None:
         """Told by the runner where the engine is."""
-        from plantain.deploy.cli.progress import Display
+        from plantain.deploy.cli.progress import followed
 
-        if self._display is None:
-            self._display = self._stack.enter_context(Display())
-        self._display.update(engine)
+        if self._show is None:
+            self._show = self._stack.enter_context(followed("the demo", self._out))
+        self._show(engine)
 
 
 def _plain(out: Path, done: Demo) -> dict[str, object]:

@@ -1,35 +1,68 @@
-"""What a run shows while it works: a bar for each stream on a terminal, plain lines elsewhere."""
+"""What a run shows while it works: a bar for each stream on a terminal, lines in the log elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
+import structlog
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from plantain.operators.redaction import shown
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import ENDED, Phase, Stream
+from plantain.pipeline.journal import Journal
 
 # More bars than this do not fit on a screen; then only streams at work have one.
 MAX_BARS = 20
-LINE_EVERY_S = 5.0
 # The rate shown is that of the last seconds: long enough to be calm, short enough to show a change.
 RATE_WINDOW_S = 10.0
+
+log = structlog.get_logger()
+
+
+class _Bar(BarColumn):
+    """A bar, for what has one."""
+
+    def render(self, task: Task) -> ProgressBar:
+        bar = super().render(task)
+        if not task.fields["is_bar"]:
+            bar.width = 0
+        return bar
+
+
+class _Count(MofNCompleteColumn):
+    """How far it is; of what has no end, how long it has lasted."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields["is_bar"]:
+            return super().render(task)
+        return Text(f"{task.elapsed or 0:.0f} s", style="cyan")
+
+
+class _Left(TimeRemainingColumn):
+    """The time that is left, for what has a bar."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["is_bar"] else Text("")
 
 
 class _Rate(ProgressColumn):
@@ -40,60 +73,79 @@ class _Rate(ProgressColumn):
         return Text("" if rate is None else f"{rate:.1f} fps", style="cyan")
 
 
-class Display:
-    """Follows an engine. Use as a context manager, and hand `update` to the runner.
+@contextmanager
+def followed(what: str, out: str) -> Iterator[Callable[[Engine], None]]:
+    """Follows a run from before its model is loaded until it is over, on the terminal or in the log.
 
     Args:
-        stream: Where to write; stderr if left out, so that stdout stays free for results.
-        say: Takes each line instead, as `what`, where `stream` is no terminal.
+        what: What is about to be run, in few words.
+        out: Its output folder.
+
+    Yields:
+        What the runner is to call now and then.
+    """
+    if not sys.stderr.isatty():
+        log.info("starting", what=what, out=shown(out))
+        yield Journal(out).update
+        return
+    with Display() as display:
+        display.wait(f"{what}: loading")
+        yield display.update
+
+
+class Display:
+    """Follows an engine on a terminal. Use as a context manager, and hand `update` to the runner.
+
+    Args:
+        stream: The terminal; stderr if left out, so that stdout stays free for results.
     """
 
-    def __init__(self, stream: TextIO | None = None, say: Callable[..., object] | None = None) -> None:
-        self._file = stream or sys.stderr
-        self._say = say
-        self._console = Console(file=self._file)
-        self._progress: Progress | None = None
-        if self._console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                _Rate(),
-                TextColumn("{task.fields[dropped]}"),
-                TimeRemainingColumn(),
-                console=self._console,
-                refresh_per_second=4,
-            )
-        self._bars: dict[str, object] = {}
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._progress = Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}"),
+            _Bar(),
+            _Count(),
+            _Rate(),
+            TextColumn("{task.fields[lost]}"),
+            _Left(),
+            console=Console(file=stream or sys.stderr),
+            refresh_per_second=4,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._waiting: TaskID | None = None
         self._history: dict[str, deque[tuple[float, int]]] = {}
         self._announced: dict[str, Phase] = {}
-        self._last_line = time.monotonic()
 
     def __enter__(self) -> Display:
-        if self._progress is not None:
-            self._progress.start()
+        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self._progress.stop()
+
+    def wait(self, what: str) -> None:
+        """Says what is being waited for, and for how long by now, until there is a first answer."""
+        if self._waiting is None:
+            self._waiting = self._progress.add_task(what, total=None, rate=None, lost="", is_bar=False)
+        self._progress.update(self._waiting, description=what)
+        self._progress.refresh()
 
     def update(self, engine: Engine) -> None:
         """Shows where the engine is."""
         streams = list(engine.streams.values())
         self._forget(engine.streams.keys())
+        if self._waiting is not None:
+            if any(_finished(stream) or stream.phase in ENDED for stream in streams):
+                self._progress.remove_task(self._waiting)
+                self._waiting = None
+            elif any(stream.num_items for stream in streams):
+                self.wait("waiting for the first answer: the model warms up")
         for stream in streams:
-            rate = self._rate(stream)
-            if self._progress is not None:
-                self._draw(self._progress, stream, rate, num_streams=len(streams))
+            self._draw(stream, self._rate(stream), num_streams=len(streams))
             self._announce(stream)
-        if self._progress is None and time.monotonic() - self._last_line >= LINE_EVERY_S:
-            self._last_line = time.monotonic()
-            for stream in streams:
-                if stream.phase not in ENDED and stream.phase is not Phase.WAITING:
-                    self._print(f"{stream.stream_id}: {_counts(stream)}{_speed(stream, self._rate(stream))}")
 
     def _forget(self, known: Set[str]) -> None:
         """Streams that were removed are shown no more."""
@@ -101,47 +153,38 @@ class Display:
             del self._history[stream_id]
             self._announced.pop(stream_id, None)
             bar = self._bars.pop(stream_id, None)
-            if bar is not None and self._progress is not None:
-                self._progress.remove_task(bar)  # type: ignore[arg-type]  # as below
+            if bar is not None:
+                self._progress.remove_task(bar)
 
     def _announce(self, stream: Stream) -> None:
-        """One line when a stream ends, wherever we write to."""
+        """One line when a stream ends."""
         if stream.phase not in ENDED or self._announced.get(stream.stream_id) is stream.phase:
             return
         self._announced[stream.stream_id] = stream.phase
-        self._print(describe_end(stream))
+        self._progress.console.print(describe_end(stream), highlight=False, markup=False, soft_wrap=True)
 
-    def _print(self, line: str) -> None:
-        if self._progress is not None:
-            self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        elif self._say is not None:
-            self._say(what=line)
-        else:
-            self._file.write(line + "\n")
-            self._file.flush()
-
-    def _draw(self, progress: Progress, stream: Stream, rate: float | None, *, num_streams: int) -> None:
+    def _draw(self, stream: Stream, rate: float | None, *, num_streams: int) -> None:
         is_over = num_streams > MAX_BARS and stream.phase in ENDED
         bar = self._bars.get(stream.stream_id)
         if bar is None:
             if stream.phase is Phase.WAITING or is_over:
                 return
-            bar = progress.add_task(stream.stream_id, total=None, rate=None, dropped="")
+            bar = self._progress.add_task(stream.stream_id, total=None, rate=None, lost="", is_bar=True)
             self._bars[stream.stream_id] = bar
         total = stream.info.num_frames if stream.info is not None else None
         finished = _finished(stream)
         if stream.phase in ENDED:
             total, rate = finished, None
-        dropped = stream.account.dropped.total()
-        progress.update(
-            bar,  # type: ignore[arg-type]  # rich's TaskID is an int that rich itself made
+        lost = stream.account.lost.total()
+        self._progress.update(
+            bar,
             completed=finished,
             total=max(total, finished) if total is not None else None,
             rate=rate,
-            dropped=f"{dropped} dropped" if dropped else "",
+            lost=f"{lost} lost" if lost else "",
         )
         if is_over:
-            progress.remove_task(bar)  # type: ignore[arg-type]  # as above
+            self._progress.remove_task(bar)
             del self._bars[stream.stream_id]
 
     def _rate(self, stream: Stream) -> float | None:
@@ -180,7 +223,8 @@ def summary(stream: Stream) -> dict[str, object]:
         "decoded": account.decoded,
         "results": account.results,
         "failed": dict(account.failed),
-        "dropped": dict(account.dropped),
+        "lost": dict(account.lost),
+        "skipped": dict(account.skipped),
         "damaged_packets": stream.num_damaged,
         "cost_usd": stream.start.durable.cost_usd,
         "prompts": {
@@ -188,7 +232,8 @@ def summary(stream: Stream) -> dict[str, object]:
                 "decoded": book.decoded,
                 "results": book.results,
                 "failed": dict(book.failed),
-                "dropped": dict(book.dropped),
+                "lost": dict(book.lost),
+                "skipped": dict(book.skipped),
             }
             for prompt, book in account.prompts.items()
         },
@@ -207,14 +252,7 @@ def _counts(stream: Stream) -> str:
         parts.append(
             ", ".join(f"{count} failed in {stage}" for stage, count in sorted(account.failed.items()))
         )
-    if account.dropped:
-        parts.append(", ".join(f"{count} dropped ({why})" for why, count in sorted(account.dropped.items())))
+    for what, reasons in (("lost", account.lost), ("not wanted", account.skipped)):
+        if reasons:
+            parts.append(", ".join(f"{count} {what} ({why})" for why, count in sorted(reasons.items())))
     return ", ".join(parts)
-
-
-def _speed(stream: Stream, rate: float | None) -> str:
-    if rate is None or rate <= 0:
-        return ""
-    total = stream.info.num_frames if stream.info is not None else None
-    left = f", {max(0, total - _finished(stream)) / rate:.0f} s left" if total is not None else ""
-    return f", {rate:.1f} fps{left}"

@@ -31,6 +31,10 @@ def serve(
         ExecutorName | None, typer.Option(help="ray: a Ray Serve application; threads: all in this process.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Do streams anew whose file is another one than when it was done."),
+    ] = False,
 ) -> None:
     """Answer questions about pictures, clips and cameras over HTTP, with a page to look at."""
     from plantain.pipeline.config import check, plain
@@ -42,7 +46,7 @@ def serve(
         settings["executor"] = str(executor or ExecutorName.RAY)
     given: dict[str, dict[str, Any]] = {
         "serve": {"host": host, "port": port, "token_file": token_file},
-        "output": {"out": output},
+        "output": {"out": output, "replace": replace or None},
         "model": {"name": model},
         "ray": {"address": address},
     }

@@ -164,18 +164,19 @@ def _show(found: list[StreamStatus], *, as_json: bool) -> None:
             "-" if latency is None else f"{latency:.0f} ms",
             str(status.decoded),
             str(status.results),
-            str(sum(status.dropped.values())),
+            str(sum(status.lost.values())),
             str(sum(status.failed.values())),
         )
     console = Console(highlight=False, markup=False)
     console.print(table)
     for status in found:
         console.print(f"{status.stream_id}: asked {', '.join(status.prompts)}", soft_wrap=True)
-        reasons = [f"{count} {why}" for why, count in sorted((status.dropped | status.failed).items())]
-        if reasons:
-            console.print(f"{status.stream_id}: let go or failed: {', '.join(reasons)}", soft_wrap=True)
+        for what, books in (("lost or failed", status.lost | status.failed), ("not wanted", status.skipped)):
+            reasons = [f"{count} {why}" for why, count in sorted(books.items())]
+            if reasons:
+                console.print(f"{status.stream_id}: {what}: {', '.join(reasons)}", soft_wrap=True)
         if status.error:
             console.print(f"{status.stream_id}: {status.error}", soft_wrap=True)
 
 
-_FIGURES = ("fps", "latency", "decoded", "results", "dropped", "failed")
+_FIGURES = ("fps", "latency", "decoded", "results", "lost", "failed")

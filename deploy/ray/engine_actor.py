@@ -27,6 +27,7 @@ from plantain.pipeline.control import Control
 from plantain.pipeline.copies import copies_of
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import Executor, ThreadExecutor
+from plantain.pipeline.journal import Journal
 
 log = structlog.get_logger()
 
@@ -38,11 +39,12 @@ A = TypeVar("A")
 
 def run_on_ray(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
     """Runs the pipeline in this cluster: its stages in actors, or in threads of this process."""
-    figures = RayFigures()
+    figures, journal = RayFigures(), Journal(config.output.out)
 
     def show_all(engine: Engine) -> None:
         show(engine)
         figures.update(engine)
+        journal.update(engine)
 
     executor: Executor
     if config.ray.stages == "threads":

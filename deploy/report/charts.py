@@ -7,8 +7,9 @@ the words stand beside it in HTML, where they keep their size.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -48,7 +49,12 @@ def points_of(
 
 
 def line_chart(
-    title: str, unit: str, edges: NDArray[np.float64], x_unit: str, series: Mapping[str, Sequence[float]]
+    title: str,
+    unit: str,
+    edges: NDArray[np.float64],
+    x_unit: str,
+    series: Mapping[str, Sequence[float]],
+    gaps: Sequence[tuple[float, float]] = (),
 ) -> str:
     """A chart of values over time.
 
@@ -58,18 +64,28 @@ def line_chart(
         edges: Borders of the spans of time.
         x_unit: Of the edges, such as "s".
         series: Name and points of each line; NaN breaks it.
+        gaps: When nothing was seen, on the axis of the edges: shaded, and no line goes across.
 
     Returns:
         A `figure` element.
     """
     top = _nice_top(max((v for values in series.values() for v in values if not math.isnan(v)), default=1.0))
-    lines = "".join(_line(number, values, top) for number, values in enumerate(series.values()))
+    centres = ((edges[:-1] + edges[1:]) / 2).tolist()
+    breaks = {
+        place
+        for place, (before, after) in enumerate(pairwise(centres), start=1)
+        if any(since < after and until > before for since, until in gaps)
+    }
+    lines = "".join(_line(number, values, top, breaks) for number, values in enumerate(series.values()))
     grid = "".join(f'<line x1="0" x2="{_SIDE}" y1="{y}" y2="{y}"/>' for y in (0, _SIDE // 2, _SIDE))
     legend = "".join(
         f'<li><i class="swatch s{min(number, NUM_COLOURS - 1)}"></i>{escape(name)}</li>'
         for number, name in enumerate(series)
     )
     spoken = "; ".join(f"{name}: {_range(values, unit)}" for name, values in series.items())
+    if gaps:
+        legend += '<li><i class="swatch away"></i>camera away</li>'
+        spoken += f"; camera away: {len(gaps)}"
     ticks = "".join(
         f'<span style="bottom:{share:.0%}">{number_of(top * share)}{"&nbsp;" + unit if unit else ""}</span>'
         for share in (0, 0.5, 1)
@@ -83,7 +99,8 @@ def line_chart(
         f'<div class="plot"><div class="ticks" aria-hidden="true">{ticks}</div>'
         f'<svg viewBox="0 0 {_SIDE} {_SIDE}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(title)} over time. {escape(spoken)}">'
-        f'<g class="grid">{grid}</g>{lines}{_hover(edges, x_unit, series, unit)}</svg>'
+        f'<g class="grid">{grid}</g><g class="away">{_shades(centres, gaps)}</g>{lines}'
+        f"{_hover(edges, x_unit, series, unit)}</svg>"
         f'<div class="clock" aria-hidden="true">{clock}</div></div></figure>'
     )
 
@@ -112,14 +129,34 @@ def share_bar(title: str, parts: Mapping[str, float], unit: str) -> str:
     )
 
 
-def _line(number: int, values: Sequence[float], top: float) -> str:
-    """One line, in as many pieces as it has gaps; a point on its own becomes a dot."""
+def _shades(centres: Sequence[float], gaps: Sequence[tuple[float, float]]) -> str:
+    """Areas where nothing was seen."""
+    first, last = centres[0], centres[-1]
+    scale = _SIDE / (last - first) if last > first else 0.0
+    shades = []
+    for since, until in gaps:
+        left, right = (min(_SIDE, max(0.0, (moment - first) * scale)) for moment in (since, until))
+        shades.append(f'<rect x="{left:.1f}" width="{max(1.0, right - left):.1f}" y="0" height="{_SIDE}"/>')
+    return "".join(shades)
+
+
+def _line(number: int, values: Sequence[float], top: float, breaks: Collection[int]) -> str:
+    """One line, in as many pieces as it has gaps; a point on its own becomes a dot.
+
+    Args:
+        number: Of the line.
+        values: Its points.
+        top: What is at the upper end.
+        breaks: Points that are not joined to those before.
+    """
     step = _SIDE / max(1, len(values) - 1)
     pieces: list[list[str]] = [[]]
     for place, value in enumerate(values):
         if math.isnan(value):
             pieces.append([])
         else:
+            if place in breaks:
+                pieces.append([])
             pieces[-1].append(f"{place * step:.1f},{_SIDE * (1 - value / top):.1f}")
     colour = f"s{min(number, NUM_COLOURS - 1)}"
     drawn = []

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plantain.deploy.lab.scoring import Score
 from plantain.deploy.report import charts, gallery
+from plantain.deploy.report.absences import Absence, absences_of, duration_of
 from plantain.deploy.report.charts import number_of
 from plantain.operators.answers import kind_called
 from plantain.operators.errors import UsageError
@@ -36,18 +38,25 @@ MAX_BYTES = 3_000_000
 # Streams beyond these are in the tables of the page only.
 MAX_STREAMS = 12
 _FRAME_COLUMNS = (
-    "run_id", "stream_id", "frame_index", "time_s", "width", "height", "task", "prompt", "model",
+    "run_id", "stream_id", "epoch", "frame_index", "time_s", "captured_at", "captured_by", "gap_until", "width",
+    "height", "task", "prompt", "model",
     "model_fingerprint", "status", "reason", "num_objects", "decode_ms", "wait_ms", "model_ms", "codec_ms",
 )  # fmt: skip
-_OBJECT_COLUMNS = ("stream_id", "frame_index", "time_s", "task", "label", "distance_m")
+_OBJECT_COLUMNS = ("stream_id", "frame_index", "time_s", "captured_at", "task", "label", "distance_m")
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What the page is made from."""
+    """What the page is made from.
+
+    Attributes:
+        frames: Rows of frames.
+        gaps: Those of gaps.
+    """
 
     root: str
     frames: Columns
+    gaps: Columns
     objects: Columns
     metadata: dict[str, str]
     sources: dict[str, str]
@@ -63,8 +72,14 @@ class _Run:
         return [Prompt.parse(written) for written in dict.fromkeys(self.frames["prompt"].tolist())]
 
     def num_frames(self, of: NDArray[np.bool_] | slice = slice(None)) -> int:
-        names = self.frames["stream_id"][of].tolist()
-        return len(set(zip(names, self.frames["frame_index"][of].tolist(), strict=True)))
+        places = (self.frames[name][of].tolist() for name in ("stream_id", "epoch", "frame_index"))
+        return len(set(zip(*places, strict=True)))
+
+    def absences(self, name: str) -> list[Absence]:
+        """When nothing was seen of a stream."""
+        of = self.gaps["stream_id"] == name
+        columns = (self.gaps[column][of] for column in ("captured_at", "gap_until", "reason"))
+        return absences_of(zip(*columns, strict=True))
 
 
 def write_report(
@@ -98,13 +113,18 @@ def write_report(
         if "://" in str(root):
             raise UsageError(f"a report about {shown(str(root))} needs a local file to go to")
         path = Path(root) / FILE
-    frames = read_frames(root, _FRAME_COLUMNS)
+    stored = read_frames(root, _FRAME_COLUMNS)
+    is_gap = stored["status"] == "gap"
+    frames, gaps = (
+        {name: column[of] for name, column in stored.items()} for of in (np.logical_not(is_gap), is_gap)
+    )
     if not len(frames["run_id"]):
         raise UsageError(f"{shown(str(root))} holds no rows yet: run something into it first")
     metadata = read_metadata(root)
     run = _Run(
         shown(str(root)),
         frames,
+        gaps,
         read_objects(root, _OBJECT_COLUMNS),
         metadata,
         _sources(metadata),
@@ -172,6 +192,8 @@ def _headline(run: _Run) -> str:
         cards.append((f"{number_of(float(np.nanmax(times) - np.nanmin(times)))}&nbsp;s", "of video"))
     bad = int((run.frames["status"] != "ok").sum())
     cards.append((f"{bad:,}", "answers missing"))
+    if away_s := sum(each.length_s for name in names for each in run.absences(name)):
+        cards.append((duration_of(away_s), "without a camera"))
     numbers = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in cards)
     asked = "".join(f"<li><code>{escape(_short(prompt))}</code></li>" for prompt in prompts)
     plural = "" if len(prompts) == 1 else "s"
@@ -268,24 +290,42 @@ def _things() -> list[str]:
 def _charts(run: _Run, of: NDArray[np.bool_], name: str) -> str:
     """Objects in view and the nearest of each kind, over time."""
     frames, objects = run.frames, run.objects
-    axis, unit = ("time_s", "s") if not np.isnan(frames["time_s"][of]).any() else ("frame_index", "frame")
-    edges = charts.edges_of(frames[axis][of].astype(np.float64))
+    gaps: list[tuple[float, float]] = []
+    captured = frames["captured_at"][of]
+    if not np.isnat(captured).any() and (frames["captured_by"][of] != "file").all():
+        begin = captured.min()  # of a camera, whose own times begin anew with each connection
+        seconds, seen = (_seconds(columns["captured_at"], begin) for columns in (frames, objects))
+        gaps = [
+            (float(_seconds(each.since, begin)), float(_seconds(each.until, begin)))
+            for each in run.absences(name)
+        ]
+        unit = "s"
+    else:
+        is_timed = not np.isnan(frames["time_s"][of]).any()
+        axis, unit = ("time_s", "s") if is_timed else ("frame_index", "frame")
+        seconds, seen = (columns[axis].astype(np.float64) for columns in (frames, objects))
+    edges = charts.edges_of(np.concatenate((seconds[of], np.array(gaps, np.float64).ravel())))
     counts, nearest = {}, {}
     asked = of & np.isin(frames["task"].astype(str), _things()) & (frames["status"] == "ok")
     for written in dict.fromkeys(frames["prompt"][asked].tolist()):
         rows = asked & (frames["prompt"] == written)
         values = frames["num_objects"][rows].astype(np.float64)
         label = ", ".join(Prompt.parse(written).classes)
-        counts[label] = charts.points_of(edges, frames[axis][rows].astype(np.float64), values, "mean")
+        counts[label] = charts.points_of(edges, seconds[rows], values, "mean")
     named = (objects["stream_id"] == name) & ~np.isnan(objects["distance_m"])
     for task in (*_things(), str(Task.REFER)):
         for label in sorted(set(objects["label"][named & (objects["task"] == task)].tolist())):
             rows = named & (objects["task"] == task) & (objects["label"] == label)
             metres = objects["distance_m"][rows].astype(np.float64)
-            nearest[label] = charts.points_of(edges, objects[axis][rows].astype(np.float64), metres, "least")
-    drawn = charts.line_chart("Objects in view", "", edges, unit, counts) if counts else ""
-    drawn += charts.line_chart("Nearest of each", "m", edges, unit, nearest) if nearest else ""
+            nearest[label] = charts.points_of(edges, seen[rows], metres, "least")
+    drawn = charts.line_chart("Objects in view", "", edges, unit, counts, gaps) if counts else ""
+    drawn += charts.line_chart("Nearest of each", "m", edges, unit, nearest, gaps) if nearest else ""
     return f"<div class='charts'>{drawn}</div>" if drawn else ""
+
+
+def _seconds(moments: Any, begin: Any) -> NDArray[np.float64]:
+    """Seconds since `begin` of one or several moments."""
+    return np.asarray((moments - begin) / np.timedelta64(1, "s"), np.float64)
 
 
 def _speed(run: _Run) -> str:
@@ -319,10 +359,10 @@ def _speed(run: _Run) -> str:
 
 
 def _problems(run: _Run) -> str:
-    """Answers that are missing, counted by why."""
-    bad = run.frames["status"] != "ok"
+    """Answers that are missing, counted by why, and when cameras were away."""
+    bad, away = run.frames["status"] != "ok", _away(run)
     if not bad.any():
-        return f"<p>Nothing: all {len(bad):,} answers are there.</p>"
+        return f"<p>{'No answer is missing' if away else 'Nothing'}: all {len(bad):,} answers are there.</p>{away}"
     counts: dict[tuple[str, ...], int] = {}
     for key in zip(
         *(run.frames[column][bad].tolist() for column in ("stream_id", "task", "status", "reason")),
@@ -337,7 +377,28 @@ def _problems(run: _Run) -> str:
     )
     return (
         "<div class='scroll' tabindex='0'><table><thead><tr><th>Stream</th><th>Task</th><th>Status</th>"
-        f"<th>Why</th><th class='number'>Answers</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<th>Why</th><th class='number'>Answers</th></tr></thead><tbody>{rows}</tbody></table></div>{away}"
+    )
+
+
+def _away(run: _Run) -> str:
+    """How long each camera was away; nothing if none was."""
+    rows = []
+    for name in run.streams:
+        if absences := run.absences(name):
+            longest = max(absences, key=lambda each: each.length_s)
+            rows.append(
+                f"<tr><th scope='row'>{escape(name)}</th><td class='number'>{len(absences):,}</td>"
+                f"<td class='number'>{duration_of(sum(each.length_s for each in absences))}</td>"
+                f"<td class='number'>{duration_of(longest.length_s)}</td><td>{escape(longest.reason)}</td></tr>"
+            )
+    if not rows:
+        return ""
+    return (
+        "<p>While a camera is away nothing is known: that is no &ldquo;none&rdquo;.</p>"
+        "<div class='scroll' tabindex='0'><table><thead><tr><th>Stream</th><th class='number'>Times away</th>"
+        "<th class='number'>In all</th><th class='number'>Longest</th><th>Why</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -132,8 +132,9 @@ class EngineHost:
         wanted = tuple(self._control.definitions.streams.values())
         trouble = "the engine has stopped"
         try:
+            streams = (*wanted, *self._config.watched)
             self._run(
-                self._config.model_copy(update={"streams": wanted}), self._control, self._figures.update
+                self._config.model_copy(update={"streams": streams}), self._control, self._figures.update
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, the service goes on and says so
             trouble = f"the engine failed and is started again: {redact(str(error))}"

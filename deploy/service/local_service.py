@@ -19,6 +19,7 @@ from plantain.operators.errors import UsageError
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
 from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.journal import Journal
 
 DRAIN_TIMEOUT_S = 10
 
@@ -83,7 +84,14 @@ def server_of(app: Callable[..., object], on_exit: Callable[[], None]) -> Server
 
 def run_here(config: PipelineConfig, control: Control, show: Callable[[Engine], None]) -> object:
     """Runs the pipeline where its configuration says."""
-    return run_job(config, control=control, executor=make_executor(config, NICENESS), on_progress=show)
+    journal = Journal(config.output.out)
+
+    def on_progress(engine: Engine) -> None:
+        show(engine)
+        journal.update(engine)
+
+    executor = make_executor(config, NICENESS)
+    return run_job(config, control=control, executor=executor, on_progress=on_progress)
 
 
 def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:

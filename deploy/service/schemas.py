@@ -224,7 +224,8 @@ class Stream(_Out):
     decoded: int
     results: int
     in_flight: int
-    dropped: dict[str, int]
+    lost: dict[str, int] = Field(description="Frames that were wanted and let go, by reason.")
+    skipped: dict[str, int] = Field(description="Frames that nobody wanted, by reason.")
     failed: dict[str, int]
     reconnects: int
     asked_fps: float | None = Field(default=None, description="The limit that was asked for.")

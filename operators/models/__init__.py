@@ -11,6 +11,7 @@ from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored, Weights
 from plantain.operators.models.catalogue import LIBRARY
 from plantain.operators.models.hosted.catalogue import HOSTED
+from plantain.operators.models.options import check_options
 from plantain.operators.models.plantain import HANDFUL
 from plantain.operators.models.together.catalogue import TOGETHER
 from plantain.operators.prompts import Task
@@ -108,6 +109,21 @@ def spec_of(name: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
         except TypeError as error:
             raise UsageError(f"model '{name}' does not take these options: {error}") from error
     return made.spec if isinstance(made, Described) else ModelSpec()
+
+
+def check_model(name: str, options: Mapping[str, Any]) -> None:
+    """Finds what making one of our backends would find wrong with its options, without loading it.
+
+    Args:
+        name: As of `load_model`; there being none, and a user's own, is for others to find out.
+        options: Those that it will be made with.
+
+    Raises:
+        UsageError: If it does not take them.
+    """
+    spec = BACKENDS.get(name)
+    if spec is not None and not spec.by_options:
+        check_options(name, spec.target, options, spec.preset)
 
 
 def missing_modules(spec: ModelSpec) -> list[str]:

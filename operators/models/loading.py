@@ -155,11 +155,22 @@ def network_of(checkpoint: Checkpoint, cls: Any, **options: Any) -> Any:
     """
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of a second, in the logs of a service
+    log_as_ours(logging)
     kept = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True, **options}
     network, info = made(checkpoint, lambda: cls.from_pretrained(checkpoint.folder, **kept))
     refuse_missing(checkpoint, sorted(info["missing_keys"]))
     return network.eval()
+
+
+def log_as_ours(logging: Any) -> None:
+    """Has a library of Hugging Face say what it says where everybody does, instead of drawing and writing by itself.
+
+    Args:
+        logging: Its own module for that.
+    """
+    logging.disable_progress_bar()  # of a second, in the logs of a service
+    logging.disable_default_handler()
+    logging.enable_propagation()
 
 
 def refuse_missing(checkpoint: Checkpoint, missing: Sequence[str]) -> None:

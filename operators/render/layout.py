@@ -47,7 +47,7 @@ class Layout:
     def of(cls, picture_hw: tuple[int, int], num_tiles: int) -> Layout:
         """The layout for pictures of a size and a number of tiles."""
         scale = max(1.0, MIN_LONG_SIDE / max(picture_hw))
-        height, width = (round(side * scale) for side in picture_hw)
+        height, width = (max(1, round(side * scale)) for side in picture_hw)
         header = max(28, round(height / 22))
         gap = 4
         tiles = []
@@ -55,8 +55,8 @@ class Layout:
         if num_tiles:
             columns = -(-num_tiles // MAX_ROWS)
             rows = -(-num_tiles // columns)
-            tile_h = (height - gap * (rows - 1)) // rows
-            tile_w = round(tile_h * width / height)
+            tile_h = max(1, (height - gap * (rows - 1)) // rows)
+            tile_w = max(1, round(tile_h * width / height))
             for number in range(num_tiles):
                 column, row = divmod(number, rows)
                 left = width + gap + column * (tile_w + gap)

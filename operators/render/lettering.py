@@ -15,6 +15,8 @@ from plantain.operators.types import Failure, Prediction, Result
 
 INK: RGB = (236, 239, 244)
 FAINT: RGB = (150, 158, 172)
+# A scale has room for so many lines of text, or is left out: a picture may be a hundred times as wide as it is high.
+LEAST_LINES = 3
 
 
 def caption(pen: ImageDraw.ImageDraw, prediction: Prediction, tile: Tile) -> None:
@@ -27,8 +29,9 @@ def caption(pen: ImageDraw.ImageDraw, prediction: Prediction, tile: Tile) -> Non
         write_lines(pen, f"{prediction.value.stage} failed: {prediction.value.error}", tile, font)
         return
     size = height_of(font_of(max(11, round(tile.height / 26))))
-    key = kind_of(prompt).key(prompt, None, tile.height - 2 * size - 3 * max(4, size // 2))
-    if key.scale is not None:
+    length = tile.height - 2 * size - 3 * max(4, size // 2)
+    key = kind_of(prompt).key(prompt, None, max(0, length))
+    if key.scale is not None and length >= LEAST_LINES * size:
         _scale(pen, key.scale, tile)
     if key.chips:
         _legend(pen, key.chips, tile)

@@ -63,6 +63,7 @@ FRAME_COLUMNS = (
     *IDENTITY,
     Column("status", "string", "what became of the question", False, STATUSES),
     Column("reason", "string", "why there is no answer; null where there is one"),
+    Column("gap_until", "timestamp", "end of a gap, which began at `captured_at`; null for frames"),
     *KIND_COLUMNS,
     Column(
         "raster_format", "string", "how to read `raster`: `plantain.operators.answers.rasters.unpack` does"

@@ -17,7 +17,7 @@ from plantain.operators.answers.base import Row
 from plantain.operators.sinks.columns import COLUMNS, SCHEMA_VERSION
 from plantain.operators.sinks.events import event_row, moment_of
 from plantain.operators.trace import trace_id_of
-from plantain.operators.types import Failure, Prediction, Result
+from plantain.operators.types import Failure, Gap, Prediction, Result
 
 _ARROW = {
     "string": pa.string(),
@@ -58,9 +58,13 @@ def folder_of(table: str, stream_id: str) -> str:
 
 
 def identity_of(result: Result, prediction: Prediction) -> str:
-    """`stream_id/epoch/frame_index/prompt/model_fingerprint`: equal for the same answer, however often it is made."""
+    """`stream_id/epoch/frame_index/prompt/model_fingerprint`: equal for the same answer, however often it is made.
+
+    Of a gap, which no model has answered, `gap@` and its beginning in nanoseconds stand in the last place.
+    """
     header = result.header
-    return f"{header.stream_id}/{header.epoch}/{header.frame_index}/{prediction.prompt}/{prediction.model_fingerprint}"
+    by = f"gap@{result.info.captured_ns}" if result.is_gap else prediction.model_fingerprint
+    return f"{header.stream_id}/{header.epoch}/{header.frame_index}/{prediction.prompt}/{by}"
 
 
 class AnswerRows:
@@ -85,6 +89,8 @@ class AnswerRows:
         self.objects: list[Row] = []
         if isinstance(value, Failure):
             said: Row = {"status": "failed", "reason": f"{value.stage}: {value.error}"}
+            if isinstance(value, Gap):
+                said |= {"status": "gap", "gap_until": moment_of(value.until_ns)}
         else:
             kind = kind_of(prediction.prompt)
             said = {"status": "ok"} | kind.summary(value)

@@ -11,6 +11,7 @@ from typing import Any
 from plantain.operators.paths import local_path
 from plantain.operators.sources import source_for
 from plantain.operators.sources.stills import stills_in
+from plantain.operators.sources.web import is_same, is_web, told_of
 from plantain.operators.streams import StreamSpec
 
 # So much of the beginning and of the end is looked at, bytes: what two recordings have in common is less.
@@ -18,7 +19,7 @@ WINDOW = 16_384
 
 Identity = Mapping[str, Any]
 """Plain data: of a file `size`, `mtime_ns`, and digests of its `head` and `tail`; of a folder of stills their `count`,
-and a digest of their `names` and sizes, in order."""
+and a digest of their `names` and sizes, in order; of a file on the web what its server says (`web.told_of`)."""
 
 
 class Change(Enum):
@@ -38,6 +39,8 @@ def identity_of(spec: StreamSpec, known: Identity | None = None) -> Identity | N
     """
     if source_for(spec) not in ("file", "parts", "images"):
         return None
+    if is_web(spec.url):
+        return told_of(spec.url)
     path = local_path(spec.url)
     try:
         if path.is_dir():
@@ -63,8 +66,10 @@ def change_of(spec: StreamSpec, known: Identity, now: Identity) -> Change:
         known: Its identity at an earlier time.
         now: Its identity now.
     """
-    if known == now or _content(known) == _content(now):
+    if known == now or content_of(known) == content_of(now):
         return Change.NONE
+    if is_web(spec.url):
+        return Change.NONE if is_same({**known}, {**now}) else Change.REPLACED
     path = local_path(spec.url)
     try:
         if "count" in known and "count" in now and now["count"] > known["count"]:
@@ -79,7 +84,7 @@ def change_of(spec: StreamSpec, known: Identity, now: Identity) -> Change:
     return Change.GROWN if is_grown else Change.REPLACED
 
 
-def _content(identity: Identity) -> dict[str, Any]:
+def content_of(identity: Identity) -> dict[str, Any]:
     """All but the time: a file that was copied or touched is the same."""
     return {name: value for name, value in identity.items() if name != "mtime_ns"}
 

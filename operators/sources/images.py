@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.paths import local_path
-from plantain.operators.redaction import shown
+from plantain.operators.redaction import printable, shown
 from plantain.operators.sources.options import check_images, fraction_of
 from plantain.operators.sources.sequence import Picture, SequenceSource
 from plantain.operators.sources.stills import stills_in
@@ -83,7 +83,9 @@ class ImagesSource(SequenceSource):
                         image=shown(str(file)),
                         looked_at="the first",
                     )
-                return picture_of(opened, self._view)._replace(name=str(file.relative_to(self._root)))
+                return picture_of(opened, self._view)._replace(
+                    name=printable(str(file.relative_to(self._root)))
+                )
         except BROKEN as error:
             raise NoVideoError(
                 f"'{shown(str(file))}' is not an image that can be read; leave it out"

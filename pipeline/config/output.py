@@ -33,6 +33,10 @@ class OutputConfig(Section):
         description="A camera's answers from several models that belong together (masks of one, their distance by the "
         "depth of another) wait no longer than this for each other, seconds.",
     )
+    replace: bool = Field(
+        default=False,
+        description="A stream whose file is another one than when it was done is done anew, and not refused.",
+    )
     rasters: bool = Field(default=True, description="Store the dense maps.")
     workers: int = Field(default=1, ge=1, description="Writers; a stream belongs to one.")
     kafka: KafkaConfig = Field(default=KafkaConfig(), description="The sink `kafka`.")

@@ -111,6 +111,10 @@ class PipelineConfig(Section):
             mistakes.append(
                 f"{where}: nothing is asked of {shown(stream.url)}; add prompts there or at the top"
             )
+        if stream.watch and (stream.source or stream.id is None or "://" in stream.url):
+            mistakes.append(
+                f"{where}.watch: {shown(stream.url)} must be a folder of this machine, with an id and without a source"
+            )
         if unasked := sorted({*stream.cadences} - {*prompts}):
             mistakes.append(f"{where}.cadences: {unasked[0]} is not asked of {shown(stream.url)}")
         mistakes += [
@@ -133,7 +137,7 @@ class PipelineConfig(Section):
         return stream
 
     def named(self, known: Mapping[tuple[str, str], str] | None = None) -> list[StreamConfig]:
-        """The streams, with folders and globs expanded, each with one URL and a name.
+        """The streams, with folders and globs expanded, each with one URL and a name; without those of watched folders.
 
         Args:
             known: Names that streams have already, by their URL and options (`mark_of`); no other stream gets one.
@@ -141,14 +145,15 @@ class PipelineConfig(Section):
         Raises:
             UsageError: If a folder holds no video, or two streams come to the same name.
         """
+        streams = [stream for stream in self.streams if not stream.watch]
         meant = [
             [stream.url] if stream.id is not None or stream.source else urls_of(stream.url)
-            for stream in self.streams
+            for stream in streams
         ]
         known = known or {}
         kept: dict[str, str] = {}
         new: dict[str, None] = {}
-        for stream, urls in zip(self.streams, meant, strict=True):
+        for stream, urls in zip(streams, meant, strict=True):
             if stream.id is not None or stream.source:
                 continue
             for url in urls:
@@ -158,7 +163,7 @@ class PipelineConfig(Section):
                     new[url] = None
         names = kept | dict(zip(new, names_of(list(new), taken=known.values()), strict=True))
         found: list[StreamConfig] = []
-        for stream, urls in zip(self.streams, meant, strict=True):
+        for stream, urls in zip(streams, meant, strict=True):
             if stream.id is not None or stream.source:
                 found.append(stream.model_copy(update={"id": stream.id or f"stream{len(found)}"}))
                 continue
@@ -170,7 +175,12 @@ class PipelineConfig(Section):
 
     def pinned(self, known: Mapping[tuple[str, str], str]) -> PipelineConfig:
         """The same with a name for each stream; see `named`."""
-        return self.model_copy(update={"streams": tuple(self.named(known))})
+        return self.model_copy(update={"streams": (*self.named(known), *self.watched)})
+
+    @property
+    def watched(self) -> tuple[StreamConfig, ...]:
+        """The folders that recordings come into."""
+        return tuple(stream for stream in self.streams if stream.watch)
 
     def specs(self) -> list[tuple[StreamSpec, tuple[Prompt, ...]]]:
         """The streams as their sources take them, and what is asked of each.

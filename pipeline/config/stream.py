@@ -65,6 +65,10 @@ class StreamConfig(Section):
         lt=170,
         description="Horizontal field of view in degrees, which distances follow from; estimated if left out.",
     )
+    watch: bool = Field(
+        default=False,
+        description="The url is a folder that recordings come into: each is a stream, in order, while it is written.",
+    )
     options: dict[str, str] = Field(default={}, repr=False, description="Passed to the source.")
 
     @model_validator(mode="before")

@@ -1,4 +1,8 @@
-"""Where every frame went: decoded = results + dropped + failed + in flight, per stream, and per prompt of a stream."""
+"""Where every frame went, per stream, and per prompt of a stream.
+
+decoded = results + failed + lost + skipped + in flight. What nobody wanted is skipped, and no loss; what somebody
+wanted, and nobody will ever look at, is lost.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from plantain.operators.types import Durable, Header
 
 NOT_DUE = "not due"
-"""Why a frame was dropped of which nothing was asked yet, or a prompt that was not asked of a frame."""
-
+"""Why a frame was skipped of which nothing was asked yet, or a prompt that was not asked of a frame."""
 
 OVERLOAD = "overload"
-"""Why a frame, or a prompt of it, was given up by the ladder."""
+"""Why a frame, or a prompt of it, was lost that the ladder gave up."""
+
+NOT_WANTED = frozenset((NOT_DUE, "not sampled", "stopped", "removed"))
+"""Reasons that are no loss: a setting passed it over, or somebody ended the stream. Any other is one."""
 
 
 @dataclass(slots=True)
@@ -24,25 +30,33 @@ class Book:
         decoded: Delivered by the source.
         results: Answered, and taken by the sinks. What a writer that died had not committed is taken back.
         failed: Not answered, by the stage where it failed.
-        dropped: Let go, by reason.
+        lost: Wanted, and let go, by reason.
+        skipped: Let go since nobody wanted it, by reason.
     """
 
     decoded: int = 0
     results: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    dropped: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     @property
     def in_flight(self) -> int:
-        """Decoded, and neither answered nor lost yet."""
-        return self.decoded - self.results - self.failed.total() - self.dropped.total()
+        """Decoded, and neither answered nor let go yet."""
+        gone = self.failed.total() + self.lost.total() + self.skipped.total()
+        return self.decoded - self.results - gone
 
     def add(self, other: Book) -> None:
         """Adds the figures of another book."""
         self.decoded += other.decoded
         self.results += other.results
         self.failed += other.failed
-        self.dropped += other.dropped
+        self.lost += other.lost
+        self.skipped += other.skipped
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Notes what was let go."""
+        (self.skipped if reason in NOT_WANTED else self.lost)[reason] += count
 
     def take(self, failed_in: str | None) -> None:
         """Notes what became of a frame, or of a prompt of it, in the last stage."""
@@ -71,7 +85,7 @@ class Account(Book):
         account = cls(delivered, 0, failed)
         for prompt, stage, count in durable.answers:
             if not prompt:
-                account.dropped[NOT_DUE] += count
+                account.drop(NOT_DUE, count)
                 continue
             book = account.prompts.setdefault(prompt, Book(delivered))
             if stage:
@@ -80,7 +94,7 @@ class Account(Book):
                 book.results += count
         for book in account.prompts.values():
             if book.in_flight:
-                book.dropped[NOT_DUE] = book.in_flight
+                book.drop(NOT_DUE, book.in_flight)
         account.results = account.in_flight
         return account
 
@@ -106,13 +120,14 @@ class Account(Book):
             book = self._book(prompt)
             book.decoded += 1
             if prompt not in asked:
-                book.dropped[OVERLOAD if prompt in spared else NOT_DUE] += 1
+                book.drop(OVERLOAD if prompt in spared else NOT_DUE)
 
     def drop_unseen(self, reasons: Counter[str], prompts: Iterable[str]) -> None:
         """The source let frames go before anybody could ask anything of them."""
         for book in (self, *map(self._book, prompts)):
             book.decoded += reasons.total()
-            book.dropped += reasons
+            for reason, count in reasons.items():
+                book.drop(reason, count)
 
     def leave(self, header: Header, failed: Mapping[str, str]) -> None:
         """A frame, or a part of it, and what was asked of it, has left the last stage.
@@ -128,13 +143,13 @@ class Account(Book):
         if header.prompts or failed:
             self.take(next(iter(failed.values()), None))
         else:
-            self.dropped[OVERLOAD if header.spared else NOT_DUE] += 1
+            self.drop(OVERLOAD if header.spared else NOT_DUE)
 
     def lose(self, header: Header, reason: str) -> None:
         """A frame, or a part of it, and what was asked of it, will never come to the last stage."""
         books: list[Book] = [] if header.part else [self]
         for book in (*books, *map(self._book, header.prompts)):
-            book.dropped[reason] += 1
+            book.drop(reason)
 
     def take_back(self, durable: Durable, reason: str) -> None:
         """Results that were not committed are lost."""
@@ -145,15 +160,18 @@ class Account(Book):
             book.results = min(book.results, before.results + there.results)
             book.failed = book.failed & (before.failed + there.failed)
             if lost := book.in_flight - was:
-                book.dropped[reason] += lost
+                book.drop(reason, lost)
 
     def settle(self, durable: Durable, reason: str, *, is_failure: bool = False) -> None:
         """What is durable counts, also of what is in flight; the rest is lost, also of the results."""
         for prompt, book, there in self._beside(Account.at(durable)):
             before = self._before.get(prompt, Book())
             book.results, book.failed = before.results + there.results, before.failed + there.failed
-            (book.failed if is_failure else book.dropped)[reason] += book.in_flight
-            book.failed, book.dropped = +book.failed, +book.dropped
+            if is_failure:
+                book.failed[reason] += book.in_flight
+            else:
+                book.drop(reason, book.in_flight)
+            book.failed, book.lost, book.skipped = +book.failed, +book.lost, +book.skipped
 
     def _beside(self, other: Account) -> list[tuple[str, Book, Book]]:
         """Each book of this account and the same one of another."""

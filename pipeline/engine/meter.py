@@ -27,17 +27,18 @@ from plantain.pipeline.engine.metrics import (
     DECODED,
     DRAWING_TIME,
     DRAWINGS,
-    DROPPED,
     FAILED,
     FRAME_AGE,
     IN_FLIGHT,
     LATENCY,
+    LOST,
     PARTS,
     QUERY_LATENCY,
     QUEUE,
     QUEUE_AGE,
     RECONNECTS,
     RUNG,
+    SKIPPED,
     STATE,
     STREAMS,
     WORKERS,
@@ -265,8 +266,10 @@ def _count(marks: _Marks, stream: Stream) -> None:
     marks.reach(ANSWERED, account.results)
     if stream.is_live:
         marks.reach(RECONNECTS, stream.num_reconnects)
-    for reason, count in account.dropped.items():
-        marks.reach(DROPPED, count, reason)
+    for reason, count in account.lost.items():
+        marks.reach(LOST, count, reason)
+    for reason, count in account.skipped.items():
+        marks.reach(SKIPPED, count, reason)
     for stage, count in account.failed.items():
         marks.reach(FAILED, count, stage)
 

@@ -51,8 +51,17 @@ ANSWERED = Metric(
     "Frames answered to every prompt, and taken by the sinks.",
     ("stream",),
 )
-DROPPED = Metric(
-    "plantain_frames_dropped_total", _C, "Frames let go before the model, by reason.", ("stream", "reason")
+LOST = Metric(
+    "plantain_frames_lost_total",
+    _C,
+    "Frames that were wanted and that nobody will ever look at, by reason.",
+    ("stream", "reason"),
+)
+SKIPPED = Metric(
+    "plantain_frames_skipped_total",
+    _C,
+    "Frames that were let go since nobody wanted them, by reason.",
+    ("stream", "reason"),
 )
 FAILED = Metric(
     "plantain_frames_failed_total",
@@ -140,9 +149,9 @@ BUILD = Metric(
 )
 
 METRICS: tuple[Metric, ...] = (
-    DECODED, ANSWERED, DROPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, STATE, RECONNECTS, RUNG, STREAMS, COMMIT_AGE,
-    ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME, QUERY_LATENCY,
-    GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
+    DECODED, ANSWERED, LOST, SKIPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, STATE, RECONNECTS, RUNG, STREAMS,
+    COMMIT_AGE, ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME,
+    QUERY_LATENCY, GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from plantain.operators.render.looks import Look
 from plantain.operators.streams import ReadState, Start, StreamInfo
-from plantain.operators.types import MOMENTARY, Durable, HealthEvent, Position
+from plantain.operators.types import FLOWING, MOMENTARY, Durable, HealthEvent, Position
 from plantain.pipeline.calls import Call
 from plantain.pipeline.engine.books import Account, Ledger
 from plantain.pipeline.engine.item import Item
@@ -66,12 +66,14 @@ class OpenSegment:
         epoch: Of its frames.
         num_items: Items in it.
         since_s: When the first of them was handed on, in the engine's clock; None while there is none.
+        away_s: Since when its camera has been away with nothing handed on, in the engine's clock; None if it is not.
     """
 
     index: int = 0
     epoch: int = 0
     num_items: int = 0
     since_s: float | None = None
+    away_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -217,6 +219,16 @@ class Stream:
         return (self.health if self.is_open else "") or "connecting"
 
     @property
+    def is_away(self) -> bool:
+        """Whether it is a camera that is read, and of which nothing comes."""
+        return (
+            self.is_live
+            and self.phase is Phase.READING
+            and self.is_open
+            and self.health not in ("", *FLOWING)
+        )
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no worker has anything of it."""
         return not (self.num_items or self.num_sides or self.num_reads or self.num_calls)
@@ -278,7 +290,8 @@ class Stream:
         self.error = ""
         if self.is_live:
             epoch = max(self.epoch, self.start.durable.epoch) + 1
-            durable = Durable(self.stream_id, epoch, Position(), self.start.durable.state)
+            known = self.start.durable
+            durable = Durable(self.stream_id, epoch, Position(), known.state, seen_ns=known.seen_ns)
             self.start = replace(self.start, durable=durable)
         else:
             self.account = Account.at(self.start.durable)

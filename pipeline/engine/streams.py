@@ -27,6 +27,8 @@ from plantain.pipeline.engine.stream import ENDED, IDLE, OpenSegment, Phase, Str
 from plantain.pipeline.engine.workers import Workers
 from plantain.pipeline.graph import Graph, Kind, Stage
 
+# Of a camera that is away it is said so often that nothing was seen, seconds: each such minute has a row.
+GAP_S = 60.0
 # A camera whose results could not be stored is begun again after pauses that double up to the last, seconds.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 5.0
 
@@ -150,7 +152,8 @@ class Streams:
         )
         if stream.phase is Phase.READING:
             if is_same_source:
-                self._workers.order(self._graph.source, stream, Change(stream.start))
+                for stage in (self._graph.source, *self._followers[-1:]):
+                    self._workers.order(stage, stream, Change(stream.start))
             else:
                 _stop(stream, Phase.WAITING)
         elif stream.phase not in IDLE and not is_same_source and stream.then is None:
@@ -232,17 +235,23 @@ class Streams:
                     self._retry(stream, now)
                 case Phase.READING if stream.is_live:
                     self._ease(stream, now)
-                    if stream.segment.since_s is not None:
+                    _mark_away(stream, now)
+                    if stream.segment.since_s is not None or _is_long_away(stream, now):
                         filling.append(stream)
                 case _:
                     pass
             if stream.phase is Phase.WAITING:
                 waiting.append(stream)
-        if any(now >= (stream.segment.since_s or now) + self._graph.segment_s for stream in filling):
+        if any(self._is_due(stream, now) for stream in filling):
             for stream in filling:  # all of them, so that their sinks commit once
                 self.cut(stream)
         if waiting:
             self._begin(waiting)
+
+    def _is_due(self, stream: Stream, now: float) -> bool:
+        """Whether a camera's segment ends by time."""
+        since_s = stream.segment.since_s
+        return _is_long_away(stream, now) if since_s is None else now >= since_s + self._graph.segment_s
 
     def deadlines(self) -> Iterator[float]:
         """When `turn` should be called, in the engine's clock."""
@@ -251,6 +260,8 @@ class Streams:
                 yield stream.retry_s
             elif stream.phase is Phase.READING and stream.is_live and stream.segment.since_s is not None:
                 yield stream.segment.since_s + self._graph.segment_s
+            elif stream.segment.away_s is not None and stream.is_away:
+                yield stream.segment.away_s + GAP_S
 
     def cut(self, stream: Stream, following: Header | None = None) -> None:
         """Ends a stream's segment: a barrier goes through all that follow it.
@@ -455,6 +466,20 @@ class Streams:
             of = "" if len(self._graph.pools) == 1 else f" for {pool}"
             what: HealthState = "slowed" if rung > before else "recovered"
             self.say(stream, what, f"{sentence}{of}, rung {rung} of {len(overload.ladder)}")
+
+
+def _mark_away(stream: Stream, now: float) -> None:
+    """Notes since when a camera has been away with nothing handed on."""
+    segment = stream.segment
+    if not stream.is_away or segment.since_s is not None:
+        segment.away_s = None
+    elif segment.away_s is None:
+        segment.away_s = now
+
+
+def _is_long_away(stream: Stream, now: float) -> bool:
+    away_s = stream.segment.away_s
+    return away_s is not None and now >= away_s + GAP_S
 
 
 def _stop(stream: Stream, then: Phase) -> None:

@@ -85,10 +85,8 @@ def _cameras() -> None:
         for share, target in ((50, 250.0), (99, 800.0)):
             value = statistics.quantiles(late_ms, n=100)[share - 1]
             report(f"cameras_8x720p25_capture_to_kafka_p{share}_ms", value, target, **told)
-        dropped, failed = _losses(job)
-        report(
-            "cameras_8x720p25_dropped", dropped.total() + failed, 0, reasons=dropped, failed=failed, **told
-        )
+        lost, failed = _losses(job)
+        report("cameras_8x720p25_lost", lost.total() + failed, 0, reasons=lost, failed=failed, **told)
 
 
 def _simulated() -> None:
@@ -113,15 +111,15 @@ def _simulated() -> None:
             told = machine.tell()
             job.interrupt()
             job.end()
-            dropped, failed = _losses(job)
+            lost, failed = _losses(job)
             results = sum(stream["results"] for stream in job.report["streams"])
             told |= {"results": results}
             report(f"cameras_{NUM_SIMULATED}_simulated_cores", told["cores"], 1.2, **told)
             report(
-                f"cameras_{NUM_SIMULATED}_simulated_dropped",
-                dropped.total() + failed,
+                f"cameras_{NUM_SIMULATED}_simulated_lost",
+                lost.total() + failed,
                 0,
-                reasons=dropped,
+                reasons=lost,
                 failed=failed,
                 **told,
             )
@@ -138,14 +136,13 @@ def _running(folder: Path, settings: dict[str, Any]) -> Iterator[Victim]:
 
 
 def _losses(job: Victim) -> tuple[Counter[str], int]:
-    """What was dropped beyond what was not asked for, from start to end, and how much failed."""
-    dropped: Counter[str] = Counter()
+    """What was lost from start to end, and how much failed."""
+    lost: Counter[str] = Counter()
     failed = 0
     for stream in job.report["streams"]:
-        dropped.update(stream["dropped"])
+        lost.update(stream["lost"])
         failed += sum(stream["failed"].values())
-    dropped.pop("not sampled", None)
-    return dropped, failed
+    return lost, failed
 
 
 class _Machine:

@@ -163,7 +163,7 @@ def ended(world: World, job: Victim) -> int:
     assert code in (0, 1), f"{code}: {job.errors}"
     assert job.report, f"it ended without a report: {job.errors}"
     for stream in job.report["streams"]:
-        gone = sum(stream["failed"].values()) + sum(stream["dropped"].values())
+        gone = sum(sum(stream[what].values()) for what in ("failed", "lost", "skipped"))
         assert stream["decoded"] >= stream["results"] + gone, stream
         assert code or stream["decoded"] == stream["results"] + gone, stream
     return code

@@ -259,7 +259,7 @@ def finish(world: World, first_epochs: dict[str, int]) -> None:
     world.job.interrupt()
     assert world.job.end() == 130, world.job.errors
     for stream in world.job.report["streams"]:
-        gone = sum(stream["failed"].values()) + sum(stream["dropped"].values())
+        gone = sum(sum(stream[what].values()) for what in ("failed", "lost", "skipped"))
         assert stream["decoded"] == stream["results"] + gone, stream
 
         def arrived(name: str = stream["stream_id"]) -> int:
@@ -316,7 +316,8 @@ def assert_balanced(url: str, *, has_taken_back: bool) -> None:
     assert set(totals) == set(CAMERAS)
     for name, found in totals.items():
         gone = sum(
-            found.get(f"plantain_frames_{what}_total", 0.0) for what in ("answered", "dropped", "failed")
+            found.get(f"plantain_frames_{what}_total", 0.0)
+            for what in ("answered", "lost", "skipped", "failed")
         )
         decoded, in_flight = found["plantain_frames_decoded_total"], found["plantain_frames_in_flight"]
         assert in_flight >= 0, name

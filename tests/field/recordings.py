@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import av
@@ -38,7 +39,20 @@ SHAPES = (
     "hole",
     "interlaced",
     "two streams",
+    "wrapped",
+    "edit list",
+    "rotated",
+    "two programs",
 )
+# In time with a clock of 90 kHz, whose 33 bits are full after this many milliseconds.
+WRAP_MS = 2**33 // 90
+# Shapes that only some containers can have.
+ONLY_IN = {
+    "wrapped": ("ts",),
+    "two programs": ("ts",),
+    "edit list": ("mp4", "mov"),
+    "rotated": ("mp4", "mov", "mkv"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,9 @@ def recipe_of(seed: int) -> Recipe:
     if shape.startswith("joined") or shape == "cut front":
         codec = chance.choice(["libx264", "mpeg4", "mpeg2video", "libx265"])
         containers = tuple(sorted(JOINABLE & {*CODECS[codec]}))
+    if shape in ONLY_IN:
+        codec = chance.choice(["libx264", "mpeg4", "libx265"])
+        containers = tuple(sorted({*ONLY_IN[shape]} & {*CODECS[codec]}))
     if shape == "interlaced":
         codec, containers = chance.choice(
             [("mpeg2video", ("ts", "mpg", "mkv")), ("libx264", ("mp4", "ts", "mkv"))]
@@ -80,17 +97,25 @@ def record(recipe: Recipe, folder: Path) -> Path:
     path = folder / f"r{recipe.seed}.{recipe.container}"
     options = _options(recipe)
     pts = None
+    is_rotated = recipe.shape == "rotated"
     has_rates = recipe.codec in ("mpeg2video", "h263p") or recipe.container in ("avi", "mpg", "flv")
     if recipe.shape == "vfr" and not has_rates:
         times = [0]
         while len(times) < recipe.frames:
             times.append(times[-1] + chance.choice([20, 33, 40, 40, 120, 900]))
         pts = times
+    elif recipe.shape == "wrapped":
+        first = WRAP_MS - 40 * chance.randint(1, recipe.frames)
+        pts = [first + 40 * number for number in range(recipe.frames)]
+    elif recipe.shape == "edit list":
+        hidden = chance.randint(1, max(1, recipe.frames // 2))
+        pts = [40 * (number - hidden) for number in range(recipe.frames)]
 
-    def one(path: Path, frames: int) -> Path:
+    def one(path: Path, frames: int, **container_options: str) -> Path:
         return clips.make(
             path, frames, size=SIZE, codec=recipe.codec, pix_fmt=PIX_FMTS.get(recipe.codec, "yuv420p"),
             gop=recipe.gop, b_frames=recipe.b_frames, pts=pts, codec_options=options,
+            container_options=container_options, rotation=chance.choice([90, 180, 270]) if is_rotated else None,
             num_streams=2 if recipe.shape == "two streams" and recipe.container in ("mp4", "mkv", "mov", "ts") else 1,
         )  # fmt: skip
 
@@ -110,9 +135,48 @@ def record(recipe: Recipe, folder: Path) -> Path:
         case "hole":
             whole = one(folder / f"whole.{recipe.container}", recipe.frames + 20)
             clips.hole(whole, path, chance.uniform(0.2, 0.8), chance.choice([20, 200, 2000]))
+        case "edit list":
+            one(path, recipe.frames, use_editlist="1", avoid_negative_ts="disabled")
+        case "wrapped":
+            one(path, recipe.frames, avoid_negative_ts="disabled")
+        case "two programs":
+            first = one(folder / "one.ts", recipe.frames)
+            second = one(
+                folder / "two.ts", recipe.frames // 2 + 1,
+                mpegts_service_id="2", mpegts_pmt_start_pid="0x1010", mpegts_start_pid="0x200",
+            )  # fmt: skip
+            path.write_bytes(_both_programs(first.read_bytes(), second.read_bytes()))
         case _:
             one(path, recipe.frames)
     return path
+
+
+def _both_programs(first: bytes, second: bytes) -> bytes:
+    """Two transport streams as the programs 1 and 2 of one, packet by packet."""
+    lists = [[data[k : k + 188] for k in range(0, len(data), 188)] for data in (first, second)]
+    section = bytes.fromhex("00b0110001c100000001f0000002f010")
+    table = section + _crc(section).to_bytes(4, "big")
+    merged = []
+    for packets in zip_longest(*lists):
+        for number, packet in enumerate(packets):
+            if packet is None:
+                continue
+            is_table = int.from_bytes(packet[1:3], "big") & 0x1FFF == 0
+            if not is_table:
+                merged.append(packet)
+            elif number == 0:
+                merged.append(packet[:4] + b"\0" + table + b"\xff" * (183 - len(table)))
+    return b"".join(merged)
+
+
+def _crc(data: bytes) -> int:
+    """As tables of transport streams have it (CRC-32/MPEG-2)."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+    return crc
 
 
 def _options(recipe: Recipe) -> dict[str, str]:

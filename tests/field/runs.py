@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from plantain.deploy.job import run_job
 from plantain.operators.sinks.parquet.reading import read_frames
-from plantain.pipeline.config import check
+from plantain.pipeline.config import PipelineConfig, check
+from plantain.pipeline.control import Control
 from plantain.pipeline.runner import Outcome
+from tests.serving import PATIENCE_S
 
 CANVAS = {"width": 64, "height": 36}
 
@@ -26,7 +30,9 @@ def run(
     streams = [each if isinstance(each, dict) else {"url": str(each)} for each in inputs]
     if threads is not None:
         streams = [each | {"options": {"threads": str(threads)}} for each in streams]
-    output = {"out": str(out), "segment_frames": 16, "rasters": False} | settings.pop("output", {})
+    output = {"out": str(out), "segment_frames": 16, "rasters": False, "replace": replace} | settings.pop(
+        "output", {}
+    )
     config = check(
         {
             "streams": streams,
@@ -37,7 +43,21 @@ def run(
             **settings,
         }
     )
-    return run_job(config, replace_changed=replace)
+    return run_job(config)
+
+
+@contextmanager
+def running(config: PipelineConfig) -> Iterator[Control]:
+    """A run that goes on until the block is over."""
+    control = Control(config)
+    thread = threading.Thread(target=run_job, args=(config,), kwargs={"control": control}, name="running")
+    thread.start()
+    try:
+        yield control
+    finally:
+        control.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
 
 
 def rows(out: Path, stream_id: str | None = None) -> list[tuple[Any, ...]]:

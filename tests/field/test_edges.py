@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from plantain.deploy.cli.app import app
 from plantain.operators.errors import UsageError
+from plantain.operators.models import BACKENDS
+from plantain.operators.models.options import options_of
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.pipeline.checking import check_run
 from plantain.pipeline.config import check, load, stream_of
 from tests.assets.clips import make
+from tests.field.runs import run
 
 ROOT = Path(__file__).parents[2]
 CLIP = {"url": "a.mp4"}
@@ -42,6 +48,12 @@ CAMERA = "rtsp://cam.example/1"
         ({"streams": [{**CLIP, "source": "no.such:Source"}]}, "cannot be imported"),
         ({"streams": [{"url": "gopher://x"}]}, "no source reads gopher"),
         ({"model": {"name": "fakee"}}, "model 'fakee' is unknown"),
+        ({"model": {"name": "fake", "options": {"sed": 3}}}, "model 'fake' has no option sed: it takes"),
+        (
+            {"model": {"name": "embedded", "options": {"weight": "x"}}},
+            "model 'embedded' has no option weight",
+        ),
+        ({"models": {"a": {"name": "fake"}, "b": {"name": "sam2-video", "options": {"findr": 1}}}}, "findr"),
         ({"analytics": ["presense"]}, "analytic 'presense' is unknown"),
         ({"analytics": [{"name": "presence", "options": {"mins": 3}}]}, "mins"),
     ],
@@ -52,6 +64,35 @@ def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
     with pytest.raises(UsageError) as refusal:
         check_run(check({"streams": [CLIP], "prompts": ["depth"], **settings}))
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["fake", "fake-video", "embedded", "sam2-video", "sam3"])
+def test_the_options_that_are_read_from_the_source_are_those_of_the_class(name: str) -> None:
+    spec = BACKENDS[name]
+    known = options_of(spec.target)
+    if any(importlib.util.find_spec(module) is None for module in spec.needs):
+        return
+    module, _, attribute = spec.target.partition(":")
+    taken = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        assert known is None
+        return
+    assert known == {option: each.default is each.empty for option, each in taken.items()}
+
+
+def test_nothing_that_computes_is_loaded_to_look_at_options() -> None:
+    code = (
+        "import sys; from plantain.operators.models import BACKENDS, check_model\n"
+        "for name in BACKENDS:\n"
+        "    try: check_model(name, {'no such option': 1})\n"
+        "    except Exception: pass\n"
+        "print({'torch', 'transformers', 'diffusers', 'ray'} & {*sys.modules})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -118,3 +159,26 @@ def test_help_and_version_are_where_people_look(capsys) -> None:
         said = capsys.readouterr().out
         assert "\\b" not in said
         assert said.strip()
+
+
+@pytest.mark.parametrize("sinks", [["parquet"], ["parquet", "overlay"]])
+def test_names_of_files_need_not_be_utf_8(tmp_path: Path, sinks: list[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9 \xff.mp4"))
+    make(folder / "a.mp4", 3, size=(64, 48)).rename(odd)
+    make(folder / "b.mp4", 3, size=(64, 48))
+    outcome = run([folder], tmp_path / "out", output={"sinks": sinks})
+    assert outcome.exit_code == 0
+    found = read_frames(tmp_path / "out", ["stream_id", "source"])
+    assert sorted({*found["source"].tolist()}) == [str(folder / "b.mp4"), f"{folder}/caf\\xe9 \\xff.mp4"]
+    assert run([folder], tmp_path / "out", output={"sinks": sinks}).exit_code == 0, "it knows what is done"
+
+
+def test_names_of_stills_need_not_be_utf_8(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("RGB", (64, 48)).save(folder / "a.png")
+    (folder / "a.png").rename(os.fsdecode(os.fsencode(folder) + b"/\xe9.png"))
+    assert run([folder], tmp_path / "out").exit_code == 0
+    assert read_frames(tmp_path / "out", ["image"])["image"].tolist() == ["\\xe9.png"]

@@ -153,6 +153,19 @@ def test_a_camera_that_is_away_looks_so(page, state: str) -> None:
     assert page.run(f"{tile.format('.health')}.textContent") == "live"
 
 
+def test_a_camera_whose_picture_stands_still_says_so_over_the_picture(page) -> None:
+    tile = "document.querySelector('.tile[data-id=cam2] {}')"
+    STATES["cam2"] = "frozen"
+    page.until(f"{tile.format('.health')}.textContent === 'frozen'")
+    page.until(f"{tile.format('.veil')}.textContent.startsWith('frozen: the same picture since ')")
+    assert not page.run(f"{tile.format('.veil')}.hidden")
+    page.until(INK.format("cam2"))
+    assert page.run(f"{tile.format('.veil')}.classList.contains('thin')")
+    shoot(page, "frozen")
+    STATES["cam2"] = "live"
+    page.until(f"{tile.format('.veil')}.hidden")
+
+
 def test_first_it_is_said_whether_it_is_there(page) -> None:
     page.run("document.querySelector('.tile[data-id=cam6] .screen').click()")
     ask(page, "instances:car")

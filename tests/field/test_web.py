@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from plantain.operators.decode import container
+from plantain.operators.errors import UsageError
+from plantain.operators.sources import web
 from tests.assets.clips import hole, make
 from tests.field.runs import indices, run
 from tests.field.web import Flaky, serving
@@ -67,3 +69,56 @@ def test_what_is_damaged_is_damage_and_no_error_of_the_disk(tmp_path: Path, clip
     outcome = run([hole(whole, tmp_path / "a.mp4", 0.5, 3000)], tmp_path / "out")
     assert outcome.exit_code == 0
     assert outcome.streams[0].num_damaged > 0
+
+
+DATED = {"Last-Modified": "Sat, 28 Nov 2026 10:00:00 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"ETag": '"1"'}, {"ETag": '"2"'}),
+        (DATED, {"Last-Modified": "Sun, 29 Nov 2026 10:00:00 GMT"}),
+        ({**DATED, "ETag": '"1"'}, {"Last-Modified": "Sun, 29 Nov 2026 10:00:00 GMT", "ETag": '"2"'}),
+        ({}, {}),
+    ],
+)
+def test_another_file_at_the_same_address_is_told_and_done_anew_if_asked_for(
+    tmp_path: Path, clip, before: dict, after: dict
+) -> None:
+    server = Flaky(clip["mp4"], None)
+    server.head = before
+    with serving(server, "a.mp4") as url:
+        assert run([url], tmp_path).exit_code == 0
+        assert run([url], tmp_path).exit_code == 0
+        server.data = make(tmp_path / "b.mp4", 40, size=(64, 48)).read_bytes() if not after else clip["mp4"]
+        server.head = after
+        with pytest.raises(UsageError, match=r"is not what it was.*--replace"):
+            run([url], tmp_path)
+        assert run([url], tmp_path, replace=True).exit_code == 0
+        assert indices(tmp_path) == list(range(FRAMES if after else 40))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({**DATED, "ETag": '"1"'}, {**DATED, "ETag": '"of-another-mirror"'}),
+        ({"ETag": '"1"'}, {"ETag": 'W/"1"'}),
+        ({"ETag": '"1"'}, DATED),
+        (DATED, None),
+    ],
+)
+def test_the_same_file_is_done_whatever_its_server_tells_of_it(tmp_path: Path, clip, before, after) -> None:
+    server = Flaky(clip["mp4"], None)
+    server.head = before
+    with serving(server, "a.mp4") as url:
+        run([url], tmp_path)
+        server.head = after
+        assert run([url], tmp_path).exit_code == 0
+
+
+def test_what_is_asked_of_a_server_knows_the_login_and_shows_it_to_nobody_else() -> None:
+    asked = web._question("https://me:p%40ss@host.example:8443/a.mp4?x=1#t=3")
+    assert asked.full_url == "https://host.example:8443/a.mp4?x=1"
+    assert asked.get_method() == "HEAD"
+    assert asked.headers["Authorization"] == "Basic bWU6cEBzcw=="

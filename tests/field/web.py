@@ -17,6 +17,7 @@ class Flaky:
         breaks_at: No answer goes further than this byte, but after `breaks` of them; None for never.
         breaks: So many answers are broken off.
         has_ranges: It can begin anywhere.
+        head: Headers that tell which file it is, besides its length; None where only its bytes can be asked for.
         asked: Requests so far.
     """
 
@@ -24,6 +25,7 @@ class Flaky:
         self, data: bytes, breaks_at: int | None, breaks: int = 10**9, *, has_ranges: bool = True
     ) -> None:
         self.data, self.breaks_at, self.breaks, self.has_ranges = data, breaks_at, breaks, has_ranges
+        self.head: dict[str, str] | None = {}
         self.asked = 0
 
 
@@ -32,6 +34,15 @@ def serving(flaky: Flaky, name: str) -> Iterator[str]:
     """Its address."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            if flaky.head is None:
+                self.send_error(405)
+                return
+            self.send_response(200)
+            for name, value in {"Content-Length": str(len(flaky.data)), **flaky.head}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
         def do_GET(self) -> None:
             flaky.asked += 1
             begin, total = 0, len(flaky.data)

@@ -107,7 +107,9 @@ def cycle(control: Control, number: int) -> Counter[str]:
         until(lambda: control.do(Status(name)).results, "a result")
     gone = control.do(Remove(name, drain=number % 3 != 0))
     assert gone.in_flight == 0
-    assert gone.decoded == gone.results + sum(gone.dropped.values()) + sum(gone.failed.values())
+    assert gone.decoded == gone.results + sum(
+        sum(each.values()) for each in (gone.lost, gone.skipped, gone.failed)
+    )
     return Counter(decoded=gone.decoded, results=gone.results)
 
 
@@ -169,12 +171,14 @@ def test_under_overload_streams_give_up_what_the_ladder_says_and_get_it_back(tmp
         for number in range(5):
             control.do(Add(cam(f"crowd{number}", fps=10)))
         until(lambda: control.do(Status("gate")).rung >= 2, "two steps down")
-        until(lambda: control.do(Status("gate")).dropped.get("overload"), "frames that were given up")
+        until(lambda: control.do(Status("gate")).lost.get("overload"), "frames that were given up")
         for number in range(5):
             control.do(Remove(f"crowd{number}"))
         until(lambda: control.do(Status("gate")).rung == 0, "everything back")
         status = control.do(Status("gate"))
-        assert status.decoded == status.results + status.in_flight + sum(status.dropped.values())
+        assert status.decoded == status.results + status.in_flight + sum(status.lost.values()) + sum(
+            status.skipped.values()
+        )
         assert {"slowed", "recovered"} <= {note.event.state for note in control.do(Listen())}
         at_ease = status.results
         until(lambda: control.do(Status("gate")).results > at_ease + 5, "results at ease")
@@ -213,9 +217,9 @@ def test_prompts_with_a_cadence_are_asked_of_the_frames_that_are_due_and_of_no_o
     (stream,) = whole.streams
     both = {*expected["depth"], *expected["normals"]}
     assert (stream.account.decoded, stream.account.results) == (30, len(both))
-    assert stream.account.dropped == {"not due": 30 - len(both)}
+    assert stream.account.skipped == {"not due": 30 - len(both)}
     depth = stream.account.prompts["depth"]
-    assert (depth.decoded, depth.results, depth.dropped) == (30, 12, {"not due": 18})
+    assert (depth.decoded, depth.results, depth.skipped) == (30, 12, {"not due": 18})
 
     for cut in (1, 3, 5):  # a run that is stopped in between and taken up again
         out = tmp_path / f"cut{cut}"

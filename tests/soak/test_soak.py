@@ -96,13 +96,13 @@ def test_memory_threads_and_files_stay_where_they_are(job: Victim, tmp_path: Pat
                 "threads": [min(threads), max(threads)],
                 "files": [min(files), max(files)],
                 "results": results,
-                "dropped": [stream["dropped"] for stream in job.report["streams"]],
+                "lost": [stream["lost"] for stream in job.report["streams"]],
             }
         )
         + "\n"
     )
     for stream in job.report["streams"]:
-        gone = sum(stream["failed"].values()) + sum(stream["dropped"].values())
+        gone = sum(sum(stream[what].values()) for what in ("failed", "lost", "skipped"))
         assert stream["decoded"] == stream["results"] + gone, stream
     assert min(results) > 0
     assert slope < MAX_SLOPE_MB_PER_MIN

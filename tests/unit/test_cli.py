@@ -30,7 +30,8 @@ class Answer(NamedTuple):
 
 def said(answer: Answer) -> list[str]:
     """What the command told of its streams: off a terminal, a JSON object a line."""
-    return [json.loads(line)["what"] for line in answer.err.splitlines()]
+    told = [json.loads(line) for line in answer.err.splitlines()]
+    return [f"{line['stream']}: {line['event']}, {line['answered']}" for line in told if "answered" in line]
 
 
 @pytest.fixture
@@ -71,7 +72,8 @@ def test_a_good_run_ends_with_0_and_says_where_the_results_are(run, clip, tmp_pa
     assert answer.code == 0
     assert f"{FRAMES} frames of 1 streams answered" in answer.out
     assert f"results in {tmp_path / 'out'}" in answer.out
-    assert said(answer) == [f"good: done, {FRAMES} frames"]
+    assert said(answer) == [f"good: done, {FRAMES}"]
+    assert json.loads(answer.err.splitlines()[0])["event"] == "starting"
 
 
 def test_json_is_one_object_on_stdout(run, clip):
@@ -85,10 +87,13 @@ def test_json_is_one_object_on_stdout(run, clip):
             "decoded": FRAMES,
             "results": FRAMES,
             "failed": {},
-            "dropped": {},
+            "lost": {},
+            "skipped": {},
             "damaged_packets": 0,
             "cost_usd": 0.0,
-            "prompts": {"depth": {"decoded": FRAMES, "results": FRAMES, "failed": {}, "dropped": {}}},
+            "prompts": {
+                "depth": {"decoded": FRAMES, "results": FRAMES, "failed": {}, "lost": {}, "skipped": {}}
+            },
         }
     ]
 
@@ -189,7 +194,7 @@ def test_a_file_cut_in_half_gives_its_first_half(run, tmp_path):
     frames = rows_in(tmp_path / "out")["frames"]
     assert answer.code == 0
     assert 20 <= len(frames) < 60
-    assert said(answer) == [f"cut: done, {len(frames)} frames"]
+    assert said(answer) == [f"cut: done, {len(frames)}"]
 
 
 def test_damaged_packets_are_counted_and_named(run, tmp_path):
@@ -198,7 +203,9 @@ def test_damaged_packets_are_counted_and_named(run, tmp_path):
     answer = run(damaged)
     assert answer.code == 0
     assert len(rows_in(tmp_path / "out")["frames"]) > 30
-    assert f"damaged packets in {damaged} were skipped" in answer.err
+    line = json.loads(answer.err.splitlines()[-1])
+    assert (line["event"], line["source"]) == ("done", str(damaged))
+    assert line["damaged_packets"] > 0
 
 
 # -- bad usage: code 2 -------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_every_figure_is_on_a_dashboard_or_in_an_alert() -> None:
 
 def test_a_question_about_what_does_not_exist_would_be_found() -> None:
     for wrong in (
-        "plantain_frames_lost_total",
+        "plantain_frames_dropped_total",
         'plantain_streams{stream="a"}',
         "sum by (camera) (plantain_streams)",
     ):

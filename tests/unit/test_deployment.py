@@ -193,7 +193,7 @@ def test_what_compose_runs_runs(tmp_path: Path) -> None:
     (stream,) = outcome.streams
     assert outcome.exit_code == 0
     assert stream.account.results > 0
-    assert stream.account.dropped["not sampled"] > 0
+    assert stream.account.skipped["not sampled"] > 0
 
 
 def test_what_the_service_begins_with_runs(tmp_path: Path) -> None:

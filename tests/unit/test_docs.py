@@ -220,7 +220,7 @@ def test_the_queries_run(tmp_path: Path) -> None:
     )
     assert run_job(config).exit_code == 0
     queries = [*blocks(README, "sql"), *blocks(TABLES, "sql")]
-    assert len(queries) == 6
+    assert len(queries) == 7
     database = duckdb.connect()
     for query in queries:
         rows = database.execute(query.replace("'out/", f"'{tmp_path}/out/")).fetchall()

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,7 @@ def _as_it_was() -> Iterator[None]:
     before = list(logging.getLogger().handlers)
     yield
     logging.getLogger().handlers[:] = before
+    logging.captureWarnings(False)
     structlog.reset_defaults()
 
 
@@ -49,7 +51,8 @@ def test_warnings_of_libraries_are_lines_like_the_others_and_their_chatter_is_no
     logging.getLogger("kafka.conn").warning("cannot reach %s", URL)
     (line,) = lines(capsys)
     assert (line["logger"], line["level"]) == ("kafka.conn", "warning")
-    assert line["event"] == "cannot reach rtsp://192.0.2.1/live?***"
+    assert line["event"] == "library"
+    assert line["what"] == "cannot reach rtsp://192.0.2.1/live?***"
 
 
 def test_no_secret_gets_out_wherever_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,3 +82,45 @@ def test_on_a_terminal_people_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "crossing" in terminal.getvalue()
     assert not terminal.getvalue().startswith("{")
     assert "hunter2" not in terminal.getvalue()
+
+
+def record(at_s: float, said: str, *args: object, name: str = "kafka.conn") -> logging.LogRecord:
+    made = logging.LogRecord(name, logging.WARNING, __file__, 1, said, args, None)
+    made.created = at_s
+    return made
+
+
+def test_a_library_that_says_the_same_five_times_a_second_has_a_line_a_minute_with_their_number() -> None:
+    bounded = logs.Bounded()
+    passed = []
+    for number in range(600):  # two minutes
+        each = record(
+            number / 5, "connection %d to broker-%s:9092 at 0x%x failed", number, number % 3, number
+        )
+        if bounded.filter(each):
+            passed.append(each.getMessage())
+    assert passed == [
+        "connection 0 to broker-0:9092 at 0x0 failed",
+        "connection 300 to broker-0:9092 at 0x12c failed (299 more lines like it were left out)",
+    ]
+
+
+def test_a_library_that_always_says_something_else_is_bounded_too_and_others_are_not_touched() -> None:
+    bounded = logs.Bounded()
+    words = ["".join(chr(97 + number // 26**k % 26) for k in range(3)) for number in range(5000)]
+    passed = [word for number, word in enumerate(words) if bounded.filter(record(number / 100, word))]
+    assert len(passed) == logs.MAX_LINES
+    assert bounded.filter(record(50.0, "abc", name="transformers.modeling"))
+    assert len(bounded._kinds) <= logs.MAX_KINDS
+
+
+def test_warnings_of_python_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)
+        warnings.warn("this will change", FutureWarning, stacklevel=1)
+    (line,) = lines(capsys)
+    assert (line["event"], line["logger"]) == ("library", "py.warnings")
+    assert "this will change" in str(line["what"])

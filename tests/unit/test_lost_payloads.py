@@ -54,6 +54,6 @@ def test_of_a_camera_what_is_gone_is_counted_and_the_rest_goes_on(seed: int, los
     (stream,) = world.engine.streams.values()
     stored = [index for index, _ in sink.frames_of("a")]
     assert stored == sorted(set(stored))
-    assert stream.account.dropped[MACHINE_LOST] == 30 - len(stored)
+    assert stream.account.lost[MACHINE_LOST] == 30 - len(stored)
     assert stream.account.results == len(stored)
     assume(world.losses < losses)

@@ -32,15 +32,16 @@ from plantain.pipeline.engine.metrics import (
     DECODED,
     DRAWING_TIME,
     DRAWINGS,
-    DROPPED,
     FAILED,
     FRAME_AGE,
     IN_FLIGHT,
     LATENCY,
+    LOST,
     METRICS,
     PARTS,
     QUERY_LATENCY,
     RECONNECTS,
+    SKIPPED,
     STREAMS,
     Distribution,
     Metric,
@@ -139,8 +140,8 @@ def test_frames_of_which_nothing_was_asked_have_no_latency(tmp_path: Path) -> No
     found = parsed(exporter.text().decode())
     for stream in outcome.streams:
         account, label = stream.account, ("stream", stream.stream_id)
-        assert account.dropped["not due"] > 0
-        assert found[DROPPED.name][("reason", "not due"), label] == account.dropped["not due"]
+        assert account.skipped["not due"] > 0
+        assert found[SKIPPED.name][("reason", "not due"), label] == account.skipped["not due"]
         taken = account.results + account.failed.total()
         assert 0 < found[f"{LATENCY.name}_count"][label,] == taken
 
@@ -176,12 +177,12 @@ def test_a_stream_that_was_taken_away_has_no_figures_and_one_that_comes_back_cou
 def test_reasons_are_bounded() -> None:
     engine = Engine(graph_of({"a": Plan(1)}, OrderedSink()), starts_of({"a": Plan(1)}))
     for k in range(3 * MAX_REASONS):
-        engine.streams["a"].account.dropped[f"whim {k}"] = 1
+        engine.streams["a"].account.lost[f"whim {k}"] = 1
         samples = engine.meter.samples(engine, 0.0)
-    dropped = {s.labels[1]: s.value for s in samples if s.metric is DROPPED}
-    assert len(dropped) == MAX_REASONS + 1
-    assert dropped["whim 0"] == 1
-    assert OTHERS in dropped
+    lost = {s.labels[1]: s.value for s in samples if s.metric is LOST}
+    assert len(lost) == MAX_REASONS + 1
+    assert lost["whim 0"] == 1
+    assert OTHERS in lost
 
 
 def event(state: str, epoch: int) -> HealthEvent:
@@ -289,12 +290,12 @@ def test_names_say_their_unit_and_counters_end_in_total() -> None:
 
 def test_what_the_text_escapes_comes_back() -> None:
     odd = 'lost "it"\n\\ again'
-    text = families([Sample(DROPPED, ("a", odd), 1.0)])
+    text = families([Sample(LOST, ("a", odd), 1.0)])
     (sample,) = (s for family in text for s in family.samples)
     assert sample.labels["reason"] == odd
     exporter = Exporter(check({"streams": [{"url": "x.mp4", "id": "x"}], "prompts": ["depth"]}))
-    exporter._samples = [Sample(DROPPED, ("a", odd), 1.0)]
-    assert parsed(exporter.text().decode())[DROPPED.name] == {(("reason", odd), ("stream", "a")): 1.0}
+    exporter._samples = [Sample(LOST, ("a", odd), 1.0)]
+    assert parsed(exporter.text().decode())[LOST.name] == {(("reason", odd), ("stream", "a")): 1.0}
 
 
 @pytest.mark.parametrize("address", ["http", "1.2.3.4", "70000", ":", "-1"])

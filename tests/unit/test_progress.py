@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
-import plantain.deploy.cli.progress as progress
 from plantain.deploy.cli.progress import MAX_BARS, Display, describe_end, summary
 from plantain.pipeline.engine.stream import Phase
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
@@ -22,7 +22,7 @@ def world_of(plans: dict[str, Plan]) -> World:
     return World(graph_of(plans, OrderedSink()), starts_of(plans))
 
 
-def watch(world: World, stream: io.StringIO) -> str:
+def watch(world: World, stream: Terminal) -> str:
     """Shows a whole run, and gives what was written."""
     with Display(stream) as display:
         while not world.engine.is_done:
@@ -33,31 +33,33 @@ def watch(world: World, stream: io.StringIO) -> str:
     return stream.getvalue()
 
 
-def test_off_a_terminal_each_stream_has_one_plain_line_at_its_end():
-    text = watch(
-        world_of({"a": Plan(7, infer_fails=frozenset({2})), "b": Plan(3, breaks_at=1)}), io.StringIO()
-    )
-    assert sorted(text.splitlines()) == [
-        "a: done, 7 frames, 1 failed in infer",
-        "b: failed after 1 frames: OSError: the tape is torn",
-    ]
-
-
-def test_off_a_terminal_a_long_run_says_where_it_is_now_and_then(monkeypatch):
-    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
-    lines = watch(world_of({"a": Plan(40)}), io.StringIO()).splitlines()
-    assert len(lines) > 3
-    assert all(line.startswith("a: ") for line in lines)
-    assert lines[-1] == "a: done, 40 frames"
+def test_a_terminal_says_at_once_what_is_waited_for_and_for_how_long(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, world = Terminal(), world_of({"a": Plan(7)})
+    with Display(terminal) as display:
+        display.wait("model fake: loading")
+        assert re.search(r"model fake: loading .*0 s", terminal.getvalue())
+        while not world.engine.frames_in_flight:
+            world.step()
+        display.update(world.engine)
+        assert "waiting for the first answer" in terminal.getvalue()
+        world.run()
+        display.update(world.engine)
+        before = len(terminal.getvalue())
+        display.update(world.engine)
+    assert "waiting" not in terminal.getvalue()[before:]
 
 
 def test_on_a_terminal_there_is_a_bar_for_each_stream(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    text = watch(world_of({"a": Plan(7), "b": Plan(5)}), Terminal())
+    plans = {"a": Plan(7), "b": Plan(5), "c": Plan(4, infer_fails=frozenset({2})), "d": Plan(3, breaks_at=1)}
+    text = watch(world_of(plans), Terminal())
     assert "\x1b[" in text
     assert "7/7" in text
     assert "5/5" in text
     assert "a: done, 7 frames" in text
+    assert "c: done, 4 frames, 1 failed in infer" in text
+    assert "d: failed after 1 frames: OSError: the tape is torn" in text
 
 
 def test_more_streams_than_fit_on_a_screen_are_shown_while_they_work(monkeypatch):
@@ -93,4 +95,6 @@ def test_the_summary_is_for_machines(plan, status):
     world.run()
     told = json.loads(json.dumps(summary(world.engine.streams["a"])))
     assert told["status"] == status
-    assert told["decoded"] == told["results"] + sum(told["failed"].values()) + sum(told["dropped"].values())
+    assert told["decoded"] == told["results"] + sum(
+        sum(told[what].values()) for what in ("failed", "lost", "skipped")
+    )

@@ -170,4 +170,4 @@ def test_what_a_camera_had_stored_when_its_source_failed_stays_in_the_books_when
     world.engine.resume("cam")
     while stream.phase is not Phase.READING:
         world.step()
-    assert (stream.account.results, stream.account.dropped.total()) == (7, 0)
+    assert (stream.account.results, stream.account.lost.total()) == (7, 0)

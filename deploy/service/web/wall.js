@@ -7,8 +7,6 @@ import { drawKey } from "./key.js";
 const STATS_MS = 2000;
 const FPS = 5;
 const ALL = "";
-// Frames that nobody wanted to be looked at are not lost.
-const NOT_ASKED_FOR = "not sampled";
 
 // How well a state is: good, to be watched, or bad; others are neither.
 const KINDS = {
@@ -254,10 +252,8 @@ class Tile {
     this.find(".pause").setAttribute("aria-label", `${item.paused ? "resume" : "pause"} ${item.id}`);
     this.find(".fps").textContent = item.fps.toFixed(1);
     this.find(".latency").textContent = item.latency_ms === null ? "–" : `${Math.round(item.latency_ms)} ms`;
-    const lost = Object.entries(item.dropped).filter(([why]) => why !== NOT_ASKED_FOR);
-    const dropped = lost.reduce((sum, [, count]) => sum + count, 0);
-    this.find(".dropped").textContent = dropped;
-    this.find(".dropped").title = Object.entries(item.dropped).map(([why, count]) => `${why}: ${count}`).join(", ");
+    this.find(".lost").textContent = Object.values(item.lost).reduce((sum, count) => sum + count, 0);
+    this.find(".lost").title = Object.entries(item.lost).map(([why, count]) => `${why}: ${count}`).join(", ");
     this.find(".reconnects").textContent = item.reconnects;
     const trouble = this.find(".trouble");
     const why = item.error || (KINDS[item.state] === "bad" ? item.why : "");
@@ -281,7 +277,10 @@ class Tile {
       const age = item.newest_frame_s;
       text = age === null || !item.is_live ? word : `${word}, last picture ${ago(age)} ago`;
       this.wipe();
+    } else if (item.state === "frozen") {
+      text = `frozen: the same picture${item.since ? ` since ${when(item.since)}` : ""}`;
     }
+    veil.classList.toggle("thin", this.isCurrent);
     veil.textContent = text;
     veil.hidden = !text;
   }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plantain.operators.errors import ModelUnavailableError
-from plantain.operators.models.loading import Checkpoint, fetched, made, refuse_missing
+from plantain.operators.models.loading import Checkpoint, fetched, log_as_ours, made, refuse_missing
 
 
 def pipeline_of(checkpoint: Checkpoint, cls: Any, parts: Sequence[str], **options: Any) -> Any:
@@ -24,7 +24,7 @@ def pipeline_of(checkpoint: Checkpoint, cls: Any, parts: Sequence[str], **option
     """
     from diffusers.utils import logging
 
-    logging.disable_progress_bar()  # of a second, in the logs of a service
+    log_as_ours(logging)
     pipeline = made(
         checkpoint, lambda: cls.from_pretrained(checkpoint.folder, local_files_only=True, **options)
     )

@@ -136,7 +136,9 @@ def read_results(root: str | Path, stream_id: str, frames: Collection[int] | Non
         CodecError: If a stored map is damaged.
     """
     where = None if frames is None else ds.field("frame_index").isin([int(index) for index in frames])
-    rows = _dataset(root, "frames", stream_id).to_table(filter=where).to_pylist()
+    is_frame = ds.field("status") != "gap"
+    of_frames = is_frame if where is None else where & is_frame
+    rows = _dataset(root, "frames", stream_id).to_table(filter=of_frames).to_pylist()
     objects: dict[Key, list[Row]] = defaultdict(list)
     for row in _dataset(root, "objects", stream_id).to_table(filter=where).to_pylist():
         objects[_key(row)].append(row)

@@ -108,6 +108,8 @@ class OverlaySink:
         """
         with _storing(self._videos):
             for result in rows.results:
+                if result.is_gap:
+                    continue
                 if segment.stream_id not in self._layouts:
                     self._layouts[segment.stream_id] = layout_for(result)
                 layout = self._layouts[segment.stream_id]

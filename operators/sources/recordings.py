@@ -1,0 +1,122 @@
+"""Which recordings of a folder are to be taken up now, while others write into it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from plantain.operators.sources import VIDEO_SUFFIXES
+from plantain.operators.sources.stills import files_in, natural
+
+# A recording that has not changed for so long is taken for whole; whoever writes one flushes more often.
+SETTLED_S = 3.0
+# One that is written for longer is taken up as far as it goes, and again so often; what could not be read (a file whose
+# index comes last) is tried again half as often each time.
+AGAIN_S, MOST_AGAIN_S = 30.0, 600.0
+
+_MAX_NAME = 99
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A recording.
+
+    Attributes:
+        size, mtime_ns: As it was last seen.
+        since_s: Since when it has been so.
+        is_due: It has something that nobody has taken.
+        next_s: It is not taken up before this while it changes.
+        again_s: The pause before it is taken up once more.
+    """
+
+    size: int
+    mtime_ns: int
+    since_s: float
+    is_due: bool
+    next_s: float
+    again_s: float = AGAIN_S
+
+
+class Recordings:
+    """The recordings of a folder and below it, in natural order of their paths, whatever their times are.
+
+    Hidden files, those without a suffix of videos (`.part`, `.tmp`) and empty ones are not looked at: whoever writes
+    under such a name renames it when it is whole.
+
+    Args:
+        folder: Where they come.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: dict[Path, _Seen] = {}
+
+    def look(self, now_s: float) -> None:
+        """Takes note of what is there.
+
+        Args:
+            now_s: On the monotonic clock.
+
+        Raises:
+            OSError: If the folder cannot be read.
+        """
+        found: dict[Path, _Seen] = {}
+        for path in files_in(self._folder):
+            if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith("."):
+                continue
+            try:
+                status = path.stat()
+            except OSError:  # taken away meanwhile, or not ours to read
+                continue
+            if not status.st_size:
+                continue
+            seen = self._seen.get(path)
+            if seen is None:
+                seen = _Seen(status.st_size, status.st_mtime_ns, now_s, True, now_s + AGAIN_S)
+            elif (seen.size, seen.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                seen.size, seen.mtime_ns = status.st_size, status.st_mtime_ns
+                seen.since_s, seen.is_due = now_s, True
+            found[path] = seen
+        self._seen = found
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Those that are there."""
+        return tuple(self._seen)
+
+    def next(self, now_s: float) -> Path | None:
+        """The first one that is to be taken up now; None if none is."""
+        due = (
+            path
+            for path, seen in self._seen.items()
+            if seen.is_due and (now_s - seen.since_s >= SETTLED_S or now_s >= seen.next_s)
+        )
+        return min(due, key=lambda path: natural(path.relative_to(self._folder)), default=None)
+
+    def take(self, path: Path) -> None:
+        """One is taken up as it is now; what comes later is due again."""
+        if (seen := self._seen.get(path)) is not None:
+            seen.is_due = False
+
+    def take_later(self, path: Path) -> None:
+        """One that was to be taken up could not be just now."""
+        if (seen := self._seen.get(path)) is not None:
+            seen.is_due = True
+
+    def done(self, path: Path, now_s: float, *, is_good: bool) -> None:
+        """One that was taken up has been read, as far as it went, or could not be."""
+        if (seen := self._seen.get(path)) is not None:
+            seen.again_s = AGAIN_S if is_good else min(MOST_AGAIN_S, 2 * seen.again_s)
+            seen.next_s = now_s + seen.again_s
+
+
+def recording_name(prefix: str, folder: Path, path: Path) -> str:
+    """The name of a recording's stream, which no other recording changes: its folder's, and its path below that."""
+    below = str(path.relative_to(folder))
+    name = f"{prefix}-{re.sub(r'[^A-Za-z0-9._-]+', '_', below)}"
+    if len(name) <= _MAX_NAME and name == f"{prefix}-{below}":
+        return name
+    digest = hashlib.blake2b(below.encode(errors="surrogateescape"), digest_size=4).hexdigest()
+    return f"{name[: _MAX_NAME - 9]}-{digest}"

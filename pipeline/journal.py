@@ -1,0 +1,110 @@
+"""What a run says of itself in the log: a line for each stream that ends, and one a minute for all together."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from plantain.operators.redaction import shown
+from plantain.pipeline.engine.engine import Engine
+from plantain.pipeline.engine.stream import ENDED, Phase, Stream
+
+# One line so often, whatever the number of streams, seconds.
+BEAT_S = 60.0
+
+log = structlog.get_logger()
+
+
+class Journal:
+    """Follows an engine; hand `update` to the runner.
+
+    Args:
+        out: The output folder, whose disk is watched where it is one of this machine.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, out: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out = out
+        self._clock = clock
+        self._ended: dict[str, Phase] = {}
+        self._books: dict[str, Counter[str]] = {}
+        self._begun_s: float | None = None
+
+    def update(self, engine: Engine) -> None:
+        """Says what there is to say."""
+        streams = engine.streams
+        for stream_id in self._ended.keys() - streams.keys():
+            del self._ended[stream_id]
+        for stream in streams.values():
+            self._end(stream)
+        now = self._clock()
+        if self._begun_s is None:
+            self._begun_s, self._books = now, _books_of(streams)
+        elif now - self._begun_s >= BEAT_S:
+            self._beat(engine, now - self._begun_s, now)
+            self._begun_s, self._books = now, _books_of(streams)
+
+    def _end(self, stream: Stream) -> None:
+        """One line when a stream ends; that a camera failed has been said when it was told of."""
+        stream_id, phase = stream.stream_id, stream.phase
+        if phase not in ENDED:
+            self._ended.pop(stream_id, None)
+            return
+        if self._ended.get(stream_id) is phase:
+            return
+        self._ended[stream_id] = phase
+        figures: dict[str, int | str] = {
+            name: count for name, count in _book_of(stream).items() if count or name == "answered"
+        }
+        if stream.num_damaged:
+            figures |= {"damaged_packets": stream.num_damaged, "source": shown(stream.start.spec.url)}
+        if phase is not Phase.FAILED:
+            log.info(str(phase), stream=stream_id, **figures)
+        elif not stream.is_live:
+            log.error(str(phase), stream=stream_id, error=stream.error, **figures)
+
+    def _beat(self, engine: Engine, elapsed_s: float, now: float) -> None:
+        """The minute in one line: streams by state, what became of their frames, how late answers are, the disk."""
+        news: Counter[str] = Counter()
+        for stream_id, book in _books_of(engine.streams).items():
+            news += book - self._books.get(stream_id, Counter())
+        lags = [
+            lag_s
+            for stream in engine.streams.values()
+            if stream.is_live and (lag_s := stream.recent.latency_s(now)) is not None
+        ]
+        log.info(
+            "heartbeat",
+            streams=dict(Counter(stream.state for stream in engine.streams.values())),
+            answered_per_s=round(news["answered"] / elapsed_s, 2),
+            failed=news["failed"],
+            lost=news["lost"],
+            in_flight=engine.frames_in_flight,
+            lag_s=round(max(lags), 3) if lags else None,
+            disk_free_gb=self._disk_free_gb(),
+        )
+
+    def _disk_free_gb(self) -> float | None:
+        """What is left where the output is; None where that is not known."""
+        try:
+            return None if "://" in self._out else round(shutil.disk_usage(self._out).free / 1e9, 1)
+        except OSError:
+            return None
+
+
+def _books_of(streams: Mapping[str, Stream]) -> dict[str, Counter[str]]:
+    return {stream_id: _book_of(stream) for stream_id, stream in streams.items()}
+
+
+def _book_of(stream: Stream) -> Counter[str]:
+    account = stream.account
+    return Counter(
+        answered=account.results,
+        failed=account.failed.total(),
+        lost=account.lost.total(),
+        skipped=account.skipped.total(),
+    )

@@ -1,0 +1,266 @@
+"""Watched folders: recordings are taken up while they are written, in order, each once, over restarts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from plantain.operators.errors import UsageError
+from plantain.operators.sinks.parquet.reading import read_frames
+from plantain.operators.sources import recordings
+from plantain.operators.sources.recordings import AGAIN_S, MOST_AGAIN_S, SETTLED_S, Recordings, recording_name
+from plantain.pipeline import intake
+from plantain.pipeline.checking import check_run
+from plantain.pipeline.config import PipelineConfig, check
+from tests.assets.clips import make
+from tests.field.runs import CANVAS, running
+from tests.serving import eventually
+
+# -- which one is next -------------------------------------------------------------------------------------
+
+
+def write(path: Path, text: str = "x", mtime_s: float | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    if mtime_s is not None:
+        os.utime(path, (mtime_s, mtime_s))
+    return path
+
+
+def taken(found: Recordings, now_s: float, folder: Path) -> list[str]:
+    """What is taken up at a time, each read at once."""
+    names = []
+    found.look(now_s)
+    while (path := found.next(now_s)) is not None:
+        found.take(path)
+        found.done(path, now_s, is_good=True)
+        names.append(str(path.relative_to(folder)))
+    return names
+
+
+def test_recordings_are_taken_in_the_order_of_their_names_whatever_their_times(tmp_path: Path) -> None:
+    for number, mtime_s in ((10, 100.0), (2, 900.0), (1, 500.0)):
+        write(tmp_path / f"2026-11-{number}" / "rec_9.ts", mtime_s=mtime_s)
+        write(tmp_path / f"2026-11-{number}" / "rec_10.ts", mtime_s=mtime_s - 50)
+    found = Recordings(tmp_path)
+    assert taken(found, 0.0, tmp_path) == [], "they may be written still"
+    days = [f"2026-11-{number}/rec_{part}.ts" for number in (1, 2, 10) for part in (9, 10)]
+    assert taken(found, SETTLED_S, tmp_path) == days
+    assert taken(found, SETTLED_S + 1, tmp_path) == [], "once"
+
+
+@pytest.mark.parametrize("name", ["a.ts.part", "a.tmp", ".a.mp4", "._a.mp4", "a.jpg", "a", ".hidden/a.ts"])
+def test_what_has_another_name_until_it_is_whole_is_taken_when_it_is_renamed(tmp_path: Path, name) -> None:
+    path = write(tmp_path / name)
+    found = Recordings(tmp_path)
+    assert taken(found, 0.0, tmp_path) == taken(found, 100.0, tmp_path) == []
+    path.rename(tmp_path / "a.ts")
+    assert taken(found, 101.0, tmp_path) == []
+    assert taken(found, 101.0 + SETTLED_S, tmp_path) == ["a.ts"]
+
+
+def test_one_that_is_written_for_long_is_taken_as_far_as_it_goes_again_and_again(tmp_path: Path) -> None:
+    path, found = tmp_path / "a.ts", Recordings(tmp_path)
+    times = []
+    for second in range(100):
+        write(path, "x" * (second + 1), mtime_s=second)
+        times += [second] if taken(found, float(second), tmp_path) else []
+    assert times == [AGAIN_S, 2 * AGAIN_S, 3 * AGAIN_S]
+    assert taken(found, 98.0 + SETTLED_S, tmp_path) == []
+    assert taken(found, 99.0 + SETTLED_S, tmp_path) == ["a.ts"], "the rest, when it is whole"
+    assert taken(found, 200.0, tmp_path) == []
+
+
+def test_what_was_written_while_it_was_read_is_due_again(tmp_path: Path) -> None:
+    path, found = write(tmp_path / "a.ts"), Recordings(tmp_path)
+    found.look(0.0)
+    found.look(SETTLED_S)
+    assert found.next(SETTLED_S) == path
+    found.take(path)
+    write(path, "xx")
+    found.look(SETTLED_S + 1)
+    found.done(path, SETTLED_S + 1, is_good=True)
+    found.look(2 * SETTLED_S + 1)
+    assert found.next(2 * SETTLED_S + 1) == path
+
+
+def test_one_that_cannot_be_read_while_it_is_written_is_tried_more_and_more_seldom(tmp_path: Path) -> None:
+    path, found = tmp_path / "a.mp4", Recordings(tmp_path)
+    times: list[int] = []
+    for second in range(0, 4000, 10):
+        path.write_text("x" * (second + 1))
+        found.look(float(second))
+        if found.next(float(second)) is not None:
+            times.append(second)
+            found.take(path)
+            found.done(path, float(second), is_good=False)
+    pauses = [after - before for before, after in pairwise(times)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (2 * AGAIN_S, MOST_AGAIN_S)
+
+
+def test_an_empty_one_and_one_that_is_gone_are_not_taken(tmp_path: Path) -> None:
+    found = Recordings(tmp_path)
+    empty, gone = write(tmp_path / "empty.ts", ""), write(tmp_path / "gone.ts")
+    found.look(0.0)
+    gone.unlink()
+    assert taken(found, SETTLED_S, tmp_path) == []
+    assert empty.exists()
+
+
+def test_a_name_depends_on_nothing_but_the_recording(tmp_path: Path) -> None:
+    def name(below: str) -> str:
+        return recording_name("nvr", tmp_path, tmp_path / below)
+
+    assert name("rec_1.ts") == "nvr-rec_1.ts"
+    odd = ["a/rec 1.ts", "a_rec_1.ts", "a/rec_1.ts", "ü.ts", "ö.ts", f"{'x' * 200}.ts", f"{'x' * 201}.ts"]
+    names = [name(below) for below in odd]
+    assert len({*names}) == len(odd)
+    assert all(len(each) <= 100 for each in names)
+    assert names == [name(below) for below in odd]
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        ({"url": "in"}, "with an id"),
+        ({"url": "rtsp://camera/1", "id": "a"}, "a folder of this machine"),
+        ({"url": "in", "id": "a", "source": "file"}, "without a source"),
+        ({"url": "in", "id": "a", "options": {"treads": "2"}}, "no option treads"),
+    ],
+)
+def test_what_cannot_be_watched_is_told_before_anything_runs(stream: dict, said: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        check_run(check({"streams": [{"watch": True, **stream}], "prompts": ["depth"]}))
+    assert said in str(refusal.value)
+
+
+# -- while it runs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything happens within a second."""
+    monkeypatch.setattr(intake, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(recordings, "SETTLED_S", 0.3)
+    monkeypatch.setattr(recordings, "AGAIN_S", 0.6)
+
+
+def config_of(folder: Path, out: Path) -> PipelineConfig:
+    return check(
+        {
+            "streams": [{"id": "nvr", "url": str(folder), "watch": True}],
+            "prompts": ["semantic:car"],
+            "model": {"name": "fake", "canvas": CANVAS},
+            "output": {"out": str(out), "segment_frames": 16, "rasters": False},
+            "executor": "inline",
+        }
+    )
+
+
+def indices(out: Path) -> dict[str, list[int]]:
+    """Frame indexes of each recording's rows."""
+    if not (out / "frames").is_dir():
+        return {}
+    found = read_frames(out, ["stream_id", "frame_index"])
+    kept: dict[str, list[int]] = {}
+    for name, index in sorted(zip(found["stream_id"].tolist(), found["frame_index"].tolist(), strict=True)):
+        kept.setdefault(name.removeprefix("nvr-"), []).append(index)
+    return kept
+
+
+def has(out: Path, **counts: int) -> Callable[[], bool]:
+    """Whether recordings have so many rows, by their names without the suffix."""
+
+    def is_so() -> bool:
+        found = {name.partition(".")[0]: rows for name, rows in indices(out).items()}
+        return all(found.get(name) == list(range(count)) for name, count in counts.items())
+
+    return is_so
+
+
+def told(lines: list, event: str) -> list[str]:
+    return [
+        line["stream"].removeprefix("nvr-") for line in lines if line["event"] == event and "stream" in line
+    ]
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> dict[int, bytes]:
+    """Transport streams by their number of frames."""
+    made = tmp_path / "made"
+    made.mkdir()
+    return {
+        frames: make(made / f"{frames}.ts", frames, size=(64, 48), gop=6, b_frames=0).read_bytes()
+        for frames in (12, 20, 60)
+    }
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_takes_up_what_comes_grows_and_is_renamed_in_order_and_each_once(tmp_path, clips) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name, frames, mtime_s in (("r10", 12, 100.0), ("r2", 20, 900.0), ("r1", 12, 500.0)):
+        path = folder / f"{name}.ts"
+        path.write_bytes(clips[frames])
+        os.utime(path, (mtime_s, mtime_s))
+    (folder / "r3.ts").write_bytes(b"no video at all" * 400)
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: len(told(lines, "read")) == 3, "what was there")
+        assert told(lines, "read") == ["r1.ts", "r2.ts", "r10.ts"]
+        assert has(out, r1=12, r2=20, r10=12)()
+        assert told(lines, "failed") == ["r3.ts"], "the bad one holds up nobody"
+        aside = folder / "r11.ts.part"
+        aside.write_bytes(clips[20])
+        with (folder / "r12.ts").open("wb") as growing:
+            data = clips[60]
+            for part in range(4):
+                growing.write(data[part * len(data) // 4 : (part + 1) * len(data) // 4])
+                growing.flush()
+                os.fsync(growing.fileno())
+                if part == 1:
+                    eventually(lambda: len(indices(out).get("r12.ts", [])) >= 16, "read while it is written")
+                    assert len(indices(out)["r12.ts"]) < 60
+        aside.rename(folder / "r11.ts")
+        eventually(has(out, r12=60, r11=20), "the rest")
+    assert indices(out).keys() == {"r1.ts", "r2.ts", "r10.ts", "r11.ts", "r12.ts"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_goes_on_after_a_restart_and_knows_what_was_renamed(tmp_path, clips) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.ts").write_bytes(clips[12])
+    (folder / "b.ts").write_bytes(clips[60][: len(clips[60]) // 2 // 188 * 188])
+    with running(config_of(folder, out)):
+        eventually(
+            lambda: len(indices(out)) == 2 and len(indices(out)["b.ts"]) > 12, "both, as far as they go"
+        )
+    begun = indices(out)
+    assert 16 < len(begun["b.ts"]) < 60
+    (folder / "b.ts").write_bytes(clips[60])
+    (folder / "a.ts").rename(folder / "a-archived.ts")
+    (folder / "c.ts").write_bytes(clips[20])
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: len(told(lines, "read")) == 2, "the rest")
+        assert has(out, b=60, c=20)()
+        eventually(lambda: told(lines, "renamed"), "that it is the same")
+    assert told(lines, "renamed") == ["a.ts"]
+    assert indices(out).keys() == {"a.ts", "b.ts", "c.ts"}
+    assert told(lines, "read") == ["b.ts", "c.ts"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_waits_for_a_folder_that_is_not_there_yet(tmp_path, clips) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: [line for line in lines if line["event"] == "folder"], "told")
+        folder.mkdir()
+        (folder / "a.ts").write_bytes(clips[12])
+        eventually(has(out, a=12), "read")
+    assert len([line for line in lines if line["event"] == "folder"]) == 1, "once"
