@@ -17,6 +17,7 @@ from plantain.pipeline.control import Control
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from plantain.pipeline.runner import Outcome, run
+from plantain.pipeline.tidying import tidying_beside
 from plantain.pipeline.video import build_graph, pinned, run_of, sinks_of, starts_of
 
 
@@ -58,6 +59,8 @@ def run_job(
             from plantain.deploy.job_socket import listening
 
             holds.enter_context(listening(control, socket))
+        if config.output.tidy and "parquet" in config.output.sinks:
+            holds.enter_context(tidying_beside(config.output, checkpoints))
         return run(
             graph,
             executor or make_executor(config),
@@ -65,6 +68,7 @@ def run_job(
             checkpoints=checkpoints,
             control=control,
             on_progress=on_progress,
+            stop_timeout_s=config.stop_timeout_s,
         )
 
 

@@ -13,10 +13,10 @@ from plantain.operators.redaction import shown
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.render.pictures import Artist
 from plantain.operators.retry import retry
-from plantain.operators.sinks.base import Forgetting, Segment, Sink, Telling, Together
+from plantain.operators.sinks.base import Forgetting, Segment, Sink, Spooling, Telling, Together
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import Start
-from plantain.operators.types import Barrier, Durable, Event, HealthEvent, Result
+from plantain.operators.types import Backlog, Barrier, Durable, Event, HealthEvent, Result
 
 
 @dataclass(slots=True)
@@ -113,6 +113,11 @@ class Write(Follower):
         for sink in self._sinks:
             sink.finish(stream_id)
         return replace(promise, state=stream.durable.state)
+
+    def backlogs(self) -> list[Backlog]:
+        """What sinks keep on disk."""
+        told = [sink.backlog() for sink in self._sinks if isinstance(sink, Spooling)]
+        return [backlog for backlog in told if backlog is not None]
 
     def close(self, stream_id: str | None = None) -> None:
         """Forgets one stream, with what was not committed of it, or closes all sinks."""
