@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -31,7 +32,7 @@ from tests.ports import free_ports
 from tests.stored import rows_in
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 NUM_FRAMES = 60
 
 pytestmark = [
@@ -103,14 +104,13 @@ def test_parquet_and_its_checkpoints_go_on_and_kafka_gets_everything_once_when_i
         pytest.skip("the broker that was named is not ours to kill")
     config = check(settings_of(tmp_path, broker.bootstrap, prefix))
     broker.kill()
-    try:
-        with running(config) as outcomes:
-            wait_for(lambda: is_complete(tmp_path))
-            assert frames_in(tmp_path) == list(range(NUM_FRAMES))
-            assert outcomes == [], "the run goes on until Kafka has it all"
-            broker.start()
-    finally:
-        broker.start()
+    start = contextlib.ExitStack()
+    start.callback(broker.start)
+    with start, running(config) as outcomes:
+        wait_for(lambda: is_complete(tmp_path))
+        assert frames_in(tmp_path) == list(range(NUM_FRAMES))
+        assert outcomes == [], "the run goes on until Kafka has it all"
+        start.close()
     assert [outcome.exit_code for outcome in outcomes] == [0]
     assert ids(records(broker.bootstrap, prefix), "file") == [
         f"file/0/{index}/depth/picky-1" for index in range(NUM_FRAMES)
