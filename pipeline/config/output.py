@@ -28,14 +28,16 @@ class SpoolConfig(Section):
 
 
 class KeepConfig(Section):
-    """What is kept how long: minutes, hours or days (`90m`, `12h`, `400d`) since it was written; else for ever.
+    """What is kept how long since it was written: minutes, hours or days; what is left out, for ever.
 
     The oldest goes first, never the day that is being written (UTC), and each deletion is said.
     """
 
-    rows: Age | None = Field(default=None, description="Rows of all tables.")
-    rasters: Age | None = Field(default=None, description="Dense maps in rows that stay.")
-    pictures: Age | None = Field(default=None, description="Annotated videos and pictures of events.")
+    rows: Age | None = Field(default=None, description="Rows of all tables, so long (`90m`, `12h`, `400d`).")
+    rasters: Age | None = Field(default=None, description="Dense maps in rows that stay, so long.")
+    pictures: Age | None = Field(
+        default=None, description="Annotated videos and pictures of events, so long."
+    )
     disk: Share | None = Field(
         default=None,
         description="Share of the disk that may be used, by whomever, such as `80%`: beyond, the oldest days go. Of "
