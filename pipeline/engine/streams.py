@@ -386,7 +386,10 @@ class Streams:
             self.close(stream)
 
     def _begin(self, waiting: list[Stream]) -> None:
-        """Binds waiting streams to workers; cameras at once, files as soon as a reader is free."""
+        """Binds waiting streams to workers; cameras at once, files as soon as a reader is free.
+
+        A read of a slow file holds its reader up, and the cameras there: they are kept apart as far as that goes.
+        """
         source = self._graph.source
         bound = {stage.name: self._num_bound(stage) for stage in self.bound}
         files = [0] * source.workers
@@ -394,8 +397,8 @@ class Streams:
             if stream.phase not in IDLE and not stream.has_ended and not stream.is_live:
                 files[stream.workers[source.name]] += 1
         for stream in waiting:
-            counts = bound[source.name] if stream.is_live else files
-            reader = counts.index(min(counts))
+            loads = (bound[source.name], files) if stream.is_live else (files, bound[source.name])
+            *_, reader = min(zip(*loads, range(source.workers), strict=True))
             if not stream.is_live:
                 if files[reader] >= self._graph.streams_per_reader:
                     continue

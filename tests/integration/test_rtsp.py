@@ -132,7 +132,7 @@ def test_a_frozen_camera_holds_nobody_up_who_closes_it(server: RtspServer) -> No
     started_s = time.monotonic()
     source.close()
     took_s = time.monotonic() - started_s
-    assert took_s < TIMEOUT_S + 1.5
+    assert took_s < TIMEOUT_S + 5
     assert not [thread for thread in threading.enumerate() if thread.name == "plantain-live-gate"]
 
 

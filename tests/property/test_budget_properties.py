@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plantain.operators.answers.text.value import Text
 from plantain.operators.errors import ModelBusyError, ModelError, ModelLostError
 from plantain.operators.models.hosted.desk import Desk, Job, Told
-from plantain.operators.models.hosted.ledger import Ledger
+from plantain.operators.models.hosted.ledger import PIECE_BYTES, Ledger
 from plantain.operators.models.hosted.options import Hosting
 from plantain.operators.models.hosted.pace import Pace
 from plantain.operators.models.hosted.purse import HOUR_S, Purse
@@ -241,3 +241,23 @@ def test_threads_share_slots_and_money() -> None:
     assert most == 5
     paid = [answer for answer in answers if not isinstance(answer.value, Failure)]
     assert len(paid) == 33, "as often as 0.03 goes into 1"
+
+
+def test_what_a_full_disk_does_not_take_is_counted_all_the_same() -> None:
+    purse = Purse(1.0, Clock(), Ledger("/dev/full"))
+    with purse.paying(0.6) as bill:
+        bill.usd = 0.6
+    with pytest.raises(ModelBusyError, match="budget of 1 USD"), purse.paying(0.6):
+        pass
+    purse.close()
+
+
+def test_a_ledger_of_years_is_read_to_its_end(tmp_path: Path) -> None:
+    path, clock = tmp_path / "spent.txt", Clock()
+    old = "".join(f"{clock() - 1e6 + k:.3f} 400000000\n" for k in range(100_000))
+    path.write_text(old + f"{clock():.3f} 900000000\n")
+    assert path.stat().st_size > 2 * PIECE_BYTES
+    purse = Purse(1.0, clock, Ledger(str(path), clock))
+    with pytest.raises(ModelBusyError, match="budget of 1 USD"), purse.paying(0.6):
+        pass
+    purse.close()

@@ -287,6 +287,27 @@ def test_a_camera_whose_frames_may_not_enter_is_not_looked_at_again_and_again():
     assert deadline is None or deadline > world.now
 
 
+@pytest.mark.parametrize(
+    ("names", "apart"),
+    [
+        (["cam", "file"], [["cam"], ["file"]]),
+        (["file", "cam"], [["file"], ["cam"]]),
+        (["file", "cam", "cam2"], [["file"], ["cam", "cam2"]]),
+        (["cam", "file", "file2"], [["cam", "file2"], ["file"]]),
+        (["cam", "cam2", "file", "file2"], [["cam", "file"], ["cam2", "file2"]]),
+    ],
+    ids=str,
+)
+def test_a_file_that_takes_its_time_holds_up_no_camera_that_could_be_read_elsewhere(names, apart):
+    plans = {name: Plan(50, is_live=name.startswith("cam")) for name in names}
+    world, _ = world_of(plans, readers=2, models=1)
+    world.engine.dispatch(world.now)
+    readers: list[list[str]] = [[], []]
+    for name, stream in world.engine.streams.items():
+        readers[stream.workers["read"]].append(name)
+    assert sorted(map(sorted, readers)) == sorted(apart)
+
+
 def test_many_cameras_are_looked_at_together_though_few_frames_may_be_in_flight():
     """A camera rarely has more than one frame: room for a reader's whole helping is not kept free for each."""
     plans = {f"cam{k}": Plan(5, is_live=True) for k in range(40)}

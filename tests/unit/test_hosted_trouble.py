@@ -187,7 +187,7 @@ def test_a_server_that_wants_an_hour_is_not_waited_for() -> None:
     with serving(lambda asked: busy) as server:
         begin = time.monotonic()
         answers = ask("chat", server.url, QUESTION, frames=4, at_once=1, usd_per_answer=0.01)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 30
     assert "is busy (429): daily quota" in said(answers)[0]
     assert "the server asked to wait; 60 min are left" in said(answers)[1]
     assert all(answer.value.retryable for answer in answers)

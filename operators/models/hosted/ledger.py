@@ -10,6 +10,9 @@ from pathlib import Path
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import redact
 
+PIECE_BYTES = 1 << 20
+"""Of the file, so much is read at a time."""
+
 
 class Ledger:
     """A line for each call that cost something: seconds since 1970, and billionths of a US dollar.
@@ -34,23 +37,32 @@ class Ledger:
             raise UsageError(f"ledger cannot be written: {redact(str(error))}") from error
 
     def add(self, nano_usd: int) -> None:
-        """Notes what a call cost."""
+        """Notes what a call cost.
+
+        Raises:
+            OSError: If that cannot be stored, for instance on a full disk.
+        """
         os.write(self._file, f"{self._wall():.3f} {nano_usd}\n".encode())
 
     def news(self) -> list[tuple[float, int]]:
         """What was noted since this was last asked, by whomever: how long ago, seconds, and how much."""
         found: list[tuple[float, int]] = []
-        data = os.pread(self._file, 1 << 26, self._read_to)
+        now = self._wall()
+        while whole := self._whole_lines():  # of years there are many
+            for line in whole.splitlines():
+                when, _, cost = line.partition(b" ")
+                try:
+                    found.append((max(0.0, now - float(when)), int(cost)))
+                except ValueError:  # not ours
+                    continue
+        return found
+
+    def _whole_lines(self) -> bytes:
+        """The next lines that were not read yet; empty at the end."""
+        data = os.pread(self._file, PIECE_BYTES, self._read_to)
         whole = data[: data.rfind(b"\n") + 1]
         self._read_to += len(whole)
-        now = self._wall()
-        for line in whole.splitlines():
-            when, _, cost = line.partition(b" ")
-            try:
-                found.append((max(0.0, now - float(when)), int(cost)))
-            except ValueError:  # not ours
-                continue
-        return found
+        return whole
 
     def close(self) -> None:
         """Closes the file."""

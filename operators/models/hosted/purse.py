@@ -10,9 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from plantain.operators.errors import ModelBusyError, ModelLostError, PlantainError
 from plantain.operators.models.hosted.ledger import Ledger
 from plantain.operators.models.hosted.pace import span
+from plantain.operators.redaction import sentence_of
+
+log = structlog.get_logger()
 
 HOUR_S = 3600.0
 # Sums are kept in whole billionths of a dollar, so that adding and taking away for months leaves nothing over.
@@ -90,9 +95,13 @@ class Purse:
             self._ledger.close()
 
     def _spend(self, cost: int) -> None:
-        if self._ledger is not None:  # which gives it back
-            self._ledger.add(cost)
-        else:
+        if self._ledger is None:
+            self._take(self._clock(), cost)
+            return
+        try:
+            self._ledger.add(cost)  # which gives it back
+        except OSError as error:
+            log.warning("ledger cannot be written; what is spent is kept in memory", error=sentence_of(error))
             self._take(self._clock(), cost)
 
     def _take(self, when: float, cost: int) -> None:
