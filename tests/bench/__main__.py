@@ -3,7 +3,19 @@
 import importlib
 import sys
 
-FIGURES = ("codecs", "pipeline", "parts", "memory", "model", "pools", "kafka", "cameras", "many", "serve")
+FIGURES = (
+    "codecs",
+    "pipeline",
+    "parts",
+    "memory",
+    "model",
+    "pools",
+    "kafka",
+    "cameras",
+    "many",
+    "days",
+    "serve",
+)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from plantain.operators.errors import PlantainError
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.kafka.held import Held
 from plantain.operators.sinks.kafka.messages import Message
-from plantain.operators.sinks.store import storage_error, sync_folder
+from plantain.operators.sinks.store import storage_error, sync, sync_folder
 
 log = structlog.get_logger()
 
@@ -261,7 +261,7 @@ class Spool:
                             for messages in _in_batches(held):
                                 writer.write_batch(_batch(number, messages, schema))
                     file.flush()
-                    os.fsync(file.fileno())
+                    sync(file.fileno())
                 aside.rename(path)
                 sync_folder(path.parent)
             except BaseException:

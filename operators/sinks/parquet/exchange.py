@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import structlog
 
 from plantain.operators.sinks.rows import table_of
 from plantain.operators.sinks.store import sync_folder
+
+# What making a link says on file systems that have none.
+_LINKLESS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL})
+
+log = structlog.get_logger()
 
 
 class Exchange:
@@ -97,6 +105,64 @@ class Exchange:
         self._now.unlink()
         shutil.rmtree(self._new, ignore_errors=True)
         shutil.rmtree(self._old, ignore_errors=True)
+
+
+class Replacement:
+    """Does the same on file systems without links: file by file, in an order in which no row is there before its own.
+
+    A segment that is torn by a crash is made again by whoever goes on.
+
+    Args:
+        places: Where each table's file belongs.
+        work: Prefix of the workshop; the new files are in `work.new`.
+    """
+
+    def __init__(self, places: Mapping[str, Path], work: Path) -> None:
+        self._places = places
+        self._new = work.with_name(f"{work.name}.new")
+
+    def run(self) -> None:
+        """Puts the new files in their places, frames last; a table that has none is left without."""
+        for name in sorted(self._places, key=lambda name: name == "frames"):
+            if (self._new / name).exists():
+                (self._new / name).replace(self._places[name])
+            else:
+                self._places[name].unlink(missing_ok=True)
+        for folder in {place.parent for place in self._places.values()}:
+            sync_folder(folder)
+        shutil.rmtree(self._new, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Takes what is in the places away, frames first."""
+        for name in sorted(self._places, key=lambda name: name != "frames"):
+            self._places[name].unlink(missing_ok=True)
+
+    def recover(self) -> None:
+        """Nothing is left half done but what is made again."""
+
+
+@cache
+def has_links(folder: Path) -> bool:
+    """Whether a folder, which is there, can have hard and symbolic links; where not, that is said once."""
+    file, link = (
+        folder / ".plantain" / f"probe-{os.getpid()}",
+        folder / ".plantain" / f"probe-{os.getpid()}.link",
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    try:
+        for make in (os.link, os.symlink):
+            make(file, link)
+            link.unlink()
+    except OSError as error:
+        if error.errno not in _LINKLESS:
+            raise
+        what = "the file system has none: tables of a segment appear one after the other, frames last"
+        log.warning("no links", what=what, folder=str(folder), error=error.strerror)
+        return False
+    finally:
+        file.unlink()
+    return True
 
 
 def make_empty(folder: Path, table: str) -> Path:

@@ -30,10 +30,16 @@ from pyarrow import fs
 
 from plantain.operators.answers.base import Row
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.parquet.exchange import Exchange, make_empty
+from plantain.operators.sinks.parquet.exchange import Exchange, Replacement, has_links, make_empty
 from plantain.operators.sinks.parquet.swapping import LocalTables, tidying
 from plantain.operators.sinks.rows import SCHEMAS, SHARED, SPARSE, Rows, folder_of, table_of
-from plantain.operators.sinks.store import open_filesystem, storage_error, sync_folder, write_durably
+from plantain.operators.sinks.store import (
+    open_filesystem,
+    storage_error,
+    sync,
+    sync_folder,
+    write_durably,
+)
 
 # A row group is written out when it has grown to this, so that memory does not depend on the segment's length.
 ROW_GROUP_BYTES = 8 << 20
@@ -81,6 +87,7 @@ class ParquetSink:
         else:
             self._folder = _RemoteFolder(filesystem, root)
         self._open: dict[Segment, dict[str, _Part]] = {}
+        self._sharing = ""
 
     @_storing
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
@@ -109,8 +116,8 @@ class ParquetSink:
         parts = self._open[segment]
         for part in parts.values():
             part.close()
-        del self._open[segment]
         self._folder.commit(segment, {name: part.target for name, part in parts.items()})
+        del self._open[segment]
 
     @_storing
     def commit_together(self, segments: Sequence[Segment]) -> None:
@@ -128,9 +135,12 @@ class ParquetSink:
         for segment in sorted(small, key=lambda segment: segment.stream_id):
             for name, part in self._open[segment].items():
                 rows[name] += part.waiting
+        self._sharing = self._sharing or shared_name()  # the same when it is tried again
         self._folder.share(
-            {name: table_of(name, rows[name], self._metadata) for name in SCHEMAS if rows[name]}
+            self._sharing,
+            {name: table_of(name, rows[name], self._metadata) for name in SCHEMAS if rows[name]},
         )
+        self._sharing = ""
         for segment in small:
             self._let_go(segment)
 
@@ -271,8 +281,7 @@ class _RemoteFolder:
             with self._filesystem.open_output_stream(place) as stream:
                 stream.write(targets[name].getbuffer())
 
-    def share(self, tables: dict[str, pa.Table]) -> None:
-        name = shared_name()
+    def share(self, name: str, tables: dict[str, pa.Table]) -> None:
         for table in sorted(tables, reverse=True):  # objects, then frames, as everywhere
             folder = self._root / folder_of(table, SHARED)
             if isinstance(self._filesystem, fs.SubTreeFileSystem):
@@ -295,6 +304,7 @@ class _LocalFolder:
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Ends or undoes commits that a killed run left, clears the workshop, and takes earlier parts away."""
         work = self._work / stream_id
+        has_links(self._root)  # what it has not is said here, and what cannot be written to
         for now in sorted(work.glob("*.now")):
             self._exchange(stream_id, now.stem).recover()
         shutil.rmtree(work, ignore_errors=True)
@@ -315,7 +325,7 @@ class _LocalFolder:
         for target in targets.values():
             descriptor = os.open(target, os.O_RDONLY)
             try:
-                os.fsync(descriptor)
+                sync(descriptor)
             finally:
                 os.close(descriptor)
         self._exchange(segment.stream_id, segment.name).run()
@@ -345,20 +355,19 @@ class _LocalFolder:
                     self._sharing[part] = set(held["stream_id"].unique().to_pylist())
         return {part: names for part, names in self._sharing.items() if part.exists()}
 
-    def share(self, tables: dict[str, pa.Table]) -> None:
+    def share(self, name: str, tables: dict[str, pa.Table]) -> None:
         """Adds a part that several cameras share: one fsync for each table, whatever their number.
 
         The files are made durable aside, and the rename of their folder says that they are whole; then each is moved to
         its place, frames last. What a crash leaves in between is moved by whoever opens the folder next.
         """
-        name = shared_name()
         aside = self._shared / f"{name}.new"
-        aside.mkdir(parents=True)
+        aside.mkdir(parents=True, exist_ok=True)
         for table, rows in tables.items():
             with (aside / table).open("wb") as file:
                 pq.write_table(rows, file, compression="zstd")
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
         whole = aside.with_suffix(".whole")
         aside.rename(whole)
         self._place(whole)
@@ -382,7 +391,7 @@ class _LocalFolder:
             else:
                 shutil.rmtree(left, ignore_errors=True)
 
-    def _exchange(self, stream_id: str, part: str) -> Exchange:
+    def _exchange(self, stream_id: str, part: str) -> Exchange | Replacement:
         """Of a part in all tables; in a sparse one only where it is, or is about to be."""
         places = {name: self._root / folder_of(name, stream_id) / f"{part}.parquet" for name in SCHEMAS}
         new = self._work / stream_id / f"{part}.new"
@@ -394,5 +403,7 @@ class _LocalFolder:
                 place.parent.mkdir(parents=True)
                 sync_folder(place.parent.parent)
                 sync_folder(self._root)
+        if not has_links(self._root):
+            return Replacement(places, self._work / stream_id / part)
         empty = {name: make_empty(self._empty, name) for name in places}
         return Exchange(places, self._work / stream_id / part, empty)

@@ -23,7 +23,7 @@ from pyarrow import fs
 from plantain.operators.sinks.parquet.exchange import Exchange, make_empty
 from plantain.operators.sinks.parquet.parts import Part
 from plantain.operators.sinks.rows import SCHEMAS
-from plantain.operators.sinks.store import sync_folder, write_durably
+from plantain.operators.sinks.store import sync, sync_folder, write_durably
 
 FOLDER = ".plantain/tidy"
 
@@ -105,7 +105,7 @@ class LocalTables:
                     size += file.stat().st_size
                     os.utime(file, ns=(made.written_ns, made.written_ns))
                     with file.open("rb") as written:
-                        os.fsync(written.fileno())
+                        sync(written.fileno())
                 else:
                     file.unlink(missing_ok=True)
                 if file.exists() or any(part.path(table) == made.path(table) for part in gone):
@@ -145,7 +145,7 @@ class LocalTables:
 
 
 class RemoteTables:
-    """On an object store, which cannot replace several objects at once: what goes is deleted, then what comes is there.
+    """On an object store, or a disk without links: what goes is deleted, then what comes is there.
 
     A reader may for a moment find fewer rows, never one twice. What comes is uploaded aside before.
 
@@ -221,5 +221,5 @@ class RemoteTables:
             shutil.copyfileobj(source, stream, 1 << 20)
 
     def _make_folder(self, folder: PurePosixPath) -> None:
-        if isinstance(self._filesystem, fs.SubTreeFileSystem):  # others have no folders
+        if isinstance(self._filesystem, fs.SubTreeFileSystem | fs.LocalFileSystem):  # others have no folders
             self._filesystem.create_dir(str(folder))

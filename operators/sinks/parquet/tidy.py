@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 from pyarrow import fs
 
+from plantain.operators.sinks.parquet.exchange import has_links
 from plantain.operators.sinks.parquet.merging import has_rasters, is_of_files, merge
 from plantain.operators.sinks.parquet.parts import Part, parts_in, stem_of
 from plantain.operators.sinks.parquet.swapping import LocalTables, RemoteTables, Tables, tidying
@@ -98,7 +99,9 @@ class Tidy:
         self._filesystem, self._root = open_filesystem(url)
         self._local = Path(self._root) if isinstance(self._filesystem, fs.LocalFileSystem) else None
         self._tables: Tables = (
-            RemoteTables(self._filesystem, self._root) if self._local is None else LocalTables(self._local)
+            LocalTables(self._local)
+            if self._local is not None and (not self._local.exists() or has_links(self._local))
+            else RemoteTables(self._filesystem, self._root)
         )
 
     def compact(self) -> Iterator[Change]:
