@@ -330,7 +330,7 @@ class Engine:
         """Ends all that is still going on where it is durable; gives the streams that it ended."""
         ended = [stream for stream in self.streams.values() if stream.phase not in ENDED]
         for stream in ended:
-            stream.let_go("stopped")
+            stream.rewind("stopped")
             stream.move(Phase.INTERRUPTED)
         return ended
 

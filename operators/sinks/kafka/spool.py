@@ -278,9 +278,13 @@ class Spool:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(descriptor)
             return False
+        except (
+            OSError
+        ) as error:  # some network file systems have no locks: then there is one writer, it is hoped
+            log.warning("unlocked", folder=str(folder), error=str(error))
         self._locks[folder] = descriptor
         return True
 

@@ -96,6 +96,7 @@ class Tidy:
         self._begins = begins
         self._clock_ns = clock_ns
         self._used = used or used_of
+        self._of_files: dict[str, bool] = {}
         self._filesystem, self._root = open_filesystem(url)
         self._local = Path(self._root) if isinstance(self._filesystem, fs.LocalFileSystem) else None
         self._tables: Tables = (
@@ -156,6 +157,8 @@ class Tidy:
         by_place = sorted(self._parts(), key=lambda part: (part.day, part.stream_id))
         for (day, _), found in groupby(by_place, lambda part: (part.day, part.stream_id)):
             for group in _groups(sorted(found, key=lambda part: (part.span or ((0, 0),), part.written_ns))):
+                if len(group) == 1:
+                    continue
                 with self._held():
                     settled = [part for part in group if self._is_settled(part)]
                     if len(settled) > 1:
@@ -164,14 +167,22 @@ class Tidy:
 
     def _is_settled(self, part: Part) -> bool:
         """Whether it is still there, and no run will make it again."""
-        if part.stream_id == SHARED:
-            return self._is_there(part)
-        if part.span is None or not self._is_there(part):
-            return False
-        if not is_of_files(self._tables.read(part, "frames")):
-            return True
-        begins = self._begins(part.stream_id)
-        return begins is not None and part.span[1] < begins
+        if part.stream_id != SHARED:
+            if part.span is None:
+                return False
+            begins = self._begins(part.stream_id)
+            if (begins is None or part.span[1] >= begins) and self._is_of_files(part):
+                return False
+        return self._is_there(part)
+
+    def _is_of_files(self, part: Part) -> bool:
+        """Whether the stream of a part can be read again; looked up once."""
+        if part.stream_id not in self._of_files:
+            try:
+                self._of_files[part.stream_id] = is_of_files(self._tables.read(part, "frames"))
+            except FileNotFoundError:
+                return True
+        return self._of_files[part.stream_id]
 
     def _is_there(self, part: Part) -> bool:
         try:
