@@ -21,6 +21,12 @@ from tests.parquet_sinks import NOTHING, SEGMENT, rows, seen, seen_by_duckdb, si
 from tests.results import result, written
 
 
+@pytest.fixture(autouse=True)
+def links_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for them is no change that matters, and doubles the time of some tests."""
+    monkeypatch.setattr(parquet, "has_links", lambda folder: True)
+
+
 def first_time(root: Path) -> tuple[Any, Any]:
     del root
     return NOTHING, rows("new", 3)

@@ -144,11 +144,10 @@ class Replacement:
 @cache
 def has_links(folder: Path) -> bool:
     """Whether a folder, which is there, can have hard and symbolic links; where not, that is said once."""
-    file, link = (
-        folder / ".plantain" / f"probe-{os.getpid()}",
-        folder / ".plantain" / f"probe-{os.getpid()}.link",
-    )
+    file = folder / ".plantain" / f"probe-{os.getpid()}"
+    link = file.with_suffix(".link")
     file.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
     file.touch()
     try:
         for make in (os.link, os.symlink):
