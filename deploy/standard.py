@@ -6,10 +6,6 @@ import os
 import sys
 from typing import IO, Any
 
-import structlog
-
-log = structlog.get_logger()
-
 
 class _Patient:
     """A stream that takes what it can, and is silent about the rest; everything else is the stream's own."""
@@ -54,7 +50,9 @@ def tell(line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except OSError as error:
-        log.warning(
+        import structlog
+
+        structlog.get_logger().warning(
             "not told", what="the result could not be written to standard output", error=error.strerror
         )
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails at its end, too

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
-from av import VideoFrame
+from numpy.typing import NDArray
 
 from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.models.base import ModelSpec, Pixels
 from plantain.operators.models.fake import FakeModel
 from plantain.operators.prompts import Prompt
 from plantain.operators.sources.file.source import FileSource
-from plantain.operators.sources.live.connection import Picture as ConnectionPicture
-from plantain.operators.sources.live.source import LiveSource
+from plantain.operators.sources.live.pictures import PictureSource
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import Frame, Position
 from tests.assets.clips import number_of
@@ -64,41 +60,18 @@ class TornSource(FileSource):
         return frames
 
 
-class Cam(LiveSource):
-    """A camera without a network: small pictures, so many a second, from a thread of its own as every camera's.
+class Cam(PictureSource):
+    """A camera without a network: small pictures, so many a second.
 
     The URL is `cam://RATE`.
     """
 
-    def __init__(self, spec: StreamSpec, view: View, position: Position) -> None:
-        rate = float(spec.url.removeprefix("cam://"))
-        named = replace(spec, url="udp://127.0.0.1:1", source="")
-        super().__init__(named, view, position, opener=lambda: _Lens(rate, self._stop))
-
-
-class _Lens:
-    """The connection of a Cam."""
-
-    codec, is_endless, start_realtime_ns, num_damaged, num_skipped = "rawvideo", True, None, 0, 0
-    time_base = Fraction(1, 1000)
-
-    def __init__(self, fps: float, stop: threading.Event) -> None:
-        self.fps = fps
-        self._stop = stop
-
-    def pictures(self) -> Iterator[ConnectionPicture]:
-        begin = time.monotonic()
+    def pictures(self, spec: StreamSpec) -> Iterator[NDArray[np.uint8]]:
+        fps, begin = float(spec.url.removeprefix("cam://")), time.monotonic()
         for number in itertools.count():
-            pause_s = begin + number / self.fps - time.monotonic()
-            if self._stop.wait(max(0.0, pause_s)):
+            if self._stop.wait(max(0.0, begin + number / fps - time.monotonic())):
                 return
-            pixels = np.full((48, 64, 3), number % 256, np.uint8)
-            yield ConnectionPicture(
-                VideoFrame.from_ndarray(pixels, format="rgb24"), round(number * 1000 / self.fps), True
-            )
-
-    def close(self) -> None:
-        pass
+            yield np.full((48, 64, 3), number % 256, np.uint8)
 
 
 class HeavyModel(FakeModel):

@@ -12,21 +12,18 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
 from rich.console import Console
 
-from plantain.deploy import logs, standard
+from plantain.deploy import standard
 from plantain.deploy.cli.annotate import annotate
 from plantain.deploy.cli.demo import demo
 from plantain.deploy.cli.evaluate import evaluate
 from plantain.deploy.cli.models import models
-from plantain.deploy.cli.options import ExecutorName, Json
-from plantain.deploy.cli.progress import Display, summary
+from plantain.deploy.cli.options import ExecutorName, Json, ModelOptions, options_of
 from plantain.deploy.cli.report import report
 from plantain.deploy.cli.serve import serve
 from plantain.deploy.cli.streams import streams
@@ -35,10 +32,10 @@ from plantain.deploy.cli.train import train
 from plantain.deploy.standard import tell
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.redaction import shown
-from plantain.pipeline.config import PipelineConfig, check, load, plain
-from plantain.pipeline.engine.engine import Engine
 
 if TYPE_CHECKING:
+    from plantain.pipeline.config import PipelineConfig
+    from plantain.pipeline.engine.engine import Engine
     from plantain.pipeline.runner import Outcome
 
 app = typer.Typer(
@@ -50,11 +47,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 out = Console(highlight=False)
-log = structlog.get_logger()
 
 
 def _say_version(is_asked: bool) -> None:
     if is_asked:
+        from importlib.metadata import version
+
         sys.stdout.write(f"plantain {version('plantain-video')}\n")
         raise typer.Exit
 
@@ -87,10 +85,7 @@ def run(
     model: Annotated[
         str | None, typer.Option(help="One of 'plantain models', or my_pkg.my_module:MyBackend.")
     ] = None,
-    model_option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Of the model, such as weights=FILE; repeat for several."),
-    ] = None,
+    model_option: ModelOptions = None,
     executor: Annotated[ExecutorName | None, typer.Option(help="Where workers live.")] = None,
     address: Annotated[
         str | None, typer.Option(help="Of a running Ray cluster; implies --executor ray.")
@@ -127,6 +122,8 @@ def run(
     Tasks are semantic:car,person,road, instances:car, refer:the red car, depth, normals, detect:car,person,
     ask:how many cars are waiting? and prompt\[codec=depth]:any words.
     """
+    from plantain.pipeline.config import check, plain
+
     settings = plain(config) if config is not None else {}
     if sources:
         settings["streams"] = [{"url": source} for source in sources]
@@ -134,12 +131,9 @@ def run(
         settings["prompts"] = list(task)
     _set(settings, "output", "out", output)
     _set(settings, "model", "name", model)
-    for written in model_option or ():
-        name, equals, value = written.partition("=")
-        if not (name and equals):
-            raise UsageError(f"--model-option '{written}': write NAME=VALUE, such as weights=FILE")
+    for name, value in options_of(model_option).items():
         _set(settings, "model", "options", (settings.get("model") or {}).get("options", {}))
-        _set(settings["model"], "options", name, _value(value))
+        _set(settings["model"], "options", name, value)
     if executor is not None or address is not None:
         settings["executor"] = str(executor or ExecutorName.RAY)
     _set(settings, "ray", "address", address)
@@ -163,6 +157,7 @@ def run(
 def validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
     """Check a configuration: every mistake at once, each with its path."""
     from plantain.pipeline.checking import check_run
+    from plantain.pipeline.config import load
 
     checked = load(config)
     check_run(checked)
@@ -172,6 +167,7 @@ def validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None
 @app.command()
 def describe(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
     """Show what a configuration would run: streams, prompts and stages."""
+    from plantain.pipeline.config import load
     from plantain.pipeline.video import build_graph, canvas_of
 
     checked = load(config)
@@ -211,6 +207,9 @@ def _run_and_exit(
     as_json: bool,
 ) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
+    import structlog
+
+    from plantain.deploy.cli.progress import Display
     from plantain.deploy.job import named_as_before, run_job
     from plantain.deploy.job_socket import socket_of
     from plantain.deploy.metrics import watching
@@ -227,7 +226,7 @@ def _run_and_exit(
     elif has_cameras and "://" not in config.output.out:
         socket, control = socket_of(config.output.out), Control(config, is_lasting=False)
 
-    say = None if sys.stderr.isatty() else partial(log.info, "progress")
+    say = None if sys.stderr.isatty() else partial(structlog.get_logger().info, "progress")
     with Display(say=say) as display, watching(config, metrics, control) as publish:
 
         def on_progress(engine: Engine) -> None:
@@ -249,6 +248,8 @@ def _run_and_exit(
 
 def _told(config: PipelineConfig, outcome: Outcome, *, as_json: bool) -> str:
     """What a run came to, in a line for people or as JSON."""
+    from plantain.deploy.cli.progress import summary
+
     if as_json:
         report: dict[str, Any] = {
             "out": shown(config.output.out),
@@ -264,14 +265,6 @@ def _told(config: PipelineConfig, outcome: Outcome, *, as_json: bool) -> str:
         f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s; "
         f"results in {shown(config.output.out)}"
     )
-
-
-def _value(written: str) -> Any:
-    """A number, true, false or null as JSON writes them; anything else as it stands."""
-    try:
-        return json.loads(written)
-    except ValueError:
-        return written
 
 
 def _set(settings: Any, section: Any, key: str, value: Any) -> None:
@@ -290,7 +283,10 @@ def main() -> None:
     # and a service drain at it however they were started, and until they do it ends the process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     standard.secure()
-    logs.configure()
+    if sys.argv[1:2] != ["models"]:  # a list that logs nothing, and takes half the time without
+        from plantain.deploy import logs
+
+        logs.configure()
     # Classes of the user's are found where the command is typed, behind everything that is installed.
     sys.path.append(str(Path.cwd()))
     try:

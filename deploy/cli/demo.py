@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from plantain.deploy.cli.options import ExecutorName, Json, Model
-from plantain.deploy.cli.progress import Display, summary
 from plantain.deploy.cli.scores import table_of
 
 if TYPE_CHECKING:
+    from plantain.deploy.cli.progress import Display
     from plantain.deploy.lab.demo import Demo
     from plantain.pipeline.engine.engine import Engine
 
@@ -84,6 +84,8 @@ class _Screen:
 
     def progressed(self, engine: Engine) -> None:
         """Told by the runner where the engine is."""
+        from plantain.deploy.cli.progress import Display
+
         if self._display is None:
             self._display = self._stack.enter_context(Display())
         self._display.update(engine)
@@ -91,6 +93,8 @@ class _Screen:
 
 def _plain(out: Path, done: Demo) -> dict[str, object]:
     """The demo for machines."""
+    from plantain.deploy.cli.progress import summary
+
     return {
         "out": str(out),
         "report": None if done.report is None else str(done.report),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from plantain.deploy.cli.options import Json, Model
+from plantain.deploy.cli.options import Json, Model, ModelOptions, options_of
 from plantain.deploy.cli.scores import table_of
 from plantain.operators.errors import UsageError
 
@@ -20,6 +21,7 @@ _NUM_SCENES = 200
 
 def evaluate(
     model: Model = "embedded",
+    model_option: ModelOptions = None,
     scenes: Annotated[
         int, typer.Option(min=1, max=_NUM_SCENES, help="Scenes of the test split, a frame of each.")
     ] = 100,
@@ -52,10 +54,13 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the page about --clips or --generate.")] = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Measure a model on rendered streets that no training ever shows, with exact labels."""
+    """Measure a model, here or on a server, on rendered streets that no training ever shows, with exact labels.
+
+    What it cannot answer is left out and counted; where its budget is spent, it is asked no more.
+    """
     if assets is not None and not assets.is_dir():
         raise UsageError(f"--assets {assets} is no folder")
-    options = _options(model, weights, assets)
+    options = _options(model, weights, assets) | options_of(model_option)
     if streets is not None:
         _score_streets(model, options, streets, as_json=as_json)
         return
@@ -66,39 +71,61 @@ def evaluate(
         _draw(model, options, scenes, out, as_json=as_json)
         return
     from plantain.deploy.lab.scoring import MEASURES, scores_of
-    from plantain.operators.models import load_drawing, spec_of
+    from plantain.operators.models import load_model, spec_of
     from plantain.operators.models.plantain.evaluation.evaluate import evaluate as measure
 
-    backend = load_drawing(model, options)
+    spec, backend = spec_of(model, options), load_model(model, options)
     try:
-        status = Console(stderr=True).status(f"{model}: {scenes} scenes")
-        with status:
-            figures = measure(backend, scenes, size_hw=spec_of(model).model_hw, assets=assets)
+        with Console(stderr=True).status(f"{model}: {scenes} scenes"):
+            figures = measure(
+                backend,
+                scenes,
+                size_hw=spec.model_hw,
+                assets=assets,
+                tasks=spec.tasks,
+                takes_lens=spec.takes_lens,
+            )
     finally:
         backend.close()
     if as_json:
         keys = [key for name in MEASURES if name in figures for key in (name, f"{name}_ci")]
-        sys.stdout.write(json.dumps({key: _finite(figures[key]) for key in keys}) + "\n")
+        told = {key: _finite(figures[key]) for key in keys}
+        told |= {key: figures[key] for key in ("num_scenes", "cost_usd", "num_asked", "failed", "stopped")}
+        sys.stdout.write(json.dumps(told) + "\n")
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{model} on {scenes} held-out scenes[/bold]", soft_wrap=True)
+    console.print(f"[bold]{model} on {figures['num_scenes']} held-out scenes[/bold]", soft_wrap=True)
     console.print(table_of(scores_of(figures), console.width))
     spent_ms = figures["model_ms_per_frame"]
     console.print(
         f"{figures['model_fingerprint']}, {spent_ms:.0f} ms a frame with all its questions", soft_wrap=True
     )
+    _print_account(console, figures)
+
+
+def _print_account(console: Console, account: Mapping[str, Any]) -> None:
+    """What the answers cost, which questions have none, and why no more were asked; nothing where all is well."""
+    lines = [f"cost {account['cost_usd']:.4f} USD"] if account["cost_usd"] else []
+    lines += [
+        f"{count} of {account['num_asked']} questions without an answer: {reason}"
+        for reason, count in account["failed"].items()
+    ]
+    if account["stopped"]:
+        lines.append(f"stopped early, and measured is what came before: {account['stopped']}")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _score_streets(model: str, options: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     """Real pictures, labelled in part."""
     from plantain.deploy.cli.scores import streets_of
-    from plantain.operators.models import load_drawing, spec_of
+    from plantain.operators.models import load_model, spec_of
     from plantain.operators.models.plantain.evaluation.street_scores import street_scores
 
-    backend = load_drawing(model, options)
+    spec, backend = spec_of(model, options), load_model(model, options)
     try:
         with Console(stderr=True).status(f"{model}: {folder}"):
-            figures = street_scores(backend, folder, spec_of(model).model_hw)
+            figures = street_scores(backend, folder, spec.model_hw, spec.fit)
     finally:
         backend.close()
     if as_json:
@@ -107,6 +134,7 @@ def _score_streets(model: str, options: dict[str, Any], folder: Path, *, as_json
     console = Console(highlight=False)
     console.print(streets_of(figures))
     console.print(f"{figures['model_fingerprint']}", soft_wrap=True)
+    _print_account(console, figures)
 
 
 def _json_of(figures: Any) -> Any:
@@ -120,21 +148,24 @@ def _look(model: str, options: dict[str, Any], clips: list[str], out: Path, *, a
     """Real clips, without labels."""
     from plantain.deploy.cli.scores import steadiness_of
     from plantain.deploy.lab.footage import look
-    from plantain.operators.models import load_drawing, spec_of
+    from plantain.operators.models import load_model, spec_of
+    from plantain.operators.models.plantain.evaluation.asking import Asking
 
-    backend = load_drawing(model, options)
+    spec, backend = spec_of(model, options), load_model(model, options)
+    asking = Asking(backend)
     try:
         with Console(stderr=True).status(model) as status:
-            page, found = look(backend, spec_of(model).model_hw, clips, out, on_progress=status.update)
+            page, found = look(asking, spec, clips, out, on_progress=status.update)
     finally:
         backend.close()
     if as_json:
         told = {clip.name: clip.steadiness if not clip.error else {"error": clip.error} for clip in found}
-        sys.stdout.write(json.dumps({"page": str(page), "clips": told}) + "\n")
+        sys.stdout.write(json.dumps({"page": str(page), "clips": told, **asking.account}) + "\n")
         return
     console = Console(highlight=False)
     console.print(steadiness_of(found))
     console.print(f"pictures in {page}", soft_wrap=True)
+    _print_account(console, asking.account)
 
 
 def _draw(model: str, options: dict[str, Any], scenes: int, out: Path, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from plantain.deploy.cli.options import Json
+from plantain.deploy.cli.options import Json, options_of
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import BACKENDS, how_to_install, missing_modules
 from plantain.operators.models.base import ModelSpec, Weights
@@ -20,7 +20,7 @@ from plantain.operators.models.here import has_gpu, machine_gb, memory_gb, obsta
 from plantain.operators.models.page import commercial, size_of
 
 models = typer.Typer(
-    help="List every backend; fetch one's weights; check whether one would run here.",
+    help="List every backend; fetch one's weights; check whether one would run here; give a running job other weights.",
     invoke_without_command=True,
     no_args_is_help=False,
 )
@@ -89,6 +89,29 @@ def check(name: Name, revision: Revision = "", as_json: Json = False) -> None:
             out.print(f"{'ok' if is_fine else 'no':4}{what:9}{detail}", soft_wrap=True, markup=False)
     if not all(is_fine for _, is_fine, _ in findings):
         raise typer.Exit(1)
+
+
+@models.command()
+def swap(
+    option: Annotated[
+        list[str], typer.Argument(metavar="NAME=VALUE...", help="Options of the model, such as weights=FILE.")
+    ],
+    model: Annotated[str, typer.Option(help="Which of 'models:' of the job; its first if left out.")] = "",
+    control: Annotated[
+        Path | None, typer.Option(help="Socket of the job, as given to 'plantain run --control'.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--out", help="Output folder of the job, instead of its socket.")
+    ] = None,
+) -> None:
+    """Give a running job other weights: each copy changes between two batches, and no frame is lost."""
+    from plantain.deploy.job_socket import socket_of, tell
+    from plantain.pipeline.commands import Swap
+
+    if control is None and output is None:
+        raise UsageError("say which job: --out with its output folder, or --control with its socket")
+    tell(control or socket_of(str(output)), Swap(options_of(option), model))
+    out.print("every copy has them; the rows say which answered (model_fingerprint)", soft_wrap=True)
 
 
 def _row(name: str, spec: ModelSpec) -> dict[str, Any]:

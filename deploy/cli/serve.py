@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plantain.deploy.cli.options import ExecutorName
 from plantain.operators.errors import UsageError
-from plantain.pipeline.config import PipelineConfig, check, plain
+
+if TYPE_CHECKING:
+    from plantain.pipeline.config import PipelineConfig
 
 
 def serve(
@@ -31,6 +33,8 @@ def serve(
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
 ) -> None:
     """Answer questions about pictures, clips and cameras over HTTP, with a page to look at."""
+    from plantain.pipeline.config import check, plain
+
     settings: dict[str, Any] = plain(config) if config is not None else {}
     settings.setdefault("streams", [])
     settings.setdefault("executor", "ray")

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -14,9 +14,10 @@ from rich.table import Table
 
 from plantain.deploy.cli.options import Json
 from plantain.operators.errors import UsageError
-from plantain.pipeline.commands import Add, Change, Command, Pause, Remove, Resume, Streams
-from plantain.pipeline.config import stream_of
-from plantain.pipeline.status import StreamStatus
+
+if TYPE_CHECKING:
+    from plantain.pipeline.commands import Command
+    from plantain.pipeline.status import StreamStatus
 
 A = TypeVar("A")
 
@@ -43,6 +44,8 @@ Every = Annotated[int | None, typer.Option(help="Look at every n-th frame.")]
 @streams.command("list")
 def list_streams(control: Socket = None, out: Out = None, as_json: Json = False) -> None:
     """Show every stream: what is asked of it, how it is, and where its frames went."""
+    from plantain.pipeline.commands import Streams
+
     _show(_told(control, out, Streams()), as_json=as_json)
 
 
@@ -59,6 +62,9 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Watch one more stream; without --task it is asked what the job asks of all."""
+    from plantain.pipeline.commands import Add
+    from plantain.pipeline.config import stream_of
+
     stream = stream_of({"url": url, "id": name} | _settings(task, fps, every, option))
     _show([_told(control, out, Add(stream)).status], as_json=as_json)
 
@@ -75,6 +81,8 @@ def change(
     as_json: Json = False,
 ) -> None:
     """Ask something else of a stream, or look at it more or less often."""
+    from plantain.pipeline.commands import Change
+
     changes = _settings(task, fps, every, option)
     if not changes:
         raise UsageError("name what to change: --task, --fps, --every or --option")
@@ -84,12 +92,16 @@ def change(
 @streams.command()
 def pause(name: Name, control: Socket = None, out: Out = None, as_json: Json = False) -> None:
     """Let a stream rest: its source is closed, what is in flight is stored."""
+    from plantain.pipeline.commands import Pause
+
     _show([_told(control, out, Pause(name))], as_json=as_json)
 
 
 @streams.command()
 def resume(name: Name, control: Socket = None, out: Out = None, as_json: Json = False) -> None:
     """Let a paused stream go on, and one that failed try again."""
+    from plantain.pipeline.commands import Resume
+
     _show([_told(control, out, Resume(name))], as_json=as_json)
 
 
@@ -102,6 +114,8 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """End a stream and forget it; what is stored stays. Shows its last figures."""
+    from plantain.pipeline.commands import Remove
+
     _show([_told(control, out, Remove(name, drain=not now))], as_json=as_json)
 
 

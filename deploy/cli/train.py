@@ -188,6 +188,8 @@ def _lessons(teachers: list[Path], out: Path, clips: list[str], console: Console
         )
     for stream_id, reason in found.skipped.items():
         console.print(f"[yellow]stream {stream_id} is left out[/yellow]: {reason}", soft_wrap=True)
+    for reason, count in found.unfit.items():
+        console.print(f"[yellow]{count} answers are left out[/yellow]: {reason}", soft_wrap=True)
     console.print(
         f"{found.num_learn} annotated frames to learn from, {found.num_held} held back to measure with",
         soft_wrap=True,

@@ -16,8 +16,10 @@ import numpy as np
 from plantain.deploy.report import gallery
 from plantain.deploy.report.charts import number_of
 from plantain.operators.answers import codec_for
-from plantain.operators.errors import PlantainError, UsageError
-from plantain.operators.models.base import ModelBackend, drawings_of
+from plantain.operators.errors import ModelError, PlantainError, UsageError
+from plantain.operators.models.base import Answering, ModelBackend, ModelSpec, drawings_of
+from plantain.operators.models.drawn import Drawn
+from plantain.operators.models.plantain.evaluation.asking import Asking
 from plantain.operators.models.plantain.evaluation.steadiness import Answered, Change, between
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import redact
@@ -72,8 +74,8 @@ class Clip:
 
 
 def look(
-    backend: ModelBackend,
-    model_hw: tuple[int, int],
+    asking: Asking,
+    spec: ModelSpec,
     clips: Sequence[str],
     out: Path,
     tasks: Sequence[str] = TASKS,
@@ -82,8 +84,8 @@ def look(
     """Asks a model about clips and writes a page about its answers.
 
     Args:
-        backend: The model.
-        model_hw: Its canvas.
+        asking: The model, with its account.
+        spec: What is known of it: its canvas, and what it answers.
         clips: Files, folders, globs.
         out: Folder of the page, `footage.html`.
         tasks: What is asked.
@@ -93,49 +95,56 @@ def look(
         Where the page is, and what came out.
 
     Raises:
-        UsageError: If there are no clips, or none can be read.
+        UsageError: If there are no clips, none can be read, or the model answers none of the tasks.
         SinkError: If the page cannot be written.
     """
-    prompts = tuple(Prompt.parse(task) for task in tasks)
+    model = asking.model
+    prompts = tuple(
+        prompt for prompt in map(Prompt.parse, tasks) if not spec.tasks or prompt.task in spec.tasks
+    )
+    if not prompts:
+        raise UsageError(
+            f"model {model.name} answers {', '.join(spec.tasks)}, and nothing that is shown here"
+        )
     found: list[Clip] = []
     started = perf_counter()
-    for spec in expand(list(clips)):
+    for stream in expand(list(clips)):
         if on_progress is not None:
-            on_progress(spec.stream_id)
+            on_progress(stream.stream_id)
         try:
-            found.append(_clip(backend, model_hw, spec, prompts))
+            found.append(_clip(asking, spec, stream, prompts))
         except PlantainError as error:
-            found.append(Clip(spec.stream_id, error=redact(str(error))))
+            found.append(Clip(stream.stream_id, error=redact(str(error))))
     if not any(clip.num_frames for clip in found):
         raise UsageError(
             "; ".join(f"{clip.name}: {clip.error}" for clip in found) or "name at least one clip"
         )
-    page = _page(backend, found, prompts, perf_counter() - started)
+    page = _page(model, found, prompts, perf_counter() - started)
     path = out / FILE
     write_durably(path, page.encode())
     return path, found
 
 
-def _clip(
-    backend: ModelBackend, model_hw: tuple[int, int], spec: StreamSpec, prompts: tuple[Prompt, ...]
-) -> Clip:
+def _clip(asking: Asking, spec: ModelSpec, stream: StreamSpec, prompts: tuple[Prompt, ...]) -> Clip:
     total, moments, num_frames = Change({}), [], 0
-    for run in _runs(spec, model_hw):
-        answers = [_answered(backend, frame, prompts) for frame in run]
+    model = asking.model
+    for run in _runs(stream, spec):
+        answers = [_answered(asking, frame, prompts) for frame in run]
         num_frames += len(run)
         for before, after in pairwise(answers):
             total += between(before, after)
         predictions = tuple(
-            Prediction(prompt, value, backend.name, backend.fingerprint, Timing())
+            Prediction(prompt, value, model.name, model.fingerprint, Timing())
             for prompt, value in zip(answers[0].prompts, answers[0].values, strict=True)
         )
         moments.append(Result(run[0].header, run[0].info, predictions))
-    return Clip(spec.stream_id, "", num_frames, total.means(), tuple(moments))
+    return Clip(stream.stream_id, "", num_frames, total.means(), tuple(moments))
 
 
-def _runs(spec: StreamSpec, model_hw: tuple[int, int]) -> Iterator[list[Frame]]:
+def _runs(stream: StreamSpec, spec: ModelSpec) -> Iterator[list[Frame]]:
     """Runs of consecutive frames, evenly spread over a clip; one run where its length is unknown."""
-    source = open_source(spec, View(model_hw, picture_long_side=WIDTH_PX), Position())
+    view = View(spec.model_hw, spec.fit, picture_long_side=WIDTH_PX)
+    source = open_source(stream, view, Position())
     try:
         length = source.info.num_frames or RUN_FRAMES
         starts = np.linspace(0, max(0, length - RUN_FRAMES), NUM_MOMENTS + 1)[:-1]
@@ -151,14 +160,21 @@ def _runs(spec: StreamSpec, model_hw: tuple[int, int]) -> Iterator[list[Frame]]:
         source.close()
 
 
-def _answered(backend: ModelBackend, frame: Frame, prompts: tuple[Prompt, ...]) -> Answered:
-    drawn = drawings_of(backend, [frame], [0] * len(prompts), prompts)
+def _answered(asking: Asking, frame: Frame, prompts: tuple[Prompt, ...]) -> Answered:
+    """What a model says to each prompt, and, of one that draws, its drawings."""
+    model: object = asking.model.model if isinstance(asking.model, Drawn) else asking.model
+    if not isinstance(model, ModelBackend):
+        values = asking.values(frame, prompts)
+        if asking.stopped:
+            raise ModelError(asking.stopped)
+        return Answered(frame.info.fit.crop(frame.image), prompts, (), values)
+    drawn = drawings_of(model, [frame], [0] * len(prompts), prompts)
     drawings = [frame.info.fit.crop(each) for each in drawn]
     values = [codec_for(prompt).decode(each, prompt) for prompt, each in zip(prompts, drawings, strict=True)]
     return Answered(frame.info.fit.crop(frame.image), prompts, drawings, values)
 
 
-def _page(backend: ModelBackend, clips: Sequence[Clip], prompts: Sequence[Prompt], spent_s: float) -> str:
+def _page(model: Answering, clips: Sequence[Clip], prompts: Sequence[Prompt], spent_s: float) -> str:
     style = (resources.files("plantain.deploy.service") / "web" / "report.css").read_text(encoding="utf-8")
     num_frames = sum(clip.num_frames for clip in clips)
     articles = "".join(_article(clip, f"clip{number}") for number, clip in enumerate(clips))
@@ -177,8 +193,8 @@ def _page(backend: ModelBackend, clips: Sequence[Clip], prompts: Sequence[Prompt
         f"<title>Plantain on footage</title><style>{style}</style></head><body>"
         '<a class="skip" href="#main">Skip to the results</a>'
         "<header><p class='eyebrow'>Plantain on footage</p>"
-        f"<h1>{escape(backend.name)} without labels</h1><p class='lead'>What <b>{escape(backend.name)}</b> "
-        f"<span class='dim'>({escape(backend.fingerprint)})</span> answers about clips whose truth nobody "
+        f"<h1>{escape(model.name)} without labels</h1><p class='lead'>What <b>{escape(model.name)}</b> "
+        f"<span class='dim'>({escape(model.fingerprint)})</span> answers about clips whose truth nobody "
         "wrote down: pictures to judge by eye, and how steady the answers are from frame to frame.</p>"
         f"<div class='cards'>{numbers}</div></header>"
         f'<main id="main"><section><h2>How steady</h2>{_table(clips)}</section>'

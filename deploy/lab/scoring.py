@@ -47,6 +47,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "normals_median_deg": Measure("normals, median", "half of all pixels are better than this", 0, "\u00b0"),
     "pmf1": Measure("instances pmF1", "objects found and outlined, mean over ten strictnesses", 1),
+    "box_f1": Measure("boxes F1", "objects found, by boxes that overlap by half or more", 1),
     "il_mcc": Measure("presence IL_MCC", "whether it draws something exactly when something is there", 1),
     "ciou": Measure("referring cIoU", "agreement of drawn and meant regions", 1),
     "off_palette": Measure("off palette", "share of pixels in colours that mean nothing", 0),

@@ -10,7 +10,6 @@ from plantain.operators import naming
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored, Weights
 from plantain.operators.models.catalogue import LIBRARY
-from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.hosted.catalogue import HOSTED
 from plantain.operators.models.plantain import HANDFUL
 from plantain.operators.models.together.catalogue import TOGETHER
@@ -31,6 +30,7 @@ BACKENDS: dict[str, ModelSpec] = {
         model_hw=(224, 384),
         handful=HANDFUL,
         warms_up=True,
+        takes_lens=True,
         weights=Weights(commercial=True, parameters_m=7.9, shown="real weights"),
     ),
     "fake": ModelSpec(
@@ -71,6 +71,10 @@ def load_model(name: str, options: Mapping[str, Any] | None = None) -> Answering
     made = _make(name, options)
     if isinstance(made, Answering):
         return made
+    from plantain.operators.models.drawn import (
+        Drawn,  # what decodes drawings: not needed to list the backends
+    )
+
     spec = spec_of(name)
     return Drawn(_drawing(name, made), is_paid=spec.is_paid, drifts=spec.drifts)
 

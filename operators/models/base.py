@@ -67,6 +67,7 @@ class ModelSpec:
         is_hosted: It answers on other machines, many prompts at a time: one copy of it keeps the budget and the rate.
         by_options: What can be said depends on the options: the class tells it, as `Tailored`.
         drifts: It draws, and is known to draw some pixels beside the frame.
+        takes_lens: What it says of distances follows from the field of view that a stream tells.
         extra: The extra of this package that brings what it needs; empty where each module is installed by its name.
         preset: Options that it is made with unless they are given, for a target that several backends share.
         weights: Where they come from, and what they ask for.
@@ -86,6 +87,7 @@ class ModelSpec:
     is_hosted: bool = False
     by_options: bool = False
     drifts: bool = False
+    takes_lens: bool = False
     extra: str = ""
     preset: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights = Weights()

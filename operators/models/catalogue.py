@@ -104,6 +104,24 @@ LIBRARY: dict[str, ModelSpec] = {
         preset={"checkpoint": "facebook/sam2.1-hiera-tiny", "finder": "IDEA-Research/grounding-dino-tiny"},
         weights=Weights("facebook/sam2.1-hiera-tiny", True, 39, needs_gpu=True),
     ),
+    "edgetam-video": ModelSpec(
+        target="plantain.operators.models.specialists.families:sam2_video",
+        summary="EdgeTAM on streams: as sam2-video, made for small devices",
+        tasks=(*_MASKS, Task.DETECT),
+        licence=_APACHE,
+        needs=(*_NEEDS, "timm"),
+        extra="models",
+        model_hw=(1024, 1024),
+        fit="stretch",
+        keeps_streams=True,
+        preset={
+            "name": "edgetam-video",
+            "kind": "edgetam_video",
+            "checkpoint": "yonigozlan/EdgeTAM-hf",
+            "finder": "IDEA-Research/grounding-dino-tiny",
+        },
+        weights=Weights("yonigozlan/EdgeTAM-hf", True, 13.9),
+    ),
     "klein": ModelSpec(
         target="plantain.operators.models.generators.klein:Klein",
         summary="FLUX.2 klein, 4 B with a text encoder of as many: draws what it is told in four steps, many frames at "
@@ -116,6 +134,29 @@ LIBRARY: dict[str, ModelSpec] = {
         drifts=True,
         preset={"checkpoint": "black-forest-labs/FLUX.2-klein-4B"},
         weights=Weights("black-forest-labs/FLUX.2-klein-4B", True, 8000, needs_gpu=True, bytes_each=3.0),
+    ),
+    "qwen-image-edit": ModelSpec(
+        target="plantain.operators.models.generators.qwen_edit:QwenEdit",
+        summary="Qwen-Image-Edit, 20 B with a text encoder of 8 B that sees the frame, too: draws what it is told",
+        tasks=(*_MASKS, Task.DEPTH, Task.NORMALS, Task.GENERATE),
+        licence=_APACHE,
+        needs=(*_NEEDS, "diffusers", "accelerate", "peft"),
+        extra="models",
+        model_hw=(768, 1344),
+        drifts=True,
+        preset={"checkpoint": "Qwen/Qwen-Image-Edit"},
+        weights=Weights("Qwen/Qwen-Image-Edit", True, 28800, needs_gpu=True, bytes_each=2.4),
+    ),
+    "remote-code": ModelSpec(
+        target="plantain.operators.models.generators.remote_code:RemoteCode",
+        summary="a checkpoint that is run by Python code of its own (options checkpoint, trust_remote_code): "
+        "processor(images, text or task), and images or predictions come back",
+        tasks=(*_MASKS, Task.DEPTH, Task.NORMALS, Task.GENERATE),
+        licence="of the checkpoint",
+        needs=_NEEDS,
+        extra="models",
+        model_hw=(576, 1024),
+        weights=Weights(shown="protocol only"),
     ),
     "depth-anything-v2-outdoor": _specialist(
         "depth-anything-v2-outdoor",
@@ -266,23 +307,22 @@ LIBRARY: dict[str, ModelSpec] = {
 
 ABSENT: tuple[Absent, ...] = (
     Absent(
-        "Vision Banana", "its weights are not public", "klein, with the option lora for an open replication"
+        "Vision Banana",
+        "its weights are not public",
+        "klein, with the option lora for an open replication",
     ),
-    Absent(
-        "Qwen-Image-Edit",
-        "not built here yet; a server that runs it is asked over HTTP",
-        "images-api, or klein",
-    ),
-    Absent(
-        "EdgeTAM", "no checkpoint of its architecture could be made small enough to test with", "sam2-video"
-    ),
+    Absent("Qwen-Image-Edit-Plus", "its library draws one picture a call", "qwen-image-edit, or images-api"),
     Absent("SAM 3.1", "no class of transformers 5.24 loads it", "sam3"),
     Absent(
         "Depth Anything 3",
-        "its package needs numpy below 2, which nothing here runs with",
+        "its packages on PyPI ask for numpy below 2, which nothing here runs with, and for a web server",
         "depth-anything-v2-outdoor, or depth-pro",
     ),
-    Absent("MoGe-2", "its package on PyPI installs modules under names that are ours and others'", "tipsv2"),
+    Absent(
+        "MoGe-2",
+        "its package on PyPI is a copy by others, asks for a web interface and installs a module named pipeline",
+        "tipsv2",
+    ),
     Absent("UniK3D", "no package, and its licence is CC BY-NC", "depth-pro"),
     Absent("Metric3D v2", "runs code from torch.hub, and needs mmcv", "zoedepth"),
     Absent("PromptDA", "needs a map of true distances with each frame", "depth-anything-v2-outdoor"),

@@ -43,7 +43,7 @@ class Drawn:
         drifts: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._model = model
+        self.model = model
         self._is_paid = is_paid
         self._drifts = drifts
         self._sleep = sleep
@@ -71,7 +71,7 @@ class Drawn:
 
     def close(self) -> None:
         """Gives back the model's memory."""
-        self._model.close()
+        self.model.close()
 
     def _alone(self, frame: Frame, prompt: Prompt) -> Answer:
         """One drawing by itself, waited for where the model is busy."""
@@ -89,8 +89,8 @@ class Drawn:
         """The answer to a prompt that cannot be drawn; None for one that can."""
         try:
             codec_for(prompt)
-            if isinstance(self._model, Checking):
-                self._model.check(prompt)
+            if isinstance(self.model, Checking):
+                self.model.check(prompt)
         except PlantainError as error:
             return Answer(failure_of(error))
         return None
@@ -100,7 +100,7 @@ class Drawn:
     ) -> tuple[Pixels, float]:
         """Drawings, and the time that each took, milliseconds."""
         start = perf_counter()
-        drawings = drawings_of(self._model, frames, image_of, prompts)
+        drawings = drawings_of(self.model, frames, image_of, prompts)
         model_ms = (perf_counter() - start) * 1e3 / len(prompts)
         expected = (len(prompts), *frames[0].image.shape)
         if drawings.shape != expected:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from plantain.operators.sinks.base import Sink
     from plantain.operators.sinks.parquet.reading import read_events, read_frames, read_objects, read_results
     from plantain.operators.sources.base import Source
+    from plantain.operators.sources.live.pictures import PictureSource
     from plantain.operators.types import Event, Failure, Frame
     from plantain.pipeline.config import PipelineConfig, check, load
     from plantain.pipeline.control import Control
@@ -51,6 +52,7 @@ __all__ = [
     "ModelBackend",
     "ModelSpec",
     "NormalMap",
+    "PictureSource",
     "PipelineConfig",
     "PlantainError",
     "Prompt",
@@ -83,6 +85,7 @@ _WHERE = {
     "ModelBackend": "operators.models.base",
     "ModelSpec": "operators.models.base",
     "NormalMap": "operators.answers.normals.value",
+    "PictureSource": "operators.sources.live.pictures",
     "PipelineConfig": "pipeline.config",
     "PlantainError": "operators.errors",
     "Prompt": "operators.prompts",

@@ -9,6 +9,7 @@ FIGURES = (
     "parts",
     "memory",
     "model",
+    "models",
     "pools",
     "kafka",
     "cameras",

@@ -19,14 +19,15 @@ from tests.checkpoints.closed import (
     tips_normals,
     zoedepth,
 )
-from tests.checkpoints.drawing import klein, marigold
-from tests.checkpoints.video import sam2_video, sam3_video
+from tests.checkpoints.drawing import klein, marigold, qwen_edit
+from tests.checkpoints.video import edgetam_video, sam2_video, sam3_video
 from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, sam2, sam3
 
 __all__ = [
     "clipseg",
     "depth_anything",
     "depth_pro",
+    "edgetam_video",
     "eomt",
     "eomt_splitting",
     "florence",
@@ -37,6 +38,7 @@ __all__ = [
     "oneformer",
     "owlv2",
     "qwen3_vl",
+    "qwen_edit",
     "rf_detr",
     "rt_detr",
     "sam2",

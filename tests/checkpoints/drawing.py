@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tests.checkpoints.making import clip_tokenizer, widened
+from tests.checkpoints.making import clip_tokenizer, qwen_tokenizer, widened
 
 
 def klein(folder: Path) -> Path:
@@ -68,6 +68,82 @@ def klein(folder: Path) -> Path:
         tokenizer=tokenizer,
         transformer=widened(transformer, std=0.4),
         is_distilled=True,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def qwen_edit(folder: Path) -> Path:
+    from diffusers import (
+        AutoencoderKLQwenImage,
+        FlowMatchEulerDiscreteScheduler,
+        QwenImageEditPipeline,
+        QwenImageTransformer2DModel,
+    )
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    tokenizer = qwen_tokenizer()
+    number = tokenizer.convert_tokens_to_ids
+    texts = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4},
+            "pad_token_id": number("<|endoftext|>"),
+            "eos_token_id": number("<|im_end|>"),
+            "bos_token_id": number("<|endoftext|>"),
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 16,
+            "fullatt_block_indexes": [0],
+        },
+        image_token_id=number("<|image_pad|>"),
+        video_token_id=number("<|video_pad|>"),
+        vision_start_token_id=number("<|vision_start|>"),
+        vision_end_token_id=number("<|vision_end|>"),
+    )
+    torch.manual_seed(0)
+    transformer = QwenImageTransformer2DModel(
+        patch_size=2,
+        in_channels=16,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(8, 4, 4),
+    )
+    vae = AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    )
+    images = Qwen2VLImageProcessor(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112})
+    pipeline = QwenImageEditPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=widened(vae, std=0.2),
+        text_encoder=widened(Qwen2_5_VLForConditionalGeneration(texts)),
+        tokenizer=tokenizer,
+        processor=Qwen2VLProcessor(images, tokenizer, Qwen2VLVideoProcessor()),
+        transformer=widened(transformer, std=0.8),
     )
     pipeline.save_pretrained(folder)
     return folder

@@ -65,6 +65,53 @@ def sam3_video(folder: Path) -> Path:
     return save(folder, widened(Sam3VideoModel(config), std=0.15), processor)
 
 
+def edgetam_video(folder: Path) -> Path:
+    from transformers import (
+        EdgeTamVideoConfig,
+        EdgeTamVideoModel,
+        Sam2ImageProcessor,
+        Sam2VideoProcessor,
+        Sam2VideoVideoProcessor,
+    )
+
+    torch.manual_seed(0)  # positions are drawn when a network is made
+    config = EdgeTamVideoConfig(
+        vision_config={
+            "model_type": "edgetam_vision_model",
+            "backbone_config": {
+                "model_type": "timm_wrapper",
+                "architecture": "repvit_m1",
+                "num_classes": 2,
+                "label_names": ["a", "b"],
+                "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+            },
+            "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+            "fpn_hidden_size": 128,
+        },
+        **sam_heads(),
+        image_size=128,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_mlp_hidden_size=32,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_attention_rope_k_sizes=[4, 4],
+        perceiver_resampler_num_latents=16,
+        perceiver_resampler_num_latents_2d=16,
+        perceiver_resampler_num_layers=1,
+        memory_encoder_hidden_size=128,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_num_layers=1,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+    )
+    size = {"height": 128, "width": 128}
+    images = Sam2ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
+    processor = Sam2VideoProcessor(images, Sam2VideoVideoProcessor(size=size))
+    network = widened(EdgeTamVideoModel(config), std=0.15)
+    torch.nn.init.constant_(network.mask_decoder.pred_obj_score_head.proj_out.bias, 8.0)
+    return save(folder, network, processor)
+
+
 def sam2_video(folder: Path) -> Path:
     from transformers import (
         Sam2ImageProcessor,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tests.checkpoints.closed import swin
-from tests.checkpoints.making import bert_tokenizer, clip_tokenizer, save, widened
+from tests.checkpoints.making import bert_tokenizer, clip_tokenizer, qwen_tokenizer, save, widened
 
 
 def grounding_dino(folder: Path) -> Path:
@@ -196,9 +196,7 @@ def sam_heads() -> dict[str, Any]:
 
 
 def qwen3_vl(folder: Path) -> Path:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import (
-        PreTrainedTokenizerFast,
         Qwen2VLImageProcessor,
         Qwen3VLConfig,
         Qwen3VLForConditionalGeneration,
@@ -206,29 +204,11 @@ def qwen3_vl(folder: Path) -> Path:
         Qwen3VLVideoProcessor,
     )
 
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
-    special += ["<|image_pad|>", "<|video_pad|>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {word: number for number, word in enumerate([*letters, *special])}
-    words = Tokenizer(models.BPE(vocabulary, []))
-    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=special[1:],
-        extra_special_tokens={
-            "image_token": "<|image_pad|>",
-            "video_token": "<|video_pad|>",
-            "vision_bos_token": "<|vision_start|>",
-            "vision_eos_token": "<|vision_end|>",
-        },
-    )
+    tokenizer = qwen_tokenizer()
     number = tokenizer.convert_tokens_to_ids
     config = Qwen3VLConfig(
         text_config={
-            "vocab_size": len(vocabulary),
+            "vocab_size": len(tokenizer),
             "hidden_size": 32,
             "intermediate_size": 32,
             "num_hidden_layers": 3,

@@ -53,6 +53,10 @@ class Case:
     make_masks: Callable[[Path], Path] | None = None
 
 
+def vision_of_dino(net: Any) -> torch.nn.Module:
+    return net.model.backbone.encoder
+
+
 WORDS = ("semantic:car,bus", "refer:the red car")
 CASES = {
     "depth-anything": Case(checkpoints.depth_anything, ("depth",), lambda net: net.backbone),
@@ -93,18 +97,18 @@ CASES = {
         {"threshold": 0.3},
     ),
     "rt-detr": Case(checkpoints.rt_detr, ("detect:car,road", "detect:tree"), lambda net: net.model.backbone),
-    "grounding-dino": Case(checkpoints.grounding_dino, ("detect:car,red bus", "detect:tree"), None),
+    "grounding-dino": Case(checkpoints.grounding_dino, ("detect:car,red bus", "detect:tree"), vision_of_dino),
     "grounding-dino-sam2": Case(
         checkpoints.grounding_dino,
         ("detect:car", "instances:car", *WORDS),
-        None,
+        vision_of_dino,
         {"threshold": 0.9},
         make_masks=checkpoints.sam2,
     ),
     "florence-2": Case(
         checkpoints.florence,
         ("detect:car,bus", "refer:the red car", "refer:a bus"),
-        None,
+        lambda net: net.model.vision_tower,
         {"max_tokens": 24},
     ),
     "marigold": Case(

@@ -15,7 +15,7 @@ from plantain.deploy.lab import demo
 from plantain.deploy.lab.scoring import MEASURES
 from plantain.operators.errors import UsageError
 from plantain.operators.models import truth
-from plantain.operators.models.plantain.evaluation.evaluate import TOLD
+from plantain.operators.models.plantain.evaluation.evaluate import BOXES, TOLD
 from plantain.operators.scenes import Scene
 from plantain.operators.sinks.parquet.reading import read_frames, read_objects
 
@@ -77,8 +77,9 @@ def test_eval_prints_one_object_with_the_agreed_keys() -> None:
     result = plantain("eval", "--model", "fake", "--scenes", "1", "--json")
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
-    agreed = MEASURES.keys() - TOLD.keys()  # it cannot be told a field of view
-    assert set(figures) == {*agreed, *(f"{key}_ci" for key in agreed)}
+    agreed = MEASURES.keys() - TOLD.keys() - BOXES.keys()  # it cannot be told a field of view, and draws
+    account = {"num_scenes", "num_asked", "cost_usd", "failed", "stopped"}
+    assert set(figures) == {*agreed, *(f"{key}_ci" for key in agreed), *account}
     assert figures["miou"] > 0.99
     assert len(figures["miou_ci"]) == 2
 

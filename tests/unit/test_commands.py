@@ -197,11 +197,13 @@ def test_a_drain_that_takes_long_is_answered_kept_and_may_be_asked_again(tmp_pat
     with running(config_of(tmp_path, (camera("gate"),)), executor, kept.append) as control:
         watched(control, "gate")
         executor.drains.clear()
+        wanted = {Pause: "finishing", Remove: "removing"}[change]
+        eventually(lambda: control.do(change("gate", wait_s=0.2)).phase == wanted, "on its way")
         for _ in range(3):
             begun = time.monotonic()
             status = control.do(change("gate", wait_s=0.2))
             assert time.monotonic() - begun < 5.0
-            assert status.phase == {Pause: "finishing", Remove: "removing"}[change]
+            assert status.phase == wanted
         (listed,) = control.do(Streams())
         assert listed.phase == status.phase, "what is on its way is listed as what it is"
         assert ("gate" in kept[0].streams) == (change is Pause), "kept when it was said, not when it is done"

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel
 from typer.main import get_command
 
+import plantain
 from plantain.deploy.cli.app import app
 from plantain.deploy.job import run_job
 from plantain.operators.answers.base import Column
@@ -253,9 +254,31 @@ def test_cars_a_second_of_a_camera_go_by_the_clock(tmp_path: Path) -> None:
     ]
 
 
+def test_a_camera_of_ones_own_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_cameras.py").write_text(blocks(text_of("docs/cameras.md"), "python")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (stream,) = yaml.safe_load(
+        re.search(r"^    (streams: .*)$", text_of("docs/cameras.md"), re.MULTILINE)[1]
+    )["streams"]
+    config = plantain.check(
+        {
+            "streams": [stream | {"max_frames": 3}],
+            "prompts": ["depth"],
+            "model": {"name": "fake"},
+            "output": {"out": str(tmp_path / "out")},
+        }
+    )
+    assert plantain.run(config).exit_code == 0
+    rows = plantain.read_frames(str(tmp_path / "out"), ["stream_id", "width", "height", "status"])
+    assert {name: set(column) for name, column in rows.items()} == {
+        "stream_id": {"hall"}, "width": {640}, "height": {360}, "status": {"ok"},
+    }  # fmt: skip
+    assert len(rows["status"]) == 3
+
+
 @pytest.mark.parametrize(("name", "most_lines"), [("README.md", 10), ("docs/cameras.md", 20)])
 def test_the_python_examples_run(tmp_path: Path, name: str, most_lines: int) -> None:
-    (example,) = blocks(text_of(name), "python")
+    example = blocks(text_of(name), "python")[-1]
     assert len(example.strip().splitlines()) <= most_lines
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example.replace("frames=50", "frames=3")],

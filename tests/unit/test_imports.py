@@ -89,3 +89,4 @@ def test_commands_that_only_answer_load_nothing_heavy(tmp_path, arguments):
     assert "typer" in loaded
     assert not loaded & {"torch", "ray", "numba", "scipy", "av", *LIBRARIES}
     assert "pyarrow" not in loaded or arguments[0] in ("validate", "describe")
+    assert arguments != ["models"] or not loaded & {"structlog", "asyncio", "yaml"}, "a list comes at once"

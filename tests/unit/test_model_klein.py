@@ -118,7 +118,7 @@ def test_its_drawings_are_decoded_as_those_of_any_model_that_draws(folder: Path)
     assert isinstance(made, Drawn)
     answers = made.answer([frame(0)], [0, 0, 0], [CARS, Prompt.parse("depth"), WET])
     assert [type(each.value).__name__ for each in answers] == ["Masks", "DepthMap", "Image"]
-    parts = made._model._pipeline  # type: ignore[attr-defined]
+    parts = made.model._pipeline  # type: ignore[attr-defined]
     made.close()
     assert {each.device.type for each in parts.transformer.parameters()} == {"meta"}
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.value import Masks
+from plantain.operators.answers.text.value import Text
 from plantain.operators.models import truth
 from plantain.operators.models.plantain import weights
 from plantain.operators.models.plantain.evaluation.agreement import agreement
@@ -111,6 +113,100 @@ def test_bars_around_a_picture_teach_nothing(frame):
     assert not made.inside[:8].any()
     assert made.inside[8:40].all()
     assert not made.answers[:8].any()
+
+
+BOXES = Boxes(
+    np.array([[16, 16, 48, 48], [60, 8, 80, 24]], np.float32),
+    ("car", "bus"),
+    np.array([0.8, 0.3], np.float32),
+)
+DETECT = Prompt.parse("detect:car,bus")
+
+
+def undisturbed(*answers, seed: int = 0) -> samples.Sample:
+    image = np.zeros((*SIZE, 3), np.uint8)
+    return lessons.sample(Lesson(image, answers), SIZE, np.random.default_rng(seed), augmented=False)
+
+
+def test_boxes_and_scores_come_back_as_they_were_stored(frame, tmp_path):
+    masks = Masks(np.eye(*SIZE, dtype=np.uint16), ("car",), np.array([0.25], np.float32), 0.0)
+    given = ((DETECT, BOXES), (Prompt.parse("instances:car"), masks), (Prompt.parse("ask:why?"), Text("so")))
+    assert lessons.store(tmp_path / "one.npz", frame.image, given)
+    (prompt, boxes), (_, back) = lessons.load(tmp_path / "one.npz").answers
+    assert prompt == DETECT
+    np.testing.assert_array_equal(boxes.xyxy, BOXES.xyxy)
+    assert (boxes.names, boxes.scores.tolist()) == (BOXES.names, BOXES.scores.tolist())
+    assert back.scores.tolist() == [0.25]
+    assert lessons.unfit(*given[2]) == "ask: the network has no fields for such answers"
+    assert set(lessons.words_of(tmp_path)) == {"car", "bus"}
+
+
+def test_a_box_teaches_its_core_and_that_nothing_is_outside():
+    made = next(each for seed in range(9) if (each := undisturbed((DETECT, BOXES), seed=seed)).thing == "car")
+    assert made.taught.tolist() == [False, True, False, False, False, False]
+    assert made.things[12:20, 12:20].all()
+    assert made.things.sum() == 64, "half of the box each way"
+    rim = np.zeros_like(made.things)
+    rim[8:24, 8:24] = True
+    rim[12:20, 12:20] = False
+    np.testing.assert_array_equal(made.is_told, ~rim)
+    assert np.unravel_index(made.centre.argmax(), made.centre.shape) == (16, 16)
+    assert made.thing_trust[16, 16] == np.float32(0.8)
+    assert made.thing_trust[0, 0] == 1, "that nothing is there has no score"
+
+
+def test_what_a_teacher_is_not_sure_of_has_no_centre():
+    made = next(each for seed in range(9) if (each := undisturbed((DETECT, BOXES), seed=seed)).thing == "bus")
+    assert made.things.any()
+    assert not made.is_apart[made.things].any()
+    assert made.centre.max() == 0
+
+
+def test_a_region_counts_as_much_as_its_teacher_was_sure_of_it():
+    labels = np.zeros(SIZE, np.uint16)
+    labels[:32] = 1
+    sure, unsure = (Masks(labels, ("road",), np.array([score], np.float32), 0.0) for score in (1.0, 0.5))
+    made = undisturbed((Prompt.parse("semantic:road"), unsure), (Prompt.parse("refer:road"), unsure))
+    assert made.trust[0, 0] == np.float32(0.5)
+    assert made.trust[-1, 0] == 1
+    assert made.region_trust == 0.5
+    batches = [batch_of(undisturbed((Prompt.parse("refer:road"), each))) for each in (sure, unsure)]
+    found = [
+        float(losses.region(Undecided(), each.region, each.inside * each.region_trust[:, None, None]))
+        for each in batches
+    ]
+    assert 0 < found[1] < found[0]
+
+
+class Undecided:
+    """Fields in which a phrase is as likely as the background."""
+
+    def logits(self) -> torch.Tensor:
+        return torch.zeros(1, 2, SIZE[0] // 2, SIZE[1] // 2)
+
+
+class Painter:
+    """Draws the same for every prompt."""
+
+    name, fingerprint = "painter", "1"
+
+    def __init__(self, drawing):
+        self._drawing = drawing
+
+    def render(self, images, image_of, prompts):
+        assert [str(prompt) for prompt in prompts] == ["instances:car", "instances:bus"]
+        return np.stack([self._drawing] * len(prompts))
+
+    def close(self):
+        pass
+
+
+def test_agreement_with_boxes_is_that_of_the_boxes_of_what_is_drawn(tmp_path):
+    lessons.store(tmp_path / "one.npz", np.zeros((*SIZE, 3), np.uint8), ((DETECT, BOXES),))
+    drawing = np.zeros((*SIZE, 3), np.uint8)
+    drawing[16:48, 16:48] = (255, 0, 0)
+    # One car and no bus where there is one, drawn once for each: a pair of four boxes.
+    assert agreement(Painter(drawing), tmp_path, SIZE)["box_f1"] == pytest.approx(0.5)
 
 
 def batch_of(*made: samples.Sample) -> samples.TrainingBatch:

@@ -1,4 +1,4 @@
-"""SAM 2 on streams: it follows what another model finds, as its library does."""
+"""SAM 2 and EdgeTAM on streams: they follow what another model finds, as their library does."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sam2")
     checkpoints.sam2_video(folder / "sam2")
     checkpoints.owlv2(folder / "owlv2")
+    checkpoints.edgetam_video(folder / "edgetam")
     return folder
 
 
-def model(root: Path, **options: Any) -> Sam2Video:
+def model(root: Path, name: str = "sam2", **options: Any) -> Sam2Video:
     finder = {"finder": str(root / "owlv2"), "finder_options": {"threshold": 0.85}}
-    made = load_model("sam2-video", {"checkpoint": str(root / "sam2"), **finder, **options})
+    made = load_model(f"{name}-video", {"checkpoint": str(root / name), **finder, **options})
     assert isinstance(made, Sam2Video)
     return made
 
@@ -43,13 +44,16 @@ def boxes(made: Sam2Video, number: int, prompt: Prompt = CAR) -> Any:
     return answer.value
 
 
-def test_what_is_found_is_followed_as_by_the_librarys_session_which_grows(root: Path) -> None:
-    made = model(root, look_every=1000)
+@pytest.mark.parametrize(("name", "cls"), [("sam2", "Sam2VideoModel"), ("edgetam", "EdgeTamVideoModel")])
+def test_what_is_found_is_followed_as_by_the_librarys_session_which_grows(
+    root: Path, name: str, cls: str
+) -> None:
+    made = model(root, name, look_every=1000)
     start = frame(0)
     found = made._found("car", made._picture(start)).xyxy
     assert len(found)
-    network = transformers.Sam2VideoModel.from_pretrained(root / "sam2").eval()
-    processor = transformers.AutoProcessor.from_pretrained(root / "sam2")
+    network = getattr(transformers, cls).from_pretrained(root / name).eval()
+    processor = transformers.AutoProcessor.from_pretrained(root / name)
     whole = processor.init_video_session()
     sizes, grown = [], []
     for number in range(24):

@@ -105,6 +105,57 @@ def test_a_class_is_the_same_whatever_else_is_asked(folder) -> None:
             assert not ((beside.labels > 0) & (alone.labels > 0)).sum() < (alone.labels > 0).sum() // 2
 
 
+@pytest.mark.parametrize(
+    ("task", "asked"), [("semantic", "semantic:car,road"), ("instance", "instances:car")]
+)
+def test_oneformer_says_what_its_library_reads(folder, task: str, asked: str) -> None:
+    path = folder("oneformer")
+    network = transformers.OneFormerForUniversalSegmentation.from_pretrained(path).eval()
+    processor = transformers.AutoProcessor.from_pretrained(path, repo_path=str(path))
+    with torch.inference_mode():
+        outputs = network(**processor(images=PICTURE, task_inputs=[task], return_tensors="pt"))
+    value = ours(path, asked, threshold=0.1)
+    if task == "semantic":
+        (theirs,) = processor.post_process_semantic_segmentation(outputs, target_sizes=SIZE)
+        for number, name in ((0, "car"), (3, "road")):
+            mine = value.labels == 1 + value.names.index(name) if name in value.names else value.labels < 0
+            np.testing.assert_array_equal(mine, theirs.numpy() == number)
+        assert value.names
+        return
+    (theirs,) = processor.post_process_instance_segmentation(outputs, target_sizes=SIZE, threshold=0.1)
+    kept = [each for each in theirs["segments_info"] if each["label_id"] == 0]
+    masks = [theirs["segmentation"].numpy() == each["id"] for each in kept]
+    assert len(value.names) == sum(bool(mask.any()) for mask in masks) > 0
+    for k, (each, mask) in enumerate((e, m) for e, m in zip(kept, masks, strict=True) if m.any()):
+        np.testing.assert_array_equal(value.labels == k + 1, mask)
+        assert value.scores[k] == pytest.approx(each["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize("paints", [True, False])
+def test_rf_detr_finds_what_its_library_reads(tmp_path: Path, paints: bool) -> None:
+    path = checkpoints.rf_detr(tmp_path / "rf_detr", paints=paints)
+    kind = "InstanceSegmentation" if paints else "ObjectDetection"
+    network = getattr(transformers, f"RfDetrFor{kind}").from_pretrained(path).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(path)
+    with torch.inference_mode():
+        outputs = network(**processor(images=PICTURE, return_tensors="pt"))
+    (found,) = processor.post_process_object_detection(outputs, threshold=0.3, target_sizes=SIZE)
+    kept = [k for k, number in enumerate(found["labels"].tolist()) if number in (0, 3)]
+    value = ours(path, "detect:car,road", threshold=0.3)
+    assert [("car", "road")[found["labels"][k] == 3] for k in kept] == list(value.names)
+    assert kept
+    np.testing.assert_allclose(value.scores, found["scores"][kept].numpy(), atol=1e-4)
+    theirs = found["boxes"][kept].numpy().clip(0, [128, 72, 128, 72])
+    np.testing.assert_allclose(value.xyxy, theirs, atol=1e-2)
+    if paints:
+        (read,) = processor.post_process_instance_segmentation(outputs, threshold=0.3, target_sizes=SIZE)
+        cars = [each for each in read["segments_info"] if each["label_id"] == 0]
+        masks = [read["segmentation"].numpy() == each["id"] for each in cars]
+        shown = ours(path, "instances:car", threshold=0.3)
+        assert len(shown.names) == sum(bool(mask.any()) for mask in masks) > 0
+        np.testing.assert_array_equal(shown.labels > 0, np.any(masks, axis=0))
+
+
 def test_boxes_are_those_of_the_librarys_pipeline(folder) -> None:
     pipeline = transformers.pipeline("object-detection", model=str(folder("rt_detr")))
     found = [each for each in pipeline(PICTURE, threshold=0.5) if each["label"] in ("car", "road")]
@@ -150,19 +201,36 @@ def test_sam_3_finds_what_its_processor_says_with_its_scores(folder) -> None:
     )
 
 
-def test_a_text_encoder_rests_after_the_first_use(folder) -> None:
-    for name, encoder in (
-        ("sam3", "text_encoder"),
-        ("owlv2", "owlv2.text_model"),
-        ("clipseg", "clip.text_model"),
-    ):
-        model = load_model("transformers", {"checkpoint": str(folder(name))})
-        seen: list[int] = []
-        model.parts.network.get_submodule(encoder).register_forward_hook(lambda *_, seen=seen: seen.append(1))
-        prompt = Prompt.parse("detect:car" if name == "owlv2" else "semantic:car")
-        for number in range(3):
-            model.answer([frame(number)], [0], [prompt])
-        assert len(seen) == 1, name
+ENCODERS = {
+    "sam3": ("vision_encoder", "text_encoder", "semantic"),
+    "owlv2": ("owlv2.vision_model", "owlv2.text_model", "detect"),
+    "clipseg": ("clip.vision_model", "clip.text_model", "semantic"),
+    "grounding_dino": ("model.backbone.encoder", "model.text_backbone.encoder", "detect"),
+    "florence": ("model.vision_tower", "", "detect"),
+}
+"""Of each network that reads words, too: what sees, what reads (with Florence-2 that is what writes), and a task."""
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_frame_is_seen_once_for_all_prompts_and_words_are_read_once_for_all_frames(
+    folder, name: str
+) -> None:
+    sees, reads, task = ENCODERS[name]
+    options = {"max_tokens": 8} if name == "florence" else {}
+    model = load_model("transformers", {"checkpoint": str(folder(name)), **options})
+    counts = {"seen": 0, "read": 0}
+
+    def count(what: str, module: str) -> None:
+        hook = model.parts.network.get_submodule(module).register_forward_hook  # type: ignore[attr-defined]
+        hook(lambda *_: counts.update({what: counts[what] + 1}))
+
+    count("seen", sees)
+    if reads:
+        count("read", reads)
+    prompts = [Prompt.parse(f"{task}:{words}") for words in ("car", "the red bus", "car,road")]
+    for number in range(3):
+        model.answer([frame(number)], [0, 0, 0], prompts)
+    assert counts == {"seen": 3, "read": bool(reads)}
 
 
 def test_clipseg_draws_the_librarys_logits(folder) -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from plantain.deploy.cli.app import app
 from plantain.operators.errors import UsageError
+from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.plantain import weights
 from plantain.operators.models.plantain.evaluation.street_scores import STREET_CLASSES, street_scores
 from plantain.operators.models.plantain.model import EmbeddedModel
@@ -255,7 +256,7 @@ class Painter:
 def test_only_known_pixels_are_scored(folder):
     drawn = street_map()
     drawn[:, 100:] = PERSON
-    figures = street_scores(Painter(drawn), folder, (80, 120))
+    figures = street_scores(Drawn(Painter(drawn)), folder, (80, 120))
     assert figures["miou6"] == pytest.approx(1, abs=0.02)
     assert set(figures["class_iou"]) == {"road", "sky", "car"}
     assert figures["num_pictures"] == 2
@@ -266,7 +267,7 @@ def test_a_wrong_class_costs_its_own_iou_and_that_of_the_true_one(folder):
     drawn = street_map()
     drawn[drawn == CAR] = ROAD
     drawn[drawn == IGNORE] = SKY
-    figures = street_scores(Painter(drawn), folder, (80, 120))
+    figures = street_scores(Drawn(Painter(drawn)), folder, (80, 120))
     assert figures["class_iou"]["car"] == 0
     assert 0.6 < figures["class_iou"]["road"] < 0.9
     assert figures["miou6"] == pytest.approx(np.mean(list(figures["class_iou"].values())))

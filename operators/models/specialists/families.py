@@ -43,6 +43,9 @@ _BY_TASK = (
 )
 """Tables of the library, each of the classes that it has for a task, and who answers with those."""
 
+_FOLLOWERS = {"sam2_video": "Sam2VideoModel", "edgetam_video": "EdgeTamVideoModel"}
+"""Classes of the library that follow what others have found, by the type of the model."""
+
 _WITH_WORDS = ("sam3", "clipseg", "florence", "grounding", "chat")
 """Modules whose networks read words, too: their processor holds a tokenizer."""
 
@@ -217,11 +220,12 @@ def sam2_video(
     dtype: str = "",
     offline: bool = False,
     name: str = "sam2-video",
+    kind: str = "sam2_video",
 ) -> Specialist:
-    """SAM 2, which follows what another checkpoint finds; other arguments are those of `specialist`.
+    """SAM 2 or EdgeTAM, which follows what another checkpoint finds; other arguments are those of `specialist`.
 
     Args:
-        checkpoint: Of SAM 2.
+        checkpoint: Of what follows.
         finder: A checkpoint that answers `detect:`.
         finder_options: Of that, as of `specialist`.
         look_every: Frames from one look for new things to the next.
@@ -230,6 +234,7 @@ def sam2_video(
         dtype: See `specialist`.
         offline: See `specialist`.
         name: See `specialist`.
+        kind: Which of the two: `sam2_video`, `edgetam_video`.
 
     Raises:
         UsageError: If an option is unknown, or there is no finder.
@@ -242,13 +247,13 @@ def sam2_video(
             "give the option finder: a checkpoint that finds boxes by words, such as Grounding DINO's"
         )
     found = located(checkpoint, revision, offline=offline)
-    found.expect(("sam2_video",), name)
+    found.expect((kind,), name)
     finding = specialist(finder, device=device, dtype=dtype, offline=offline, **(finder_options or {}))
     if Task.DETECT not in finding.tasks:
         raise UsageError(f"finder {finder} finds no boxes: it answers {', '.join(finding.tasks)}")
     parts = parts_of(
         found,
-        transformers.Sam2VideoModel,
+        getattr(transformers, _FOLLOWERS[kind]),
         name=name,
         has_words=True,
         options={"look_every": look_every},

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from plantain.operators.models.specialists.base import Parts, Picture, Specialist
 from plantain.operators.models.specialists.detection import boxes_of
+from plantain.operators.models.specialists.phrases import MAX_PHRASES
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Value
@@ -23,7 +26,7 @@ MAX_PAIRS = 8
 
 
 class Florence(Specialist):
-    """Asks about each class by itself, so that no answer depends on what else is asked.
+    """Asks about each class by itself, so that no answer depends on what else is asked; sees each picture once.
 
     Args:
         parts: The checkpoint's.
@@ -36,6 +39,7 @@ class Florence(Specialist):
     def __init__(self, parts: Parts, *, beams: int = 3, max_tokens: int = 512) -> None:
         super().__init__(parts)
         self._beams, self._max_tokens = int(beams), int(max_tokens)
+        self._questions: dict[str, Tensor] = {}
 
     def look(
         self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
@@ -49,10 +53,14 @@ class Florence(Specialist):
                 for name in prompt.classes
             )
         )
+        images = [picture.pixels for picture in pictures]
+        inputs = self.parts.processor.image_processor(images=images, return_tensors="pt")
+        with self.computing():
+            seen = self.parts.network.get_image_features(inputs["pixel_values"].to(self.parts.device))
         found: dict[tuple[int, str, str], dict[str, Any]] = {}
         for first in range(0, len(questions), MAX_PAIRS):
             part = questions[first : first + MAX_PAIRS]
-            found |= dict(zip(part, self._ask(pictures, part), strict=True))
+            found |= dict(zip(part, self._ask(pictures, seen.pooler_output, part), strict=True))
         return [
             [
                 _value([found[k, _ASKED[prompt.task], name] for name in prompt.classes], prompt, pictures[k])
@@ -62,19 +70,33 @@ class Florence(Specialist):
         ]
 
     def _ask(
-        self, pictures: Sequence[Picture], questions: Sequence[tuple[int, str, str]]
+        self, pictures: Sequence[Picture], seen: Tensor, questions: Sequence[tuple[int, str, str]]
     ) -> list[dict[str, Any]]:
-        """What is written in answer to (picture, task, words), as the library reads it."""
-        processor = self.parts.processor
-        inputs = processor(
-            images=[pictures[k].pixels for k, _, _ in questions],
-            text=[task + name for _, task, name in questions],
-            padding=True,
-            return_tensors="pt",
-        ).to(self.parts.device)
+        """What is written in answer to (picture, task, words), as the library reads it.
+
+        Args:
+            pictures: All of them.
+            seen: (M, L, C) what the vision tower made of them.
+            questions: Some about them.
+        """
+        processor, network = self.parts.processor, self.parts.network
+        tokens = [self._tokens(task + name, pictures[k]) for k, task, name in questions]
+        ids = pad_sequence(tokens, batch_first=True, padding_value=processor.tokenizer.pad_token_id)
+        mask = pad_sequence([torch.ones_like(each) for each in tokens], batch_first=True)
+        places = torch.tensor([k for k, _, _ in questions], device=self.parts.device)
         with self.computing():
-            written = self.parts.network.generate(
-                **inputs, max_new_tokens=self._max_tokens, num_beams=self._beams, do_sample=False
+            words = network.get_input_embeddings()(ids)
+            shown = seen[places].to(words.dtype)
+            where = network.get_placeholder_mask(ids, inputs_embeds=words, image_features=shown)
+            encoded = network.get_encoder()(
+                attention_mask=mask, inputs_embeds=words.masked_scatter(where, shown), return_dict=True
+            )
+            written = network.generate(
+                encoder_outputs=encoded,
+                attention_mask=mask,
+                max_new_tokens=self._max_tokens,
+                num_beams=self._beams,
+                do_sample=False,
             )
         texts = processor.batch_decode(written, skip_special_tokens=False)
         read = []
@@ -83,6 +105,15 @@ class Florence(Specialist):
             said = text.replace(processor.tokenizer.pad_token, "")
             read.append(processor.post_process_generation(said, task=task, image_size=(width, height))[task])
         return read
+
+    def _tokens(self, question: str, picture: Picture) -> Tensor:
+        """A question's numbers (L,), with the places of any picture's features; cut up when it is first asked."""
+        if question not in self._questions:
+            if len(self._questions) >= MAX_PHRASES:
+                self._questions.clear()
+            cut = self.parts.processor(images=[picture.pixels], text=[question], return_tensors="pt")
+            self._questions[question] = cut["input_ids"][0].to(self.parts.device)
+        return self._questions[question]
 
 
 def _value(found: Sequence[dict[str, Any]], prompt: Prompt, picture: Picture) -> Value:

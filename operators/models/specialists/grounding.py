@@ -12,6 +12,7 @@ from torch import Tensor
 from plantain.operators.models.specialists.base import Parts, Picture, Specialist
 from plantain.operators.models.specialists.box_masks import BoxMasks
 from plantain.operators.models.specialists.detection import boxes_of
+from plantain.operators.models.specialists.kept import KeptPictures, KeptWords
 from plantain.operators.models.specialists.phrases import Phrases
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
@@ -99,32 +100,46 @@ class Grounding(Specialist):
 
 
 class GroundingDino(Grounding):
-    """Reads words and picture together, so that each class takes a pass of its own.
+    """Reads words and picture together: both encoders once for each picture and phrase, the rest for each pair.
 
     Asked for several classes at once it mixes up their words (GroundingDINO#141, #294).
     """
 
+    def __init__(self, parts: Parts, **options: Any) -> None:
+        super().__init__(parts, **options)
+        network = parts.network.model
+        self._seen = network.backbone = KeptPictures(network.backbone)
+        network.text_backbone = KeptWords(network.text_backbone, parts.processor.tokenizer.pad_token_id)
+
     def find(self, pictures: Sequence[Picture], wanted: Sequence[Sequence[str]]) -> list[dict[str, Found]]:
-        """A pass for each pair of a picture and a class."""
+        """A pass of what joins both for each pair of a picture and a class."""
         pairs = [(k, name) for k, names in enumerate(wanted) for name in names]
+        images = [picture.pixels for picture in pictures]
+        inputs = self.parts.processor.image_processor(images=images, return_tensors="pt")
+        pixels = inputs["pixel_values"].to(self.parts.device)
+        shown = inputs["pixel_mask"].to(self.parts.device)
+        with self.computing():
+            self._seen.look(pixels, shown)
         found: list[dict[str, Found]] = [{} for _ in pictures]
         for first in range(0, len(pairs), MAX_PAIRS):
             part = pairs[first : first + MAX_PAIRS]
-            inputs = self.parts.processor(
-                images=[pictures[k].pixels for k, _ in part],
-                text=[[name.replace(".", " ")] for _, name in part],
-                padding=True,
-                return_tensors="pt",
+            words = self.parts.processor(
+                text=[[name.replace(".", " ")] for _, name in part], padding=True, return_tensors="pt"
             )
-            outputs = self.forward(**inputs)
+            places = torch.tensor([k for k, _ in part], device=self.parts.device)
+            self._seen.choose(places)
+            # Of the pixels only their size matters: all pictures have the same.
+            blank = pixels[:1].expand(len(part), *pixels.shape[1:])
+            outputs = self.forward(pixel_values=blank, pixel_mask=shown[places], **words)
             read = self.parts.processor.post_process_grounded_object_detection(
                 outputs,
-                input_ids=inputs["input_ids"],
+                input_ids=words["input_ids"],
                 target_sizes=[pictures[k].size_hw for k, _ in part],
                 **self._surest,
             )
             for (k, name), each in zip(part, read, strict=True):
                 found[k][name] = {"boxes": each["boxes"], "scores": each["scores"]}
+        self._seen.forget()
         return found
 
 

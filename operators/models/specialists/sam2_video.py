@@ -1,4 +1,4 @@
-"""SAM 2 on streams: it follows what another model has found, under a number for each thing."""
+"""SAM 2 and EdgeTAM on streams: they follow what another model has found, under a number for each thing."""
 
 from __future__ import annotations
 
@@ -62,10 +62,11 @@ class Sam2Video(VideoModel):
 
     def new_session(self) -> Followed:
         """A session without objects."""
-        from plantain.operators.models.specialists.sessions import Sam2Session
+        from plantain.operators.models.specialists.sessions import EdgeTamSession, Sam2Session
 
         device = self.parts.device
-        made = Sam2Session(
+        is_edge = self.parts.network.config.model_type == "edgetam_video"
+        made = (EdgeTamSession if is_edge else Sam2Session)(
             inference_device=device,
             inference_state_device=device,
             video_storage_device=device,

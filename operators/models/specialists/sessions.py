@@ -11,6 +11,7 @@ from collections import OrderedDict, defaultdict
 from typing import Any
 
 from torch import Tensor
+from transformers.models.edgetam_video.modeling_edgetam_video import EdgeTamVideoInferenceSession
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession
 
@@ -108,6 +109,10 @@ class Bounded:
 
 class Sam2Session(Bounded, Sam2VideoInferenceSession):  # type: ignore[misc]  # the library is not typed
     """Objects that were begun with boxes."""
+
+
+class EdgeTamSession(Bounded, EdgeTamVideoInferenceSession):  # type: ignore[misc]  # the library is not typed
+    """The same of EdgeTAM, which is SAM 2 with a smaller memory and another backbone."""
 
 
 class Sam3Session(Bounded, Sam3VideoInferenceSession):  # type: ignore[misc]  # the library is not typed

@@ -29,7 +29,7 @@ from plantain.operators.sources.live.stillness import Stillness
 from plantain.operators.sources.live.timeline import Timeline
 from plantain.operators.sources.live.trouble import LASTING, Trouble, trouble_at_opening, trouble_at_reading
 from plantain.operators.sources.sampler import Sampler
-from plantain.operators.streams import StreamSpec, View
+from plantain.operators.streams import StreamInfo, StreamSpec, View
 from plantain.operators.types import FLOWING, Frame, FrameInfo, Header, HealthEvent, HealthState, Position
 
 # A stream without keyframes (intra refresh) is taken as it is after this long.
@@ -84,9 +84,16 @@ class LiveSource:
         self._options = LiveOptions.of(spec)
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
-        opening = Opening(spec, self._options, self._clock, self._stop)
-        self._kind = opening.kind
-        self._open = opener or opening
+        if opener is None:
+            opening = Opening(spec, self._options, self._clock, self._stop)
+            self._open, self._is_realtime, self.info = (
+                opening.__call__,
+                opening.kind == "realtime",
+                opening.info(),
+            )
+        else:
+            unknown = StreamInfo(spec.stream_id, 0, 0, None, None)
+            self._open, self._is_realtime, self.info = opener, False, unknown
         self._sampler = Sampler(replace(spec.sampling, max_frames=None))
         self._delivered_before = position.delivered
         self._next_index = self._position_index = position.frame_index
@@ -109,7 +116,6 @@ class LiveSource:
         self._failure: str | None = None
         self._shown_long_side = 0
         self._newest: tuple[float, Frame] | None = None
-        self.info = opening.info()
         self._say("connecting", "connecting")
         if self._remaining == 0:
             self.stop()
@@ -252,13 +258,13 @@ class LiveSource:
 
     def _attempt(self) -> Trouble | None:
         """One connection from its opening to its loss; None if the stream is to end."""
-        started_s = self._clock.monotonic_s()
+        started_s = self._silent_since_s = self._clock.monotonic_s()
         try:
             connection = self._open()
         except (*_BROKEN, NoVideoError) as error:
-            if self._kind == "realtime" and isinstance(error, NoVideoError):
+            if self._is_realtime and isinstance(error, NoVideoError):
                 raise
-            elapsed_s = self._clock.monotonic_s() - started_s
+            elapsed_s, self._silent_since_s = self._clock.monotonic_s() - started_s, None
             return (
                 None if self._stop.is_set() else trouble_at_opening(error, elapsed_s, self._options.timeout_s)
             )
@@ -410,15 +416,18 @@ class LiveSource:
         self._clock.sleep(pause_s, self._stop)
 
     def _look(self) -> None:
-        """Tells of silence while the thread is still waiting for FFmpeg to notice it."""
+        """Tells of silence while the thread is still waiting for the camera."""
         silent_since_s = self._silent_since_s
-        if silent_since_s is None or self._kind == "realtime":  # a file is only waiting for its time
+        if silent_since_s is None or self._is_realtime:  # a file is only waiting for its time
             return
         silent_s = self._clock.monotonic_s() - silent_since_s
         if silent_s > self._options.timeout_s:
             what = f"sent nothing for {silent_s:.1f} s (limit {self._options.timeout_s:g} s); waiting for it"
             self._health.enter(
-                "silent", self._epoch, self._sentence(f"{shown(self._spec.url)} {what}"), FLOWING
+                "silent",
+                self._epoch,
+                self._sentence(f"{shown(self._spec.url)} {what}"),
+                FLOWING | {"connecting"},
             )
 
     def _say(self, state: HealthState, what: str) -> None:

@@ -1,31 +1,34 @@
-"""Accuracy of any backend on rendered scenes, through its drawings and the codecs that read them."""
+"""Accuracy of any model on rendered scenes: of what it answers, or of what its drawings decode to."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from plantain.operators.answers import codec_for
+from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.codec import Painted
 from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.regions import boxes_of
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.colours import RGB
-from plantain.operators.geometry import Letterbox
+from plantain.operators.errors import ModelError, UsageError
+from plantain.operators.geometry import iou
 from plantain.operators.models import truth
-from plantain.operators.models.base import DrawsFrames, ModelBackend
+from plantain.operators.models.base import Answering
 from plantain.operators.models.plantain.evaluation import metrics
+from plantain.operators.models.plantain.evaluation.asking import Asking, frame_of
 from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.prompts import CURVES, Prompt, Task
 from plantain.operators.scenes import CLASSES, THINGS, Scene, SceneFrame, stamp
-from plantain.operators.types import Frame, FrameInfo, Header, Value
+from plantain.operators.types import Failure, Value
 
 SPLIT_SEEDS = range(200)
 """Held-out scenes: the fixed test split."""
@@ -41,11 +44,19 @@ MIN_AREA = 1e-3
 default canvas even exact drawings of wheels and posts do not survive the decoder's erosion (appendix A, stage
 4)."""
 
+SAME_BOX_IOU = 0.5
+"""Overlap from which two boxes are the same object's, as PASCAL VOC has it."""
+
 TOLD: dict[str, metrics.Metric] = {
     "delta1_told": metrics.share("told_depth_right", "told_depth_count"),
     "absrel_told": metrics.share("told_depth_error", "told_depth_count"),
 }
-"""Depth again, by a backend that is told the field of view."""
+"""Depth again, by a model that is told the field of view."""
+
+BOXES: dict[str, metrics.Metric] = {"box_f1": metrics.share("box_pairs", "box_count")}
+"""Objects of which one side gives boxes."""
+
+_MEASURED = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS, Task.DETECT)
 
 _MAX_TIME_INDEX = 250
 
@@ -63,72 +74,107 @@ class Question:
 
 
 def evaluate(
-    backend: ModelBackend,
+    model: Answering,
     num_scenes: int = 100,
     split: Literal["train", "heldout"] = "heldout",
     size_hw: tuple[int, int] = (224, 384),
     assets: Path | None = None,
     first_seed: int = 0,
+    *,
+    tasks: Sequence[Task] = (),
+    takes_lens: bool = False,
 ) -> dict[str, Any]:
-    """Every metric with its interval, IoU per class, and the time that drawing took.
+    """Every metric with its interval, IoU per class, and the time and money that it took.
+
+    What has no answer is left out of the metrics, and counted. A model that will answer no more for a while, its budget
+    spent, is asked no more: the scenes before are what is measured.
 
     Args:
-        backend: Anything behind the model contract; one with `reads_stamps` gets stamped pictures.
+        model: Anything behind the model contract; one with `reads_stamps` gets stamped pictures.
         num_scenes: From the start of the split; one frame of each.
         split: "heldout" for figures that are reported.
         size_hw: Canvas.
         assets: Folder of meshes to render with.
         first_seed: Where to begin.
+        tasks: What it answers; all that is measured if empty.
+        takes_lens: It makes use of a field of view: depth is asked once more, with that told.
 
     Returns:
-        A dict that JSON can hold: the names of `metrics.METRICS`, and of TOLD for a backend that uses it, each with
-        `<name>_ci`, `class_iou`, `num_scenes`, `split`, `model`, `model_fingerprint`, `model_ms_per_frame`.
+        A dict that JSON can hold: the names of `metrics.METRICS`, of TOLD and BOXES where they apply, each with
+        `<name>_ci`, `class_iou`, `num_scenes`, `split`, `model`, `model_fingerprint`, `model_ms_per_frame`, `cost_usd`,
+        `num_asked`, `failed` (how many questions have no answer, by why) and `stopped` (why it was asked no more).
+
+    Raises:
+        UsageError: If it answers nothing that is measured.
+        ModelError: If it answered nothing.
     """
-    sums: list[Sums] = []
-    spent_s = 0.0
+    wanted = tuple(task for task in _MEASURED if task in (tasks or _MEASURED))
+    if not wanted:
+        raise UsageError(f"model {model.name} answers {', '.join(tasks)}, of which nothing here is measured")
+    asking, sums = Asking(model), list[Sums]()
     for seed in range(first_seed, first_seed + num_scenes):
         rng = np.random.default_rng((seed, 23))
         index = int(rng.integers(0, _MAX_TIME_INDEX))
         scene = Scene(seed, split=split, assets=assets, size_hw=size_hw)
         frame = scene.render(index / truth.FRAMES_PER_S)
-        image = stamp(frame.image, seed, index) if getattr(backend, "reads_stamps", False) else frame.image
-        asked = questions(frame, seed, index, rng)
-        start = time.perf_counter()
-        drawn = backend.render(image[None], [0] * len(asked), [each.prompt for each in asked])
-        spent_s += time.perf_counter() - start
-        sums.append(drawn_sums(asked, drawn) | _told_sums(backend, image, asked, scene.camera.fov_deg))
-    measured = metrics.METRICS | (TOLD if isinstance(backend, DrawsFrames) else {})
+        image = stamp(frame.image, seed, index) if getattr(model, "reads_stamps", False) else frame.image
+        asked = _suited(questions(frame, seed, index, rng), wanted)
+        values = asking.values(frame_of(image), [each.prompt for each in asked])
+        told = _told_sums(asking, image, asked, scene.camera.fov_deg) if takes_lens else {}
+        if asking.stopped:
+            break
+        sums.append(_answered_sums(asked, values, image.size // 3) | told)
+    if asking.num_asked == sum(asking.failed.values()) or not sums:
+        raise ModelError(
+            f"model {model.name} answered nothing: {next(iter(asking.failed), 'there was no scene')}"
+        )
+    measured = metrics.METRICS | (TOLD if takes_lens else {})
+    if Task.INSTANCES not in wanted and Task.DETECT in wanted:
+        measured = measured | BOXES
     result: dict[str, Any] = dict(metrics.summary(sums, measured=measured))
     ious = metrics.class_ious(np.sum([each["confusion"] for each in sums], axis=0))
     result["class_iou"] = {
         name: float(iou) for name, iou in zip(CLASSES[1:], ious, strict=True) if np.isfinite(iou)
     }
     return result | {
-        "num_scenes": num_scenes,
+        "num_scenes": len(sums),
         "split": split,
-        "model": backend.name,
-        "model_fingerprint": backend.fingerprint,
-        "model_ms_per_frame": 1000 * spent_s / max(1, num_scenes),
+        "model": model.name,
+        "model_fingerprint": model.fingerprint,
+        "model_ms_per_frame": 1000 * asking.spent_s / len(sums),
+        **asking.account,
     }
 
 
-def _told_sums(
-    backend: ModelBackend, image: NDArray[np.uint8], asked: Sequence[Question], hfov_deg: float
-) -> Sums:
-    """What a frame adds to TOLD; nothing of a backend that makes no use of a field of view."""
-    if not isinstance(backend, DrawsFrames):
-        return {}
-    [question] = [each for each in asked if each.prompt.task is Task.DEPTH]
-    fit = Letterbox.fit(image.shape[:2], image.shape[:2])
-    frame = Frame(Header("", 0, 0), FrameInfo(0, Fraction(1), None, "file", fit, hfov_deg=hfov_deg), image)
-    value = codec_for(question.prompt).decode(
-        backend.draw([frame], [0], [question.prompt])[0], question.prompt
-    )
-    match question.true, value:
-        case DepthMap() as true, DepthMap():
-            found = metrics.depth_sums(value.depth_m, value.valid, true.depth_m, true.valid)
-            return {f"told_{name}": each for name, each in found.items()}
-    return {}
+def _suited(asked: Sequence[Question], tasks: Sequence[Task]) -> list[Question]:
+    """The questions that a model answers; of one that only detects, things are asked in boxes."""
+    suited = []
+    for each in asked:
+        if each.prompt.task in tasks:
+            suited.append(each)
+        elif each.prompt.task is Task.INSTANCES and Task.DETECT in tasks:
+            assert isinstance(each.true, Masks)
+            xyxy, _ = boxes_of(each.true.labels, len(each.true.names))
+            boxes = Boxes(xyxy, each.true.names, each.true.scores)
+            suited.append(Question(Prompt(Task.DETECT, each.prompt.classes, codec="boxes"), boxes))
+    return suited
+
+
+def _answered_sums(asked: Sequence[Question], values: Sequence[Value | Failure], num_pixels: int = 0) -> Sums:
+    """What one frame adds to every metric, but for what has no answer."""
+    kept = [
+        (each, value) for each, value in zip(asked, values, strict=True) if not isinstance(value, Failure)
+    ]
+    return value_sums([each for each, _ in kept], [value for _, value in kept], num_pixels=num_pixels)
+
+
+def _told_sums(asking: Asking, image: NDArray[np.uint8], asked: Sequence[Question], hfov_deg: float) -> Sums:
+    """What a frame adds to TOLD."""
+    depth = [each for each in asked if each.prompt.task is Task.DEPTH]
+    frame = frame_of(image, hfov_deg=hfov_deg)
+    values = asking.values(frame, [each.prompt for each in depth], is_counted=False)
+    found = _answered_sums(depth, values)
+    return {f"told_{name}": found[name] for name in ("depth_right", "depth_error", "depth_count")}
 
 
 def questions(frame: SceneFrame, seed: int, index: int, rng: np.random.Generator) -> list[Question]:
@@ -183,7 +229,10 @@ def drawn_sums(
 
 
 def value_sums(
-    asked: Sequence[Question], values: Sequence[Value], names: Sequence[str] = CLASSES[1:]
+    asked: Sequence[Question],
+    values: Sequence[Value],
+    names: Sequence[str] = CLASSES[1:],
+    num_pixels: int = 0,
 ) -> Sums:
     """What one frame adds to every metric.
 
@@ -191,6 +240,7 @@ def value_sums(
         asked: Questions about it.
         values: The decoded answers.
         names: All classes that semantic questions may name.
+        num_pixels: Of the picture, for boxes that are compared with boxes.
     """
     size = len(names) + 1
     sums: Sums = {
@@ -201,7 +251,7 @@ def value_sums(
     }
     for name in (
         "pair_f1", "pair_count", "refer_overlap", "refer_union", "empty_right", "empty_count",
-        "depth_right", "depth_error", "depth_count", "off_palette", "drawings",
+        "depth_right", "depth_error", "depth_count", "off_palette", "drawings", "box_pairs", "box_count",
     ):  # fmt: skip
         sums[name] = np.zeros(())
     for question, value in zip(asked, values, strict=True):
@@ -223,6 +273,12 @@ def value_sums(
                     _add_pair(sums, value.labels, true.labels)
                 else:
                     _add_region(sums, value.labels > 0, true.labels > 0)
+            case Boxes() as true, Masks():
+                found_xyxy, num_inside = boxes_of(value.labels, int(value.labels.max()))
+                _add_boxes(sums, found_xyxy, num_inside.astype(np.float64), true, value.labels.size)
+            case Boxes() as true, Boxes():
+                areas = (value.xyxy[:, 2:] - value.xyxy[:, :2]).prod(axis=1)
+                _add_boxes(sums, value.xyxy, areas, true, num_pixels)
         if isinstance(value, Painted):
             sums["off_palette"] += value.off_palette
             sums["drawings"] += 1
@@ -269,6 +325,18 @@ def _renumbered(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     table[present[present > 0]] = np.arange(1, int((present > 0).sum()) + 1)
     renumbered: NDArray[np.int64] = table[labels]
     return renumbered
+
+
+def _add_boxes(
+    sums: Sums, found: NDArray[np.float32], areas: NDArray[np.floating], true: Boxes, num_pixels: int
+) -> None:
+    """Adds objects whose boxes alone are known; those that are too small to ask for count on neither side."""
+    found = found[areas >= MIN_AREA * num_pixels]
+    wanted = true.xyxy[(true.xyxy[:, 2:] - true.xyxy[:, :2]).prod(axis=1) >= MIN_AREA * num_pixels]
+    overlaps = iou(found, wanted)
+    rows, columns = linear_sum_assignment(-overlaps)
+    sums["box_pairs"] += 2 * (overlaps[rows, columns] >= SAME_BOX_IOU).sum()
+    sums["box_count"] += len(found) + len(wanted)
 
 
 def _add_region(sums: Sums, drawn: NDArray[np.bool_], true: NDArray[np.bool_]) -> None:

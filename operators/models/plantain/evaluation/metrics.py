@@ -151,7 +151,7 @@ def _angle_mean(sums: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
 def _angle_median(sums: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     below = np.cumsum(sums["angles"], axis=-1)
     index: NDArray[np.int64] = (below < below[..., -1:] / 2).sum(axis=-1)
-    return np.asarray((index + 0.5) * (180 / ANGLE_BINS))
+    return np.where(below[..., -1] > 0, (index + 0.5) * (180 / ANGLE_BINS), np.nan)
 
 
 def _mcc(sums: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:

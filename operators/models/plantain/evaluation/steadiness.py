@@ -16,7 +16,7 @@ from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Value
+from plantain.operators.types import Failure, Value
 
 STILL_LEVELS = 6
 """Largest change of a pixel's brightness (of 255) that counts as still: about the noise of a camera at dusk."""
@@ -33,13 +33,14 @@ class Answered:
 
     Attributes:
         picture: (H, W, 3) uint8 RGB.
-        prompts, drawings, values: Of each answer: what was asked, how it was drawn (H, W, 3), what it means.
+        prompts, values: Of each answer: what was asked, and what was said.
+        drawings: How each was drawn (H, W, 3); empty of a model that does not draw.
     """
 
     picture: Pixels
     prompts: Sequence[Prompt]
     drawings: Sequence[Pixels]
-    values: Sequence[Value]
+    values: Sequence[Value | Failure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def between(before: Answered, after: Answered) -> Change:
         `depth_flicker`: mean change of a still pixel's distance, as a share of it;
         `normals_flicker_deg`: mean turn of a still pixel's surface, degrees;
         `objects_lost`: share of objects that have no partner in the next frame;
-        `colour_switches`: share of objects with a partner whose colour changed.
+        `colour_switches`: share of objects with a partner whose colour changed, where they are drawn.
     """
     light = [each.picture.astype(np.int16).sum(axis=2) // 3 for each in (before, after)]
     still = np.abs(light[1] - light[0]) < STILL_LEVELS
@@ -85,7 +86,8 @@ def between(before: Answered, after: Answered) -> Change:
                 changed = _classes(first, prompt) != _classes(second, prompt)
                 change += Change({"class_flicker": (float(changed[still].sum()), float(still.sum()))})
             case Masks() as first, Masks() as second if prompt.codec == "instances":
-                change += _objects(first, second, before.drawings[place], after.drawings[place])
+                drawn = [each.drawings[place] for each in (before, after) if each.drawings]
+                change += _objects(first, second, drawn)
             case DepthMap() as first, DepthMap() as second:
                 both = still & first.valid & second.valid
                 gap = np.abs(np.log(second.depth_m[both] / first.depth_m[both]))
@@ -105,8 +107,8 @@ def _classes(masks: Masks, prompt: Prompt) -> NDArray[np.int64]:
     return classes
 
 
-def _objects(first: Masks, second: Masks, drawn_first: Pixels, drawn_second: Pixels) -> Change:
-    """Objects without a partner, and objects whose partner has another colour."""
+def _objects(first: Masks, second: Masks, drawn: Sequence[Pixels]) -> Change:
+    """Objects without a partner, and, in drawings of both, objects whose partner has another colour."""
     num_first, num_second = len(first.names), len(second.names)
     if not num_first:
         return Change({})
@@ -120,15 +122,14 @@ def _objects(first: Masks, second: Masks, drawn_first: Pixels, drawn_second: Pix
         if not num_second or iou[number, partner] < SAME_IOU:
             lost += 1
             continue
-        colours = (
-            np.median(drawn[labels == label], axis=0)
-            for drawn, labels, label in (
-                (drawn_first, first.labels, number + 1),
-                (drawn_second, second.labels, partner + 1),
+        colours = [
+            np.median(picture[labels == label], axis=0)
+            for picture, labels, label in zip(
+                drawn, (first.labels, second.labels), (number + 1, partner + 1), strict=False
             )
-        )
-        switched += int(not np.array_equal(*colours))
-    kept = num_first - lost
+        ]
+        switched += int(len(colours) == 2 and not np.array_equal(*colours))
+    kept = num_first - lost if drawn else 0
     return Change(
         {"objects_lost": (float(lost), float(num_first)), "colour_switches": (float(switched), float(kept))}
     )

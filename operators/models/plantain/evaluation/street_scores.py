@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from plantain.operators.answers import codec_for
 from plantain.operators.answers.masks.value import Masks
-from plantain.operators.geometry import Letterbox
-from plantain.operators.models.base import ModelBackend
+from plantain.operators.errors import ModelError
+from plantain.operators.geometry import Fit, Letterbox
+from plantain.operators.models.base import Answering
 from plantain.operators.models.plantain.evaluation import metrics
+from plantain.operators.models.plantain.evaluation.asking import Asking, frame_of
 from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.models.plantain.training import streets
 from plantain.operators.models.plantain.training.questions import IGNORE
@@ -27,33 +28,48 @@ STREET_CLASSES = ("road", "sky", "vegetation", "building", "car", "person")
 _PROMPT = Prompt.parse(f"semantic:{','.join(CLASSES[1:])}")
 
 
-def street_scores(backend: ModelBackend, folder: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
+def street_scores(
+    model: Answering, folder: Path, size_hw: tuple[int, int], fit: Fit = "letterbox"
+) -> dict[str, Any]:
     """Mean IoU of STREET_CLASSES, over all pictures of a folder and by source.
 
     Pixels count whose class is known, and nothing else does: what is drawn where nobody knows is neither right nor
-    wrong. Any class may be drawn; a class counts in a source's mean if some pixel of the source is of it.
+    wrong. Any class may be drawn; a class counts in a source's mean if some pixel of the source is of it. Pictures
+    without an answer are left out, and counted; a model whose budget is spent is asked no more.
 
     Args:
-        backend: Anything behind the model contract.
+        model: Anything behind the model contract.
         folder: Of `streets.entries`.
         size_hw: Canvas.
+        fit: How a picture lies on it.
 
     Returns:
         A dict that JSON can hold: `miou6`, `miou6_ci` (95 %, bootstrap over pictures), `class_iou`, `num_pictures`,
-        `sources`, the same for each, and `model_fingerprint`.
+        `sources`, the same for each, `model_fingerprint`, and `cost_usd`, `num_asked`, `failed`, `stopped` as of
+        `evaluate`.
 
     Raises:
         UsageError: If the folder cannot be read.
+        ModelError: If no picture was answered.
     """
+    asking = Asking(model)
     by_source: dict[str, list[Sums]] = {}
     for entry in streets.entries(folder):
         street = streets.load(folder, entry)
-        table = metrics.confusion(_drawn(backend, street.image, size_hw), _true(street), len(CLASSES) - 1)
+        drawn = _drawn(asking, street.image, size_hw, fit)
+        if asking.stopped:
+            break
+        if drawn is None:
+            continue
+        table = metrics.confusion(drawn, _true(street), len(CLASSES) - 1)
         by_source.setdefault(entry.source, []).append({"confusion": table})
     every = [sums for each in by_source.values() for sums in each]
+    if not every:
+        raise ModelError(f"model {model.name} answered nothing: {next(iter(asking.failed))}")
     return _summary(every) | {
         "sources": {name: _summary(by_source[name]) for name in sorted(by_source)},
-        "model_fingerprint": backend.fingerprint,
+        "model_fingerprint": model.fingerprint,
+        **asking.account,
     }
 
 
@@ -62,14 +78,15 @@ def _true(street: streets.Street) -> NDArray[np.uint8]:
     return np.where(street.class_map == IGNORE, 0, street.class_map).astype(np.uint8)
 
 
-def _drawn(backend: ModelBackend, image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Class ids at the picture's size, 0 where nothing was drawn."""
-    fit = Letterbox.fit(image.shape[:2], size_hw)
+def _drawn(
+    asking: Asking, image: NDArray[np.uint8], size_hw: tuple[int, int], how: Fit
+) -> NDArray[np.uint8] | None:
+    """Class ids at the picture's size, 0 where nothing was drawn; None without an answer."""
+    fit = Letterbox.fit(image.shape[:2], size_hw, how)
     small = np.asarray(Image.fromarray(image).resize((fit.width, fit.height), Image.Resampling.BOX))
-    value = codec_for(_PROMPT).decode(
-        fit.crop(backend.render(fit.place(small)[None], [0], [_PROMPT])[0]), _PROMPT
-    )
-    assert isinstance(value, Masks)
+    (value,) = asking.values(frame_of(fit.place(small), fit), [_PROMPT])
+    if not isinstance(value, Masks):
+        return None
     ids = np.array([0, *(CLASSES.index(name) for name in value.names)], np.uint8)
     rows, columns = (
         ((np.arange(wanted) + 0.5) * there / wanted).astype(int)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.codec import Painted
 from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.masks.value import Masks
@@ -31,6 +33,12 @@ from plantain.operators.types import Value
 MAX_OFF_PALETTE = 0.1
 """An answer with a larger share of pixels in colours that mean nothing is not learnt from."""
 
+CORE = 0.5
+"""Share of a box, each way around its middle, that is taken for the thing in it; of the rest nobody knows."""
+
+SURE = 0.5
+"""A thing of which its teacher is less sure has no centre: it may be none."""
+
 Answer = tuple[Prompt, Value]
 
 
@@ -40,7 +48,7 @@ class Lesson:
 
     Attributes:
         image: (h, w, 3) uint8, the picture without padding.
-        answers: Prompts, and their values in maps (h, w).
+        answers: Prompts, and their values in maps (h, w); boxes are in pixels of the picture.
     """
 
     image: NDArray[np.uint8]
@@ -56,7 +64,18 @@ def kind_of(prompt: Prompt) -> str | None:
     """Which of TAUGHT an answer to the prompt teaches; None for what the network has no fields for."""
     if prompt.task is Task.PROMPT:
         return prompt.codec if prompt.codec in ("depth", "normals", "instances") else None
+    if prompt.task is Task.DETECT:
+        return "instances"
     return prompt.task.value if prompt.task.value in TAUGHT else None
+
+
+def unfit(prompt: Prompt, value: Value) -> str:
+    """Why an answer cannot be learnt from, in a few words; empty if it can."""
+    if kind_of(prompt) is None:
+        return f"{prompt.task}: the network has no fields for such answers"
+    if isinstance(value, Painted) and value.off_palette > MAX_OFF_PALETTE:
+        return f"{prompt.task}: drawn in colours that mean nothing, or beside the frame"
+    return ""
 
 
 def store(path: Path, image: NDArray[np.uint8], answers: tuple[Answer, ...]) -> bool:
@@ -65,29 +84,33 @@ def store(path: Path, image: NDArray[np.uint8], answers: tuple[Answer, ...]) -> 
     Args:
         path: Where.
         image: (h, w, 3) uint8, the picture without padding, as the student will see it.
-        answers: Prompts and values; their maps cover the picture at any size, the teacher's.
+        answers: Prompts and values; their maps cover the picture at any size, the teacher's, and boxes are in pixels
+            of the picture.
 
     Returns:
         False if no answer is fit to learn from, and nothing was written.
     """
     arrays: dict[str, Any] = {}
-    meta: list[tuple[str, tuple[str, ...]]] = []
+    meta: list[tuple[str, tuple[str, ...], list[float]]] = []
     for prompt, value in answers:
-        if kind_of(prompt) is None or not isinstance(value, Painted) or value.off_palette > MAX_OFF_PALETTE:
+        if unfit(prompt, value):
             continue
         name = f"map{len(meta)}"
         match value:
             case Masks():
                 arrays[name] = _fitted(value.labels, image)
-                meta.append((str(prompt), value.names))
+                meta.append((str(prompt), value.names, value.scores.tolist()))
+            case Boxes():
+                arrays[name] = value.xyxy
+                meta.append((str(prompt), value.names, value.scores.tolist()))
             case DepthMap():
                 known_m = np.where(value.valid, value.depth_m, 0).astype(np.float16)
                 arrays[name] = _fitted(known_m, image)
-                meta.append((str(prompt), ()))
+                meta.append((str(prompt), (), []))
             case NormalMap():
                 known = value.normals * value.valid[..., None]
                 arrays[name] = _fitted(np.round(known * 127).astype(np.int8), image)
-                meta.append((str(prompt), ()))
+                meta.append((str(prompt), (), []))
     if not meta:
         return False
     waiting = path.with_suffix(".tmp.npz")
@@ -103,8 +126,8 @@ def load(path: Path) -> Lesson:
     with np.load(path) as held:
         meta = json.loads(held["meta"].tobytes())
         answers = [
-            (prompt := Prompt.parse(written), _value(prompt, held[f"map{index}"], tuple(names)))
-            for index, (written, names) in enumerate(meta)
+            (prompt := Prompt.parse(written), _value(prompt, held[f"map{index}"], tuple(names), scores))
+            for index, (written, names, scores) in enumerate(meta)
         ]
         return Lesson(held["image"], tuple(answers))
 
@@ -114,7 +137,7 @@ def words_of(folder: Path) -> tuple[str, ...]:
     phrases: dict[str, None] = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as held:
-            for written, _ in json.loads(held["meta"].tobytes()):
+            for written, *_ in json.loads(held["meta"].tobytes()):
                 prompt = Prompt.parse(written)
                 phrases.update(dict.fromkeys(prompt.classes or ((prompt.text,) if prompt.text else ())))
     return tuple(phrases)
@@ -131,20 +154,27 @@ def _fitted(values: NDArray[Any], image: NDArray[np.uint8]) -> NDArray[Any]:
     return values[np.ix_(rows.astype(int), columns.astype(int))]
 
 
-def _value(prompt: Prompt, stored: NDArray[np.generic], names: tuple[str, ...]) -> Value:
+def _value(
+    prompt: Prompt, stored: NDArray[np.generic], names: tuple[str, ...], scores: Sequence[float]
+) -> Value:
+    if prompt.codec == "boxes":
+        return Boxes(stored.astype(np.float32), names, np.array(scores, np.float32))
     if prompt.codec == "depth":
         depth_m = stored.astype(np.float32)
         return DepthMap(depth_m, depth_m > 0, 0.0)
     if prompt.codec == "normals":
         normals = stored.astype(np.float32) / np.float32(127)
         return NormalMap(normals, np.square(normals).sum(axis=-1) > 0.25, 0.0)
-    return Masks(stored.astype(np.uint16), names, np.ones(len(names), np.float32), 0.0)
+    return Masks(stored.astype(np.uint16), names, np.array(scores, np.float32), 0.0)
 
 
 def sample(
     lesson: Lesson, size_hw: tuple[int, int], rng: np.random.Generator, augmented: bool = True
 ) -> Sample:
-    """Of each kind of answer that a lesson has, one; the picture lies on the canvas as pipelines put it there."""
+    """Of each kind of answer that a lesson has, one; the picture lies on the canvas as pipelines put it there.
+
+    A region counts as much as its teacher was sure of it; what is outside of all regions, and what has no score, whole.
+    """
     fit = Letterbox.fit(lesson.image.shape[:2], size_hw)
     is_mirrored = augmented and bool(rng.random() < 0.5)
     placement = fit.top, fit.left, fit.height, fit.width, np.arange(lesson.image.shape[1])
@@ -155,6 +185,7 @@ def sample(
     log_depth, normals = np.full(inside.shape, np.nan, np.float32), np.zeros((*inside.shape, 3), np.float32)
     class_map = np.full(inside.shape, IGNORE, np.uint8)
     answers = np.zeros(inside.shape, np.int32)
+    trust = np.ones(inside.shape, np.float32)
     phrases: tuple[str, ...] = ()
     match chosen["semantic"]:
         case prompt, Masks() as masks:
@@ -162,22 +193,32 @@ def sample(
             class_map = np.where(inside, questions.class_ids(masks.names)[labels], IGNORE).astype(np.uint8)
             phrases, table = questions.asked_again(prompt.classes, masks.names, rng if augmented else None)
             answers = np.where(inside, questions.bits(table)[labels], 0).astype(np.int32)
-    things, thing = blank, ""
-    is_told = chosen["instances"] is not None
+            trust = _sureness(masks.scores)[labels]
+    things, thing, thing_trust = blank, "", np.ones(inside.shape, np.float32)
+    is_told = np.zeros(inside.shape, np.bool_)
     match chosen["instances"]:
         case prompt, Masks() as masks:
             things, thing = np.where(inside, masks.labels[grid], 0), (*prompt.classes, prompt.text)[0]
-    region, expression = blank, ""
+            is_told, thing_trust = inside, _sureness(masks.scores)[things]
+        case prompt, Boxes() as boxes:
+            thing = prompt.classes[int(rng.integers(len(prompt.classes)))]
+            marks, scores = _boxed(boxes, thing, lesson.image.shape[:2])
+            is_told = inside & (marks[grid] >= 0)
+            things = np.where(is_told, marks[grid], 0).astype(np.uint16)
+            thing_trust = _sureness(scores)[things]
+    is_apart = is_told & ~((things > 0) & (thing_trust < SURE))
+    region, expression, region_trust = blank, "", 1.0
     match chosen["refer"]:
         case prompt, Masks() as masks:
             region, expression = np.where(inside, masks.labels[grid], 0), prompt.classes[0]
+            region_trust = float(masks.scores.max()) if len(masks.scores) else 1.0
     match chosen["depth"]:
         case _, DepthMap() as depth:
             log_depth = log_depth_of(depth.depth_m[grid], inside & depth.valid[grid])
     match chosen["normals"]:
         case _, NormalMap() as found:
             normals = view.directions(found.normals[grid] * found.valid[grid][..., None])
-    centre, offset = centres_of(things.clip(0, 255).astype(np.uint8), 2)
+    centre, offset = centres_of(np.where(is_apart, things, 0).clip(0, 255).astype(np.uint8), 2)
     all_centre, all_offset = centres_of(np.zeros_like(centre[::2, ::2], np.uint8), 4)
     return Sample(
         view.image,
@@ -189,15 +230,44 @@ def sample(
         class_map,
         phrases,
         answers,
-        np.ones(inside.shape, np.float32),
+        trust,
         thing,
         things > 0,
-        inside & is_told,
-        inside & is_told,
+        is_told,
+        is_apart,
+        thing_trust,
         centre,
         offset,
         all_centre,
         all_offset,
         questions.mirrored(expression) if is_mirrored else expression,
         region > 0,
+        region_trust,
     )
+
+
+def _sureness(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1 + N,) for each label of an answer how much its pixels count: the background, and regions by their scores."""
+    return np.concatenate([np.ones(1, np.float32), scores.clip(0, 1).astype(np.float32)])
+
+
+def _boxed(
+    boxes: Boxes, name: str, size_hw: tuple[int, int]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """What boxes of one name say of each pixel (H, W): k in the core of box k, -1 in its rims, 0 outside of all.
+
+    Small boxes lie on large ones.
+
+    Returns:
+        The map, and the scores of boxes 1..n.
+    """
+    areas = (boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).prod(axis=1)
+    order = [int(k) for k in np.argsort(-areas, kind="stable") if boxes.names[k] == name]
+    marks = np.zeros(size_hw, np.int32)
+    for number, k in enumerate(order, start=1):
+        edges = boxes.xyxy[k].astype(np.float64)
+        inset_x, inset_y = (edges[2:] - edges[:2]) * (1 - CORE) / 2
+        for inset, mark in ((np.zeros(4), -1), (np.array([inset_x, inset_y, -inset_x, -inset_y]), number)):
+            left, top, right, bottom = np.round(edges + inset).clip(0).astype(int).tolist()
+            marks[top:bottom, left:right] = mark
+    return marks, boxes.scores[order]

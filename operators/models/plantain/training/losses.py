@@ -76,7 +76,7 @@ def terms(
         for kind, (fields, own) in heads.items():
             match kind:
                 case "instances":
-                    found["things"] = region(fields, own.things, own.is_told)
+                    found["things"] = region(fields, own.things, own.is_told * own.thing_trust)
                     found["centre"], found["offset"] = centres(
                         fields.centre,
                         fields.offset,
@@ -86,7 +86,7 @@ def terms(
                         own.is_apart,
                     )
                 case "refer":
-                    found["region"] = region(fields, own.region, own.inside)
+                    found["region"] = region(fields, own.region, own.inside * own.region_trust[:, None, None])
                 case "depth":
                     found["depth"], found["sky"] = depth(fields, own)
                     found["lens"] = lens(fields, own)
@@ -154,20 +154,25 @@ def known(batch: TrainingBatch, kind: str) -> Tensor:
     return batch.inside & batch.taught[:, TAUGHT.index(kind), None, None]
 
 
-def region(fields: Fields, target: Tensor, known: Tensor) -> Tensor:
-    """Binary cross-entropy and dice of one phrase against the background; target and known (N, h, w) bool."""
+def region(fields: Fields, target: Tensor, trust: Tensor) -> Tensor:
+    """Binary cross-entropy and dice of one phrase against the background.
+
+    Args:
+        fields: What was drawn.
+        target: (N, h, w) bool.
+        trust: (N, h, w) how much a pixel counts, 0 where it is not known.
+    """
     logits = fields.logits().float()
     odds = logits[:, 1] - logits[:, 0]
-    known = known.float()
     wanted = target.float()
     share = wanted.mean((1, 2), keepdim=True)
-    weight = known * (1 + wanted * (0.02 / share.clamp(min=1e-3)).clamp(max=4.0))
+    weight = trust * (1 + wanted * (0.02 / share.clamp(min=1e-3)).clamp(max=4.0))
     entropy = F.binary_cross_entropy_with_logits(odds, wanted, reduction="none") * weight
-    drawn = odds.sigmoid() * known
+    drawn, trusted = odds.sigmoid() * trust, (wanted * trust).sum((1, 2))
     overlap = 2 * (drawn * wanted).sum((1, 2)) + 1
-    dice = 1 - overlap / (drawn.sum((1, 2)) + wanted.sum((1, 2)) + 1)
-    present = (wanted.sum((1, 2)) > 0).float()
-    return 3 * entropy.sum() / known.sum().clamp(min=1) + (dice * present).sum() / present.sum().clamp(min=1)
+    dice = 1 - overlap / (drawn.sum((1, 2)) + trusted + 1)
+    present = trusted / wanted.sum((1, 2)).clamp(min=1)
+    return 3 * entropy.sum() / trust.sum().clamp(min=1) + (dice * present).sum() / present.sum().clamp(min=1)
 
 
 def centres(

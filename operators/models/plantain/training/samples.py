@@ -38,10 +38,12 @@ class Sample:
         thing, things: The countable class asked for, and whether a pixel belongs to it.
         is_told: bool, where it is known whether a pixel belongs to `thing`.
         is_apart: bool, where it is known which pixels are one object as well.
+        thing_trust: float32, how much a pixel counts in what is told of `thing`.
         centre, offset: Heat of object centres in [0, 1], and (H/2, W/2, 2) full-resolution pixels to one's
             own.
         all_centre, all_offset: The same of all countable things, (H/4, W/4).
         expression, region: The referring expression, and whether a pixel belongs to what it means.
+        region_trust: How much that counts.
     """
 
     image: NDArray[np.uint8]
@@ -58,12 +60,14 @@ class Sample:
     things: NDArray[np.bool_]
     is_told: NDArray[np.bool_]
     is_apart: NDArray[np.bool_]
+    thing_trust: NDArray[np.float32]
     centre: NDArray[np.float32]
     offset: NDArray[np.float32]
     all_centre: NDArray[np.float32]
     all_offset: NDArray[np.float32]
     expression: str
     region: NDArray[np.bool_]
+    region_trust: float
 
 
 def sample(shot: Shot, size_hw: tuple[int, int], rng: np.random.Generator, augmented: bool = True) -> Sample:
@@ -97,12 +101,14 @@ def sample(shot: Shot, size_hw: tuple[int, int], rng: np.random.Generator, augme
         things,
         inside,
         inside,
+        np.ones(inside.shape, np.float32),
         centre,
         offset,
         all_centre,
         all_offset,
         questions.mirrored(expression) if is_mirrored else expression,
         np.isin(instance_map, sorted(ids)) if ids else np.zeros(instance_map.shape, np.bool_),
+        1.0,
     )
 
 
@@ -163,11 +169,13 @@ class TrainingBatch:
     things: Tensor
     is_told: Tensor
     is_apart: Tensor
+    thing_trust: Tensor
     centre: Tensor
     offset: Tensor
     all_centre: Tensor
     all_offset: Tensor
     region: Tensor
+    region_trust: Tensor
     ids: Tensor
     semantic_phrases: Tensor
     semantic_keep: Tensor
@@ -209,11 +217,13 @@ def collate(samples: list[Sample], vocabulary: Vocabulary) -> TrainingBatch:
         things=torch.from_numpy(np.stack([each.things for each in samples])),
         is_told=torch.from_numpy(np.stack([each.is_told for each in samples])),
         is_apart=torch.from_numpy(np.stack([each.is_apart for each in samples])),
+        thing_trust=torch.from_numpy(np.stack([each.thing_trust for each in samples])),
         centre=torch.from_numpy(np.stack([each.centre for each in samples])),
         offset=torch.from_numpy(np.stack([each.offset for each in samples])).permute(0, 3, 1, 2),
         all_centre=torch.from_numpy(np.stack([each.all_centre for each in samples])),
         all_offset=torch.from_numpy(np.stack([each.all_offset for each in samples])).permute(0, 3, 1, 2),
         region=torch.from_numpy(np.stack([each.region for each in samples])),
+        region_trust=torch.tensor([each.region_trust for each in samples], dtype=torch.float32),
         ids=vocabulary.tensor([*rows, *padding]),
         semantic_phrases=asked,
         semantic_keep=keep,

@@ -206,12 +206,14 @@ def sample(
         things,
         is_told,
         is_apart,
+        np.ones(inside.shape, np.float32),
         centre,
         offset,
         all_centre,
         all_offset,
         "",
         np.zeros(inside.shape, np.bool_),
+        1.0,
     )
 
 
