@@ -18,6 +18,7 @@ from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from plantain.pipeline.intake import taking_up
 from plantain.pipeline.runner import Outcome, run
+from plantain.pipeline.tidying import tidying_beside
 from plantain.pipeline.video import build_graph, pinned, run_of, sinks_of, starts_of
 
 
@@ -61,6 +62,8 @@ def run_job(
             holds.enter_context(listening(control, socket))
         if config.watched and control is not None:
             holds.enter_context(taking_up(config.watched, control, checkpoints))
+        if config.output.tidy and "parquet" in config.output.sinks:
+            holds.enter_context(tidying_beside(config.output, checkpoints))
         return run(
             graph,
             executor or make_executor(config),
@@ -68,6 +71,7 @@ def run_job(
             checkpoints=checkpoints,
             control=control,
             on_progress=on_progress,
+            stop_timeout_s=config.stop_timeout_s,
         )
 
 

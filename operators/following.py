@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import Start
-from plantain.operators.types import Barrier, Durable, Event, Failure, HealthEvent, Result
+from plantain.operators.types import Backlog, Barrier, Durable, Event, Failure, HealthEvent, Result
 
 
 class Follower:
@@ -54,6 +54,10 @@ class Follower:
         del promise
         self.close(stream_id)
         return None
+
+    def backlogs(self) -> Sequence[Backlog]:
+        """What is promised, and waits on disk for somebody who is away."""
+        return ()
 
     def snapshot(self, stream_id: str) -> str:
         """What is known about a stream, as JSON."""

@@ -415,6 +415,29 @@ class Barrier:
         return self.promise.stream_id
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a sink has promised to pass on, and still keeps on disk.
+
+    Attributes:
+        sink: Its name.
+        messages: How many wait.
+        size: Bytes on disk.
+        max_bytes: What it may keep there.
+        age_s: How long the oldest has been on disk, seconds; 0 if nothing is.
+        lost: Messages for which there was no room, since it was made.
+        trouble: Why it does not get rid of them; empty if it does.
+    """
+
+    sink: str
+    messages: int
+    size: int
+    max_bytes: int
+    age_s: float
+    lost: int
+    trouble: str
+
+
 HealthState = Literal[
     "connecting",
     "live",

@@ -13,11 +13,11 @@ from plantain.operators.redaction import shown
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.render.pictures import Artist
 from plantain.operators.retry import retry
-from plantain.operators.sinks.base import Forgetting, Segment, Sink, Telling, Together
+from plantain.operators.sinks.base import Forgetting, Segment, Sink, Spooling, Telling, Together
 from plantain.operators.sinks.gaps import Sight
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import Start
-from plantain.operators.types import REMARKS, Barrier, Durable, Event, HealthEvent, Result
+from plantain.operators.types import REMARKS, Backlog, Barrier, Durable, Event, HealthEvent, Result
 
 
 @dataclass(slots=True)
@@ -144,6 +144,11 @@ class Write(Follower):
         for sink in self._sinks:
             sink.finish(stream_id)
         return replace(promise, state=stream.durable.state, seen_ns=stream.seen_ns)
+
+    def backlogs(self) -> list[Backlog]:
+        """What sinks keep on disk."""
+        told = [sink.backlog() for sink in self._sinks if isinstance(sink, Spooling)]
+        return [backlog for backlog in told if backlog is not None]
 
     def close(self, stream_id: str | None = None) -> None:
         """Forgets one stream, with what was not committed of it, or closes all sinks."""

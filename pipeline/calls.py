@@ -10,7 +10,7 @@ from typing import Any
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
-from plantain.operators.types import Barrier, Durable, Event, Failure, Header, HealthEvent
+from plantain.operators.types import Backlog, Barrier, Durable, Event, Failure, Header, HealthEvent
 
 MARK = "?"
 """Begins the name of every query; no stream's name does."""
@@ -145,6 +145,11 @@ class Close:
     """A stream is forgotten."""
 
 
+@dataclass(frozen=True, slots=True)
+class Weigh:
+    """What the sinks keep on disk is to be told."""
+
+
 Work = (
     Hello
     | Open
@@ -161,6 +166,7 @@ Work = (
     | Cut
     | Finish
     | Close
+    | Weigh
 )
 
 
@@ -171,7 +177,8 @@ class Call:
     Attributes:
         ticket: The engine's name for it.
         stage, worker: Who does it.
-        work: What is to be done; `Run` and `Fail` are about items, `Poll` about several streams, `Swap` about none.
+        work: What is to be done; `Run` and `Fail` are about items, `Poll` about several streams, `Swap` and
+            `Weigh` about none.
         stream_id: The stream, where it is about one.
         generation: The stream's restart that it belongs to, where it is about one.
         headers: The items.
@@ -258,6 +265,7 @@ class Reply:
         busy_s: Time spent in the operator, seconds.
         laps: What that time was made of, as (part, seconds); empty if the operator does not say.
         costs: Items whose answers cost money, and how much in all, US dollars.
+        backlogs: What the sinks keep on disk, where that was asked.
         pictures: What was drawn for viewers; their files are the payloads behind those of `headers`.
         ended_ns: When it was done by the worker's wall clock, ns since 1970 UTC.
     """
@@ -270,6 +278,7 @@ class Reply:
     ended_ns: int = 0
     costs: tuple[tuple[Header, float], ...] = ()
     pictures: tuple[Picture, ...] = ()
+    backlogs: tuple[Backlog, ...] = ()
 
 
 class Cause(StrEnum):

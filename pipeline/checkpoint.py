@@ -19,6 +19,8 @@ from plantain.operators.types import Durable, Position
 FOLDER = ".plantain"
 RUN = f"{FOLDER}/run.json"
 STREAMS = f"{FOLDER}/streams.json"
+ATTEMPTS = f"{FOLDER}/streams"
+"""Where sinks note how far they are with each stream; forgotten with the checkpoints."""
 VERSION = 3
 """Of what is stored in an output folder: tables, their parts and checkpoints."""
 
@@ -63,7 +65,8 @@ class Checkpoints:
                 "choose another --out, or --no-resume to replace them"
             )
         if not resume:
-            self._store.delete(STREAMS)
+            for name in (STREAMS, *self._store.names(ATTEMPTS)):
+                self._store.delete(name)
             self._streams = {}
         run["streams"] = {**known.get("streams", {}), **run["streams"]}
         run["version"] = VERSION

@@ -297,11 +297,15 @@ class Control:
         match command := cast("commands.AnyCommand", said.command):
             case commands.Streams():
                 at = self._clock()
-                _settle(said.future, [status_of(stream, at) for stream in engine.streams.values()])
+                found = [
+                    status_of(stream, at, engine.backlogs.behind(stream))
+                    for stream in engine.streams.values()
+                ]
+                _settle(said.future, found)
             case commands.Status(stream_id):
                 if (stream := engine.streams.get(stream_id)) is None:
                     raise UnknownStreamError(f"there is no stream '{stream_id}'")
-                _settle(said.future, status_of(stream, self._clock()))
+                _settle(said.future, status_of(stream, self._clock(), engine.backlogs.behind(stream)))
             case Add() if said.start is not None:
                 said.stream = self._roster.add(command, said.start.result(), engine)
                 self._keep(said)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -77,8 +79,12 @@ class Executor(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Closes the workers and gives back all that they hold."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Closes the workers and gives back all that they hold.
+
+        Args:
+            timeout_s: Those that take longer are left to the end of the process; None for no limit.
+        """
         ...
 
 
@@ -153,8 +159,9 @@ class InlineExecutor:
     def entitle(self, streams: Mapping[str, str]) -> None:
         """Nothing: its workers live in this process and have no names of their own."""
 
-    def close(self) -> None:
-        """Closes the workers."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Closes the workers; nothing of theirs is under way."""
+        del timeout_s
         for worker in self._workers.values():
             worker.close()
         self._workers.clear()
@@ -242,12 +249,17 @@ class ThreadExecutor:
     def entitle(self, streams: Mapping[str, str]) -> None:
         """Nothing: its workers live in this process and have no names of their own."""
 
-    def close(self) -> None:
-        """Lets each worker finish its calls, and joins the threads."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Lets each worker finish its calls, and joins the threads; where time is short, only what it is at."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         for inbox in self._inboxes.values():
+            if deadline_s is not None:
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        inbox.get_nowait()
             inbox.put(None)
         for thread in self._threads.values():
-            thread.join()
+            thread.join(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
         self._inboxes.clear()
         self._threads.clear()
         if self._turn_s:

@@ -54,6 +54,7 @@ class Stage:
         cpus, gpus: What one copy needs.
         calls_in_flight: Calls that one copy has at most; with more than one it never waits for the engine.
         has_model: It is a pool of models, and beside the others of its kind: each item passes through one of them.
+        spools: Its operator may promise what it keeps on disk for now, and tells of it (`Follower.backlogs`).
         overload: Of a pool, what live streams give up for it; None for what the graph says.
         observe: Makes what is told of every call of a copy (`plantain.pipeline.worker.Observer`), in the worker.
     """
@@ -68,6 +69,7 @@ class Stage:
     gpus: float = 0.0
     calls_in_flight: int = 2
     has_model: bool = False
+    spools: bool = False
     overload: Overload | None = None
     observe: Callable[[], Any] | None = None
 

@@ -13,7 +13,7 @@ from types import FrameType
 import structlog
 
 from plantain.operators.streams import Start
-from plantain.operators.types import Event, HealthEvent, HealthState
+from plantain.operators.types import Backlog, Event, HealthEvent, HealthState
 from plantain.pipeline.calls import Scaling
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.control import Control
@@ -36,6 +36,10 @@ PROGRESS_EVERY_S = 0.5
 # After a turn longer than this the engine pauses twice as long, up to so long, seconds.
 LONG_TURN_S = 1e-3
 LONGEST_PAUSE_S = 20e-3
+# A run that is told to stop drains for this share of its time, and closes its workers in what is left.
+DRAIN_SHARE = 0.7
+STOP_TIMEOUT_S = 10.0
+
 # What is no reason to look.
 QUIET: frozenset[HealthState] = frozenset(
     (
@@ -64,6 +68,8 @@ class Outcome:
         busy_s: Time that each stage's operators have worked, seconds.
         num_removed: Streams that were taken away while it ran.
         removed: Where their frames went, all together.
+        left: What the sinks keep on disk for the next start.
+        num_left: Streams that were still at work when time was up.
     """
 
     streams: tuple[Stream, ...]
@@ -72,6 +78,8 @@ class Outcome:
     busy_s: dict[str, float]
     num_removed: int = 0
     removed: Book = field(default_factory=Book)
+    left: tuple[Backlog, ...] = ()
+    num_left: int = 0
 
     @property
     def failed(self) -> tuple[Stream, ...]:
@@ -95,10 +103,12 @@ def run(
     control: Control | None = None,
     on_progress: Callable[[Engine], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    stop_timeout_s: float = STOP_TIMEOUT_S,
 ) -> Outcome:
     """Runs streams through a graph to their end; with a control, until that is told to stop.
 
-    SIGINT and SIGTERM drain once; a second one ends the process as it would without us.
+    SIGINT and SIGTERM drain once; a second one ends the process as it would without us. What is not drained in time is
+    left where it is durable.
 
     Args:
         graph: The stages.
@@ -108,12 +118,15 @@ def run(
         control: Through which other threads manage streams and ask questions meanwhile.
         on_progress: Called now and then, and at the end.
         clock: Seconds, monotonic.
+        stop_timeout_s: How long it may take from being told to stop to the end.
 
     Raises:
         PlantainError: If a worker cannot be made.
     """
     engine = Engine(graph, starts)
     num_removed, removed = 0, Book()
+    stop_at_s: float | None = None
+    given_up: list[Stream] = []
     stop = threading.Event()
     saver = Saver(checkpoints, executor.wake)
     try:
@@ -126,6 +139,11 @@ def run(
             while not engine.is_done or _is_held(control, stop):
                 if stop.is_set() or (control is not None and control.is_stopped):
                     engine.drain()
+                    if stop_at_s is None:
+                        stop_at_s = clock() + stop_timeout_s
+                    if clock() > stop_at_s - (1 - DRAIN_SHARE) * stop_timeout_s:
+                        given_up = engine.give_up()
+                        break
                 if control is not None:
                     control.serve(engine)
                 turned_s = _turn(engine, executor, clock)
@@ -156,11 +174,34 @@ def run(
         if control is not None:
             control.detach()
         saver.close()
-        executor.close()
+        executor.close(None if stop_at_s is None else max(0.0, stop_at_s - clock()))
+    left = _say_left(engine, given_up)
     if on_progress is not None:
         on_progress(engine)
     streams = tuple(engine.streams.values())
-    return Outcome(streams, stop.is_set(), wall_s, engine.busy_s, num_removed, removed)
+    return Outcome(streams, stop.is_set(), wall_s, engine.busy_s, num_removed, removed, left, len(given_up))
+
+
+def _say_left(engine: Engine, given_up: list[Stream]) -> tuple[Backlog, ...]:
+    """Says what a run leaves to the next start: streams that were not drained in time, and what sinks keep on disk."""
+    if given_up:
+        log.warning(
+            "gave up",
+            streams=len(given_up),
+            first=given_up[0].stream_id,
+            what="not drained in time; the next start goes on where they are durable",
+        )
+    left = tuple(backlog for backlog in engine.backlogs.all if backlog.messages)
+    for backlog in left:
+        log.warning(
+            "left",
+            sink=backlog.sink,
+            messages=backlog.messages,
+            bytes=backlog.size,
+            what="waits on disk; the next start with the same output folder passes it on",
+            error=backlog.trouble,
+        )
+    return left
 
 
 def _is_held(control: Control | None, stop: threading.Event) -> bool:

@@ -34,6 +34,7 @@ class StreamStatus:
         state: How it is, in one word (`Stream.state`): live, silent, frozen, refused, paused, failed, ...
         why: What was told of it last, with the remedy; empty where there is nothing to tell.
         since_ns: When that was, ns since 1970 UTC; None before.
+        behind: What its sinks keep on disk for somebody who is away; empty for nothing.
     """
 
     stream_id: str
@@ -60,6 +61,7 @@ class StreamStatus:
     state: str = ""
     why: str = ""
     since_ns: int | None = None
+    behind: str = ""
 
 
 def doing(stream: Stream, now: float) -> str:
@@ -67,12 +69,13 @@ def doing(stream: Stream, now: float) -> str:
     return f"{stream.state}, {stream.recent.fps(now):.0f} fps"
 
 
-def status_of(stream: Stream, now: float) -> StreamStatus:
+def status_of(stream: Stream, now: float, behind: str = "") -> StreamStatus:
     """A stream's status.
 
     Args:
         stream: As the engine knows it.
         now: The engine's clock, seconds.
+        behind: What its sinks keep on disk (`Backlogs.behind`).
     """
     account = stream.account
     latency_s = stream.recent.latency_s(now)
@@ -100,4 +103,5 @@ def status_of(stream: Stream, now: float) -> StreamStatus:
         stream.state,
         stream.error or ("" if stream.told is None else stream.told.sentence),
         None if stream.told is None else stream.told.at_ns,
+        behind,
     )

@@ -43,6 +43,8 @@ from plantain.pipeline.graph import Batch, Graph, Kind, Stage
 from plantain.pipeline.inputs import ChangedInputError, resumed
 from plantain.pipeline.reader import PlannedReader
 
+# Sinks that keep nothing back.
+PROMPT_SINKS = ("memory", "overlay", "parquet")
 # The longer side of pictures that a sink wants to show; beyond it, drawing them costs more than the model.
 PICTURE_LONG_SIDE = 1280
 # What a model draws before it counts as there: batches of so many frames, and of these prompts where none are known.
@@ -92,7 +94,12 @@ def build_graph(
             *(pool_of(config, name, model) for name, model in config.pools.items()),
             Stage("analyse", Kind.STREAM, lambda: Analyse(analytics), batch=per_stream),
             Stage(
-                "write", Kind.STREAM, lambda: Write(sinks(), run_id), batch=per_stream, workers=output.workers
+                "write",
+                Kind.STREAM,
+                lambda: Write(sinks(), run_id),
+                batch=per_stream,
+                workers=output.workers,
+                spools=not {*output.sinks} <= {*PROMPT_SINKS},
             ),
         ),
         read_frames=config.read.chunk_frames,
@@ -320,6 +327,7 @@ def _sink_options(name: str, config: PipelineConfig) -> dict[str, Any]:
                 "url": output.out,
                 "run_id": run_id_of(config),
                 "events": events,
+                **output.spool_options(),
                 **output.kafka.options(),
             }
         case _:

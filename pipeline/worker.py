@@ -19,6 +19,7 @@ from plantain.operators.render.looks import Look, Picture
 from plantain.operators.retry import in_halves, retry
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
 from plantain.operators.types import (
+    Backlog,
     Barrier,
     Durable,
     Event,
@@ -49,6 +50,7 @@ from plantain.pipeline.calls import (
     Swap,
     Tell,
     Watch,
+    Weigh,
 )
 from plantain.pipeline.graph import Kind, Stage
 
@@ -160,6 +162,7 @@ class StageWorker(ABC):
         self.failed: list[Refusal] = []
         self.costs: list[tuple[Header, float]] = []
         self.pictures: list[Picture] = []
+        self.backlogs: tuple[Backlog, ...] = ()
         self._observer: Observer | None = None if stage.observe is None else stage.observe()
 
     def run(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[Reply, list[Any]]:
@@ -178,6 +181,7 @@ class StageWorker(ABC):
         laps = self.laps()
         laps.clear()
         self.pictures = []
+        self.backlogs = ()
         outputs, notes = self.do(call, payloads)
         busy_s = time.perf_counter() - begin
         headers = tuple(output.header for output in outputs)
@@ -190,6 +194,7 @@ class StageWorker(ABC):
             time.time_ns(),
             tuple(self.costs),
             tuple(replace(picture, jpeg=b"") for picture in self.pictures),
+            self.backlogs,
         )
         if self._observer is not None:
             self._observer(call, outputs, reply)
@@ -405,6 +410,9 @@ class FollowerWorker(StageWorker):
                 return [], self.about_stream(call, lambda: follower.tell(event))
             case Finish(promise):
                 return [], self.about_stream(call, lambda: follower.finish(stream_id, promise))
+            case Weigh():
+                self.backlogs = tuple(follower.backlogs())
+                return [], []
             case Close():
                 self._broken.discard(stream_id)
                 for error in self.about_stream(call, lambda: follower.close(stream_id)):

@@ -26,6 +26,7 @@ from plantain.deploy.cli.options import ExecutorName, Json, ModelOptions, option
 from plantain.deploy.cli.report import report
 from plantain.deploy.cli.serve import serve
 from plantain.deploy.cli.streams import streams
+from plantain.deploy.cli.tidy import tidy
 from plantain.deploy.cli.train import train
 from plantain.deploy.standard import tell
 from plantain.operators.errors import PlantainError, UsageError
@@ -188,6 +189,7 @@ app.command()(demo)
 app.command()(report)
 app.command()(serve)
 app.command("eval")(evaluate)
+app.command()(tidy)
 app.command()(train)
 app.add_typer(models, name="models")
 app.add_typer(streams, name="streams")

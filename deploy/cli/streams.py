@@ -175,6 +175,8 @@ def _show(found: list[StreamStatus], *, as_json: bool) -> None:
             reasons = [f"{count} {why}" for why, count in sorted(books.items())]
             if reasons:
                 console.print(f"{status.stream_id}: {what}: {', '.join(reasons)}", soft_wrap=True)
+        if status.behind:
+            console.print(f"{status.stream_id}: {status.behind}", soft_wrap=True)
         if status.error:
             console.print(f"{status.stream_id}: {status.error}", soft_wrap=True)
 

@@ -28,6 +28,8 @@ from plantain.pipeline.worker import StageWorker, worker_of
 
 # Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
 START_TIMEOUT_S = 300.0
+# How long the closing of all operators may take, seconds.
+CLOSE_S = 30.0
 
 # Streams that a call's title names.
 NAMED = 3
@@ -245,12 +247,13 @@ class RayExecutor:
         with contextlib.suppress(RayError):
             self._actors.pop((stage, worker)).close.remote()
 
-    def close(self) -> None:
+    def close(self, timeout_s: float | None = None) -> None:
         """Closes the operators and removes the actors; ends Ray if it was started here."""
+        patience_s = CLOSE_S if timeout_s is None else min(timeout_s, CLOSE_S)
         if ray.is_initialized():
             closing = [actor.close.remote() for actor in self._actors.values()]
             with contextlib.suppress(RayError):
-                ray.wait(closing, num_returns=len(closing), timeout=30.0) if closing else None
+                ray.wait(closing, num_returns=len(closing), timeout=patience_s) if closing else None
             for actor in self._actors.values():
                 ray.kill(actor)
             if self._owns_ray:

@@ -208,6 +208,9 @@ class Stream(_Out):
     )
     why: str = Field(description="What was told of it last, with the remedy.")
     since: str | None = Field(description="When that was told; null before.")
+    behind: str = Field(
+        description="What its sinks keep on disk for brokers that are away; empty for nothing."
+    )
     newest_frame_s: float | None = Field(description="How long ago its newest frame arrived, seconds.")
     phase: str
     paused: bool

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from plantain.operators.sinks.rows import Rows
-from plantain.operators.types import HealthEvent
+from plantain.operators.types import Backlog, HealthEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Segment:
 class Sink(Protocol):
     """Stores rows. Each stream's calls come in order; different streams' calls may interleave.
 
-    A sink may also be `Telling` or `Forgetting`.
+    A sink may also be `Together`, `Telling`, `Forgetting` or `Spooling`.
     """
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
@@ -100,4 +100,13 @@ class Forgetting(Protocol):
 
         Lets go of what was not committed and of everything that is kept about it in memory; what is stored stays.
         """
+        ...
+
+
+@runtime_checkable
+class Spooling(Protocol):
+    """A sink that keeps on disk what it cannot pass on just now."""
+
+    def backlog(self) -> Backlog | None:
+        """What waits; None if it keeps nothing."""
         ...

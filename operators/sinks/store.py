@@ -5,12 +5,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from functools import cache
 from pathlib import Path, PurePosixPath
 
+import structlog
 from pyarrow import fs
 
-from plantain.operators.errors import SinkError
+from plantain.operators.errors import SinkBackpressureError, SinkError
 from plantain.operators.redaction import redact, shown
+
+# What an fsync says on file systems that have none.
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+# What object stores say when they are asked too much; their clients have tried several times by then.
+_THROTTLED = (
+    "SlowDown",
+    "SLOW_DOWN",
+    "TooManyRequests",
+    "ServerBusy",
+    "RequestLimitExceeded",
+    "rateLimitExceeded",
+)
+THROTTLED_S = 5.0
+
+log = structlog.get_logger()
 
 
 def open_filesystem(url: str) -> tuple[fs.FileSystem, str]:
@@ -105,16 +122,33 @@ def write_durably(path: Path, data: bytes) -> None:
     with aside.open("wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     aside.replace(path)
     sync_folder(path.parent)
+
+
+def sync(descriptor: int) -> None:
+    """Makes a file durable; where the file system cannot, that is said once, and the machine must not fail."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        _say_unsynced(error.strerror or str(error))
+
+
+@cache
+def _say_unsynced(why: str) -> None:
+    log.warning(
+        "no fsync", what="the file system makes nothing durable; results may be lost with power", error=why
+    )
 
 
 def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -122,6 +156,8 @@ def sync_folder(folder: Path) -> None:
 def storage_error(url: str, error: OSError) -> SinkError:
     """What a user can do about an error of the storage under `url`."""
     where = shown(url)
+    if any(word in str(error) for word in _THROTTLED):
+        return SinkBackpressureError(f"{where} asks for fewer requests: {redact(str(error))}", THROTTLED_S)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SinkError(
             f"no space is left for results in {where}: free some and run the same command again to go on"

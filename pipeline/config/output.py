@@ -2,10 +2,53 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from pydantic import Field, model_validator
 
+from plantain.pipeline.config.amounts import Age, Share, Size, age_of, share_of, size_of
 from plantain.pipeline.config.kafka import KafkaConfig
 from plantain.pipeline.config.section import Section
+
+
+class SpoolConfig(Section):
+    """Where results wait on disk for brokers that are away."""
+
+    folder: str | None = Field(
+        default=None,
+        description="On a local disk; `OUT/.plantain/spool` if left out. Without one, as where `out` is an object "
+        "store, brokers that are away hold up the writer.",
+    )
+    size: Size = Field(
+        default="2GB",
+        description="What waits there at most, for each writer, compressed; `0B` for no spool. When it is full, files "
+        "wait, and what more comes of cameras is lost to Kafka alone, which is said and counted.",
+    )
+
+
+class KeepConfig(Section):
+    """What is kept how long since it was written: minutes, hours or days; what is left out, for ever.
+
+    The oldest goes first, never the day that is being written (UTC), and each deletion is said.
+    """
+
+    rows: Age | None = Field(default=None, description="Rows of all tables, so long (`90m`, `12h`, `400d`).")
+    rasters: Age | None = Field(default=None, description="Dense maps in rows that stay, so long.")
+    pictures: Age | None = Field(
+        default=None, description="Annotated videos and pictures of events, so long."
+    )
+    disk: Share | None = Field(
+        default=None,
+        description="Share of the disk that may be used, by whomever, such as `80%`: beyond, the oldest days go. Of "
+        "local disks.",
+    )
+
+    def spans(self) -> dict[str, float | None]:
+        """As `Keep` has them."""
+        ages = {"rows_s": self.rows, "rasters_s": self.rasters, "pictures_s": self.pictures}
+        share = None if self.disk is None else share_of(self.disk)
+        return {**{name: None if age is None else age_of(age) for name, age in ages.items()}, "disk": share}
 
 
 class OutputConfig(Section):
@@ -39,7 +82,26 @@ class OutputConfig(Section):
     )
     rasters: bool = Field(default=True, description="Store the dense maps.")
     workers: int = Field(default=1, ge=1, description="Writers; a stream belongs to one.")
+    tidy: bool = Field(
+        default=True,
+        description="Put the many small parts of a day together when it is over, and delete what `keep` names, beside "
+        "the run.",
+    )
+    keep: KeepConfig = Field(
+        default=KeepConfig(), description="What is kept how long; everything if left out."
+    )
+    spool: SpoolConfig = Field(
+        default=SpoolConfig(), description="Where results wait on disk for brokers that are away."
+    )
     kafka: KafkaConfig = Field(default=KafkaConfig(), description="The sink `kafka`.")
+
+    def spool_options(self) -> dict[str, Any]:
+        """The spool as a sink takes it."""
+        folder = self.spool.folder
+        if folder is None and ("://" not in self.out or self.out.startswith("file://")):
+            folder = str(Path(self.out.removeprefix("file://")) / ".plantain" / "spool")
+        size = size_of(self.spool.size)
+        return {"spool": folder if size else None, "spool_bytes": size}
 
     @model_validator(mode="after")
     def _check(self) -> OutputConfig:

@@ -56,6 +56,12 @@ class PipelineConfig(Section):
     executor: Literal["inline", "threads", "ray"] = Field(
         default="threads", description="Where workers live."
     )
+    stop_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Told to stop, a run finishes what is in flight for no longer than this, says what it left, and "
+        "the next start goes on there, seconds.",
+    )
     ray: RayConfig = Field(default=RayConfig(), description="The cluster.")
     serve: ServeConfig = Field(default=ServeConfig(), description="The service.")
     overload: OverloadConfig = Field(

@@ -22,7 +22,9 @@ from plantain.pipeline.calls import (
     Swap,
     Tell,
     Watch,
+    Weigh,
 )
+from plantain.pipeline.engine.backlogs import Backlogs
 from plantain.pipeline.engine.flow import Flow
 from plantain.pipeline.engine.item import Item
 from plantain.pipeline.engine.pool import MAX_ATTEMPTS, Pool, SharedPool
@@ -51,6 +53,7 @@ class Deaths:
         flow: Where items go.
         queries: Whose items may be lost, too.
         reading: What readers were asked for.
+        backlogs: What writers were asked for.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Deaths:
         flow: Flow,
         queries: Queries,
         reading: Reading,
+        backlogs: Backlogs,
     ) -> None:
         self._graph = graph
         self._streams = streams
@@ -72,6 +76,7 @@ class Deaths:
         self._flow = flow
         self._queries = queries
         self._reading = reading
+        self._backlogs = backlogs
 
     def take(self, sent: Sent, completion: Completion, now: float) -> None:
         """A call was not done."""
@@ -207,6 +212,8 @@ class Deaths:
                     self._workers.lanes[call.stage][call.worker].queue.append(call)
             case Run() | Fail() | Swap() | Hello():
                 pass
+            case Weigh():
+                self._backlogs.forget(call)
             case _:
                 for stream_id, generation in call.streams:
                     stream = self._streams.get(stream_id)

@@ -39,7 +39,9 @@ from plantain.pipeline.calls import (
     Scaling,
     Swap,
     Tell,
+    Weigh,
 )
+from plantain.pipeline.engine.backlogs import Backlogs
 from plantain.pipeline.engine.bound import bound_deadlines, dispatch_bound
 from plantain.pipeline.engine.deaths import Deaths
 from plantain.pipeline.engine.flow import Flow
@@ -83,6 +85,7 @@ class Engine:
         streams: Every stream by its name.
         pools: Every pool of models by its name, the first one first.
         meter: Counts what it does, for whoever publishes it.
+        backlogs: What the sinks keep on disk.
         swapped: How swaps of models ended since somebody looked: an error, or None.
     """
 
@@ -106,6 +109,8 @@ class Engine:
             graph, self.streams, self._lives, self._workers, self.pools, self._queries, self.meter
         )
         self._reading = Reading(graph, self.streams, self._workers, self._flow)
+        self.backlogs = Backlogs(graph, self._workers)
+        self._is_draining = False
         self._deaths = Deaths(
             graph,
             self.streams,
@@ -115,13 +120,18 @@ class Engine:
             self._flow,
             self._queries,
             self._reading,
+            self.backlogs,
         )
 
     @property
     def is_done(self) -> bool:
-        """Whether every stream has ended, every query is answered, and no call is out."""
+        """Whether every stream has ended, every query is answered, no call is out, and nothing waits in the sinks."""
+        return self._has_no_work and self.backlogs.is_settled(is_draining=self._is_draining)
+
+    @property
+    def _has_no_work(self) -> bool:
         return (
-            all(isinstance(sent.call.work, Hello) for sent in self._workers.sent.values())
+            all(isinstance(sent.call.work, Hello | Weigh) for sent in self._workers.sent.values())
             and not len(self._queries)
             and all(stream.phase in ENDED and not stream.is_leaving for stream in self.streams.values())
             and not self._workers.has_orders()
@@ -193,6 +203,7 @@ class Engine:
             return
         self._workers.busy_s[call.stage] += reply.busy_s
         self.meter.done(call, reply)
+        self.backlogs.take(call, reply, now)
         match call.work:
             case Run() | Fail():
                 if sent.items:
@@ -205,6 +216,8 @@ class Engine:
                 self._queries.take_peek(call.work, reply, completion.handles, now)
             case Swap():
                 self.pools[call.stage].take_swap(call, reply)
+            case Weigh():
+                pass
             case Tell():
                 if (stream := self.streams.get(call.stream_id)) is not None:
                     stream.num_tells -= 1
@@ -256,7 +269,8 @@ class Engine:
             )
         for pool in self.pools.values():
             calls.extend(pool.dispatch(now, drain=not can_come))
-        return [*calls, *peeks, *self._reading.dispatch(now)]
+        calls += [*peeks, *self._reading.dispatch(now)]
+        return [*calls, *self.backlogs.dispatch(now, is_ending=not calls and self._has_no_work)]
 
     def deadline(self) -> float | None:
         """When `dispatch` should be called even if nothing completes, in the engine's clock."""
@@ -271,6 +285,7 @@ class Engine:
         yield from self._lives.deadlines()
         yield from self._reading.deadlines()
         yield from self._queries.deadlines()
+        yield from self.backlogs.deadlines()
 
     # -- what the runner takes out -------------------------------------------------------------------------
 
@@ -307,8 +322,17 @@ class Engine:
 
     def drain(self) -> None:
         """Takes no more questions and reads nothing more; what is in flight is answered, or finished and stored."""
+        self._is_draining = True
         self._queries.is_open = False
         self._lives.drain()
+
+    def give_up(self) -> list[Stream]:
+        """Ends all that is still going on where it is durable; gives the streams that it ended."""
+        ended = [stream for stream in self.streams.values() if stream.phase not in ENDED]
+        for stream in ended:
+            stream.rewind("stopped")
+            stream.move(Phase.INTERRUPTED)
+        return ended
 
     def fail(self, stream_id: str, error: str) -> None:
         """Ends a stream for a reason from outside."""

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import FLOWING, Durable
+from plantain.operators.types import FLOWING, Backlog, Durable
 from plantain.pipeline.engine.metrics import (
     ANSWERED,
     ANSWERS,
@@ -39,6 +39,11 @@ from plantain.pipeline.engine.metrics import (
     RECONNECTS,
     RUNG,
     SKIPPED,
+    SPOOL_AGE,
+    SPOOL_BYTES,
+    SPOOL_FILL,
+    SPOOL_LOST,
+    SPOOL_MESSAGES,
     STATE,
     STREAMS,
     WORKERS,
@@ -125,6 +130,7 @@ class Meter:
         self._batches: dict[str, Distribution] = {}
         self._deaths: Counter[str] = Counter()
         self._costs_usd: defaultdict[str, float] = defaultdict(float)
+        self._lost: Counter[str] = Counter()
         self._drawings = 0
         self._drawing_time = Distribution.of(DRAWING_TIME)
         self._queries = Distribution.of(QUERY_LATENCY)
@@ -198,6 +204,7 @@ class Meter:
         for task, count in self._answers.items():
             sheet.add(ANSWERS, count, task)
         self._add_work(sheet, engine, now)
+        self._add_backlogs(sheet, engine.backlogs.all)
         return list(sheet)
 
     def _add_work(self, sheet: _Sheet, engine: Engine, now: float) -> None:
@@ -219,6 +226,20 @@ class Meter:
         sheet.add(DRAWINGS, self._drawings)
         sheet.add(DRAWING_TIME, self._drawing_time)
         sheet.add(QUERY_LATENCY, self._queries)
+
+    def _add_backlogs(self, sheet: _Sheet, backlogs: list[Backlog]) -> None:
+        """What the sinks keep on disk; those of several writers are added up."""
+        totals: dict[str, list[Backlog]] = defaultdict(list)
+        for backlog in backlogs:
+            totals[backlog.sink].append(backlog)
+        for sink, each in totals.items():
+            size = sum(backlog.size for backlog in each)
+            self._lost[sink] = max(self._lost[sink], sum(backlog.lost for backlog in each))
+            sheet.add(SPOOL_MESSAGES, sum(backlog.messages for backlog in each), sink)
+            sheet.add(SPOOL_BYTES, size, sink)
+            sheet.add(SPOOL_FILL, size / sum(backlog.max_bytes for backlog in each), sink)
+            sheet.add(SPOOL_AGE, max(backlog.age_s for backlog in each), sink)
+            sheet.add(SPOOL_LOST, self._lost[sink], sink)
 
     def _marks_of(self, stream: Stream) -> _Marks:
         marks = self._marks.get(stream.stream_id)

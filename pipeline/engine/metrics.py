@@ -105,6 +105,22 @@ COMMIT_AGE = Metric(
     "How long results that the sinks took have not become durable; 0 if all have.",
     ("stream",),
 )
+SPOOL_MESSAGES = Metric(
+    "plantain_sink_waiting_messages", _G, "What a sink has promised, and cannot pass on just now.", ("sink",)
+)
+SPOOL_BYTES = Metric("plantain_sink_spool_bytes", _G, "Of that, on disk.", ("sink",))
+SPOOL_FILL = Metric(
+    "plantain_sink_spool_fill_ratio", _G, "Share of what a sink may keep on disk that it keeps.", ("sink",)
+)
+SPOOL_AGE = Metric(
+    "plantain_sink_spool_age_seconds",
+    _G,
+    "How long the oldest of it has waited on disk; 0 if nothing does.",
+    ("sink",),
+)
+SPOOL_LOST = Metric(
+    "plantain_sink_lost_messages_total", _C, "For which there was no room on disk.", ("sink",)
+)
 ANSWERS = Metric("plantain_answers_total", _C, "Prompts answered, by task.", ("task",))
 BUSY = Metric("plantain_stage_busy_seconds_total", _C, "Time that a stage's operators worked.", ("stage",))
 PARTS = Metric(
@@ -150,8 +166,8 @@ BUILD = Metric(
 
 METRICS: tuple[Metric, ...] = (
     DECODED, ANSWERED, LOST, SKIPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, STATE, RECONNECTS, RUNG, STREAMS,
-    COMMIT_AGE, ANSWERS, BUSY, PARTS, WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME,
-    QUERY_LATENCY, GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
+    COMMIT_AGE, SPOOL_MESSAGES, SPOOL_BYTES, SPOOL_FILL, SPOOL_AGE, SPOOL_LOST, ANSWERS, BUSY, PARTS, WORKERS, CALLS,
+    QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME, QUERY_LATENCY, GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
 )  # fmt: skip
 
 

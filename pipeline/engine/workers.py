@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from plantain.pipeline.calls import Call, Close, Completion, Cut, Swap, Tell, Work
+from plantain.pipeline.calls import Call, Close, Completion, Cut, Swap, Tell, Weigh, Work
 from plantain.pipeline.engine.item import Item
 from plantain.pipeline.engine.meter import Meter
 from plantain.pipeline.engine.stream import Stream
 from plantain.pipeline.graph import Graph, Stage
 
-TIMELESS = (Close, Tell, Swap)
+TIMELESS = (Close, Tell, Swap, Weigh)
 """Calls that are of use even after their stream began anew."""
 
 _FOLLOWED = 0.2

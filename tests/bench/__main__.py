@@ -14,6 +14,7 @@ FIGURES = (
     "kafka",
     "cameras",
     "many",
+    "days",
     "serve",
 )
 

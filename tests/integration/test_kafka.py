@@ -28,7 +28,7 @@ from plantain.pipeline.config import check
 from tests.kafka_broker import PASSWORD, USER, Broker
 from tests.kafka_client import header, ids, records
 from tests.kafka_kills import NUM_FRAMES
-from tests.kafka_sinks import Sinks, given, identities, patiently, results, segment, store
+from tests.kafka_sinks import Sinks, given, identities, patiently, segment, store
 from tests.results import CARS, masks, result, stay, written
 
 ROOT = Path(__file__).parents[2]
@@ -216,13 +216,14 @@ def test_a_run_that_starts_over_sends_everything(sinks: Sinks, broker: Broker, p
     assert ids(records(broker.bootstrap, prefix)) == 2 * identities(range(4))
 
 
-def test_a_camera_that_starts_anew_is_sent_anew(sinks: Sinks, broker: Broker, prefix: str) -> None:
-    for _ in range(2):
+def test_a_camera_that_starts_anew_is_sent_anew_and_one_that_goes_on_is_not(
+    sinks: Sinks, broker: Broker, prefix: str
+) -> None:
+    for is_resumed in (False, False, True):
         sink = sinks(transactional=True)
-        sink.begin("clip", is_resumed=False)
-        frames = [replace(each, info=replace(each.info, captured_by="arrival")) for each in results(range(4))]
-        sink.write(segment(0), written(*frames))
-        sink.commit(segment(0))
+        sink.begin("clip", is_resumed=is_resumed)
+        sink.write(replace(segment(0), is_live=True), given(range(4)))
+        sink.commit(replace(segment(0), is_live=True))
     assert ids(records(broker.bootstrap, prefix)) == 2 * identities(range(4))
 
 

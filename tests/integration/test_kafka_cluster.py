@@ -192,8 +192,6 @@ def test_all_brokers_are_away_for_a_while(
     if source is files:
         assert first == list(range(250))
         assert len(found) == len(set(found))
-    else:
-        assert account.lost.total() > 0, "a camera does not wait for brokers"
 
 
 def test_brokers_that_are_not_there_yet_are_waited_for(cluster: Cluster, prefix: str, tmp_path: Path) -> None:

@@ -124,8 +124,10 @@ def test_a_thousand_streams_that_come_and_go_leave_nothing_behind(tmp_path):
         before, before_bytes = held(), rss_bytes(os.getpid())
         for number in range(200, 1000):
             total += cycle(control, number)
-        after, after_bytes = held(), rss_bytes(os.getpid())
-        assert after == before
+        until(
+            lambda: all(now <= before[name] for name, now in held().items()), "what is held"
+        )  # a file is open now and then
+        after_bytes = rss_bytes(os.getpid())
         assert after_bytes - before_bytes < 24 << 20
         assert [status.stream_id for status in control.do(Streams())] == ["resident"]
         resident = control.do(Status("resident"))

@@ -93,3 +93,11 @@ def test_a_file_that_is_added_again_must_be_asked_the_same(tmp_path):
         checkpoints.admit("film", ["a.mp4", ["depth"]])
     checkpoints.begin({"streams": {}}, resume=False)
     checkpoints.admit("film", ["a.mp4", ["depth"]])
+
+
+def test_a_run_that_starts_over_forgets_how_far_its_sinks_were(store):
+    store.put(".plantain/streams/clip.kafka", b"{}")
+    Checkpoints(store).begin(RUN, resume=True)
+    assert store.get(".plantain/streams/clip.kafka") is not None
+    Checkpoints(store).begin(RUN, resume=False)
+    assert store.get(".plantain/streams/clip.kafka") is None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from plantain.operators.errors import UsageError
 from plantain.operators.streams import Sampling
 from plantain.pipeline.config import PipelineConfig, check, load
+from plantain.pipeline.config.output import OutputConfig
 from plantain.pipeline.video import run_id_of, run_of, start_of, view_of
 
 GOOD = {"streams": [{"url": "a.mp4"}], "prompts": ["depth"]}
@@ -215,3 +216,34 @@ def test_a_cadence_that_makes_no_sense_is_named_with_its_place(prompt, said):
     assert any(
         line.startswith(said) for line in mistakes_in({"streams": [{"url": "a.mp4"}], "prompts": [prompt]})
     )
+
+
+def test_what_is_kept_is_written_as_people_say_it() -> None:
+    keep = OutputConfig.model_validate({"keep": {"rows": "400d", "rasters": "12h", "disk": "80%"}}).keep
+    assert keep.spans() == {"rows_s": 400 * 86400, "rasters_s": 12 * 3600, "pictures_s": None, "disk": 0.8}
+
+
+@pytest.mark.parametrize(
+    "keep", [{"rows": "forever"}, {"rows": 400}, {"disk": "0%"}, {"disk": "101%"}, {"rasters": "-1d"}]
+)
+def test_an_age_or_a_share_that_is_none_is_refused(keep: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        OutputConfig.model_validate({"keep": keep})
+
+
+@pytest.mark.parametrize(
+    ("out", "spool", "folder"),
+    [
+        ("out", {}, "out/.plantain/spool"),
+        ("file:///data/out", {}, "/data/out/.plantain/spool"),
+        ("s3://bucket/out", {}, None),
+        ("s3://bucket/out", {"folder": "/spool"}, "/spool"),
+        ("out", {"size": "0B"}, None),
+    ],
+)
+def test_the_spool_is_beside_the_results_unless_they_are_far_away(
+    out: str, spool: dict[str, str], folder: str | None
+) -> None:
+    config = OutputConfig.model_validate({"out": out, "spool": {"size": "1.5GB"} | spool})
+    assert config.spool_options()["spool"] == folder
+    assert config.spool_options()["spool_bytes"] in (1_500_000_000, 0)

@@ -116,12 +116,12 @@ def delivery(max_unacknowledged: int = 10_000, *streams: str) -> tuple[AtLeastOn
     brokers = Local()
     made = AtLeastOnce(brokers, TOPICS, max_unacknowledged)  # type: ignore[arg-type]  # names of topics
     for stream_id in streams or ("clip",):
-        made.begin(stream_id)
+        made.begin(stream_id, is_resumed=False)
     return made, brokers
 
 
 def send(to: AtLeastOnce, numbers: range, stream_id: str = "clip") -> None:
-    to.send(Segment(stream_id, 0, 0), [message(number) for number in numbers], is_repeatable=True)
+    to.send(Segment(stream_id, 0, 0), [message(number) for number in numbers])
 
 
 @pytest.mark.parametrize("num_streams", [1, 30])
@@ -153,7 +153,7 @@ def test_large_messages_are_bounded_by_their_bytes(monkeypatch):
     monkeypatch.setattr(at_least_once, "MAX_UNACKNOWLEDGED_BYTES", 10_000)
     to, brokers = delivery()
     for number in range(2):
-        to.send(Segment("clip", 0, 0), [message(number, size=5_000)], is_repeatable=True)
+        to.send(Segment("clip", 0, 0), [message(number, size=5_000)])
     with pytest.raises(SinkBackpressureError):
         send(to, range(4, 5))
     brokers.producers[0].acknowledge()
@@ -209,7 +209,7 @@ def test_late_news_of_an_earlier_try_do_not_count():
 def test_events_go_to_their_own_topic_between_the_answers():
     to, brokers = delivery()
     batch = [message(0), message(1, topic="events"), message(2)]
-    to.send(Segment("clip", 0, 0), batch, is_repeatable=True)
+    to.send(Segment("clip", 0, 0), batch)
     assert [topic for topic, _, _ in brokers.producers[0].sent] == [
         "p.predictions",
         "p.events",

@@ -16,42 +16,15 @@ from pyarrow import fs
 import plantain.operators.sinks.parquet.sink as parquet
 from plantain.operators.errors import SinkError
 from plantain.operators.sinks.base import Segment
+from tests.file_faults import Faults, Killed, copy_tree
 from tests.parquet_sinks import NOTHING, SEGMENT, rows, seen, seen_by_duckdb, sink_at, store
 from tests.results import result, written
 
-# Every call with which the sink changes what is on the disk, or makes it durable.
-CHANGES = ("fsync", "link", "symlink", "replace", "rename", "unlink", "mkdir", "rmdir")
 
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing may catch it, and nothing works afterwards."""
-
-
-class Faults:
-    """Lets `num_good` changes of the file system pass, then raises instead of making any more.
-
-    With an OSError as `error` only the next change is refused, as by a full disk; `Killed` refuses all that follow.
-    """
-
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | OSError, num_good: int
-    ) -> None:
-        self.num_changes = 0
-        self.hit = False
-        self._error = error
-        self._num_good = num_good
-        for name in CHANGES:
-            monkeypatch.setattr(os, name, self._guarded(getattr(os, name)))
-
-    def _guarded(self, change: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            if self.num_changes == self._num_good and not (self.hit and isinstance(self._error, OSError)):
-                self.hit = True
-                raise self._error
-            self.num_changes += 1
-            return change(*args, **kwargs)
-
-        return guarded
+@pytest.fixture(autouse=True)
+def links_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for them is no change that matters, and doubles the time of some tests."""
+    monkeypatch.setattr(parquet, "has_links", lambda folder: True)
 
 
 def first_time(root: Path) -> tuple[Any, Any]:
@@ -101,24 +74,6 @@ def every_fault(
             return
         yield copy
     raise AssertionError("it never got to its end")
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """A copy with its links: symbolic ones as they are, hard ones as hard ones."""
-    inodes: dict[int, Path] = {}
-    target.mkdir()
-    for folder, _, _ in os.walk(source):
-        for path in sorted(Path(folder).iterdir()):
-            copy = target / path.relative_to(source)
-            if path.is_symlink():
-                copy.symlink_to(path.readlink())
-            elif path.is_dir():
-                copy.mkdir()
-            elif (number := path.stat().st_ino) in inodes:
-                os.link(inodes[number], copy)
-            else:
-                copy.write_bytes(path.read_bytes())
-                inodes[number] = copy
 
 
 @pytest.mark.parametrize("before", [first_time, replacing])

@@ -7,9 +7,11 @@ import time
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from plantain.operators.errors import ModelUnavailableError, SinkError
 from plantain.operators.sinks.store import Store
+from plantain.operators.types import Backlog
 from plantain.pipeline.calls import Completion
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.engine.stream import Phase
@@ -36,8 +38,8 @@ class Stopping(InlineExecutor):
         if self._calls_left == 0:
             os.kill(os.getpid(), self._number)
 
-    def close(self):
-        super().close()
+    def close(self, timeout_s=None):
+        super().close(timeout_s)
         self.is_closed = True
 
 
@@ -180,3 +182,96 @@ def test_a_run_ends_as_soon_as_everything_is_done():
     executor = Impatient()
     run(graph_of(PLANS, OrderedSink()), executor, starts_of(PLANS))
     assert not [wait_s for wait_s in executor.idle_waits_s if wait_s > MAX_WAIT_S]
+
+
+class Heavy(OrderedSink):
+    """Stands for a sink that hangs until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_let_go = threading.Event()
+
+    def commit(self, segment):
+        self.is_let_go.wait(60)
+        super().commit(segment)
+
+
+def test_a_run_that_cannot_drain_gives_up_in_time_says_so_and_goes_on_there(tmp_path):
+    plans, heavy = {"a": Plan(23), "b": Plan(11)}, Heavy()
+    checkpoints = Checkpoints(Store(str(tmp_path)))
+    executor = ThreadExecutor()
+    submit, told = executor.submit, []
+
+    def stopping(call):
+        submit(call)
+        if call.verb == "cut" and not told:
+            told.append(call)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    executor.submit = stopping  # type: ignore[method-assign]  # the first commit is when it is told to stop
+    with structlog.testing.capture_logs() as logs:
+        outcome = run(
+            graph_of(plans, heavy), executor, starts_of(plans), checkpoints=checkpoints, stop_timeout_s=0.5
+        )
+    assert outcome.exit_code == 130
+    assert outcome.num_left == sum(stream.phase is Phase.INTERRUPTED for stream in outcome.streams) > 0
+    assert "gave up" in [entry["event"] for entry in logs]
+    heavy.is_let_go.set()
+    sink = OrderedSink()
+    durables = {name: durable for name in plans if (durable := checkpoints.load(name)) is not None}
+    assert durables == {}, "nothing was promised"
+    again = run(graph_of(plans, sink), InlineExecutor(), starts_of(plans), checkpoints=checkpoints)
+    assert again.exit_code == 0
+    assert {name: sink.frames_of(name) for name in plans} == {n: plan.expected() for n, plan in plans.items()}
+
+
+class Behind(OrderedSink):
+    """Promises what it keeps for brokers that are away for some looks."""
+
+    def __init__(self, looks: float, trouble: str = "nobody is there") -> None:
+        super().__init__()
+        self._looks = looks
+        self._trouble = trouble
+
+    def backlog(self) -> Backlog:
+        self._looks -= 1
+        waits = self._looks > 0
+        return Backlog("kafka", 7 if waits else 0, 100, 1000, 2.5, 3, self._trouble if waits else "")
+
+
+def spooling(sink: OrderedSink) -> Graph:
+    *stages, write = graph_of(PLANS, sink).stages
+    return replace(graph_of(PLANS, sink), stages=(*stages, replace(write, spools=True)))
+
+
+def test_a_run_is_over_when_what_its_sinks_keep_has_gone_too(monkeypatch):
+    monkeypatch.setattr("plantain.pipeline.engine.backlogs.EVERY_S", 0.01)
+    sink = Behind(5)
+    outcome = run(spooling(sink), ThreadExecutor(), starts_of(PLANS))
+    assert outcome.exit_code == 0
+    assert outcome.left == ()
+    assert sink._looks <= 0
+
+
+def test_what_waits_for_somebody_who_is_away_is_left_when_a_run_is_stopped(monkeypatch):
+    monkeypatch.setattr("plantain.pipeline.engine.backlogs.EVERY_S", 0.01)
+    looks = []
+
+    def on_progress(engine):
+        samples = {
+            s.metric.name: s.value for s in engine.meter.samples(engine, 0.0) if s.labels == ("kafka",)
+        }
+        if samples and not looks:
+            looks.append(samples)
+            assert samples["plantain_sink_waiting_messages"] == 7
+            assert samples["plantain_sink_spool_fill_ratio"] == 0.1
+            assert samples["plantain_sink_spool_age_seconds"] == 2.5
+            assert samples["plantain_sink_lost_messages_total"] == 3
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with structlog.testing.capture_logs() as logs:
+        outcome = run(spooling(Behind(1e9)), ThreadExecutor(), starts_of(PLANS), on_progress=on_progress)
+    assert outcome.exit_code == 130
+    assert [(backlog.sink, backlog.messages) for backlog in outcome.left] == [("kafka", 7)]
+    assert [entry["messages"] for entry in logs if entry["event"] == "left"] == [7]
+    assert outcome.num_left == 0

@@ -45,14 +45,14 @@ class AtLeastOnce:
         self._is_behind = False
         self._refused: dict[str, SinkError] = {}
 
-    def begin(self, stream_id: str) -> None:
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """What was sent cannot be taken back; it is no longer waited for."""
+        del is_resumed
         self._outbox.begin(stream_id)
         self._refused.pop(stream_id, None)
 
-    def send(self, segment: Segment, messages: Sequence[Message], *, is_repeatable: bool) -> None:
+    def send(self, segment: Segment, messages: Sequence[Message]) -> None:
         """Sends messages, when there is room for them."""
-        del is_repeatable
         self._look_after(segment.stream_id)
         self._catch_up()
         self._wait_for_room(messages)

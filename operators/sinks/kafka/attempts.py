@@ -108,8 +108,14 @@ class Attempts:
             SinkError: If it cannot be read or stored.
         """
         known = self._store.get(_path(stream_id))
-        if known is not None:
-            return Attempt(**json.loads(known))
+        return self.new(stream_id) if known is None else Attempt(**json.loads(known))
+
+    def new(self, stream_id: str) -> Attempt:
+        """Another attempt, which sends everything.
+
+        Raises:
+            SinkError: If it cannot be stored.
+        """
         attempt = Attempt()
         self.put(stream_id, attempt)
         return attempt

@@ -15,11 +15,11 @@ MAX_UNACKNOWLEDGED_BYTES = 64 << 20
 class Delivery(Protocol):
     """Takes messages; the calls are those of a sink."""
 
-    def begin(self, stream_id: str) -> None:
-        """Forgets what was not committed."""
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        """Forgets what was not committed; where it is resumed, what was committed counts."""
         ...
 
-    def send(self, segment: Segment, messages: Sequence[Message], *, is_repeatable: bool) -> None:
+    def send(self, segment: Segment, messages: Sequence[Message]) -> None:
         """Takes messages, all or none."""
         ...
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import structlog
@@ -19,11 +16,9 @@ from plantain.operators.sinks.kafka.attempts import Attempt, Attempts, Mark
 from plantain.operators.sinks.kafka.brokers import RETRY_AFTER_S, Brokers, abandon, errors, structs
 from plantain.operators.sinks.kafka.coordinator import Coordinator, settle
 from plantain.operators.sinks.kafka.deliveries import MAX_UNACKNOWLEDGED_BYTES
+from plantain.operators.sinks.kafka.held import Held
 from plantain.operators.sinks.kafka.messages import Message, Topic
-from plantain.operators.sinks.store import Store, storage_error
-
-# Messages of an open segment that are kept in memory; beyond, they wait in a temporary file.
-SPOOL_BYTES = 8 << 20
+from plantain.operators.sinks.store import Store
 
 # A transaction that stands still for longer is begun again by another producer, which costs little: after a broker was
 # restarted, the client's own (3.0.12) stood still until its deliveries had expired (measured 2026-11-21).
@@ -37,13 +32,15 @@ class _Stream:
     """A stream's open segment, and its producer.
 
     Attributes:
+        is_resumed: What was committed of it counts, also of a camera.
         attempt: Stands for itself until the first message.
-        is_repeatable: Whether another process can go on with the attempt; None until the first message.
+        is_known: The attempt is the one that another process could go on with.
     """
 
-    spool: _Spool
+    held: Held
+    is_resumed: bool
     attempt: Attempt = field(default_factory=Attempt)
-    is_repeatable: bool | None = None
+    is_known: bool = False
     producer: Any = None
     mark: Mark | None = None
     num_fenced: int = 0
@@ -86,32 +83,31 @@ class ExactlyOnce:
         self._coordinator = Coordinator(brokers, self._standstill_s)
         self._streams: dict[str, _Stream] = {}
 
-    def begin(self, stream_id: str) -> None:
-        """Forgets the open segment. The producer is made, and the earlier one fenced, with the first message."""
-        self._drop(stream_id)
-        self._streams[stream_id] = _Stream(_Spool())
-
-    def send(self, segment: Segment, messages: Sequence[Message], *, is_repeatable: bool) -> None:
-        """Keeps messages for the transaction.
+    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
+        """Forgets the open segment. The producer is made, and the earlier one fenced, with the first message.
 
         Args:
-            segment: Where they belong.
-            messages: What to send.
-            is_repeatable: Whether the stream can be read again from its start (a file), so that a frame that an earlier
-                process committed is the same frame.
+            stream_id: The stream.
+            is_resumed: What an earlier process committed counts. Of a file it always does: it is read again from its
+                start, so that a frame is the same frame.
         """
+        self._drop(stream_id)
+        self._streams[stream_id] = _Stream(Held(), is_resumed)
+
+    def send(self, segment: Segment, messages: Sequence[Message]) -> None:
+        """Keeps messages for the transaction."""
         stream = self._streams[segment.stream_id]
-        if stream.is_repeatable is None:
-            if is_repeatable:
-                stream.attempt = self._attempts.get(segment.stream_id)
-            stream.is_repeatable = is_repeatable
+        if not stream.is_known:
+            goes_on = stream.is_resumed or not segment.is_live
+            stream.attempt = (self._attempts.get if goes_on else self._attempts.new)(segment.stream_id)
+            stream.is_known = True
         self._connect(segment.stream_id, stream)
-        stream.spool.add(messages)
+        stream.held.add(messages)
 
     def commit(self, segment: Segment) -> None:
         """Sends what is not committed yet, and commits it."""
         stream = self._streams[segment.stream_id]
-        if stream.is_repeatable is None:
+        if not stream.is_known:
             return
         self._connect(segment.stream_id, stream)
         try:
@@ -129,7 +125,7 @@ class ExactlyOnce:
                     explained = SinkBackpressureError(str(explained), RETRY_AFTER_S)
             raise explained from None
         stream.num_fenced = 0
-        stream.spool.clear()
+        stream.held.clear()
 
     def finish(self, stream_id: str) -> None:
         """Lets go of the producer."""
@@ -147,7 +143,7 @@ class ExactlyOnce:
     def _drop(self, stream_id: str) -> None:
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
-            stream.spool.close()
+            stream.held.close()
             self._part(stream)
 
     @staticmethod
@@ -158,9 +154,9 @@ class ExactlyOnce:
             stream.producer = None
 
     def _remember(self, stream_id: str, stream: _Stream, **changes: Any) -> None:
-        """Changes what is known of the attempt, and stores it if another process can go on with it."""
+        """Changes what is known of the attempt, and stores it."""
         changed = replace(stream.attempt, **changes)
-        if changed != stream.attempt and stream.is_repeatable:
+        if changed != stream.attempt and stream.is_known:
             self._attempts.put(stream_id, changed)
         stream.attempt = changed
 
@@ -229,7 +225,7 @@ class ExactlyOnce:
         first = last = None
         fingerprint = "" if stream.mark is None else stream.mark.fingerprint
         partitions: set[Any] = set()
-        for message in stream.spool:
+        for message in stream.held:
             if stream.mark is not None and stream.mark.covers(message):
                 stream.num_skipped += 1
                 continue
@@ -289,38 +285,3 @@ class ExactlyOnce:
             raise errors.KafkaTimeoutError(f"a transaction did not end within {self._standstill_s:g} s")
         if outcome:
             raise outcome[0]
-
-
-@dataclass(slots=True)
-class _Spool:
-    """Messages in memory, or in a temporary file when they are many; read as often as wanted."""
-
-    _file: Any = field(default_factory=partial(tempfile.SpooledTemporaryFile, SPOOL_BYTES))
-    _size: int = 0
-
-    def add(self, messages: Sequence[Message]) -> None:
-        """Appends messages, all or none.
-
-        Raises:
-            SinkError: If the disk is full.
-        """
-        try:
-            self._file.seek(self._size)
-            for message in messages:
-                pickle.dump(message, self._file)
-            self._size = self._file.tell()
-        except OSError as error:
-            raise storage_error(tempfile.gettempdir(), error) from error
-
-    def __iter__(self) -> Iterator[Message]:
-        self._file.seek(0)
-        while self._file.tell() < self._size:
-            yield pickle.load(self._file)
-
-    def clear(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
-        self._size = 0
-
-    def close(self) -> None:
-        self._file.close()

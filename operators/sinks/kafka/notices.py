@@ -42,6 +42,7 @@ class Notices:
         self._thread: threading.Thread | None = None
         self._close_at_s: float | None = None
         self._num_lost = 0
+        self._is_away = False
         self._producer: Any = None
 
     def put(self, record: Record) -> None:
@@ -57,12 +58,13 @@ class Notices:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Sends what is left, if the brokers take it soon."""
+        """Sends what is left, if the brokers are there and take it soon."""
         with self._changed:
-            thread, self._close_at_s = self._thread, time.monotonic() + CLOSE_S
+            patience_s = 0.0 if self._is_away else CLOSE_S
+            thread, self._close_at_s = self._thread, time.monotonic() + patience_s
             self._changed.notify_all()
         if thread is not None:
-            thread.join(CLOSE_S)
+            thread.join(patience_s)
             if thread.is_alive() and self._producer is not None:
                 abandon(self._producer)  # which ends what it is in the midst of
                 thread.join(CLOSE_S)
@@ -74,18 +76,17 @@ class Notices:
             log.warning("lost", topic=self._topic, messages=lost)
 
     def _run(self) -> None:
-        is_told = False
         while batch := self._next():
             try:
                 if self._producer is None:
                     self._producer = self._brokers.producer()
                 self._send(self._producer, batch)
-                is_told = False
+                self._is_away = False
             except SinkError as error:
                 self._let_go()
-                if not is_told:
+                if not self._is_away:
                     log.warning("not sent", topic=self._topic, error=str(error))
-                    is_told = True
+                self._is_away = True
                 if isinstance(error, SinkBackpressureError):
                     self._pause(error.retry_after_s)
                 else:  # the brokers refuse it; they may take the next one

@@ -1,7 +1,7 @@
 """Kafka: topics of predictions, events and health, keyed by stream, as JSON with CloudEvents headers.
 
-    results --messages.py--> messages --at_least_once.py--> PREFIX.predictions   sent at once, verified on commit
-                                     `-exactly_once.py----> PREFIX.events        a transaction for each segment
+    results --messages.py--> messages --relay.py--> at_least_once.py--> PREFIX.predictions   sent at once
+                                     (spool.py)  `-exactly_once.py----> PREFIX.events        in transactions
     health  --messages.py--> records  --notices.py--------> PREFIX.health        sent beside, nobody waits
 
 Topics, values, headers and guarantees are described in docs/kafka.md.
@@ -10,6 +10,7 @@ Topics, values, headers and guarantees are described in docs/kafka.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from plantain.operators.redaction import shown
@@ -26,9 +27,11 @@ from plantain.operators.sinks.kafka.messages import (
     messages_of,
 )
 from plantain.operators.sinks.kafka.notices import Notices
+from plantain.operators.sinks.kafka.relay import Relay
+from plantain.operators.sinks.kafka.spool import Spool
 from plantain.operators.sinks.rows import Rows, folder_of
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import HealthEvent
+from plantain.operators.types import Backlog, HealthEvent
 
 
 class KafkaSink:
@@ -44,6 +47,8 @@ class KafkaSink:
         rasters: What happens to dense maps.
         max_message_bytes: A larger answer goes in parts.
         max_unacknowledged: Messages that may wait for acknowledgement.
+        spool: Local folder for what brokers that are away cannot take; without one, they hold up the writer.
+        spool_bytes: What waits there at most.
         timeout_s: How long a delivery may take, seconds.
         bootstrap_timeout_ms: How long the first contact may take.
         api_version: Of the brokers, where they cannot be asked.
@@ -62,6 +67,8 @@ class KafkaSink:
         rasters: Rasters = "drop",
         max_message_bytes: int = 900_000,
         max_unacknowledged: int = 10_000,
+        spool: str | None = None,
+        spool_bytes: int = 2 << 30,
         timeout_s: float = 120.0,
         bootstrap_timeout_ms: int = 30_000,
         api_version: Sequence[int] | None = None,
@@ -88,12 +95,15 @@ class KafkaSink:
             self._delivery = ExactlyOnce(brokers, topics, run_id, Store(url), max_unacknowledged)
         else:
             self._delivery = AtLeastOnce(brokers, topics, max_unacknowledged)
+        self._relay = None if spool is None else Relay(self._delivery, Spool(Path(spool), spool_bytes))
         self._notices = Notices(brokers, f"{topic_prefix}.health")
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Forgets what was not committed. Topics keep what earlier runs sent: their messages have the same ids."""
-        del is_resumed
-        self._delivery.begin(stream_id)
+        if self._relay is not None:
+            self._relay.begin(stream_id, is_resumed=is_resumed)
+        else:
+            self._delivery.begin(stream_id, is_resumed=is_resumed)
 
     def write(self, segment: Segment, rows: Rows) -> None:
         """Takes rows; without transactions they are on their way at once.
@@ -116,25 +126,42 @@ class KafkaSink:
         if self._has_events:
             for result in rows.results:
                 messages += event_messages(result, self._run_id)
-        is_repeatable = all(result.info.captured_by == "file" for result in rows.results)
-        self._delivery.send(segment, messages, is_repeatable=is_repeatable)
+        (self._relay or self._delivery).send(segment, messages)
 
     def commit(self, segment: Segment) -> None:
-        """Returns when every message of the segment is acknowledged, with transactions: committed.
+        """Returns when every message of the segment is acknowledged, with transactions: committed; or on disk.
 
         Raises:
             SinkBackpressureError: If that is not known yet; commit again.
             SinkError: If a message was refused.
         """
-        self._delivery.commit(segment)
+        if self._relay is not None:
+            self._relay.commit([segment])
+        else:
+            self._delivery.commit(segment)
+
+    def commit_together(self, segments: Sequence[Segment]) -> None:
+        """Like `commit` of each; what goes to the disk goes there together."""
+        if self._relay is not None:
+            self._relay.commit(segments)
+            return
+        for segment in segments:
+            self._delivery.commit(segment)
+
+    def backlog(self) -> Backlog | None:
+        """What waits for the brokers."""
+        return None if self._relay is None else self._relay.backlog()
 
     def finish(self, stream_id: str) -> None:
         """Gives back the stream's connections."""
-        self._delivery.finish(stream_id)
+        (self._relay or self._delivery).finish(stream_id)
 
     def forget(self, stream_id: str) -> None:
         """Gives back the stream's connections, and lets go of what was not committed."""
-        self._delivery.finish(stream_id)
+        if self._relay is not None:
+            self._relay.forget(stream_id)
+        else:
+            self._delivery.finish(stream_id)
 
     def tell(self, event: HealthEvent) -> None:
         """Sends a change of a stream's health, in its own time."""
@@ -142,5 +169,5 @@ class KafkaSink:
 
     def close(self) -> None:
         """Gives back all connections; what was not committed may or may not arrive, with transactions it does not."""
-        self._delivery.close()
+        (self._relay or self._delivery).close()
         self._notices.close()

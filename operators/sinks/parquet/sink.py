@@ -7,7 +7,7 @@
     ROOT/.plantain/...                                     where segments are made; no reader looks there
 
 Part names follow from the frames in them, so a segment that is made again replaces itself. The parts of all
-tables of a segment appear in one step, although no file system renames two files at once (`_Exchange`). On an
+tables of a segment appear in one step, although no file system renames two files at once (`exchange.py`). On an
 object store each part is one PUT, frames last: a frame row is never there without its objects and events.
 """
 
@@ -30,8 +30,16 @@ from pyarrow import fs
 
 from plantain.operators.answers.base import Row
 from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.parquet.exchange import Exchange, Replacement, has_links, make_empty
+from plantain.operators.sinks.parquet.swapping import LocalTables, tidying
 from plantain.operators.sinks.rows import SCHEMAS, SHARED, SPARSE, Rows, folder_of, table_of
-from plantain.operators.sinks.store import open_filesystem, storage_error, sync_folder, write_durably
+from plantain.operators.sinks.store import (
+    open_filesystem,
+    storage_error,
+    sync,
+    sync_folder,
+    write_durably,
+)
 
 # A row group is written out when it has grown to this, so that memory does not depend on the segment's length.
 ROW_GROUP_BYTES = 8 << 20
@@ -79,6 +87,7 @@ class ParquetSink:
         else:
             self._folder = _RemoteFolder(filesystem, root)
         self._open: dict[Segment, dict[str, _Part]] = {}
+        self._sharing = ""
 
     @_storing
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
@@ -107,8 +116,8 @@ class ParquetSink:
         parts = self._open[segment]
         for part in parts.values():
             part.close()
-        del self._open[segment]
         self._folder.commit(segment, {name: part.target for name, part in parts.items()})
+        del self._open[segment]
 
     @_storing
     def commit_together(self, segments: Sequence[Segment]) -> None:
@@ -126,9 +135,12 @@ class ParquetSink:
         for segment in sorted(small, key=lambda segment: segment.stream_id):
             for name, part in self._open[segment].items():
                 rows[name] += part.waiting
+        self._sharing = self._sharing or shared_name()  # the same when it is tried again
         self._folder.share(
-            {name: table_of(name, rows[name], self._metadata) for name in SCHEMAS if rows[name]}
+            self._sharing,
+            {name: table_of(name, rows[name], self._metadata) for name in SCHEMAS if rows[name]},
         )
+        self._sharing = ""
         for segment in small:
             self._let_go(segment)
 
@@ -269,8 +281,7 @@ class _RemoteFolder:
             with self._filesystem.open_output_stream(place) as stream:
                 stream.write(targets[name].getbuffer())
 
-    def share(self, tables: dict[str, pa.Table]) -> None:
-        name = shared_name()
+    def share(self, name: str, tables: dict[str, pa.Table]) -> None:
         for table in sorted(tables, reverse=True):  # objects, then frames, as everywhere
             folder = self._root / folder_of(table, SHARED)
             if isinstance(self._filesystem, fs.SubTreeFileSystem):
@@ -293,11 +304,15 @@ class _LocalFolder:
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Ends or undoes commits that a killed run left, clears the workshop, and takes earlier parts away."""
         work = self._work / stream_id
+        has_links(self._root)  # what it has not is said here, and what cannot be written to
         for now in sorted(work.glob("*.now")):
             self._exchange(stream_id, now.stem).recover()
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)  # what cannot be written to is said here
-        if not is_resumed:
+        if is_resumed:
+            return
+        with tidying(self._root):
+            LocalTables(self._root).recover()
             folders = [self._root / folder_of(name, stream_id) for name in SCHEMAS]
             for part in sorted({path.stem for folder in folders for path in folder.glob("*.parquet")}):
                 self._exchange(stream_id, part).remove()
@@ -310,7 +325,7 @@ class _LocalFolder:
         for target in targets.values():
             descriptor = os.open(target, os.O_RDONLY)
             try:
-                os.fsync(descriptor)
+                sync(descriptor)
             finally:
                 os.close(descriptor)
         self._exchange(segment.stream_id, segment.name).run()
@@ -340,20 +355,19 @@ class _LocalFolder:
                     self._sharing[part] = set(held["stream_id"].unique().to_pylist())
         return {part: names for part, names in self._sharing.items() if part.exists()}
 
-    def share(self, tables: dict[str, pa.Table]) -> None:
+    def share(self, name: str, tables: dict[str, pa.Table]) -> None:
         """Adds a part that several cameras share: one fsync for each table, whatever their number.
 
         The files are made durable aside, and the rename of their folder says that they are whole; then each is moved to
         its place, frames last. What a crash leaves in between is moved by whoever opens the folder next.
         """
-        name = shared_name()
         aside = self._shared / f"{name}.new"
-        aside.mkdir(parents=True)
+        aside.mkdir(parents=True, exist_ok=True)
         for table, rows in tables.items():
             with (aside / table).open("wb") as file:
                 pq.write_table(rows, file, compression="zstd")
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
         whole = aside.with_suffix(".whole")
         aside.rename(whole)
         self._place(whole)
@@ -377,112 +391,19 @@ class _LocalFolder:
             else:
                 shutil.rmtree(left, ignore_errors=True)
 
-    def _exchange(self, stream_id: str, part: str) -> _Exchange:
+    def _exchange(self, stream_id: str, part: str) -> Exchange | Replacement:
         """Of a part in all tables; in a sparse one only where it is, or is about to be."""
         places = {name: self._root / folder_of(name, stream_id) / f"{part}.parquet" for name in SCHEMAS}
         new = self._work / stream_id / f"{part}.new"
         for name in SPARSE:
             if not (places[name].exists() or places[name].is_symlink() or (new / name).exists()):
                 del places[name]
-        for name, place in places.items():
+        for place in places.values():
             if not place.parent.exists():
                 place.parent.mkdir(parents=True)
                 sync_folder(place.parent.parent)
                 sync_folder(self._root)
-            self._make_empty(name)
-        return _Exchange(places, self._work / stream_id / part, self._empty)
-
-    def _make_empty(self, name: str) -> None:
-        """The table without rows that stands in for a part that is not there yet."""
-        path = self._empty / name
-        if path.exists():
-            return
-        self._empty.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(f".{os.getpid()}")
-        pq.write_table(table_of(name, []), str(aside), compression="zstd")
-        aside.replace(path)
-
-
-class _Exchange:
-    """Replaces several files at the same instant.
-
-    Each place first becomes a symbolic link that leads, through one common link `now`, to what was there before
-    (or to an empty table). Then `now` is pointed at the new files, in a single rename: that is the commit. Last, each
-    link gives way to the file it leads to. A reader sees all of the old or all of the new at every moment, and a
-    crash at any moment leaves one of the two, which `recover` then tidies up.
-
-    Args:
-        places: Where each table's part belongs.
-        work: Prefix of the workshop; the new files are in `work.new`.
-        empty: Folder of the tables without rows.
-    """
-
-    def __init__(self, places: dict[str, Path], work: Path, empty: Path) -> None:
-        self._places = places
-        self._new = work.with_name(f"{work.name}.new")
-        self._old = work.with_name(f"{work.name}.old")
-        self._now = work.with_name(f"{work.name}.now")
-        self._empty = empty
-
-    def run(self) -> None:
-        """Puts the new files in their places; a table that has none is left without."""
-        for name in self._places:
-            if not (self._new / name).exists():
-                os.link(self._empty / name, self._new / name)
-        sync_folder(self._new)
-        self._old.mkdir(exist_ok=True)
-        for name, place in self._places.items():
-            kept = self._old / name
-            kept.unlink(missing_ok=True)
-            os.link(place if place.exists() else self._empty / name, kept)
-        sync_folder(self._old)
-        self._point_now(self._old)
-        for name, place in self._places.items():
-            link = self._aside(name)
-            link.symlink_to(os.path.relpath(self._now / name, place.parent))
-            link.replace(place)
-        self._sync_places()
-        self._point_now(self._new)
-        self._settle(self._new)
-
-    def remove(self) -> None:
-        """Takes what is in the places away."""
-        self._new.mkdir(exist_ok=True)
-        self.run()
-
-    def recover(self) -> None:
-        """Ends or undoes what a killed process had begun."""
-        self._settle(self._now.resolve())
-
-    def _aside(self, name: str) -> Path:
-        """A free name in the workshop, where no reader looks."""
-        aside = self._now.with_suffix(f".{name}")
-        aside.unlink(missing_ok=True)
-        return aside
-
-    def _point_now(self, target: Path) -> None:
-        aside = self._aside("next")
-        aside.symlink_to(target.name)
-        aside.replace(self._now)
-        sync_folder(self._now.parent)
-
-    def _sync_places(self) -> None:
-        for folder in {place.parent for place in self._places.values()}:
-            sync_folder(folder)
-
-    def _settle(self, folder: Path) -> None:
-        """Puts the files of `folder` in the places of the links, and removes the workshop."""
-        for name, place in self._places.items():
-            if not place.is_symlink():
-                continue
-            file = folder / name
-            if file.samefile(self._empty / name):
-                place.unlink()
-                continue
-            aside = self._aside(name)
-            os.link(file, aside)
-            aside.replace(place)
-        self._sync_places()
-        self._now.unlink()
-        shutil.rmtree(self._new, ignore_errors=True)
-        shutil.rmtree(self._old, ignore_errors=True)
+        if not has_links(self._root):
+            return Replacement(places, self._work / stream_id / part)
+        empty = {name: make_empty(self._empty, name) for name in places}
+        return Exchange(places, self._work / stream_id / part, empty)

@@ -1,0 +1,87 @@
+"""When an output folder is tidied: once, by command, or beside a run, now and then."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from plantain.operators.errors import SinkError
+from plantain.operators.sinks.parquet.tidy import Change, Keep, Tidy
+from plantain.operators.sinks.store import Store
+from plantain.pipeline.checkpoint import RUN, Checkpoints
+from plantain.pipeline.config.output import KeepConfig, OutputConfig
+
+# Beside a run it is looked at first after this, and then so often, seconds: a job of minutes is left alone.
+FIRST_S = 300.0
+EVERY_S = 600.0
+# How long the end of a run waits for what is being replaced.
+CLOSE_S = 5.0
+NICENESS = 10
+
+log = structlog.get_logger()
+
+
+def tidy(out: str, keep: KeepConfig, checkpoints: Checkpoints | None = None) -> Iterator[Change]:
+    """Tidies an output folder; gives what was done, as it is done.
+
+    Args:
+        out: The folder.
+        keep: What is kept how long.
+        checkpoints: Of the run that is under way there; read from the folder if left out.
+
+    Raises:
+        SinkError: If the storage does not do it.
+    """
+    work = Tidy(out, _begins(Store(out), checkpoints))
+    yield from work.expire(Keep(**keep.spans()))
+    yield from work.compact()
+
+
+def _begins(store: Store, known: Checkpoints | None) -> Callable[[str], tuple[int, int] | None]:
+    stored = store.get(RUN)
+    segment_frames = 0 if stored is None else int(json.loads(stored).get("segment_frames", 0))
+    checkpoints = known or Checkpoints(store)
+
+    def begins(stream_id: str) -> tuple[int, int] | None:
+        """Where a file's rows may be made anew; nowhere near its end is known, none of them is touched."""
+        durable = checkpoints.load(stream_id)
+        if durable is not None and durable.is_complete:  # a file that has grown is gone on with from there
+            durable = checkpoints.before_end(stream_id)
+        if durable is None or not segment_frames:
+            return None
+        return durable.epoch, durable.position.frame_index // segment_frames
+
+    return begins
+
+
+@contextmanager
+def tidying_beside(output: OutputConfig, checkpoints: Checkpoints) -> Iterator[None]:
+    """Tidies while a run goes on, in a thread that stands back."""
+    is_over = threading.Event()
+
+    def work() -> None:
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        pause_s = FIRST_S
+        while not is_over.wait(pause_s):
+            pause_s = EVERY_S
+            try:
+                for _ in tidy(output.out, output.keep, checkpoints):
+                    if is_over.is_set():
+                        return
+            except SinkError as error:
+                log.warning("not tidied", error=str(error))
+
+    thread = threading.Thread(target=work, name="plantain-tidy", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(CLOSE_S)
