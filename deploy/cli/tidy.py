@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from plantain.deploy.cli.options import Json
 from plantain.deploy.standard import tell
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import shown
-from plantain.pipeline.config import load
-from plantain.pipeline.config.output import KeepConfig
-from plantain.pipeline.config.section import mistakes_of
 
 
 def tidy(
@@ -45,8 +41,13 @@ def tidy(
 
     Of today (UTC) nothing is touched. It may be done while a run writes to the folder.
     """
+    from pydantic import ValidationError
+
     from plantain.operators.sinks.store import Store
     from plantain.pipeline.checkpoint import RUN
+    from plantain.pipeline.config import load
+    from plantain.pipeline.config.output import KeepConfig
+    from plantain.pipeline.config.section import mistakes_of
     from plantain.pipeline.tidying import tidy as work
 
     output = None if config is None else load(config).output
