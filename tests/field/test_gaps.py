@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -363,6 +364,7 @@ def test_a_run_stores_the_gap_while_it_lasts_and_goes_on_after_a_restart(tmp_pat
         eventually(lambda: [row[2] for row in gate()].count("refused") >= 2, "told twice while it lasts")
         STATES["gate"] = "live"
         eventually(lambda: control.do(Status("gate")).state == "live", "live")
+    time.sleep(0.5)  # nobody reads it
     with running(config):
         eventually(lambda: "stopped" in [row[2] for row in gate()], "the time between")
     told = gate()

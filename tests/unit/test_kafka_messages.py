@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from plantain.operators.answers.rasters import unpack
 from plantain.operators.errors import SinkBackpressureError, SinkError, UsageError
+from plantain.operators.sinks.kafka.attempts import Mark
 from plantain.operators.sinks.kafka.brokers import Brokers, errors
 from plantain.operators.sinks.kafka.messages import Message, health_record, json_schema, messages_of
 from plantain.operators.sinks.rows import Rows, identity_of
-from plantain.operators.types import Failure, HealthEvent, Result
+from plantain.operators.types import Failure, Gap, HealthEvent, Result
 from plantain.pipeline.config import check
 from tests.kafka_client import forgotten_sockets_are_closed
 from tests.results import CARS, DEPTH, depth, masks, result
@@ -39,6 +40,10 @@ def messages(given_: Result, **options: Any) -> list[Message]:
             answer, **{"rasters": "drop", "raster_ref": None, "max_bytes": 900_000} | options
         )
     ]
+
+
+def gap_before(number: int, until_ns: int) -> Result:
+    return result(number, {CARS: Gap("silent", "sent nothing", retryable=False, until_ns=until_ns)})
 
 
 def value_of(message: Message) -> dict[str, Any]:
@@ -71,6 +76,26 @@ def test_a_message_is_the_frame_row_with_its_objects_nested() -> None:
 def test_a_failure_is_a_message_too() -> None:
     (message,) = messages(result(0, {CARS: Failure("infer", "no memory", retryable=False)}))
     assert value_of(message)["reason"] == "infer: no memory"
+
+
+def test_frames_and_the_gaps_between_them_are_told_apart_by_how_far_a_stream_is_committed() -> None:
+    """A gap comes before the first frame, several between two others, and one after the last that has come so far."""
+    given_ = [
+        gap_before(number, end) if end else result(number, {CARS: masks(1)})
+        for number, end in [(0, 5), (0, 0), (1, 0), (2, 7), (2, 9), (2, 0), (3, 12), (3, 13), (3, 0), (4, 20)]
+    ]
+    told = [message for each in given_ for message in messages(each)]
+    assert [each.position for each in told] == sorted(each.position for each in told)
+    for first in range(len(told)):
+        for last in range(first, len(told)):
+            mark = Mark(told[first].position, told[last].position, told[0].fingerprint, 0)
+            mark = Mark.read(mark.written())
+            assert mark is not None
+            own = [message.position <= told[last].position for message in told]
+            assert [mark.covers(replace(message, fingerprint="")) for message in told] == own
+            before = [message.position < told[first].position for message in told]
+            left = mark.without_its_own()
+            assert [left.covers(replace(message, fingerprint="")) for message in told] == before
 
 
 def test_headers_are_cloud_events_and_trace_context() -> None:

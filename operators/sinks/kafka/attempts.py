@@ -11,20 +11,23 @@ from plantain.operators.sinks.kafka.coordinator import Outcome
 from plantain.operators.sinks.kafka.messages import Message
 from plantain.operators.sinks.store import Store
 
+LATEST_NS = 2**63 - 1
+"""Later than any gap ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """How far a stream is committed; stored as a text in the same transaction as its messages.
 
     Attributes:
-        first: Epoch and index of the first frame of the transaction.
-        last: Epoch and index of its last frame.
+        first: Position of the first message of the transaction.
+        last: Position of its last message.
         fingerprint: Of the model that answered.
         number: Counts the marks that came to count.
     """
 
-    first: tuple[int, int]
-    last: tuple[int, int]
+    first: tuple[int, ...]
+    last: tuple[int, ...]
     fingerprint: str
     number: int
 
@@ -38,8 +41,8 @@ class Mark:
 
     def without_its_own(self) -> Mark:
         """What is left if the messages of the mark's transaction are gone."""
-        epoch, index = self.first
-        return replace(self, last=(epoch, index - 1))
+        epoch, index, *end = self.first
+        return replace(self, last=(epoch, index, end[0] - 1) if end else (epoch, index - 1, LATEST_NS))
 
     def written(self) -> str:
         """As a text, which `read` understands."""

@@ -27,7 +27,7 @@ from plantain.operators.sinks.columns import EVENT_COLUMNS, FRAME_COLUMNS, OBJEC
 from plantain.operators.sinks.events import event_row
 from plantain.operators.sinks.rows import AnswerRows, identity_of
 from plantain.operators.trace import traceparent_of
-from plantain.operators.types import Failure, Header, HealthEvent, HealthState, Prediction, Result
+from plantain.operators.types import Failure, Gap, Header, HealthEvent, HealthState, Prediction, Result
 
 Rasters = Literal["drop", "embed", "refer"]
 Topic = Literal["predictions", "events"]
@@ -67,12 +67,13 @@ class Message(Record):
     """An answer, or a part of one, or an event.
 
     Attributes:
-        position: Epoch and frame index, by which a stream's messages are ordered.
+        position: Epoch and frame index, by which a stream's messages are ordered; of a gap those of the frame before
+            it, and its end, ns since 1970 UTC.
         fingerprint: Of the model that answered; empty for an event.
         topic: Where it goes.
     """
 
-    position: tuple[int, int]
+    position: tuple[int, ...]
     fingerprint: str
     topic: Topic = "predictions"
 
@@ -104,9 +105,11 @@ def messages_of(
     room = max_bytes - RECORD_OVERHEAD - len(key) - _size_of(headers)
     values = _values(whole, objects, room, identity)
     timestamp_ms = _timestamp_ms(answer.result.info.captured_ns)
+    position: tuple[int, ...] = (header.epoch, header.frame_index)
+    if isinstance(prediction.value, Gap):
+        position = (header.epoch, header.frame_index - 1, prediction.value.until_ns)
     for number, value in enumerate(values, start=1):
         own = headers if len(values) == 1 else (("ce_id", f"{identity}#{number}".encode()), *headers[1:])
-        position = (header.epoch, header.frame_index)
         yield Message(key, value, own, timestamp_ms, position, prediction.model_fingerprint)
 
 

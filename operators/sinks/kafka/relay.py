@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -167,7 +167,7 @@ class Relay:
         with self._changed:
             waiting = self._spool.files
             if self._refused:
-                waiting = tuple(filter(self._is_deliverable, waiting))
+                waiting = tuple(each for each in waiting if self._has_some(each, self._refused.keys()))
             num_open = sum(
                 part.held.count for part in self._parts.values() if part.is_committed and part.kept is None
             )
@@ -199,7 +199,7 @@ class Relay:
     @property
     def _is_behind(self) -> bool:
         """Whether there is no point in waiting for the brokers."""
-        return self._trouble != "" or self._next_file() is not None
+        return self._trouble != "" or bool(self._elsewhere) or self._next_file() is not None
 
     def _is_settled(self, part: _Part) -> bool:
         return part.is_over or part.segment.stream_id in self._refused or self._trouble != ""
@@ -272,29 +272,39 @@ class Relay:
         """Returns when there is something to do; False when there will be nothing more."""
         with self._changed:
             while not self._is_closed:
+                self._look_elsewhere()
                 if self._next_file() is not None or self._ready() or self._gone():
                     return True
                 self._changed.wait(ELSEWHERE_EVERY_S if self._elsewhere else None)
             return False
 
     def _next_file(self) -> Kept | None:
-        """The oldest with something that is not refused."""
-        return next(filter(self._is_deliverable, self._spool.files), None)
+        """The oldest with something that can be delivered."""
+        blocked = self._blocked
+        return next((each for each in self._spool.files if self._has_some(each, blocked)), None)
 
-    def _is_deliverable(self, kept: Kept) -> bool:
-        return not self._refused or any(
-            segment.stream_id not in self._refused for segment in kept.counts if segment not in kept.done
-        )
+    @staticmethod
+    def _has_some(kept: Kept, blocked: Set[str]) -> bool:
+        """Whether a file holds something of other streams than these."""
+        return not blocked or any(segment.stream_id not in blocked for segment in kept.waiting)
 
-    def _ready(self) -> list[_Part]:
-        """Parts with news; what other writers hold of their streams goes first."""
+    @property
+    def _blocked(self) -> Set[str]:
+        """Streams of which nothing is delivered: what other writers hold of them goes first."""
+        return self._refused.keys() | self._elsewhere.keys()
+
+    def _look_elsewhere(self) -> None:
+        """Finds out what other writers have delivered by now."""
         for stream_id, looked_s in list(self._elsewhere.items()):
             if time.monotonic() - looked_s >= ELSEWHERE_EVERY_S:
                 if self._spool.is_elsewhere(stream_id):
                     self._elsewhere[stream_id] = time.monotonic()
                 else:
                     del self._elsewhere[stream_id]
-        blocked = self._refused.keys() | self._elsewhere.keys()
+
+    def _ready(self) -> list[_Part]:
+        """Parts with news."""
+        blocked = self._blocked
         return [part for part in self._news if part.segment.stream_id not in blocked]
 
     def _gone(self) -> list[str]:
@@ -357,10 +367,11 @@ class Relay:
     def _pass_on_file(self, kept: Kept) -> None:
         """Delivers a file of the spool: all its streams' messages, then their commits."""
         with self._changed:
+            blocked = self._blocked
             lives = {
                 segment: self._begin(segment.stream_id)
                 for segment in kept.waiting
-                if segment not in self._parts and segment.stream_id not in self._refused
+                if segment not in self._parts and segment.stream_id not in blocked
             }
         sent = set(lives)
         try:

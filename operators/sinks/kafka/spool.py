@@ -43,8 +43,7 @@ SCHEMA = pa.schema(
         ("value", pa.binary()),
         ("headers", pa.map_(pa.string(), pa.binary())),
         ("timestamp_ms", pa.int64()),
-        ("epoch", pa.int32()),
-        ("frame_index", pa.int64()),
+        ("position", pa.list_(pa.int64())),
         ("fingerprint", pa.string()),
     ]
 )
@@ -327,8 +326,7 @@ def _batch(segment: int, messages: Sequence[Message], schema: pa.Schema) -> pa.R
             "value": message.value,
             "headers": list(message.headers),
             "timestamp_ms": message.timestamp_ms,
-            "epoch": message.position[0],
-            "frame_index": message.position[1],
+            "position": message.position,
             "fingerprint": message.fingerprint,
         }
         for message in messages
@@ -342,7 +340,7 @@ def _message(row: dict[str, Any]) -> Message:
         row["value"],
         tuple(row["headers"]),
         row["timestamp_ms"],
-        (row["epoch"], row["frame_index"]),
+        tuple(row["position"]),
         row["fingerprint"],
         row["topic"],
     )
