@@ -144,6 +144,8 @@ class Follower:
                 continue
             now_s, now_ns = time.monotonic(), time.time_ns()
             value = json.loads(record.value())
+            if value["status"] == "gap":  # no answer, and no sign of life
+                continue
             late_s = None
             if value["captured_at"] is not None:
                 late_s = now_ns / 1e9 - datetime.fromisoformat(value["captured_at"]).timestamp()
