@@ -158,9 +158,9 @@ def test_a_camera_whose_picture_stands_still_says_so_over_the_picture(page) -> N
     STATES["cam2"] = "frozen"
     page.until(f"{tile.format('.health')}.textContent === 'frozen'")
     page.until(f"{tile.format('.veil')}.textContent.startsWith('frozen: the same picture since ')")
-    assert not page.run(f"{tile.format('.veil')}.hidden")
+    page.until(f"!{tile.format('.veil')}.hidden")
     page.until(INK.format("cam2"))
-    assert page.run(f"{tile.format('.veil')}.classList.contains('thin')")
+    page.until(f"{tile.format('.veil')}.classList.contains('thin')")
     shoot(page, "frozen")
     STATES["cam2"] = "live"
     page.until(f"{tile.format('.veil')}.hidden")

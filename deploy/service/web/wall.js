@@ -315,7 +315,7 @@ class Tile {
       canvas.width = bitmap.width;
       canvas.height = bitmap.height;
       canvas.getContext("2d").drawImage(bitmap, 0, 0);
-      this.find(".veil").hidden = true;
+      this.find(".veil").hidden = this.item.state !== "frozen"; // what stands still keeps coming
     }
     bitmap.close();
   }
