@@ -62,6 +62,8 @@ class Journal:
         }
         if stream.num_damaged:
             figures |= {"damaged_packets": stream.num_damaged, "source": shown(stream.start.spec.url)}
+        if phase is Phase.INTERRUPTED:
+            figures |= {"remedy": "run the same command again to go on"}
         if phase is not Phase.FAILED:
             log.info(str(phase), stream=stream_id, **figures)
         elif not stream.is_live:

@@ -85,9 +85,9 @@ def assert_drained_and_completed_by_the_next_run(plantain: Plantain, process: su
     assert stream["status"] == "interrupted"
     assert 0 < stream["results"] < FRAMES
     assert stream["decoded"] == stream["results"], "everything that was decoded is stored"
-    assert (
-        f"clip: interrupted after {stream['results']} frames; run the same command again to go on" in errors
-    )
+    (line,) = [line for line in map(json.loads, errors.splitlines()) if line["event"] == "interrupted"]
+    assert (line["stream"], line["answered"]) == ("clip", stream["results"])
+    assert line["remedy"] == "run the same command again to go on"
     stored = rows_in(plantain.out)
     assert len(stored["frames"]) == 2 * stream["results"]
     again = plantain.start()
@@ -190,10 +190,11 @@ def test_a_disk_that_fills_up_is_said_so_and_with_more_room_the_run_goes_on(clip
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
     lines = map(json.loads, errors.splitlines())
-    (line,) = [line for line in lines if line.get("what", "").startswith("clip: failed after ")]
+    (line,) = [line for line in lines if line["event"] == "failed"]
+    assert line["stream"] == "clip"
     assert (
         f"no space is left for results in {plantain.out}: free some and run the same command again"
-        in line["what"]
+        in line["error"]
     )
     assert_whole(rows_in(plantain.out), 5, {"clip": FRAMES})
     filler.unlink()
