@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import ray
+import structlog
 from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError
 
 from plantain.deploy import logs
@@ -36,6 +37,11 @@ NAMED = 3
 
 # What Ray says of actors that died with their machine.
 NODE_DIED = "its node has died"
+
+# A Ray of our own is begun so often where its processes do not come up.
+STARTS = 3
+
+log = structlog.get_logger()
 
 # A Ray of our own has no dashboard, the only place where tasks (4 MB for every 1,000 queries) and its own metrics are
 # shown, and one machine, whose resources nobody else asks for. `event_stats` times every step of Ray's loops.
@@ -300,6 +306,9 @@ def start_ray(address: str | None, **settings: object) -> None:
     Args:
         address: Of the cluster; None for a Ray of our own.
         settings: Of Ray's configuration, for a Ray of our own.
+
+    Raises:
+        PlantainError: If this machine is too busy for a Ray to start.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)  # its hints about authentication are not for our users
     common: dict[str, Any] = {
@@ -316,12 +325,26 @@ def start_ray(address: str | None, **settings: object) -> None:
             "_system_config": LOCAL_RAY | settings,
         }
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    ray.init(address=address or "local", **common)
+    _init(address=address or "local", **common)
     if address is None:
         _end_idlers()
     # Ray has taken SIGTERM for itself, and would leave at once, with a dump of the stack.
     if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _init(**settings: Any) -> None:
+    """Begins again where Ray gives its own processes up, after 30 s: it cannot be told to wait longer (2.60)."""
+    for _ in range(STARTS):
+        try:
+            ray.init(**settings)
+            return
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            log.warning("ray", what="its processes did not start within 30 s: trying again")
+            ray.shutdown()
+    raise PlantainError(f"Ray did not start in {STARTS} attempts of 30 s: this machine is too busy")
 
 
 def _end_idlers() -> None:
