@@ -139,9 +139,8 @@ def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
     }
     sizes = tuple(size for size in WARM_UP_SIZES if size <= copies.max_items)
     tried = tuple(mine.values()) or WARM_UP_PROMPTS
-    is_awaited = not streams or any(
-        is_live(stream.spec()) for stream in streams
-    )  # a file can wait for its first batch
+    # A file can wait for its first batch.
+    is_awaited = not streams or any(is_live(stream.spec()) for stream in streams)
     warm_up = WarmUp(canvas.model_hw, tried, sizes) if backend.warms_up and is_awaited else None
     return Stage(
         name,

@@ -31,9 +31,8 @@ class Backlogs:
             for worker in range(stage.workers)
         ]
         self._known: dict[tuple[str, int], tuple[Backlog, ...]] = {}
-        self._fresh: set[tuple[str, int]] = (
-            set()
-        )  # what is known of them is as it was when they last committed
+        # What is known of these is as it was when they last committed.
+        self._fresh: set[tuple[str, int]] = set()
         self._next_s = dict.fromkeys(self._copies, 0.0)
         self._asked: set[tuple[str, int]] = set()
 

@@ -83,9 +83,8 @@ class Relay:
         self._num_lives = 0
         self._unbegun: set[str] = set()  # streams with a life that the delivery has not begun
         self._leaving: set[str] = set()
-        self._elsewhere: dict[
-            str, float
-        ] = {}  # streams in other writers' spools, and when that was looked at
+        # Streams in other writers' spools, and when that was looked at.
+        self._elsewhere: dict[str, float] = {}
         self._refused: dict[str, SinkError] = {}
         self._trouble = ""
         self._is_full = False
