@@ -11,7 +11,7 @@ from plantain.operators.models.base import Answer
 from plantain.operators.models.drawn import failure_of
 from plantain.operators.models.presence import Likelihood
 from plantain.operators.models.together.base import Parts, Together, between, nothing, plus
-from plantain.operators.models.together.inner import Choice
+from plantain.operators.models.together.inner import Asked, Choice
 from plantain.operators.models.together.memory import Memory
 from plantain.operators.models.together.sentry import How, how_of, sentry_of
 from plantain.operators.prompts import Prompt, Task
@@ -94,7 +94,7 @@ class Gate(Together[GateParts]):
             if not self._is_there(answer)
         }
         asked = [k for k in range(len(prompts)) if k not in told]
-        for k, answer in self._model.ask(frames, image_of, prompts, asked).items():
+        for k, answer in self._model.ask(Asked(frames, image_of, prompts, asked)).items():
             told[k] = plus(answer, seen[k]) if k in seen else answer
         return [told[k] for k in range(len(prompts))]
 
@@ -122,7 +122,7 @@ class Gate(Together[GateParts]):
             if (likelihood := self._memory.get(frames[frame], question)) is not None
         }
         asked = [k for k in sorted(first.values()) if k not in known]
-        looked = self._sentry.look(frames, image_of, prompts, asked)
+        looked = self._sentry.look(Asked(frames, image_of, prompts, asked))
         for k, answer in looked.items():
             if isinstance(answer.value, Likelihood):
                 self._memory.put(frames[image_of[k]], about[k][1], answer.value)

@@ -11,7 +11,7 @@ from plantain.operators.answers.text.value import Text
 from plantain.operators.errors import UsageError
 from plantain.operators.models.base import Answer
 from plantain.operators.models.together.base import Parts, Together, between, nothing, plus
-from plantain.operators.models.together.inner import Choice
+from plantain.operators.models.together.inner import Asked, Choice
 from plantain.operators.models.together.memory import Memory
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Frame, Value
@@ -90,7 +90,7 @@ class Rewriting(Together[RewritingParts]):
             else:
                 meant[k] = replace(prompts[k], classes=(phrase,))
         asked = [k for k in range(len(prompts)) if k not in told]
-        for k, answer in self._model.ask(frames, image_of, meant, asked).items():
+        for k, answer in self._model.ask(Asked(frames, image_of, meant, asked)).items():
             told[k] = answer
             if k in described:
                 told[k] = replace(plus(answer, described[k]), value=_named(answer.value, prompts[k]))
@@ -113,7 +113,7 @@ class Rewriting(Together[RewritingParts]):
             words = INSTRUCTION.format(question=prompts[k].classes[0])
             questions[k] = Prompt(Task.ASK, text=words, codec="text")
         asked = [k for k in wanted if k not in known]
-        said = self._rewriter.ask(frames, image_of, questions, asked)
+        said = self._rewriter.ask(Asked(frames, image_of, questions, asked))
         for k, answer in said.items():
             if isinstance(answer.value, Text):
                 self._memory.put(frames[image_of[k]], prompts[k].classes[0], answer.value)
