@@ -13,8 +13,9 @@ import structlog
 from plantain.operators.analytics.base import Analytic
 from plantain.operators.following import Follower
 from plantain.operators.redaction import redact
+from plantain.operators.segments import Barrier
 from plantain.operators.streams import Start
-from plantain.operators.types import Barrier, Event, Failure, Moment, Result
+from plantain.operators.types import Event, Failure, Moment, Result
 
 FAILED = "failed"
 """Kind of the event that says that an analytic failed."""

@@ -22,9 +22,10 @@ from typing import Any, TypeVar, assert_never, cast
 import structlog
 
 from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.health import HealthEvent
 from plantain.operators.render.looks import Picture
 from plantain.operators.streams import Start
-from plantain.operators.types import Event, HealthEvent
+from plantain.operators.types import Event
 from plantain.pipeline import commands
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import TIMEOUT_S, Add, Command, EngineDownError, Remove, no_answer

@@ -12,8 +12,10 @@ from types import FrameType
 
 import structlog
 
+from plantain.operators.health import HealthEvent, HealthState
+from plantain.operators.segments import Backlog
 from plantain.operators.streams import Start
-from plantain.operators.types import Backlog, Event, HealthEvent, HealthState
+from plantain.operators.types import Event
 from plantain.pipeline.calls import Scaling
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.control import Control

@@ -17,18 +17,9 @@ from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.retry import in_halves, retry
+from plantain.operators.segments import Backlog, Barrier, Durable
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
-from plantain.operators.types import (
-    Backlog,
-    Barrier,
-    Durable,
-    Event,
-    Failure,
-    Header,
-    Request,
-    Result,
-    joined,
-)
+from plantain.operators.types import Event, Failure, Header, Request, Result, joined
 from plantain.pipeline.calls import (
     MARK,
     Call,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from plantain.operators.errors import ModelBusyError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Durable
 from plantain.operators.streams import Sampling, Start
-from plantain.operators.types import Durable
 from plantain.pipeline.calls import MARK, Call, Completion
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.queries import Answer

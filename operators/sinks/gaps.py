@@ -5,20 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 from plantain.operators.geometry import Letterbox
+from plantain.operators.health import FLOWING, REMARKS, HealthEvent, HealthState
 from plantain.operators.streams import Start
-from plantain.operators.types import (
-    FLOWING,
-    REMARKS,
-    CapturedBy,
-    FrameInfo,
-    Gap,
-    Header,
-    HealthEvent,
-    HealthState,
-    Prediction,
-    Result,
-    Timing,
-)
+from plantain.operators.types import CapturedBy, FrameInfo, Gap, Header, Prediction, Result, Timing
 
 # A camera that is back sooner has missed nothing that is worth a row.
 LEAST_NS = 1_000_000_000

@@ -14,11 +14,11 @@ from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundE
 from plantain.operators.geometry import Letterbox
 from plantain.operators.paths import local_path
 from plantain.operators.redaction import printable, shown
+from plantain.operators.segments import Position
 from plantain.operators.sources.options import check_images, fraction_of
 from plantain.operators.sources.sequence import Picture, SequenceSource
 from plantain.operators.sources.stills import stills_in
 from plantain.operators.streams import Canvas, StreamSpec, View
-from plantain.operators.types import Position
 
 BROKEN = (
     OSError,

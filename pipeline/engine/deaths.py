@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from plantain.operators.errors import WorkerDiedError
-from plantain.operators.types import Durable, Position
+from plantain.operators.segments import Durable, Position
 from plantain.pipeline.calls import (
     Cause,
     Completion,

@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.health import HealthEvent
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
+from plantain.operators.segments import Durable
 from plantain.operators.streams import Start
-from plantain.operators.types import Durable, Event, Header, HealthEvent
+from plantain.operators.types import Event, Header
 from plantain.pipeline.calls import (
     Call,
     Completion,

@@ -9,8 +9,9 @@ from itertools import groupby
 from typing import Any
 
 from plantain.operators.render.looks import Picture
+from plantain.operators.segments import Barrier, Durable
 from plantain.operators.streams import ReadState, StreamInfo
-from plantain.operators.types import Barrier, Durable, Event, Header
+from plantain.operators.types import Event, Header
 from plantain.pipeline.calls import Cut, Note, Reply, StreamError
 from plantain.pipeline.engine.item import Item, key_of
 from plantain.pipeline.engine.meter import Meter

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from plantain.operators.health import FLOWING
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import FLOWING, Backlog, Durable
+from plantain.operators.segments import Backlog, Durable
 from plantain.pipeline.engine.metrics import (
     ANSWERED,
     ANSWERS,

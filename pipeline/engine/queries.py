@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plantain.operators.errors import ModelBusyError, PlantainError, SourceError, UsageError
+from plantain.operators.health import FLOWING
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import FLOWING, Header, Result, joined
+from plantain.operators.types import Header, Result, joined
 from plantain.pipeline.calls import Call, Peek, Reply, StreamError
 from plantain.pipeline.commands import EngineDownError
 from plantain.pipeline.engine.item import Item

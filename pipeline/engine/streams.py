@@ -7,19 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from plantain.operators.errors import UsageError
+from plantain.operators.health import FLOWING, REMARKS, HealthEvent, HealthState
 from plantain.operators.render.looks import Look
+from plantain.operators.segments import Barrier, Durable, Position
 from plantain.operators.streams import Start
-from plantain.operators.types import (
-    FLOWING,
-    REMARKS,
-    Barrier,
-    Durable,
-    Event,
-    Header,
-    HealthEvent,
-    HealthState,
-    Position,
-)
+from plantain.operators.types import Event, Header
 from plantain.pipeline.calls import Change, Close, Cut, Finish, Open, Relieve, Tell, Watch
 from plantain.pipeline.engine.meter import Meter
 from plantain.pipeline.engine.overload import Overload

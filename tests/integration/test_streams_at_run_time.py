@@ -21,9 +21,9 @@ from plantain.deploy.job import run_job
 from plantain.deploy.ray.executor import RayExecutor, start_ray
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from plantain.pipeline.commands import (
     Add,
     Ask,

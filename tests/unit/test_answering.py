@@ -22,7 +22,8 @@ from plantain.operators.models.fake import FakeModel
 from plantain.operators.plan import request_of
 from plantain.operators.prompts import Prompt
 from plantain.operators.retry import retry
-from plantain.operators.types import Durable, Failure, Frame, FrameInfo, Header, Position, Request, Value
+from plantain.operators.segments import Durable, Position
+from plantain.operators.types import Failure, Frame, FrameInfo, Header, Request, Value
 from plantain.pipeline.calls import Call, Run
 from plantain.pipeline.engine.books import Ledger
 from plantain.pipeline.graph import Kind, Stage

@@ -18,8 +18,8 @@ from plantain.deploy.service.definitions import NAME, DefinitionStore
 from plantain.operators.errors import PlantainError, SinkError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look
+from plantain.operators.segments import Position
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from plantain.pipeline import commands, saver
 from plantain.pipeline.commands import (
     Add,

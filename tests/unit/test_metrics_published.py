@@ -19,7 +19,7 @@ from plantain.deploy.gpus import gpu_samples
 from plantain.deploy.job import run_job
 from plantain.deploy.metrics import Exporter, families
 from plantain.operators.errors import UsageError
-from plantain.operators.types import HealthEvent
+from plantain.operators.health import HealthEvent
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.meter import MAX_REASONS, OTHERS

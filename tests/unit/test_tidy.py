@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import plantain.operators.sinks.parquet.sink as parquet
 import plantain.operators.sinks.parquet.tidy as tidying
 from plantain.deploy.cli.app import app
+from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.parts import parts_in
 from plantain.operators.sinks.parquet.reading import read_metadata, read_results
@@ -25,7 +26,6 @@ from plantain.operators.sinks.parquet.swapping import RemoteTables
 from plantain.operators.sinks.parquet.tidy import Keep, Tidy
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Durable, Position
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config.output import KeepConfig
 from plantain.pipeline.tidying import tidy

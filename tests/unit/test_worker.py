@@ -13,8 +13,9 @@ from plantain.operators.answers.image.value import Image
 from plantain.operators.errors import ModelBusyError, ModelError, SinkError, SourceLostError
 from plantain.operators.following import Follower
 from plantain.operators.render.looks import Look, Picture
+from plantain.operators.segments import Durable, Position
 from plantain.operators.streams import ReadState
-from plantain.operators.types import Durable, Failure, Position, Prediction, Result, Timing
+from plantain.operators.types import Failure, Prediction, Result, Timing
 from plantain.pipeline.calls import Call, Close, Fail, Open, Read, Refusal, Run, StreamError, Wanted, Work
 from plantain.pipeline.graph import Kind, Stage
 from plantain.pipeline.worker import StageWorker, worker_of

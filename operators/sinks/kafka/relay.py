@@ -20,12 +20,12 @@ import structlog
 
 from plantain.operators.errors import SinkBackpressureError, SinkError
 from plantain.operators.redaction import sentence_of
+from plantain.operators.segments import Backlog
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.kafka.deliveries import Delivery
 from plantain.operators.sinks.kafka.held import Held
 from plantain.operators.sinks.kafka.messages import Message
 from plantain.operators.sinks.kafka.spool import BATCH_BYTES, Kept, Spool, SpoolFullError
-from plantain.operators.types import Backlog
 
 # A commit waits so long for the brokers, while they answer; then it goes to the disk. They take milliseconds.
 PATIENCE_S = 2.0

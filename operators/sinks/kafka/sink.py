@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from plantain.operators.health import HealthEvent
 from plantain.operators.redaction import shown
+from plantain.operators.segments import Backlog
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.kafka.at_least_once import AtLeastOnce
 from plantain.operators.sinks.kafka.brokers import Brokers
@@ -31,7 +33,6 @@ from plantain.operators.sinks.kafka.relay import Relay
 from plantain.operators.sinks.kafka.spool import Spool
 from plantain.operators.sinks.rows import Rows, folder_of
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Backlog, HealthEvent
 
 
 class KafkaSink:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from plantain.operators.health import MOMENTARY, HealthEvent, HealthState
 from plantain.operators.sources.clock import Clock
-from plantain.operators.types import MOMENTARY, HealthEvent, HealthState
 
 
 class Health:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from plantain.operators.decode import PictureConverter
 from plantain.operators.errors import NoVideoError, PlantainError, SourceError
+from plantain.operators.health import FLOWING, HealthEvent, HealthState
 from plantain.operators.redaction import shown
+from plantain.operators.segments import Position
 from plantain.operators.sources.clock import Clock, SystemClock
 from plantain.operators.sources.live.backoff import Backoff
 from plantain.operators.sources.live.capture import captured
@@ -30,7 +32,7 @@ from plantain.operators.sources.live.timeline import Timeline
 from plantain.operators.sources.live.trouble import LASTING, Trouble, trouble_at_opening, trouble_at_reading
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import StreamInfo, StreamSpec, View
-from plantain.operators.types import FLOWING, Frame, FrameInfo, Header, HealthEvent, HealthState, Position
+from plantain.operators.types import Frame, FrameInfo, Header
 
 # A stream without keyframes (intra refresh) is taken as it is after this long.
 JOIN_LIMIT_S = 20.0
