@@ -19,7 +19,7 @@ import numpy as np
 from plantain.operators.errors import PlantainError
 from plantain.pipeline.calls import Call, Completion
 from plantain.pipeline.graph import Graph, Stage
-from plantain.pipeline.worker import StageWorker, worker_of
+from plantain.pipeline.worker import Worker, worker_of
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -97,7 +97,7 @@ class InlineExecutor:
     def __init__(self) -> None:
         self._graph = Graph(())
         self._error = ""
-        self._workers: dict[tuple[str, int], StageWorker] = {}
+        self._workers: dict[tuple[str, int], Worker] = {}
         self._done: deque[Completion] = deque()
         self._woken = threading.Event()
 

@@ -21,6 +21,7 @@ from plantain.operators.render.looks import Look
 from plantain.operators.segments import Position
 from plantain.operators.streams import StreamSpec, View
 from plantain.pipeline import commands, saver
+from plantain.pipeline.calls import Call
 from plantain.pipeline.commands import (
     Add,
     Ask,
@@ -41,7 +42,6 @@ from plantain.pipeline.control import Control, UnknownStreamError
 from plantain.pipeline.definitions import Definitions
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import ThreadExecutor
-from plantain.pipeline.worker import Call
 from tests.assets.clips import make
 from tests.plugins import Cam
 from tests.serving import eventually
