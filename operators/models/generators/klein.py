@@ -13,7 +13,7 @@ from torch import Tensor
 
 from plantain.operators.models.base import Pixels
 from plantain.operators.models.generators.base import Editor
-from plantain.operators.models.specialists.phrases import Phrases
+from plantain.operators.models.phrases import Phrases
 from plantain.operators.prompts import Prompt
 
 

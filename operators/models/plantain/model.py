@@ -17,6 +17,7 @@ from torch import Tensor
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import ModelError, ModelUnavailableError
 from plantain.operators.models.base import Pixels
+from plantain.operators.models.phrases import MAX_PHRASES, Phrases
 from plantain.operators.models.plantain import HANDFUL, drawing, painting
 from plantain.operators.models.plantain.lens import Lenses, log_focal
 from plantain.operators.models.plantain.memory import keep_freed_memory
@@ -33,7 +34,6 @@ WEIGHTS = Path(__file__).with_name("weights.safetensors")
 CODE_VERSION = "4"
 """Raised whenever the same weights draw differently."""
 
-MAX_CACHED_PHRASES = 4096
 MAX_CACHED_PICTURES = 32
 
 
@@ -96,7 +96,7 @@ class EmbeddedModel:
         except Exception as error:
             raise ModelUnavailableError(f"the weights {path} cannot be read: {error}") from error
         self.fingerprint = f"{self._shared.digest}-{CODE_VERSION}"
-        self._phrases: dict[str, Tensor] = {}
+        self._phrases = Phrases(self._encoded)
         self._pictures: dict[str, Tensor] = {}
         self._lenses = Lenses()
 
@@ -325,14 +325,12 @@ class EmbeddedModel:
 
     def _vectors(self, phrases: Sequence[str]) -> Tensor:
         """Phrase vectors (P, width), each computed once."""
-        missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._phrases]
-        if missing:
-            if len(self._phrases) + len(missing) > MAX_CACHED_PHRASES:
-                self._phrases.clear()
-                missing = list(dict.fromkeys(phrases))
-            ids = self._held.vocabulary.tensor(missing).to(self._device)
-            self._phrases.update(zip(missing, self._held.network.phrases(ids), strict=True))
-        return torch.stack([self._phrases[phrase] for phrase in phrases])
+        (vectors,) = self._phrases.of(phrases)
+        return vectors
+
+    def _encoded(self, phrases: Sequence[str]) -> tuple[Tensor]:
+        ids = self._held.vocabulary.tensor(phrases).to(self._device)
+        return (self._held.network.phrases(ids),)
 
 
 def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt, log_focal: float) -> Tensor:
@@ -348,7 +346,7 @@ def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt, log_f
     return drawing.masks(logits, prompt)
 
 
-@lru_cache(MAX_CACHED_PHRASES)
+@lru_cache(MAX_PHRASES)
 def _drawable(description: str) -> str:
     """Of a description the words that scenes are described with: of others the generator was taught nothing."""
     from plantain.operators.scenes import (

@@ -13,7 +13,7 @@ from plantain.operators.models.specialists.base import Parts, Picture, Specialis
 from plantain.operators.models.specialists.box_masks import BoxMasks
 from plantain.operators.models.specialists.detection import boxes_of
 from plantain.operators.models.specialists.kept import KeptPictures, KeptWords
-from plantain.operators.models.specialists.phrases import Phrases
+from plantain.operators.models.phrases import Phrases
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Value
