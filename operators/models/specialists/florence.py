@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from plantain.operators.models.phrases import MAX_PHRASES
 from plantain.operators.models.specialists.base import Parts, Picture, Specialist
 from plantain.operators.models.specialists.detection import boxes_of
-from plantain.operators.models.phrases import MAX_PHRASES
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Value

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plantain.operators.models.phrases import Phrases
 from plantain.operators.models.specialists.base import Parts, Picture, Specialist
 from plantain.operators.models.specialists.box_masks import BoxMasks
 from plantain.operators.models.specialists.detection import boxes_of
 from plantain.operators.models.specialists.kept import KeptPictures, KeptWords
-from plantain.operators.models.phrases import Phrases
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Value

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plantain.operators.models.phrases import Phrases
 from plantain.operators.models.specialists.base import Parts, Picture, Specialist, in_float32
 from plantain.operators.models.specialists.detection import boxes_of
-from plantain.operators.models.phrases import Phrases
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Value
