@@ -6,27 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 HealthState = Literal[
-    "connecting",
-    "live",
-    "silent",
-    "lost",
-    "refused",
-    "unauthorised",
-    "not_found",
-    "no_video",
-    "frozen",
-    "clock_backwards",
-    "changed",
-    "failed",
-    "ended",
-    "added",
-    "paused",
-    "resumed",
-    "reconfigured",
-    "slowed",
-    "recovered",
-    "removed",
-]
+    "connecting", "live", "silent", "lost", "refused", "unauthorised", "not_found", "no_video", "frozen",
+    "clock_backwards", "changed", "failed", "ended", "added", "paused", "resumed", "reconfigured", "slowed",
+    "recovered", "removed",
+]  # fmt: skip
 """What a stream can be said to be.
 
 connecting: The first attempt is under way.

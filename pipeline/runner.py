@@ -45,18 +45,10 @@ STOP_TIMEOUT_S = 10.0
 # What is no reason to look.
 QUIET: frozenset[HealthState] = frozenset(
     (
-        "connecting",
-        "live",
-        "changed",
-        "ended",
-        "added",
-        "paused",
-        "resumed",
-        "reconfigured",
-        "recovered",
+        "connecting", "live", "changed", "ended", "added", "paused", "resumed", "reconfigured", "recovered",
         "removed",
     )
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

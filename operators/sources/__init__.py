@@ -32,37 +32,11 @@ SOURCES = {
 
 VIDEO_SUFFIXES = frozenset(
     (
-        *(
-            ".3gp",
-            ".asf",
-            ".avi",
-            ".flv",
-            ".gif",
-            ".h264",
-            ".hevc",
-            ".ivf",
-            ".m2ts",
-            ".m4v",
-            ".mjpeg",
-            ".mkv",
-        ),
-        *(
-            ".mov",
-            ".mp4",
-            ".mpeg",
-            ".mpg",
-            ".mts",
-            ".mxf",
-            ".obu",
-            ".ogv",
-            ".ts",
-            ".vob",
-            ".webm",
-            ".wmv",
-            ".y4m",
-        ),
+        ".3gp", ".asf", ".avi", ".flv", ".gif", ".h264", ".hevc", ".ivf", ".m2ts", ".m4v", ".mjpeg", ".mkv",
+        ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".obu", ".ogv", ".ts", ".vob", ".webm", ".wmv",
+        ".y4m",
     )
-)
+)  # fmt: skip
 
 log = structlog.get_logger()
 
