@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from plantain.deploy.lab.scoring import Score
-from plantain.deploy.report import sections
+from plantain.deploy.report import sections, whole
 from plantain.deploy.report.absences import duration_of
 from plantain.deploy.report.charts import number_of
 from plantain.deploy.report.run import Run
@@ -63,7 +61,6 @@ def write_report(
 
 
 def _page(run: Run, root: str) -> str:
-    style = (resources.files("plantain.deploy.service") / "web" / "report.css").read_text(encoding="utf-8")
     about_all = {
         "accuracy": ("How right it was", sections.accuracy(run)),
         "speed": ("Where the time went", sections.speed(run)),
@@ -71,7 +68,7 @@ def _page(run: Run, root: str) -> str:
         "rows": ("Get at the rows", sections.rows(run)),
         "limits": ("What to keep in mind", sections.limits(run)),
     }
-    spent = len(style) + sum(len(body) for _, body in about_all.values()) + 20_000
+    spent = len(whole.style()) + sum(len(body) for _, body in about_all.values()) + 20_000
     seen = streams_of(run, root, MAX_BYTES - spent)
     parts = {"streams": ("What was seen", seen), **about_all}
     shown = {anchor: part for anchor, part in parts.items() if part[1]}
@@ -79,16 +76,13 @@ def _page(run: Run, root: str) -> str:
     body = "".join(
         f'<section id="{anchor}"><h2>{title}</h2>{text}</section>' for anchor, (title, text) in shown.items()
     )
-    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>Plantain report: {escape(_title(run))}</title><style>{style}</style></head><body>"
-        '<a class="skip" href="#main">Skip to the results</a>'
-        f"<header>{_headline(run)}<nav>{links}</nav></header>"
-        f'<main id="main">{body}</main><footer>Made by Plantain, {made}. Schema version '
-        f"{escape(run.metadata.get('plantain.schema_version', '?'))}.</footer></body></html>\n"
+    version = escape(run.metadata.get("plantain.schema_version", "?"))
+    return whole.page(
+        f"Plantain report: {_title(run)}",
+        "results",
+        f"{_headline(run)}<nav>{links}</nav>",
+        body,
+        f" Schema version {version}.",
     )
 
 
@@ -114,14 +108,13 @@ def _headline(run: Run) -> str:
     cards.append((f"{bad:,}", "answers missing"))
     if away_s := sum(each.length_s for name in names for each in run.absences(name)):
         cards.append((duration_of(away_s), "without a camera"))
-    numbers = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in cards)
     asked = "".join(f"<li><code>{escape(_short(prompt))}</code></li>" for prompt in prompts)
     plural = "" if len(prompts) == 1 else "s"
     return (
         f"<p class='eyebrow'>Plantain report</p><h1>{escape(_title(run))}</h1>"
         f"<p class='lead'>{num_frames:,} frames, {len(prompts)} question{plural} about each, all answered "
         f"by one model: <b>{escape(str(model))}</b> <span class='dim'>({escape(str(print_))})</span>.</p>"
-        f"<ul class='asked'>{asked}</ul><div class='cards'>{numbers}</div>"
+        f"<ul class='asked'>{asked}</ul>{whole.cards(cards)}"
     )
 
 
