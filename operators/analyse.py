@@ -50,10 +50,7 @@ class _Stream:
     def snapshot(self) -> str:
         """What is known, by analytic; text that `restored` reads."""
         links = {
-            link.name: [
-                link.analytic.snapshot(),
-                None if link.failing is None else astuple(link.failing),
-            ]
+            link.name: [link.analytic.snapshot(), None if link.failing is None else astuple(link.failing)]
             for link in self.links
             if not link.analytic.is_stateless or link.failing is not None
         }

@@ -199,12 +199,7 @@ app.add_typer(streams, name="streams")
 
 
 def _run_and_exit(
-    config: PipelineConfig,
-    *,
-    resume: bool,
-    metrics: str | None,
-    socket: Path | None,
-    as_json: bool,
+    config: PipelineConfig, *, resume: bool, metrics: str | None, socket: Path | None, as_json: bool
 ) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
     from plantain.deploy.cli.progress import followed
@@ -234,13 +229,7 @@ def _run_and_exit(
             publish(engine)
 
         with redirect_stdout(sys.stderr):  # where Ray, too, tells what it sees: stdout is for the result
-            outcome = run_job(
-                config,
-                resume=resume,
-                on_progress=on_progress,
-                control=control,
-                socket=socket,
-            )
+            outcome = run_job(config, resume=resume, on_progress=on_progress, control=control, socket=socket)
     tell(_told(config, outcome, as_json=as_json))
     raise typer.Exit(outcome.exit_code)
 

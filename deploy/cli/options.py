@@ -43,9 +43,7 @@ JobOut = Annotated[str | None, typer.Option("--out", help="Output folder of the 
 ModelOptions = Annotated[
     list[str] | None,
     typer.Option(
-        "--model-option",
-        metavar="NAME=VALUE",
-        help="Of the model, such as weights=FILE; repeat for several.",
+        "--model-option", metavar="NAME=VALUE", help="Of the model, such as weights=FILE; repeat for several."
     ),
 ]
 

@@ -13,9 +13,7 @@ from plantain.deploy.report import charts, gallery
 from plantain.deploy.report.run import Run
 from plantain.operators.answers import kind_called
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.sinks.parquet.reading import (
-    read_results,
-)
+from plantain.operators.sinks.parquet.reading import read_results
 
 # Streams beyond these are in the tables of the page only.
 MAX_STREAMS = 12

@@ -301,9 +301,7 @@ LIBRARY: dict[str, ModelSpec] = {
 
 ABSENT: tuple[Absent, ...] = (
     Absent(
-        "Vision Banana",
-        "its weights are not public",
-        "klein, with the option lora for an open replication",
+        "Vision Banana", "its weights are not public", "klein, with the option lora for an open replication"
     ),
     Absent("Qwen-Image-Edit-Plus", "its library draws one picture a call", "qwen-image-edit, or images-api"),
     Absent("SAM 3.1", "no class of transformers 5.24 loads it", "sam3"),

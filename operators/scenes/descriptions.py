@@ -60,10 +60,7 @@ class Setting:
 
 
 def described(
-    setting: Setting,
-    class_map: NDArray[np.uint8],
-    referred: Iterable[str],
-    rng: np.random.Generator,
+    setting: Setting, class_map: NDArray[np.uint8], referred: Iterable[str], rng: np.random.Generator
 ) -> tuple[str, tuple[str, ...]]:
     """A sentence such as "a wet street at night with a red car and buildings".
 

@@ -83,10 +83,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Wider words -> classes."""
 
-_PARTS: dict[str, tuple[str, ...]] = {
-    "road": ("lane marking", "crossing"),
-    "car": ("van",),
-}
+_PARTS: dict[str, tuple[str, ...]] = {"road": ("lane marking", "crossing"), "car": ("van",)}
 """A class asked for covers these too, unless they are asked for themselves."""
 
 

@@ -15,13 +15,7 @@ from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Picture
 from plantain.operators.segments import Backlog
 from plantain.operators.types import Failure, Header
-from plantain.pipeline.calls import (
-    Call,
-    Note,
-    Refusal,
-    Reply,
-    StreamError,
-)
+from plantain.pipeline.calls import Call, Note, Refusal, Reply, StreamError
 from plantain.pipeline.graph import Stage
 
 log = structlog.get_logger()

@@ -9,18 +9,7 @@ from typing import Any, Protocol
 from plantain.operators.errors import PlantainError
 from plantain.operators.retry import in_halves, retry
 from plantain.operators.types import Failure, Request, Result
-from plantain.pipeline.calls import (
-    MARK,
-    Call,
-    Close,
-    Fail,
-    Finish,
-    Note,
-    Open,
-    Refusal,
-    Run,
-    Swap,
-)
+from plantain.pipeline.calls import MARK, Call, Close, Fail, Finish, Note, Open, Refusal, Run, Swap
 from plantain.pipeline.graph import Kind
 from plantain.pipeline.worker.base import Operator, StageWorker
 

@@ -176,11 +176,7 @@ def swin() -> Any:
 
 
 def mask2former(folder: Path) -> Path:
-    from transformers import (
-        Mask2FormerConfig,
-        Mask2FormerForUniversalSegmentation,
-        Mask2FormerImageProcessor,
-    )
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor
 
     config = Mask2FormerConfig(
         backbone_config=swin(),

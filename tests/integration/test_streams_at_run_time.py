@@ -24,15 +24,7 @@ from plantain.operators.prompts import Prompt
 from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.pipeline.commands import (
-    Add,
-    Ask,
-    Listen,
-    Remove,
-    Status,
-    Streams,
-    Swap,
-)
+from plantain.pipeline.commands import Add, Ask, Listen, Remove, Status, Streams, Swap
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control
 from plantain.pipeline.executor import Executor, ThreadExecutor

@@ -17,12 +17,7 @@ TURN_S = 0.05
 
 def world_of(plans: dict[str, Plan], max_items: int = 2, overload: Overload | None = None) -> World:
     graph = graph_of(
-        plans,
-        OrderedSink(plans),
-        models=1,
-        calls_in_flight=1,
-        max_items=max_items,
-        max_frames_in_flight=200,
+        plans, OrderedSink(plans), models=1, calls_in_flight=1, max_items=max_items, max_frames_in_flight=200
     )
     return World(replace(graph, overload=overload or Overload()), starts_of(plans))
 

@@ -16,15 +16,7 @@ from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import Sampling, StreamSpec
 from plantain.operators.types import Frame
 from tests.assets import clips
-from tests.scripted import (
-    LONG_S,
-    VIEW,
-    ManualClock,
-    holds,
-    indices,
-    read_on,
-    states,
-)
+from tests.scripted import LONG_S, VIEW, ManualClock, holds, indices, read_on, states
 
 
 @pytest.fixture(scope="module")

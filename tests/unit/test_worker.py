@@ -299,8 +299,7 @@ def test_an_error_on_closing_comes_too_late_to_matter():
 
 
 @pytest.mark.parametrize(
-    ("operator", "kind"),
-    [(Scripted(), Kind.PARALLEL), (Scripted(), Kind.STREAM), (Stateful(), Kind.STREAM)],
+    ("operator", "kind"), [(Scripted(), Kind.PARALLEL), (Scripted(), Kind.STREAM), (Stateful(), Kind.STREAM)]
 )
 def test_an_empty_call_is_nothing_special(operator, kind):
     reply, outputs = run(worker_for(operator, kind), [])

@@ -59,10 +59,7 @@ class Klein(Editor[Tensor]):
         pipeline.references = packed, places.expand(len(packed), *places.shape[1:])
         (texts,) = self._texts.of([prompt.instruction() for prompt in prompts])
         return pipeline(
-            image=sample,
-            prompt_embeds=texts,
-            guidance_scale=self._guidance,
-            **self._told(sample, prompts),
+            image=sample, prompt_embeds=texts, guidance_scale=self._guidance, **self._told(sample, prompts)
         ).images
 
     def _encode(self, texts: list[str]) -> tuple[Tensor]:

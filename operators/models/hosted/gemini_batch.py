@@ -19,10 +19,7 @@ SHARE = 0.5
 # Answers in the store were paid for when their batch was sent.
 _UNBOUNDED: dict[str, Any] = {"max_usd_per_hour": 1e9, "ledger": ""}
 
-BATCHED: dict[str, str] = {
-    "gemini": f"{__name__}:BatchedText",
-    "gemini-image": f"{__name__}:BatchedImage",
-}
+BATCHED: dict[str, str] = {"gemini": f"{__name__}:BatchedText", "gemini-image": f"{__name__}:BatchedImage"}
 """Where each backend is found as one of batches."""
 
 

@@ -144,11 +144,7 @@ class EmbeddedModel:
         return self._drawn(np.stack([frame.image for frame in frames]), cameras, image_of, prompts)
 
     def _drawn(
-        self,
-        images: Pixels,
-        cameras: Sequence[_Camera],
-        image_of: Sequence[int],
-        prompts: Sequence[Prompt],
+        self, images: Pixels, cameras: Sequence[_Camera], image_of: Sequence[int], prompts: Sequence[Prompt]
     ) -> Pixels:
         if len(image_of) != len(prompts):
             raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")

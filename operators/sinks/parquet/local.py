@@ -16,11 +16,7 @@ from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.exchange import Exchange, Replacement, has_links, make_empty
 from plantain.operators.sinks.parquet.swapping import LocalTables, tidying
 from plantain.operators.sinks.rows import SCHEMAS, SHARED, SPARSE, folder_of
-from plantain.operators.sinks.store import (
-    sync,
-    sync_folder,
-    write_durably,
-)
+from plantain.operators.sinks.store import sync, sync_folder, write_durably
 
 
 class LocalFolder:

@@ -30,10 +30,7 @@ from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.local import LocalFolder
 from plantain.operators.sinks.parquet.remote import RemoteFolder
 from plantain.operators.sinks.rows import SCHEMAS, SPARSE, Rows, table_of
-from plantain.operators.sinks.store import (
-    open_filesystem,
-    storage_error,
-)
+from plantain.operators.sinks.store import open_filesystem, storage_error
 
 # A row group is written out when it has grown to this, so that memory does not depend on the segment's length.
 ROW_GROUP_BYTES = 8 << 20
