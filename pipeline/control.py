@@ -208,11 +208,11 @@ class Control:
                     self._take(said, engine)
                 else:
                     said(engine)
-        while engine.answers and self._questions is not None:
-            if (answered := self._questions.answer(engine.answers.popleft())) is not None:
+        while engine.queries.answers and self._questions is not None:
+            if (answered := self._questions.answer(engine.queries.answers.popleft())) is not None:
                 _settle(*answered)
-        while engine.pictures:
-            self._views.take(*engine.pictures.popleft())
+        while engine.flow.pictures:
+            self._views.take(*engine.flow.pictures.popleft())
         now = time.monotonic()
         self._views.tend(engine, now)
         for said in list(self._open):

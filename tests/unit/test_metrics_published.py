@@ -347,7 +347,7 @@ def test_gpus_are_told_of_as_far_as_their_driver_says() -> None:
 def test_every_frame_of_a_query_has_a_latency_and_no_stream_of_its_own() -> None:
     lived = world({"a": Plan(6)})
     frames = [frame("?1", 0), frame("?1", 1)]
-    lived.engine.ask("?1", [each.header for each in frames], frames, lived.now)
+    lived.engine.queries.ask("?1", [each.header for each in frames], frames, lived.now)
     lived.asked.add("?1")
     lived.run()
     samples = lived.engine.meter.samples(lived.engine, lived.now)
