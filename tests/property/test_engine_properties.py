@@ -329,6 +329,6 @@ def assert_nothing_is_left(world: World) -> None:
         [worker for (stage, _), worker in world.workers.items() if stage == name]
         for name in ("read", "analyse", "write")
     )
-    assert not any(worker._reader._next or worker._reader._starts for worker in reader)
-    assert not any(worker._follower._streams for worker in follower)
-    assert not any(worker._follower._streams for worker in writer)
+    assert not any(worker.operator._next or worker.operator._starts for worker in reader)
+    assert not any(worker.operator._streams for worker in follower)
+    assert not any(worker.operator._streams for worker in writer)

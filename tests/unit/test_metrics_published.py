@@ -114,7 +114,7 @@ def test_every_result_has_a_latency_and_every_call_a_size() -> None:
 
 def test_the_latency_of_a_live_frame_counts_from_its_capture() -> None:
     lived = world({"a": Plan(1)})
-    source = lived.workers["read", 0]._reader
+    source = lived.workers["read", 0].operator
     plain = type(source).read
 
     class Aged:
@@ -126,7 +126,7 @@ def test_the_latency_of_a_live_frame_counts_from_its_capture() -> None:
             return [replace(frame, header=replace(frame.header, age_s=3.0)) for frame in frames]
 
     for index in (0, 1):
-        lived.workers["read", index]._reader = Aged()
+        lived.workers["read", index].operator = Aged()
     lived.run()
     (latency,) = (s.value for s in lived.engine.meter.samples(lived.engine, 0.0) if s.metric is LATENCY)
     assert isinstance(latency, Distribution)
