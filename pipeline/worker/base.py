@@ -14,7 +14,7 @@ from plantain.operators.errors import PlantainError
 from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Picture
 from plantain.operators.segments import Backlog
-from plantain.operators.types import Failure, Header
+from plantain.operators.types import Failure, Header, Request, Result
 from plantain.pipeline.calls import Call, Note, Refusal, Reply, StreamError
 from plantain.pipeline.graph import Stage
 
@@ -105,7 +105,9 @@ class StageWorker(ABC, Generic[Op]):
         return reply, [*outputs, *(picture.jpeg for picture in self.pictures)]
 
     @abstractmethod
-    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
+    def do(
+        self, call: Call, payloads: Sequence[Sequence[Any]]
+    ) -> tuple[Sequence[Request | Result], list[Note]]:
         """What goes on, and what the engine must know."""
 
     def close(self) -> None:

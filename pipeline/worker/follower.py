@@ -38,7 +38,7 @@ class FollowerWorker(StageWorker[Follower]):
         super().__init__(stage, sleep)
         self._broken: set[str] = set()  # streams that failed here, and have not been closed or opened again
 
-    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
+    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Result], list[Note]]:
         """Works on items, or is told something about a stream."""
         follower, stream_id = self.operator, call.stream_id
         match call.work:
@@ -75,12 +75,12 @@ class FollowerWorker(StageWorker[Follower]):
             said = sentence_of(error)
             return [StreamError(barrier.stream_id, self.stage.name, said) for barrier in barriers]
 
-    def _follow_all(self, items: Sequence[Result]) -> tuple[list[Any], list[Note]]:
+    def _follow_all(self, items: Sequence[Result]) -> tuple[list[Result], list[Note]]:
         """Outputs and notes of each stream's run of items; a stream that fails does not touch the others.
 
         What is still on its way here when a stream fails comes to nothing: an operator never sees items behind a gap.
         """
-        outputs: list[Any] = []
+        outputs: list[Result] = []
         notes: list[Note] = []
         for stream_id, group in groupby(items, lambda item: item.header.stream_id):
             batch = list(group)

@@ -13,6 +13,9 @@ from plantain.pipeline.calls import MARK, Call, Close, Fail, Finish, Note, Open,
 from plantain.pipeline.graph import Kind
 from plantain.pipeline.worker.base import Operator, StageWorker
 
+Waited = tuple[Request, float]
+"""A request, and how long it waited, milliseconds."""
+
 
 class Answerer(Operator, Protocol):
     """An operator that gives one result for each request (`operators.infer.Infer`)."""
@@ -37,9 +40,9 @@ class Answerer(Operator, Protocol):
 class PoolWorker(StageWorker[Answerer]):
     """A worker of a pool of models."""
 
-    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
+    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Result], list[Note]]:
         """Answers, or is told something about the model or a stream."""
-        requests = [parts[0] for parts in payloads]
+        requests: list[Request] = [parts[0] for parts in payloads]
         match call.work:
             case Run() if self.stage.kind is Kind.PARALLEL:
                 return self._answer(requests, call.waits_ms), []
@@ -56,9 +59,9 @@ class PoolWorker(StageWorker[Answerer]):
             case _:
                 return [], []
 
-    def _answer_streams(self, asked: list[tuple[Any, float]]) -> list[Any]:
+    def _answer_streams(self, asked: Sequence[Waited]) -> list[Result]:
         """Outputs of each stream's run of items; what a query showed is forgotten at once."""
-        outputs: list[Any] = []
+        outputs: list[Result] = []
         for stream_id, group in groupby(asked, lambda pair: pair[0].header.stream_id):
             items, waits_ms = zip(*group, strict=True)
             outputs += self._answer(items, waits_ms)
@@ -66,13 +69,13 @@ class PoolWorker(StageWorker[Answerer]):
                 self.operator.forget(stream_id)
         return outputs
 
-    def _answer(self, items: Sequence[Any], waits_ms: Sequence[float]) -> list[Any]:
+    def _answer(self, items: Sequence[Request], waits_ms: Sequence[float]) -> list[Result]:
         """One output for each item; a batch that fails is halved until the bad items stand alone."""
         waited = waits_ms or [0.0] * len(items)
         return in_halves(self._ask, list(zip(items, waited, strict=True)), self._announce) if items else []
 
-    def _ask(self, asked: Sequence[tuple[Any, float]]) -> list[Any]:
-        """What the model says to items, each with the time that it waited."""
+    def _ask(self, asked: Sequence[Waited]) -> list[Result]:
+        """What the model says to items."""
         items, waits_ms = zip(*asked, strict=True)
         try:
             outputs = retry(lambda: self.operator(items, waits_ms), self.stage.name, self.sleep)
@@ -90,7 +93,7 @@ class PoolWorker(StageWorker[Answerer]):
                 self.costs.append((output.header, output.cost_usd))
         return list(outputs)
 
-    def _announce(self, asked: Sequence[tuple[Any, float]], error: Exception) -> list[Any]:
+    def _announce(self, asked: Sequence[Waited], error: Exception) -> list[Result]:
         """Items that failed, said to be so."""
         failure = self.failure_of(error)
         for item, _ in asked:

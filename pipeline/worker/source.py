@@ -70,11 +70,11 @@ class Reader(Operator, Protocol):
 class ReaderWorker(StageWorker[Reader]):
     """A worker of the source stage."""
 
-    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Note]]:
+    def do(self, call: Call, payloads: Sequence[Sequence[Any]]) -> tuple[list[Request | Result], list[Note]]:
         """Reads, or is told something about a stream."""
         del payloads
         reader, stream_id = self.operator, call.stream_id
-        items: list[Any] = []
+        items: list[Request | Result] = []
         match call.work:
             case Poll(wanted, wait_s):
                 reader.wait([each.stream_id for each in wanted], wait_s)
@@ -101,7 +101,7 @@ class ReaderWorker(StageWorker[Reader]):
                 notes = []
         return items, notes
 
-    def _read(self, stream_id: str, max_frames: int, items: list[Any]) -> list[Note]:
+    def _read(self, stream_id: str, max_frames: int, items: list[Request | Result]) -> list[Note]:
         """Adds the next items of a stream; one that fails does not touch the others."""
         try:
             items += retry(lambda: self.operator.read(stream_id, max_frames), self.stage.name, self.sleep)
