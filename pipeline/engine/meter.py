@@ -115,14 +115,9 @@ class _Marks:
 
 
 class Meter:
-    """One engine's own; the engine tells it of every call and result.
+    """One engine's own; the engine tells it of every call and result. MAX_STREAMS streams have figures of their own."""
 
-    Args:
-        max_streams: Streams with figures of their own.
-    """
-
-    def __init__(self, max_streams: int = MAX_STREAMS) -> None:
-        self._max_streams = max_streams
+    def __init__(self) -> None:
         self._marks: dict[str, _Marks] = {}
         self._gone = _Marks(OTHERS)
         self._states: set[str] = {"connecting", *FLOWING}
@@ -246,7 +241,7 @@ class Meter:
         marks = self._marks.get(stream.stream_id)
         if marks is None:
             own = sum(known.label != OTHERS for known in self._marks.values())
-            label = stream.stream_id if own < self._max_streams else OTHERS
+            label = stream.stream_id if own < MAX_STREAMS else OTHERS
             marks = self._marks[stream.stream_id] = _Marks(label)
         marks.follow(stream)
         return marks
