@@ -11,20 +11,8 @@ from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Picture
 from plantain.operators.segments import Barrier, Durable
 from plantain.operators.types import Event, Result, joined
-from plantain.pipeline.calls import (
-    Call,
-    Change,
-    Close,
-    Cut,
-    Finish,
-    Note,
-    Open,
-    Run,
-    StreamError,
-    Tell,
-    Watch,
-    Weigh,
-)
+from plantain.pipeline import calls
+from plantain.pipeline.calls import Call, Note
 from plantain.pipeline.graph import Stage
 from plantain.pipeline.worker.base import StageWorker
 
@@ -42,26 +30,26 @@ class FollowerWorker(StageWorker[Follower]):
         """Works on items, or is told something about a stream."""
         follower, stream_id = self.operator, call.stream_id
         match call.work:
-            case Run():
+            case calls.Run():
                 whole = [joined(header, parts) for header, parts in zip(call.headers, payloads, strict=True)]
                 return self._follow_all(whole)
-            case Open(start):
+            case calls.Open(start):
                 self._broken.discard(stream_id)
                 return [], self.about_stream(call, lambda: follower.open(start))
-            case Change(start):
+            case calls.Change(start):
                 return [], self.about_stream(call, lambda: follower.change(start))
-            case Cut(barriers):
+            case calls.Cut(barriers):
                 return [], self._cut([each for each in barriers if each.stream_id not in self._broken])
-            case Watch(looks):
+            case calls.Watch(looks):
                 return [], self.about_stream(call, lambda: follower.watch(stream_id, looks))
-            case Tell(event):
+            case calls.Tell(event):
                 return [], self.about_stream(call, lambda: follower.tell(event))
-            case Finish(promise):
+            case calls.Finish(promise):
                 return [], self.about_stream(call, lambda: follower.finish(stream_id, promise))
-            case Weigh():
+            case calls.Weigh():
                 self.backlogs = tuple(follower.backlogs())
                 return [], []
-            case Close():
+            case calls.Close():
                 self._broken.discard(stream_id)
                 return [], self.behind_stream(call, lambda: follower.close(stream_id))
             case _:
@@ -73,7 +61,7 @@ class FollowerWorker(StageWorker[Follower]):
             return list(self.operator.cut(barriers)) if barriers else []
         except Exception as error:  # noqa: BLE001 - a user's sink may raise anything
             said = sentence_of(error)
-            return [StreamError(barrier.stream_id, self.stage.name, said) for barrier in barriers]
+            return [calls.StreamError(barrier.stream_id, self.stage.name, said) for barrier in barriers]
 
     def _follow_all(self, items: Sequence[Result]) -> tuple[list[Result], list[Note]]:
         """Outputs and notes of each stream's run of items; a stream that fails does not touch the others.
@@ -96,7 +84,7 @@ class FollowerWorker(StageWorker[Follower]):
                         notes.append(output)
             except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; it ends this stream only
                 self._broken.add(stream_id)
-                notes.append(StreamError(stream_id, self.stage.name, sentence_of(error)))
+                notes.append(calls.StreamError(stream_id, self.stage.name, sentence_of(error)))
         return outputs, notes
 
     def _follow(self, stream_id: str, batch: list[Result]) -> Iterator[Output]:

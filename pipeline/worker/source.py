@@ -11,19 +11,8 @@ from plantain.operators.render.looks import Look
 from plantain.operators.retry import retry
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
 from plantain.operators.types import Request, Result
-from plantain.pipeline.calls import (
-    Call,
-    Change,
-    Close,
-    Note,
-    Open,
-    Peek,
-    Poll,
-    Read,
-    Relieve,
-    StreamError,
-    Watch,
-)
+from plantain.pipeline import calls
+from plantain.pipeline.calls import Call, Note
 from plantain.pipeline.worker.base import Operator, StageWorker
 
 
@@ -76,26 +65,26 @@ class ReaderWorker(StageWorker[Reader]):
         reader, stream_id = self.operator, call.stream_id
         items: list[Request | Result] = []
         match call.work:
-            case Poll(wanted, wait_s):
+            case calls.Poll(wanted, wait_s):
                 reader.wait([each.stream_id for each in wanted], wait_s)
                 notes = [
                     note for each in wanted for note in self._read(each.stream_id, each.max_frames, items)
                 ]
-            case Read(wanted):
+            case calls.Read(wanted):
                 notes = self._read(stream_id, wanted.max_frames, items)
-            case Peek(query_id, prompts):
+            case calls.Peek(query_id, prompts):
                 notes = self.about_stream(
                     call, lambda: items.extend(reader.peek(stream_id, query_id, prompts))
                 )
-            case Open(start):
+            case calls.Open(start):
                 notes = self.about_stream(call, lambda: reader.open(start))
-            case Change(start):
+            case calls.Change(start):
                 notes = self.about_stream(call, lambda: reader.change(start))
-            case Relieve(ease):
+            case calls.Relieve(ease):
                 notes = self.about_stream(call, lambda: reader.ease(stream_id, ease))
-            case Watch(looks):
+            case calls.Watch(looks):
                 notes = self.about_stream(call, lambda: reader.watch(stream_id, looks))
-            case Close():
+            case calls.Close():
                 notes = self.behind_stream(call, lambda: reader.close(stream_id))
             case _:
                 notes = []
@@ -107,4 +96,4 @@ class ReaderWorker(StageWorker[Reader]):
             items += retry(lambda: self.operator.read(stream_id, max_frames), self.stage.name, self.sleep)
             return [self.operator.state(stream_id)]
         except Exception as error:  # noqa: BLE001 - a user's source may raise anything; it ends this stream only
-            return [StreamError(stream_id, self.stage.name, sentence_of(error))]
+            return [calls.StreamError(stream_id, self.stage.name, sentence_of(error))]

@@ -146,9 +146,9 @@ def test_frames_of_which_nothing_was_asked_have_no_latency(tmp_path: Path) -> No
         assert 0 < found[f"{LATENCY.name}_count"][label,] == taken
 
 
-def test_streams_beyond_the_limit_are_counted_together_and_nothing_is_lost_when_they_go() -> None:
+def test_streams_beyond_the_limit_are_counted_together_and_nothing_is_lost_when_they_go(monkeypatch) -> None:
+    monkeypatch.setattr("plantain.pipeline.engine.meter.MAX_STREAMS", 2)
     lived = world({f"cam{k}": Plan(4) for k in range(6)})
-    lived.engine.meter._max_streams = 2
     lived.run()
     samples = lived.engine.meter.samples(lived.engine, lived.now)
     labels = {sample.labels[0] for sample in samples if sample.metric is DECODED}
