@@ -101,15 +101,12 @@ class Flow:
         for place, (header, handle) in zip(places, kept, strict=True):
             item = Item(header, (handle,), stream.generation, place, now, read_at=now)
             if header.cost and self._pools:
-                self._pool_of(header).put(item, stream)
+                (self._pools.get(header.pool) or self._pools[self._first]).put(item, stream)
             else:
                 self.answered(stream, item, now)
         for header, _ in parts:
             if self._is_behind(stream, header):
                 self.lose(stream, header, BEHIND)
-
-    def _pool_of(self, header: Header) -> Pool:
-        return self._pools.get(header.pool) or self._pools[self._first]
 
     def _is_behind(self, stream: Stream, header: Header) -> bool:
         """Whether a camera's part of a frame is let go, since its pool has not even begun with earlier ones."""
