@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import ray
 
-from plantain.deploy.ray import executor
+from plantain.deploy.ray import local
 from plantain.operators.errors import PlantainError
 
 LATE = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
@@ -30,17 +30,17 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[Exception | None]:
 
 def test_one_that_does_not_come_up_in_time_is_begun_again(starts: list[Exception | None]) -> None:
     starts += [Exception(LATE), Exception(LATE), None]
-    executor.start_ray(None)
+    local.start_ray(None)
     assert starts == []
 
 
 def test_where_it_never_comes_up_that_is_one_sentence(starts: list[Exception | None]) -> None:
-    starts += [Exception(LATE)] * executor.STARTS
+    starts += [Exception(LATE)] * local.STARTS
     with pytest.raises(PlantainError, match=r"^Ray did not start in 3 attempts of 30 s: .* too busy$"):
-        executor.start_ray(None)
+        local.start_ray(None)
 
 
 def test_what_else_is_wrong_is_not_tried_again(starts: list[Exception | None]) -> None:
     starts += [ValueError("no such setting")]
     with pytest.raises(ValueError, match="no such setting"):
-        executor.start_ray(None)
+        local.start_ray(None)
