@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import ray
-import structlog
 from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError
 
 from plantain.deploy import logs
@@ -35,9 +34,6 @@ NAMED = 3
 
 # What Ray says of actors that died with their machine.
 NODE_DIED = "its node has died"
-
-
-log = structlog.get_logger()
 
 
 Handle = tuple[Any, int]

@@ -49,7 +49,7 @@ class Setting:
     """What a whole scene is like.
 
     Attributes:
-        layout: One of `layout.LAYOUTS`.
+        layout: As `layout.fill` says.
         weather: One of `light.WEATHERS`.
         is_wet: Whether the ground is.
     """

@@ -30,9 +30,6 @@ from plantain.operators.prompts import CURVES, Prompt, Task
 from plantain.operators.scenes import CLASSES, THINGS, Scene, SceneFrame, stamp
 from plantain.operators.types import Failure, Value
 
-SPLIT_SEEDS = range(200)
-"""Held-out scenes: the fixed test split."""
-
 NUM_PHRASES = 5
 """Countable classes asked of each frame: up to three that are there, the others not."""
 
