@@ -66,7 +66,6 @@ class Question:
 
     prompt: Prompt
     true: Value
-    meant: frozenset[int] = frozenset()
     table: Literal["confusion", "confusion_random"] = "confusion"
 
 
@@ -194,7 +193,7 @@ def questions(frame: SceneFrame, seed: int, index: int, rng: np.random.Generator
     some += _some([pair for pair in said if not pair[1]], 1, rng)
     for words, meant in some:
         prompt = Prompt.parse(f"refer:{words}")
-        asked.append(Question(prompt, truth.answer(frame, prompt, meant), meant))
+        asked.append(Question(prompt, truth.answer(frame, prompt, meant)))
     return asked
 
 
