@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import time
@@ -17,9 +18,11 @@ from typer.testing import CliRunner
 import plantain.operators.sinks.parquet.sink as parquet
 import plantain.operators.sinks.parquet.tidy as tidying
 from plantain.deploy.cli.app import app
+from plantain.operators.errors import SinkError
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.parts import parts_in
-from plantain.operators.sinks.parquet.reading import read_metadata, read_results
+from plantain.operators.sinks.parquet import reading
+from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_results
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.parquet.swapping import RemoteTables
 from plantain.operators.sinks.parquet.tidy import Keep, Tidy
@@ -29,7 +32,7 @@ from plantain.operators.types import Durable, Position
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config.output import KeepConfig
 from plantain.pipeline.tidying import tidy
-from tests.file_faults import Faults, Killed, copy_tree
+from tests.file_faults import Faults, Killed, Watched, copy_tree
 from tests.results import result
 from tests.stored import rows_in
 
@@ -119,6 +122,55 @@ def test_a_reader_that_has_opened_a_part_reads_on(tmp_path):
     opened = [pq.ParquetFile(tmp_path / "frames" / part) for part in parts(tmp_path)]
     list(tidy_at(tmp_path).compact())
     assert [file.read().num_rows for file in opened] == [12, 12, 12]
+
+
+@pytest.mark.parametrize("work", ["compact", "rows"])
+def test_a_name_means_the_same_rows_or_none_at_any_moment_and_whoever_lists_finds_all_once(
+    tmp_path, monkeypatch, work
+):
+    of_cameras(tmp_path, range(3), CAMERAS[:2])
+    seen: list[dict[str, int]] = []
+
+    def look(*_args: object) -> None:
+        here = [path for path in tmp_path.glob("frames/*/*.parquet") if path.exists()]
+        seen.append({path.name: pq.ParquetFile(path).metadata.num_rows for path in here})
+
+    Watched(monkeypatch, look)
+    list(tidy_at(tmp_path).compact() if work == "compact" else tidy_at(tmp_path).expire(Keep(rows_s=0)))
+    assert len(seen) > 20
+    by_name: dict[str, set[int]] = {}
+    for listed in seen:
+        for name, count in listed.items():
+            by_name.setdefault(name, set()).add(count)
+    assert all(len(counts) == 1 for counts in by_name.values()), "what was listed is opened later, or is not there"
+    assert {sum(listed.values()) for listed in seen} == ({24} if work == "compact" else {24, 0})
+
+
+def test_our_own_readers_look_again_where_a_part_has_gone_that_they_had_listed(tmp_path, monkeypatch):
+    of_cameras(tmp_path, range(3))
+    listed, before = reading._parts(tmp_path, "frames", None), read_frames(tmp_path)
+    list(tidy_at(tmp_path).compact())
+    parts_of, stale = reading._parts, [listed]
+    monkeypatch.setattr(reading, "_parts", lambda *args: stale.pop() if stale else parts_of(*args))
+    assert sorted(read_frames(tmp_path)["frame_index"]) == sorted(before["frame_index"])
+    assert not stale
+    monkeypatch.setattr(reading, "_parts", lambda *_: listed)
+    with pytest.raises(SinkError, match="parts go while they are read"):
+        read_frames(tmp_path)
+
+
+def test_while_somebody_holds_a_lock_on_the_folder_nothing_is_replaced(tmp_path):
+    of_cameras(tmp_path, range(3))
+    before = parts(tmp_path)
+    reader = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(reader, fcntl.LOCK_SH)
+    for work in (tidy_at(tmp_path).compact(), tidy_at(tmp_path).expire(Keep(rows_s=0))):
+        with pytest.raises(SinkError, match="holds a lock"):
+            list(work)
+    assert parts(tmp_path) == before
+    os.close(reader)
+    assert len(list(tidy_at(tmp_path).compact())) == 1
+    assert len(parts(tmp_path)) == 1
 
 
 def test_of_a_file_only_what_no_run_makes_again_is_touched(tmp_path):

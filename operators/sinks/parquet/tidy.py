@@ -18,6 +18,8 @@ from pathlib import Path
 import structlog
 from pyarrow import fs
 
+from plantain.operators.errors import SinkError
+from plantain.operators.redaction import shown
 from plantain.operators.sinks.parquet.exchange import has_links
 from plantain.operators.sinks.parquet.merging import has_rasters, is_of_files, merge
 from plantain.operators.sinks.parquet.parts import Part, parts_in, stem_of
@@ -136,6 +138,11 @@ class Tidy:
                     bytes_after=change.size_after,
                 )
                 yield change
+        except BlockingIOError as error:
+            raise SinkError(
+                f"somebody who reads {shown(self._url)} holds a lock on it: nothing more is put together or deleted "
+                "there until that is over"
+            ) from error
         except OSError as error:
             raise storage_error(self._url, error) from error
 
