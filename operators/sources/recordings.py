@@ -86,14 +86,14 @@ class Recordings:
         """Those that are there."""
         return tuple(self._seen)
 
-    def next(self, now_s: float) -> Path | None:
-        """The first one that is to be taken up now; None if none is."""
+    def due(self, now_s: float) -> list[Path]:
+        """Those that are to be taken up now, in order."""
         due = (
             path
             for path, seen in self._seen.items()
             if seen.is_due and (now_s - seen.since_s >= SETTLED_S or now_s >= seen.next_s)
         )
-        return min(due, key=lambda path: natural(path.relative_to(self._folder)), default=None)
+        return sorted(due, key=lambda path: natural(path.relative_to(self._folder)))
 
     def take(self, path: Path) -> None:
         """One is taken up as it is now; what comes later is due again."""

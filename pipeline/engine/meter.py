@@ -25,6 +25,7 @@ from plantain.pipeline.engine.metrics import (
     COST,
     DEATHS,
     DECODED,
+    DELETED,
     DRAWING_TIME,
     DRAWINGS,
     FAILED,
@@ -205,6 +206,8 @@ class Meter:
             sheet.add(ANSWERS, count, task)
         self._add_work(sheet, engine, now)
         self._add_backlogs(sheet, engine.backlogs.all)
+        for what, size in engine.deletions.sizes.items():
+            sheet.add(DELETED, size, what)
         return list(sheet)
 
     def _add_work(self, sheet: _Sheet, engine: Engine, now: float) -> None:

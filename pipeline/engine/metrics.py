@@ -121,6 +121,9 @@ SPOOL_AGE = Metric(
 SPOOL_LOST = Metric(
     "plantain_sink_lost_messages_total", _C, "For which there was no room on disk.", ("sink",)
 )
+DELETED = Metric(
+    "plantain_deleted_bytes_total", _C, "Results deleted as `output.keep` says, by what they were.", ("what",)
+)
 ANSWERS = Metric("plantain_answers_total", _C, "Prompts answered, by task.", ("task",))
 BUSY = Metric("plantain_stage_busy_seconds_total", _C, "Time that a stage's operators worked.", ("stage",))
 PARTS = Metric(
@@ -166,8 +169,9 @@ BUILD = Metric(
 
 METRICS: tuple[Metric, ...] = (
     DECODED, ANSWERED, LOST, SKIPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, STATE, RECONNECTS, RUNG, STREAMS,
-    COMMIT_AGE, SPOOL_MESSAGES, SPOOL_BYTES, SPOOL_FILL, SPOOL_AGE, SPOOL_LOST, ANSWERS, BUSY, PARTS, WORKERS, CALLS,
-    QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME, QUERY_LATENCY, GPU_BUSY, GPU_USED, GPU_MEMORY, BUILD,
+    COMMIT_AGE, SPOOL_MESSAGES, SPOOL_BYTES, SPOOL_FILL, SPOOL_AGE, SPOOL_LOST, DELETED, ANSWERS, BUSY, PARTS,
+    WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME, QUERY_LATENCY, GPU_BUSY, GPU_USED,
+    GPU_MEMORY, BUILD,
 )  # fmt: skip
 
 

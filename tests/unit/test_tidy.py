@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,10 +19,12 @@ from typer.testing import CliRunner
 import plantain.operators.sinks.parquet.sink as parquet
 import plantain.operators.sinks.parquet.tidy as tidying
 from plantain.deploy.cli.app import app
+from plantain.deploy.cli.streams import _show
+from plantain.deploy.metrics import Exporter
 from plantain.operators.errors import SinkError
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.parquet.parts import parts_in
 from plantain.operators.sinks.parquet import reading
+from plantain.operators.sinks.parquet.parts import parts_in
 from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_results
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.parquet.swapping import RemoteTables
@@ -29,11 +32,17 @@ from plantain.operators.sinks.parquet.tidy import Keep, Tidy
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.sinks.store import Store
 from plantain.operators.types import Durable, Position
+from plantain.pipeline import tidying as beside
 from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.commands import Streams
+from plantain.pipeline.config import check
 from plantain.pipeline.config.output import KeepConfig
 from plantain.pipeline.tidying import tidy
+from tests.assets.clips import make
+from tests.field.runs import running
 from tests.file_faults import Faults, Killed, Watched, copy_tree
 from tests.results import result
+from tests.serving import eventually
 from tests.stored import rows_in
 
 DAY_NS = 86_400 * 10**9
@@ -142,7 +151,9 @@ def test_a_name_means_the_same_rows_or_none_at_any_moment_and_whoever_lists_find
     for listed in seen:
         for name, count in listed.items():
             by_name.setdefault(name, set()).add(count)
-    assert all(len(counts) == 1 for counts in by_name.values()), "what was listed is opened later, or is not there"
+    assert all(len(counts) == 1 for counts in by_name.values()), (
+        "what was listed is opened later, or is not there"
+    )
     assert {sum(listed.values()) for listed in seen} == ({24} if work == "compact" else {24, 0})
 
 
@@ -289,6 +300,38 @@ def test_rows_go_by_age_and_maps_before_them(tmp_path):
 def aged(path: Path, days: float) -> None:
     then_ns = time.time_ns() - round(days * DAY_NS)
     os.utime(path, ns=(then_ns, then_ns))
+
+
+def test_what_went_is_known_to_whoever_asks_how_things_are_also_after_a_restart(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(beside, "FIRST_S", 0.1)
+    clip, out = make(tmp_path / "new.mp4", 3, size=(64, 48)), tmp_path / "out"
+    of_file(out, range(2))
+    for path in out.glob("*/*/*.parquet"):
+        aged(path, 500)
+    size = sum(path.stat().st_size for path in out.glob("*/*/*.parquet"))
+    config = check(
+        {
+            "streams": [{"url": str(clip)}],
+            "prompts": ["depth"],
+            "model": {"name": "fake", "canvas": {"width": 64, "height": 36}},
+            "output": {"out": str(out), "keep": {"rows": "400d"}},
+            "executor": "inline",
+        }
+    )
+    day = datetime.fromtimestamp(time.time() - 500 * 86400, UTC).date()
+    with running(config) as control:
+        eventually(lambda: all(each.deleted for each in control.do(Streams())), "deleted")
+    with running(config) as control:
+        (status,) = control.do(Streams())
+        assert status.deleted == f"rows until {day} ({size / 1e6:.1f} MB)"
+        exporter = Exporter(config, control.show)
+        control.show(exporter.update)
+        figure = f'plantain_deleted_bytes_total{{what="rows"}} {float(size)}'
+        eventually(lambda: figure in exporter.text().decode(), "figure")
+    _show([status], as_json=False)
+    assert f"kept no longer: rows until {day}" in capsys.readouterr().out
 
 
 def test_pictures_go_by_age(tmp_path):

@@ -25,9 +25,9 @@ class Exchange:
     """See the module.
 
     Each place first becomes a symbolic link that leads, through one common link `now`, to what was there before
-    (or to an empty table, or nowhere, which readers that list pass over). Then `now` is pointed at the new files, in a single rename: that is the commit. Last, each
-    link gives way to the file it leads to. A reader sees all of the old or all of the new at every moment, and a
-    crash at any moment leaves one of the two, which `recover` then tidies up.
+    (or to an empty table, or nowhere, which readers that list pass over). Then `now` is pointed at the new files, in a
+    single rename: that is the commit. Last, each link gives way to the file it leads to. A reader sees all of the old
+    or all of the new at every moment, and a crash at any moment leaves one of the two, which `recover` then tidies up.
 
     Args:
         places: Where each file belongs, by a name of its own.
