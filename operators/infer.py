@@ -194,4 +194,4 @@ class Infer:
             return Failure(
                 self._stage, f"{who} {size_hw[0]} x {size_hw[1]} pixels, not {wanted}", retryable=False
             )
-        return value
+        return kind.at_least(value, prompt.score) if prompt.score else value

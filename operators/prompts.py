@@ -15,6 +15,7 @@ Options stand in square brackets after the task's name, separated by commas or, 
     depth[curve=street]                  curve: paper, street or lambda/c, such as -3/8.5
     depth[colormap=plasma]               cube, plasma, inferno, viridis, gray
     semantic[background=#10aa05]:car=#ff0000,road=#00ff00
+    instances[score=0.5]:car             only what the model is so sure of
 
 The paper's wording of the instructions is in Gabeur et al. 2026 (arXiv 2604.20329), project page and section 2.
 """
@@ -75,6 +76,9 @@ CODECS = tuple(dict.fromkeys(task.codec for task in Task if task.codec))
 _ON_BACKGROUND = ("masks", "instances")
 """What is drawn in colours on a background of the prompt's own."""
 
+_SCORED = ("masks", "instances", "boxes")
+"""Answers made of things that have a score each."""
+
 MAX_CLASSES = 64
 """Classes of one semantic prompt: the palette keeps 51 levels between them, twice what a generator misses by."""
 
@@ -126,6 +130,7 @@ class Prompt:
         text: Words of `generate` and `prompt`.
         curve, colormap: How metres become colours.
         codec: The kind of the answer, and the codec of its drawing; follows from the task except for `prompt`.
+        score: Regions and boxes of which the model is less sure are left out; 0 leaves it to the model.
     """
 
     task: Task
@@ -136,6 +141,7 @@ class Prompt:
     curve: DepthCurve = DepthCurve()
     colormap: str = "cube"
     codec: str = ""
+    score: float = 0.0
 
     def __post_init__(self) -> None:
         if self.colormap not in COLORMAPS:
@@ -183,6 +189,8 @@ class Prompt:
             options.insert(0, f"codec={self.codec}")
         if self.task is Task.REFER and self.palette != _default_palette(self.task, 1, self.background):
             options.append(f"colour={colours.to_hex(self.palette[0])}")
+        if self.score:
+            options.append(f"score={self.score!r}")
         body = ",".join(self.classes) or self.text
         if self.task is Task.SEMANTIC and self.palette != _default_palette(
             self.task, len(self.classes), self.background
@@ -258,6 +266,7 @@ def _build(written: str, task: Task, options: dict[str, str], body: str) -> Prom
     background = BLACK
     if codec in _ON_BACKGROUND and task.body is not Body.TEXT:
         background = colours.parse(options.pop("background", "black"))
+    score = _score(written, options.pop("score", "0")) if codec in _SCORED else 0.0
     classes: tuple[str, ...] = ()
     palette: tuple[RGB, ...] = ()
     match task.body:
@@ -271,8 +280,8 @@ def _build(written: str, task: Task, options: dict[str, str], body: str) -> Prom
             (default,) = _default_palette(task, 1, background)
             classes, palette = (body,), (colours.parse(options.pop("colour", colours.to_hex(default))),)
         case _:
-            return Prompt(task, text=body, curve=curve, colormap=colormap, codec=codec)
-    return Prompt(task, classes, palette, background, codec=codec)
+            return Prompt(task, text=body, curve=curve, colormap=colormap, codec=codec, score=score)
+    return Prompt(task, classes, palette, background, codec=codec, score=score)
 
 
 def _legend(
@@ -305,6 +314,17 @@ def _default_palette(task: Task, count: int, background: RGB) -> tuple[RGB, ...]
     if task is Task.REFER and background != colours.NAMED["yellow"]:
         return (colours.NAMED["yellow"],)  # "a solid yellow", as in the paper's referring prompts
     return colours.spread(count, (background,))
+
+
+def _score(written: str, text: str) -> float:
+    """A share from 0 to 1."""
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not 0.0 <= score <= 1.0:
+        raise PromptError(f"'{written}': score is a number from 0 to 1, not '{text}'")
+    return score
 
 
 def _curve(written: str, text: str) -> DepthCurve:

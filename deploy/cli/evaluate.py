@@ -132,7 +132,7 @@ def _score_streets(model: str, options: dict[str, Any], folder: Path, *, as_json
         sys.stdout.write(json.dumps(_json_of(figures)) + "\n")
         return
     console = Console(highlight=False)
-    console.print(streets_of(figures))
+    console.print(streets_of(figures, console.width))
     console.print(f"{figures['model_fingerprint']}", soft_wrap=True)
     _print_account(console, figures)
 

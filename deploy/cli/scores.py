@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 MIN_WIDTH = 132
 
+_BROKEN = {
+    "pictures": "pic-\ntures",
+    "mean IoU": "mean\nIoU",
+    "vegetation": "vege-\ntation",
+    "building": "build-\ning",
+}
+"""Long titles in two lines."""
+
 
 def table_of(scores: Sequence[Score], width: int) -> Table:
     """A table of scores, with their intervals where they have one.
@@ -73,20 +81,27 @@ def steadiness_of(clips: Sequence[Clip]) -> Table:
     return table
 
 
-def streets_of(figures: Mapping[str, Any]) -> Table:
-    """A table of `street_scores`: mean IoU of the street classes and each one's, by source and over all pictures."""
+def streets_of(figures: Mapping[str, Any], width: int) -> Table:
+    """A table of `street_scores`: mean IoU of the street classes and each one's, by source and over all pictures.
+
+    Args:
+        figures: What was measured.
+        width: Of the terminal, characters; intervals are left out, and long titles broken, where they would not fit.
+    """
     from plantain.operators.models.plantain.evaluation.street_scores import STREET_CLASSES
 
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("source", no_wrap=True)
-    for title in ("pictures", "mean IoU", "95 % of test sets", *STREET_CLASSES):
-        table.add_column(title, justify="right", no_wrap=True)
+    is_wide = width >= MIN_WIDTH
+    titles = ["pictures", "mean IoU", *(["95 % of test sets"] if is_wide else []), *STREET_CLASSES]
+    for title in titles:
+        shown = title if is_wide else _BROKEN.get(title, title)
+        table.add_column(shown, justify="right", no_wrap=True)
     for name, own in (*figures["sources"].items(), ("all", figures)):
         low, high = own["miou6_ci"]
         ious = [
             f"{own['class_iou'][each]:.2f}" if each in own["class_iou"] else "-" for each in STREET_CLASSES
         ]
-        table.add_row(
-            name, str(own["num_pictures"]), f"{own['miou6']:.3f}", f"{low:.3f} to {high:.3f}", *ious
-        )
+        interval = [f"{low:.3f} to {high:.3f}"] if is_wide else []
+        table.add_row(name, str(own["num_pictures"]), f"{own['miou6']:.3f}", *interval, *ious)
     return table

@@ -21,7 +21,10 @@ def train(
         float, typer.Option(min=0.1, help="Budget; the rate of learning falls to zero at its end.")
     ] = 60.0,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="End after so many steps, where that comes first.")
+        int | None,
+        typer.Option(
+            min=0, help="End after so many steps, where that comes first; 0 fits the scores of --init alone."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for scenes, checkpoints and weights.")] = Path(
         "runs/train"
@@ -79,6 +82,9 @@ def train(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Train side by side; one for each core if left out.")
     ] = None,
+    calibrate: Annotated[
+        int, typer.Option(min=0, help="Training scenes on which scores are fitted at the end; 0 leaves them.")
+    ] = 100,
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of scenes.")] = 0,
 ) -> None:
     """Train the embedded model: on rendered streets, labelled real ones, or another model's answers."""
@@ -90,6 +96,8 @@ def train(
         raise UsageError(f"--init {init} is no file")
     if finishing and not generator:
         raise UsageError("--finishing is a part of --generator: give that as well")
+    if steps == 0 and (init is None or generator or teachers or streets or not calibrate):
+        raise UsageError("--steps 0 fits the scores of --init, and nothing else")
     if generator and (teachers or streets):
         raise UsageError("--generator learns from rendered streets only: leave --from and --streets out")
     checkpoint = out / ("generator.pt" if generator else "last.pt")
@@ -131,6 +139,11 @@ def train(
             f"{path} holds the weights; look with: plantain eval --generate --weights {path}", soft_wrap=True
         )
         return
+    if steps == 0 and init is not None:
+        path = out / "weights.safetensors"
+        path.write_bytes(init.read_bytes())
+        _calibrate(path, calibrate, console)
+        return
     if teachers:
         init = init or WEIGHTS
         further |= _lessons(teachers, out, clips or [], console)
@@ -155,11 +168,21 @@ def train(
         **further,
     )
     path = run_training(options)
+    if calibrate:
+        _calibrate(path, calibrate, console)
     if teachers and init is not None:
         _compare(init, path, out / "lessons" / "held", console)
     console.print(
         f"{path} holds the weights; measure them with: plantain eval --weights {path}", soft_wrap=True
     )
+
+
+def _calibrate(path: Path, num_scenes: int, console: Console) -> None:
+    """Makes the scores of a weights file likelihoods."""
+    from plantain.operators.models.plantain.training.fitting import calibrate
+
+    with console.status(f"fitting scores on {num_scenes} training scenes"):
+        calibrate(path, num_scenes)
 
 
 def _scenes(out: Path, assets: Path | None, console: Console) -> Path:

@@ -212,6 +212,10 @@ class Kind(ABC, Generic[V]):
 
     # -- what analytics need --
 
+    def at_least(self, value: V, score: float) -> V:  # noqa: ARG002
+        """The answer without the things of a lower score; as it is where things have none."""
+        return value
+
     def places(self, value: V, fit: Letterbox) -> Boxes4 | None:  # noqa: ARG002
         """Where its things are, in source pixels; None for an answer that has no things apart from one another."""
         return None

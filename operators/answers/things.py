@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from plantain.operators import colours
 from plantain.operators.answers.base import Thing
 from plantain.operators.answers.sketch import Chip
 
 MAX_CHIPS = 8
+
+PER_THING = ("names", "track_ids", "distances_m")
+"""What masks and boxes say of each thing, in tuples that are empty where it is not known."""
+
+
+def some(value: Any, kept: NDArray[np.int64]) -> dict[str, Any]:
+    """What `PER_THING` of masks or boxes says of the things `kept` alone."""
+    told = {name: getattr(value, name) for name in PER_THING}
+    return {name: tuple(each[k] for k in kept) if each else () for name, each in told.items()}
 
 
 def words_of(number: int, track_ids: Sequence[int | None], distances_m: Sequence[float | None]) -> str:

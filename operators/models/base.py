@@ -240,6 +240,29 @@ class DrawsFrames(Protocol):
         ...
 
 
+@runtime_checkable
+class SaysHowSure(Protocol):
+    """A model that draws frames, and knows how likely what it draws is right."""
+
+    def draw_sure(
+        self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
+    ) -> tuple[Pixels, Pixels]:
+        """As `DrawsFrames.draw`; and how sure it is of each pixel of a region, (N, H, W) uint8, 255 for wholly."""
+        ...
+
+    def scores(
+        self, prompt: Prompt, sure: NDArray[np.float32], shares: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """How likely each of R regions is right, (R,) float32 in [0, 1].
+
+        Args:
+            prompt: What they answer.
+            sure: (R,), how sure it is of their pixels on average, in [0, 1].
+            shares: (R,), how much of the picture they cover, in [0, 1].
+        """
+        ...
+
+
 def drawings_of(
     model: ModelBackend, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
 ) -> Pixels:

@@ -14,7 +14,14 @@ from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelError, PlantainError
 from plantain.operators.models.alignment import is_shifted
-from plantain.operators.models.base import Answer, Checking, ModelBackend, Pixels, drawings_of
+from plantain.operators.models.base import (
+    Answer,
+    Checking,
+    ModelBackend,
+    Pixels,
+    SaysHowSure,
+    drawings_of,
+)
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import sentence_of
 from plantain.operators.retry import retry
@@ -64,9 +71,12 @@ class Drawn:
         answers: list[Answer | None] = [self._refusal(prompt) for prompt in prompts]
         asked = [k for k, answer in enumerate(answers) if answer is None]
         if asked:
-            drawings, model_ms = self._draw(frames, [image_of[k] for k in asked], [prompts[k] for k in asked])
-            for k, drawing in zip(asked, drawings, strict=True):
-                answers[k] = decoded(frames[image_of[k]], prompts[k], drawing, model_ms, drifts=self._drifts)
+            drawings, sure, model_ms = self._draw(
+                frames, [image_of[k] for k in asked], [prompts[k] for k in asked]
+            )
+            for k, drawing, own in zip(asked, drawings, sure, strict=True):
+                answer = decoded(frames[image_of[k]], prompts[k], drawing, model_ms, drifts=self._drifts)
+                answers[k] = self._scored(frames[image_of[k]], prompts[k], answer, own)
         return [answer for answer in answers if answer is not None]
 
     def close(self) -> None:
@@ -80,10 +90,11 @@ class Drawn:
             return refused
         try:
             work = partial(self._draw, [frame], [0], [prompt])
-            drawings, model_ms = retry(work, self.name, self._sleep)
+            drawings, sure, model_ms = retry(work, self.name, self._sleep)
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompt only
             return Answer(failure_of(error))
-        return decoded(frame, prompt, drawings[0], model_ms, drifts=self._drifts)
+        answer = decoded(frame, prompt, drawings[0], model_ms, drifts=self._drifts)
+        return self._scored(frame, prompt, answer, sure[0])
 
     def _refusal(self, prompt: Prompt) -> Answer | None:
         """The answer to a prompt that cannot be drawn; None for one that can."""
@@ -97,15 +108,31 @@ class Drawn:
 
     def _draw(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
-    ) -> tuple[Pixels, float]:
-        """Drawings, and the time that each took, milliseconds."""
+    ) -> tuple[Pixels, Sequence[Pixels | None], float]:
+        """Drawings, how sure the model is of their pixels, and the time that each took, milliseconds."""
         start = perf_counter()
-        drawings = drawings_of(self.model, frames, image_of, prompts)
+        sure: list[Pixels | None] = [None] * len(prompts)
+        if isinstance(self.model, SaysHowSure):
+            drawings, each = self.model.draw_sure(frames, image_of, prompts)
+            sure = list(each)
+        else:
+            drawings = drawings_of(self.model, frames, image_of, prompts)
         model_ms = (perf_counter() - start) * 1e3 / len(prompts)
         expected = (len(prompts), *frames[0].image.shape)
         if drawings.shape != expected:
             raise ModelError(f"model {self.name} must draw {expected}, not {drawings.shape}")
-        return drawings, model_ms
+        return drawings, sure, model_ms
+
+    def _scored(self, frame: Frame, prompt: Prompt, answer: Answer, sure: Pixels | None) -> Answer:
+        """The answer with the model's own scores of its regions, where it has such."""
+        value = answer.value
+        if sure is None or not isinstance(value, Masks) or not value.names:
+            return answer
+        from plantain.operators.answers.masks.regions import means_of  # compiled: not for those who only plan
+
+        assert isinstance(self.model, SaysHowSure)
+        means, shares = means_of(value.labels, frame.info.fit.crop(sure), len(value.names))
+        return replace(answer, value=replace(value, scores=self.model.scores(prompt, means, shares)))
 
 
 def decoded(

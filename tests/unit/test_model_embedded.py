@@ -170,7 +170,7 @@ def objects_of(
 
 def test_objects_are_drawn_apart_even_when_they_touch():
     prompt = Prompt.parse("instances[background=#102030]:car")
-    drawn = drawing.instances(*objects_of([(20, 20), (30, 20), (70, 50)]), prompt).numpy()
+    drawn = drawing.instances(*objects_of([(20, 20), (30, 20), (70, 50)]), prompt)[0].numpy()
     found = codec_for(prompt).decode(drawn, prompt)
     assert isinstance(found, Masks)
     assert len(found.names) == 3
@@ -179,8 +179,8 @@ def test_objects_are_drawn_apart_even_when_they_touch():
 
 def test_an_object_keeps_its_colour_while_others_come_and_go():
     prompt = Prompt.parse("instances:car")
-    before = drawing.instances(*objects_of([(20, 20), (70, 50)]), prompt)
-    after = drawing.instances(*objects_of([(71, 50), (40, 30), (21, 20)]), prompt)
+    before, _ = drawing.instances(*objects_of([(20, 20), (70, 50)]), prompt)
+    after, _ = drawing.instances(*objects_of([(71, 50), (40, 30), (21, 20)]), prompt)
     assert torch.equal(before[40, 40], after[40, 42])
     assert torch.equal(before[100, 140], after[100, 142])
 
@@ -188,11 +188,11 @@ def test_an_object_keeps_its_colour_while_others_come_and_go():
 def test_a_region_without_a_centre_is_one_object_and_none_is_none():
     prompt = Prompt.parse("instances:car")
     logits, heat, offset = objects_of([(20, 20)])
-    one = codec_for(prompt).decode(drawing.instances(logits, heat - 20, offset, prompt).numpy(), prompt)
-    none = drawing.instances(logits * -1, heat - 20, offset, prompt)
+    one = codec_for(prompt).decode(drawing.instances(logits, heat - 20, offset, prompt)[0].numpy(), prompt)
+    none, _ = drawing.instances(logits * -1, heat - 20, offset, prompt)
     assert isinstance(one, Masks)
     assert len(one.names) == 1
-    assert not codec_for(prompt).decode(drawing.instances(*objects_of([]), prompt).numpy(), prompt).names
+    assert not codec_for(prompt).decode(drawing.instances(*objects_of([]), prompt)[0].numpy(), prompt).names
     assert none.shape == (128, 192, 3)
 
 
@@ -241,24 +241,33 @@ def test_both_ways_to_draw_give_the_same_picture(task):
     prompt = Prompt.parse(task)
     torch.manual_seed(3)
     smooth = torch.nn.functional.interpolate(torch.randn(1, 16, 8, 12), size=(32, 48), mode="bicubic")[0] * 2
-    out = np.empty((64, 96, 3), np.uint8)
+    out, painted = np.empty((64, 96, 3), np.uint8), np.zeros((64, 96), np.uint8)
+    sure = None
     maps = smooth.permute(1, 2, 0).contiguous().numpy()
     if task.startswith("depth"):
         drawn = drawing.depth(smooth[0] + 3, smooth[1], prompt)
-        painting.paint("depth", maps[..., :2] + np.array([3, 0], np.float32), prompt, out)
+        painting.paint("depth", maps[..., :2] + np.array([3, 0], np.float32), prompt, out, painted)
     elif task == "normals":
         drawn = drawing.normals(smooth[1:4], smooth[0])
-        painting.paint("normals", maps[..., :4], prompt, out)
+        painting.paint("normals", maps[..., :4], prompt, out, painted)
     elif task.startswith("instances"):
         logits, centre, offset = torch.stack([0 * smooth[0], smooth[0]]), smooth[1], smooth[2:4] * 0.2
-        drawn = drawing.instances(logits, centre, offset, prompt)
-        painting.paint("instances", maps[..., :4] * np.array([1, 1, 0.2, 0.2], np.float32), prompt, out)
+        drawn, sure = drawing.instances(logits, centre, offset, prompt)
+        painting.paint(
+            "instances", maps[..., :4] * np.array([1, 1, 0.2, 0.2], np.float32), prompt, out, painted
+        )
     else:
         logits = smooth[: len(prompt.classes) + 1]
-        drawn = drawing.masks(logits, prompt)
-        painting.paint(prompt.task.value, np.ascontiguousarray(maps[..., : len(logits)]), prompt, out)
+        drawn, sure = drawing.masks(logits, prompt)
+        painting.paint(
+            prompt.task.value, np.ascontiguousarray(maps[..., : len(logits)]), prompt, out, painted
+        )
     gap = np.abs(drawn.numpy().astype(int) - out).max(axis=2)
     assert np.mean(gap > 2) < 0.002
+    if sure is not None:
+        inside = (out != prompt.background).any(axis=2) & (gap <= 2)
+        assert inside.any()
+        assert np.abs(sure.numpy()[inside].astype(int) - painted[inside]).max() <= 1
 
 
 @pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs a processor with bf16")

@@ -111,6 +111,12 @@ class Detections(Kind[Boxes]):
         """The boxes with the identity of each."""
         return replace(value, track_ids=track_ids)
 
+    def at_least(self, value: Boxes, score: float) -> Boxes:
+        """The boxes that are so sure."""
+        kept = np.flatnonzero(value.scores >= score)
+        told = things.some(value, kept)
+        return replace(value, xyxy=value.xyxy[kept], scores=value.scores[kept], **told)
+
     def with_distances(
         self, value: Boxes, depth_m: NDArray[np.float32], valid: NDArray[np.bool_], fit: Letterbox
     ) -> Boxes:

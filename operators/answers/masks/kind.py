@@ -196,6 +196,16 @@ class ClassMasks(Kind[Masks]):
         ]
         return Key(tuple(chips))
 
+    def at_least(self, value: Masks, score: float) -> Masks:
+        """The regions that are so sure, numbered anew."""
+        kept = np.flatnonzero(value.scores >= score)
+        if len(kept) == len(value.names):
+            return value
+        number = np.zeros(len(value.names) + 1, np.uint16)
+        number[kept + 1] = np.arange(1, len(kept) + 1)
+        told = things.some(value, kept)
+        return replace(value, labels=number[value.labels], scores=value.scores[kept], **told)
+
     def with_distances(
         self, value: Masks, depth_m: NDArray[np.float32], valid: NDArray[np.bool_], fit: Letterbox
     ) -> Masks:

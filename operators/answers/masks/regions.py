@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,22 @@ def _ends(line: NDArray[Any]) -> tuple[int, int]:
     return int(holds.argmax()), len(holds) - int(holds[::-1].argmax())
 
 
+def means_of(
+    labels: NDArray[np.uint16], values: NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The mean value of each region 1..count of a label map, and its share of the map; both (count,).
+
+    Args:
+        labels: (H, W) uint16, 0 is background.
+        values: (H, W) uint8, 255 for a mean of 1.
+        count: How many regions there are.
+    """
+    sums, areas = _sums(pixels.frozen(labels), pixels.frozen(values), count)
+    means: NDArray[np.float32] = (sums / np.maximum(areas, 1) / np.iinfo(values.dtype).max).astype(np.float32)
+    shares: NDArray[np.float32] = (areas / max(1, labels.size)).astype(np.float32)
+    return means, shares
+
+
 def medians_of(
     labels: NDArray[np.uint16], values: NDArray[np.float32], valid: NDArray[np.bool_], count: int
 ) -> list[float | None]:
@@ -73,8 +90,33 @@ def medians_of(
         valid: (H, W) bool, which of them count.
         count: How many regions there are.
     """
-    medians, known = _medians(pixels.frozen(labels), pixels.frozen(values), pixels.frozen(valid), count)
-    return [float(median) if any_known else None for median, any_known in zip(medians, known, strict=True)]
+    grouped, ends = _grouped(pixels.frozen(labels), pixels.frozen(values), pixels.frozen(valid), count)
+    return [_median(grouped[start:end]) for start, end in pairwise(ends.tolist())]
+
+
+def _median(values: NDArray[np.float32]) -> float | None:
+    """The middle of values (N,), or the mean of the two in the middle: a tenth of `np.median`'s time for few."""
+    count = len(values)
+    if not count:
+        return None
+    low, high = (count - 1) // 2, count // 2
+    ordered = np.partition(values, (low, high))
+    return float((ordered[low] + ordered[high]) / 2)
+
+
+@compiled(is_short=True)
+def _sums(
+    labels: NDArray[np.uint16], values: NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sums and areas (count,) of flat maps."""
+    sums = np.zeros(count + 1, np.int64)
+    areas = np.zeros(count + 1, np.int64)
+    for i in range(len(labels)):
+        label = labels[i]
+        if label <= count:
+            sums[label] += values[i]
+            areas[label] += 1
+    return sums[1:], areas[1:]
 
 
 @compiled(is_short=True)
@@ -101,10 +143,10 @@ def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.float32], areas: NDAr
 
 
 @compiled()
-def _medians(
+def _grouped(
     labels: NDArray[np.uint16], values: NDArray[np.float32], valid: NDArray[np.bool_], count: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Medians (count,) of flat maps, and which of them mean something."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Valid values of flat maps, region by region, and where each region's begin and end (count + 1,)."""
     ends = np.zeros(count + 1, np.int64)
     for i in range(len(labels)):
         if valid[i] and 0 < labels[i] <= count:
@@ -118,10 +160,4 @@ def _medians(
             label = labels[i] - 1
             grouped[places[label]] = values[i]
             places[label] += 1
-    medians = np.zeros(count, np.float32)
-    known = np.zeros(count, np.bool_)
-    for k in range(count):
-        if ends[k + 1] > ends[k]:
-            medians[k] = np.float32(np.median(grouped[ends[k] : ends[k + 1]]))
-            known[k] = True
-    return medians, known
+    return grouped, ends

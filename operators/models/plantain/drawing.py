@@ -52,15 +52,29 @@ def doubled(x: Tensor) -> Tensor:
     return F.interpolate(x[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
 
 
-def masks(logits: Tensor, prompt: Prompt) -> Tensor:
-    """Each pixel (H, W, 3) uint8 in the colour of the phrase, or background, that fits it best.
+def masks(logits: Tensor, prompt: Prompt) -> tuple[Tensor, Tensor]:
+    """Each pixel in the colour of the phrase, or background, that fits it best.
 
     Args:
         logits: (K + 1, H/2, W/2), the background first.
         prompt: With K colours.
+
+    Returns:
+        The drawing (H, W, 3) uint8, and how likely the best is beside the second best, (H, W) uint8.
     """
     table = torch.tensor((prompt.background, *prompt.palette), dtype=torch.uint8, device=logits.device)
-    return table[doubled(logits).argmax(0)]
+    two = logits.topk(2, dim=0).values
+    return table[doubled(logits).argmax(0)], _likelihood(two[0] - two[1])
+
+
+def _likelihood(odds: Tensor) -> Tensor:
+    """255ths (H, W) uint8 that logarithmic odds (H/2, W/2) mean."""
+    return (odds.sigmoid() * 255 + 0.5).to(torch.uint8).repeat_interleave(2, 0).repeat_interleave(2, 1)
+
+
+def least_score(prompt: Prompt) -> float:
+    """Mean likelihood of an object's cells from which it is drawn: all where the prompt says how sure it must be."""
+    return 0.0 if prompt.score else MIN_SCORE
 
 
 def sure(logits: Tensor) -> Tensor:
@@ -101,14 +115,17 @@ def normals(vectors: Tensor, sky: Tensor) -> Tensor:
     return drawn.permute(1, 2, 0).contiguous()
 
 
-def instances(logits: Tensor, centre: Tensor, offset: Tensor, prompt: Prompt) -> Tensor:
-    """Each object of the asked class in a colour of its own, (H, W, 3) uint8.
+def instances(logits: Tensor, centre: Tensor, offset: Tensor, prompt: Prompt) -> tuple[Tensor, Tensor]:
+    """Each object of the asked class in a colour of its own.
 
     Args:
         logits: (2, H/2, W/2), background and class.
         centre: (H/2, W/2), logit.
         offset: (2, H/2, W/2), (dx, dy) in units of OFFSET_UNIT_PX.
-        prompt: Names the background.
+        prompt: Names the background, and how sure an object must be.
+
+    Returns:
+        The drawing (H, W, 3) uint8, and how likely each pixel is the class's, (H, W) uint8.
     """
     odds = logits[1] - logits[0]
     inside = doubled(odds[None])[0] > 0
@@ -117,12 +134,12 @@ def instances(logits: Tensor, centre: Tensor, offset: Tensor, prompt: Prompt) ->
     scores = cells.clone()
     cells.index_add_(0, owner.flatten(), (odds > 0).flatten().float())
     scores.index_add_(0, owner.flatten(), torch.where(odds > 0, odds.sigmoid(), 0.0).flatten())
-    sure = (cells >= MIN_CELLS) & (scores >= MIN_SCORE * cells.clamp(min=1))
+    sure = (cells >= MIN_CELLS) & (scores >= least_score(prompt) * cells.clamp(min=1))
     chosen = (prompt.background, *palette_at(found.tolist(), prompt.background))
     table = torch.tensor(chosen, dtype=torch.uint8, device=odds.device)
     table[~sure] = table[0].clone()
     wide = owner.repeat_interleave(2, 0).repeat_interleave(2, 1)
-    return table[torch.where(inside, wide, 0)]
+    return table[torch.where(inside, wide, 0)], _likelihood(odds)
 
 
 def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:

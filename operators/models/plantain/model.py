@@ -18,6 +18,7 @@ from plantain.operators.cores import num_cores
 from plantain.operators.errors import ModelError, ModelUnavailableError
 from plantain.operators.models.base import Pixels
 from plantain.operators.models.plantain import HANDFUL, drawing, painting
+from plantain.operators.models.plantain.calibration import likelihoods
 from plantain.operators.models.plantain.lens import Lenses, log_focal
 from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
@@ -30,7 +31,7 @@ from plantain.operators.types import Frame
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 """Raised whenever the same weights draw differently."""
 
 MAX_CACHED_PHRASES = 4096
@@ -136,12 +137,26 @@ class EmbeddedModel:
         Raises:
             ModelError: If words say nothing that the network could draw, or the arguments do not fit.
         """
-        return self._drawn(images, [_Camera()] * len(images), image_of, prompts)
+        return self._drawn(images, [_Camera()] * len(images), image_of, prompts)[0]
 
     def draw(self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
         """The same of frames; distances follow from the field of view that their streams tell, or are taken for."""
+        return self.draw_sure(frames, image_of, prompts)[0]
+
+    def draw_sure(
+        self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
+    ) -> tuple[Pixels, Pixels]:
+        """The same, and how sure the network is of each pixel of a region; see SaysHowSure."""
         cameras = [_Camera.of(frame) for frame in frames]
         return self._drawn(np.stack([frame.image for frame in frames]), cameras, image_of, prompts)
+
+    def scores(
+        self, prompt: Prompt, sure: NDArray[np.float32], shares: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """How likely each region overlaps with the truth by half, as was found on training scenes; see SaysHowSure."""
+        return likelihoods(
+            self._held.network.calibration.float().cpu().numpy(), _task_of(prompt), sure, shares
+        )
 
     def _drawn(
         self,
@@ -149,7 +164,8 @@ class EmbeddedModel:
         cameras: Sequence[_Camera],
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
-    ) -> Pixels:
+    ) -> tuple[Pixels, Pixels]:
+        """Drawings, and how sure the network is of their pixels."""
         if len(image_of) != len(prompts):
             raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
         for prompt in prompts:
@@ -157,8 +173,9 @@ class EmbeddedModel:
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise ModelError(f"images must be (M, H, W, 3) uint8, not {images.dtype} {images.shape}")
         drawn = np.empty((len(prompts), *images.shape[1:]), np.uint8)
+        sure = np.zeros(drawn.shape[:3], np.uint8)
         if not len(prompts):
-            return drawn
+            return drawn, sure
         seen = []
         for index, prompt in enumerate(prompts):
             if prompt.codec == "image":
@@ -166,17 +183,17 @@ class EmbeddedModel:
             else:
                 seen.append(index)
         if not seen:
-            return drawn
+            return drawn, sure
         with torch.inference_mode():
             sight = self._held.sight
             if sight is not None:
                 with sight.share() as threads:
-                    self._look(sight, threads, images, cameras, image_of, prompts, seen, drawn)
+                    self._look(sight, threads, images, cameras, image_of, prompts, seen, drawn, sure)
             else:
                 features = self._encode(images)
                 for indices in _groups(prompts, seen):
-                    self._decode(features, cameras, image_of, prompts, indices, drawn)
-        return drawn
+                    self._decode(features, cameras, image_of, prompts, indices, drawn, sure)
+        return drawn, sure
 
     def close(self) -> None:
         """Frees what it keeps of phrases and pictures and, if nobody else shares them, the weights; draws no more."""
@@ -196,6 +213,7 @@ class EmbeddedModel:
         prompts: Sequence[Prompt],
         seen: Sequence[int],
         drawn: Pixels,
+        sure: Pixels,
     ) -> None:
         """Fills the drawings `seen` on the CPU, cut into work for so many threads.
 
@@ -226,7 +244,7 @@ class EmbeddedModel:
                 for index, word, (each, seen_lens) in zip(indices, words, maps, strict=True):
                     if word == "depth":
                         each[..., 0] += self._focal(cameras[image_of[index]], seen_lens)
-                    painting.paint(word, each, prompts[index], drawn[index])
+                    painting.paint(word, each, prompts[index], drawn[index], sure[index])
 
         if parts == 1:
 
@@ -296,6 +314,7 @@ class EmbeddedModel:
         prompts: Sequence[Prompt],
         indices: list[int],
         drawn: Pixels,
+        sure: Pixels,
     ) -> None:
         """Fills the drawings of prompts of one shape, on a GPU."""
         asked = [_phrases_of(prompts[index]) for index in indices]
@@ -311,11 +330,13 @@ class EmbeddedModel:
         height, across = drawn.shape[1:3]
         for row, index in enumerate(indices):
             own = None if logits is None else logits[row, : len(asked[row]) + 1]
-            if own is not None and prompts[index].task is Task.REFER:
+            if own is not None and prompts[index].task is Task.REFER and not prompts[index].score:
                 own = drawing.sure(own)
             focal = self._focal(cameras[image_of[index]], fields.lens[row].cpu().numpy())
-            picture = _draw(fields, own, row, prompts[index], focal)
+            picture, likely = _draw(fields, own, row, prompts[index], focal)
             drawn[index] = picture[:height, :across].cpu().numpy()
+            if likely is not None:
+                sure[index] = likely[:height, :across].cpu().numpy()
 
     def _focal(self, camera: _Camera, seen: NDArray[np.float32]) -> float:
         """Logarithm of a focal length over the canonical one: as told, or from what the network saw, (2,) of Fields."""
@@ -335,13 +356,15 @@ class EmbeddedModel:
         return torch.stack([self._phrases[phrase] for phrase in phrases])
 
 
-def _draw(fields: Fields, logits: Tensor | None, row: int, prompt: Prompt, log_focal: float) -> Tensor:
-    """The drawing (H, W, 3) uint8 of one prompt, made where the fields are."""
+def _draw(
+    fields: Fields, logits: Tensor | None, row: int, prompt: Prompt, log_focal: float
+) -> tuple[Tensor, Tensor | None]:
+    """The drawing (H, W, 3) uint8 of one prompt, and how sure its regions are, made where the fields are."""
     task = _task_of(prompt)
     if task == "depth":
-        return drawing.depth(fields.log_depth[row] + log_focal, fields.sky[row], prompt)
+        return drawing.depth(fields.log_depth[row] + log_focal, fields.sky[row], prompt), None
     if task == "normals":
-        return drawing.normals(fields.normals[row], fields.sky[row])
+        return drawing.normals(fields.normals[row], fields.sky[row]), None
     assert logits is not None
     if task == "instances":
         return drawing.instances(logits, fields.centre[row], fields.offset[row], prompt)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from plantain.operators.models.plantain import fused
+from plantain.operators.models.plantain.calibration import uncalibrated
 from plantain.operators.models.plantain.generator import Generator
 from plantain.operators.models.plantain.text import Attention, Perceptron, PhraseEncoder
 
@@ -397,7 +398,12 @@ class Network(nn.Module):
 
     Args:
         num_ids: Rows of the word table.
+
+    Attributes:
+        calibration: What makes likelihoods of scores (`calibration.likelihoods`).
     """
+
+    calibration: Tensor
 
     def __init__(self, num_ids: int) -> None:
         super().__init__()
@@ -405,3 +411,4 @@ class Network(nn.Module):
         self.phrases = PhraseEncoder(num_ids, 128)
         self.decoder = Decoder()
         self.generator = Generator(num_ids)
+        self.register_buffer("calibration", uncalibrated())

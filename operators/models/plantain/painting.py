@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 
-def paint(task: str, maps: Floats, prompt: Prompt, out: Pixels) -> None:
+def paint(task: str, maps: Floats, prompt: Prompt, out: Pixels, sure: Pixels) -> None:
     """Fills `out` (H, W, 3), or as much of it as there is, with the answer to a prompt.
 
     Args:
@@ -29,6 +29,7 @@ def paint(task: str, maps: Floats, prompt: Prompt, out: Pixels) -> None:
         maps: (h, w, C) at half resolution, as `Sight.decode` gives them.
         prompt: Names colours, curve and map.
         out: The drawing.
+        sure: (H, W), filled with how sure each pixel of a region is, 255 for wholly.
     """
     match task:
         case "depth":
@@ -36,16 +37,16 @@ def paint(task: str, maps: Floats, prompt: Prompt, out: Pixels) -> None:
         case "normals":
             normals(maps, out)
         case "instances":
-            instances(maps, prompt, out)
-        case "refer" if (maps[..., 1] - maps[..., 0]).max() < drawing.REGION_LOGIT:
+            instances(maps, prompt, out, sure)
+        case "refer" if not prompt.score and (maps[..., 1] - maps[..., 0]).max() < drawing.REGION_LOGIT:
             out[:] = prompt.background
         case _:
-            masks(maps, prompt, out)
+            masks(maps, prompt, out, sure)
 
 
-def masks(scores: Floats, prompt: Prompt, out: Pixels) -> None:
-    """Fills `out` as `drawing.masks` does; scores (h, w, K + 1)."""
-    _masks(scores, np.array((prompt.background, *prompt.palette), np.uint8), out)
+def masks(scores: Floats, prompt: Prompt, out: Pixels, sure: Pixels) -> None:
+    """Fills `out` and `sure` as `drawing.masks` does; scores (h, w, K + 1)."""
+    _masks(scores, np.array((prompt.background, *prompt.palette), np.uint8), out, sure)
 
 
 def depth(maps: Floats, prompt: Prompt, out: Pixels) -> None:
@@ -59,13 +60,14 @@ def normals(maps: Floats, out: Pixels) -> None:
     _normals(maps, NO_DIRECTION[0], out)
 
 
-def instances(maps: Floats, prompt: Prompt, out: Pixels) -> None:
-    """Fills `out` as `drawing.instances` does.
+def instances(maps: Floats, prompt: Prompt, out: Pixels, sure: Pixels) -> None:
+    """Fills `out` and `sure` as `drawing.instances` does.
 
     Args:
         maps: (h, w, 4): logit of the class less the background's, of a centre, offset (dx, dy).
-        prompt: Names the background.
+        prompt: Names the background, and how sure an object must be.
         out: The drawing.
+        sure: Of each pixel.
     """
     odds, centre = np.ascontiguousarray(maps[..., 0]), np.ascontiguousarray(maps[..., 1])
     found = _peaks(odds, centre, drawing.CENTRE_LOGIT)
@@ -79,8 +81,9 @@ def instances(maps: Floats, prompt: Prompt, out: Pixels) -> None:
         centres = np.array([[columns.mean() * 2, rows.mean() * 2]], np.float32)
     table = np.array(drawing.palette_at(centres.tolist(), prompt.background), np.uint8)
     owner = _owners(odds, maps, centres, OFFSET_UNIT_PX)
-    table[~_is_sure(odds, owner, len(centres), drawing.MIN_CELLS, drawing.MIN_SCORE)] = prompt.background
-    _instances(odds, owner, np.array(prompt.background, np.uint8), table, out)
+    least = drawing.least_score(prompt)
+    table[~_is_sure(odds, owner, len(centres), drawing.MIN_CELLS, least)] = prompt.background
+    _instances(odds, owner, np.array(prompt.background, np.uint8), table, out, sure)
 
 
 @compiled(inline="always")
@@ -92,16 +95,21 @@ def _around(at: int, size: int) -> tuple[int, int]:
 
 
 @compiled(fastmath=True)
-def _masks(logits: Floats, table: Pixels, out: Pixels) -> None:
+def _masks(logits: Floats, table: Pixels, out: Pixels, sure: Pixels) -> None:
     height, width, count = logits.shape
     best = np.empty((height, width), np.uint8)
+    lead = np.empty((height, width), np.uint8)
     for y in range(height):
         for x in range(width):
-            winner, value = 0, logits[y, x, 0]
+            winner, value, second = 0, logits[y, x, 0], np.float32(-1e9)
             for k in range(1, count):
-                if logits[y, x, k] > value:
-                    winner, value = k, logits[y, x, k]
+                logit = logits[y, x, k]
+                if logit > value:
+                    winner, second, value = k, value, logit
+                else:
+                    second = max(second, logit)
             best[y, x] = winner
+            lead[y, x] = _likelihood(value - second)
     for y in range(out.shape[0]):
         y0, y1 = _around(y, height)
         for x in range(out.shape[1]):
@@ -118,6 +126,13 @@ def _masks(logits: Floats, table: Pixels, out: Pixels) -> None:
             out[y, x, 0] = table[winner, 0]
             out[y, x, 1] = table[winner, 1]
             out[y, x, 2] = table[winner, 2]
+            sure[y, x] = lead[y0, x0]
+
+
+@compiled(inline="always")
+def _likelihood(odds: float) -> int:
+    """255ths that logarithmic odds mean."""
+    return np.uint8(np.float32(255) / (np.float32(1) + np.exp(np.float32(-odds))) + np.float32(0.5))  # type: ignore[return-value]  # numba inlines it
 
 
 @compiled(inline="always")
@@ -240,7 +255,7 @@ def _odds_at(odds: Floats, y0: int, y1: int, x0: int, x1: int) -> float:
 
 @compiled(fastmath=True)
 def _instances(
-    odds: Floats, owner: NDArray[np.int32], background: Pixels, table: Pixels, out: Pixels
+    odds: Floats, owner: NDArray[np.int32], background: Pixels, table: Pixels, out: Pixels, sure: Pixels
 ) -> None:
     height, width = odds.shape
     for y in range(out.shape[0]):
@@ -252,3 +267,4 @@ def _instances(
                 out[y, x, 0], out[y, x, 1], out[y, x, 2] = background[0], background[1], background[2]
             else:
                 out[y, x, 0], out[y, x, 1], out[y, x, 2] = table[k, 0], table[k, 1], table[k, 2]
+                sure[y, x] = _likelihood(odds[y0, x0])

@@ -18,7 +18,7 @@ from plantain.operators.models.plantain.text import Vocabulary
 
 FORMAT = "plantain-embedded-1"
 
-_LATER = ("decoder.to_lens.weight", "decoder.to_lens.bias")
+_LATER = ("decoder.to_lens.weight", "decoder.to_lens.bias", "calibration")
 """Weights that older files of the same form lack."""
 
 
@@ -36,6 +36,13 @@ def save(path: Path, network: Network, vocabulary: Vocabulary, notes: dict[str, 
     waiting.replace(path)
 
 
+def notes(path: Path) -> dict[str, str]:
+    """The notes that a file was saved with."""
+    with safe_open(path, framework="pt") as held:
+        header = held.metadata() or {}
+    return {name: said for name, said in header.items() if name not in ("format", "words")}
+
+
 def load(path: Path) -> tuple[Network, Vocabulary]:
     """The network, in float32 and evaluation mode, and its vocabulary.
 
@@ -50,7 +57,9 @@ def load(path: Path) -> tuple[Network, Vocabulary]:
         tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118  (no iterator)
     network = Network(vocabulary.num_ids)
     held_by = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
-    for name in _LATER:  # files of before: a lens of which nothing is known is the canonical one
+    for (
+        name
+    ) in _LATER:  # files of before: a lens of which nothing is known is the canonical one, a score itself
         held_by.setdefault(name, network.state_dict()[name])
     network.load_state_dict(held_by)
     return network.eval(), vocabulary

@@ -23,7 +23,7 @@ from plantain.operators.errors import ModelError, UsageError
 from plantain.operators.geometry import iou
 from plantain.operators.models import truth
 from plantain.operators.models.base import Answering
-from plantain.operators.models.plantain.evaluation import metrics
+from plantain.operators.models.plantain.evaluation import metrics, reliability
 from plantain.operators.models.plantain.evaluation.asking import Asking, frame_of
 from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.prompts import CURVES, Prompt, Task
@@ -248,6 +248,7 @@ def value_sums(
         "confusion_random": np.zeros((size, size)),
         "presence": np.zeros(4),
         "angles": np.zeros(metrics.ANGLE_BINS),
+        "reliability": np.zeros((reliability.NUM_BINS, 3)),
     }
     for name in (
         "pair_f1", "pair_count", "refer_overlap", "refer_union", "empty_right", "empty_count",
@@ -273,6 +274,8 @@ def value_sums(
                     _add_pair(sums, value.labels, true.labels)
                 else:
                     _add_region(sums, value.labels > 0, true.labels > 0)
+                scores, right, _ = told(question.prompt, value, true)
+                sums["reliability"] += reliability.bins_of(scores, right)
             case Boxes() as true, Masks():
                 found_xyxy, num_inside = boxes_of(value.labels, int(value.labels.max()))
                 _add_boxes(sums, found_xyxy, num_inside.astype(np.float64), true, value.labels.size)
@@ -283,6 +286,14 @@ def value_sums(
             sums["off_palette"] += value.off_palette
             sums["drawings"] += 1
     return sums
+
+
+def told(
+    prompt: Prompt, value: Masks, true: Masks
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:
+    """Scores, verdicts and sizes (R,) of an answer's regions; see `reliability.verdicts`."""
+    are_things = prompt.codec == "instances"
+    return reliability.verdicts(value, true, are_things=are_things, min_area=MIN_AREA if are_things else 0.0)
 
 
 def _class_ids(masks: Masks, names: Sequence[str]) -> NDArray[np.int64]:

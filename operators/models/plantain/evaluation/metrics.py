@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from plantain.operators.models.plantain.evaluation.reliability import calibration_error
+
 Sums = dict[str, NDArray[np.float64]]
 """Name -> a sum of any shape; the same names and shapes for every scene."""
 
@@ -179,6 +181,7 @@ METRICS: dict[str, Metric] = {
     "il_mcc": _mcc,
     "ciou": share("refer_overlap", "refer_union"),
     "refer_empty": share("empty_right", "empty_count"),
+    "calibration_error": calibration_error,
     "off_palette": share("off_palette", "drawings"),
 }
 """Each metric as a function of summed sums (..., shape)."""
