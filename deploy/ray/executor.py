@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import logging
 import os
 import queue
-import signal
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -16,12 +13,11 @@ from functools import partial
 from typing import Any
 
 import ray
-import structlog
 from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError
 
 from plantain.deploy import logs
+from plantain.deploy.ray.cluster import first_line, start_ray
 from plantain.operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError
-from plantain.operators.redaction import redact
 from plantain.pipeline.calls import Call, Cause, Completion, Reply
 from plantain.pipeline.executor import here, take_all
 from plantain.pipeline.graph import Graph, Stage
@@ -37,28 +33,6 @@ NAMED = 3
 
 # What Ray says of actors that died with their machine.
 NODE_DIED = "its node has died"
-
-# A Ray of our own is begun so often where its processes do not come up.
-STARTS = 3
-
-log = structlog.get_logger()
-
-# A Ray of our own has no dashboard, the only place where tasks (4 MB for every 1,000 queries) and its own metrics are
-# shown, and one machine, whose resources nobody else asks for. `event_stats` times every step of Ray's loops.
-LOCAL_RAY: dict[str, object] = {
-    "event_stats": False,
-    "task_events_report_interval_ms": 0,
-    "enable_metrics_collection": False,
-    "raylet_report_resources_period_milliseconds": 1000,
-    "raylet_check_gc_period_milliseconds": 1000,
-    "gcs_pull_resource_loads_period_milliseconds": 10000,
-    "report_worker_backlog_interval_ms": 10000,
-    "io_context_monitor_probe_interval_ms": 5000,
-    "core_worker_internal_heartbeat_ms": 5000,
-    "object_manager_timer_freq_ms": 1000,
-    "kill_idle_workers_interval_ms": 2000,
-    "memory_monitor_refresh_ms": 1000,
-}
 
 Handle = tuple[Any, int]
 """A payload: the reference to the list that a call returned, and the payload's place in it."""
@@ -151,7 +125,7 @@ class RayExecutor:
                 if error is not None:
                     raise error
         except RayActorError as error:
-            raise WorkerDiedError(f"a worker could not be started: {_first_line(error)}") from error
+            raise WorkerDiedError(f"a worker could not be started: {first_line(error)}") from error
         except GetTimeoutError as error:
             needs = ", ".join(f"{s.name}: {s.workers} x {s.cpus:g} CPU {s.gpus:g} GPU" for s in graph.stages)
             raise ModelUnavailableError(f"the cluster has no room for the workers ({needs})") from error
@@ -193,13 +167,13 @@ class RayExecutor:
         if error is None:
             self._done.put(Completion(ticket, reply.result()))
         elif isinstance(error, ObjectLostError):
-            self._done.put(Completion(ticket, None, error=_first_line(error), cause=Cause.PAYLOAD))
+            self._done.put(Completion(ticket, None, error=first_line(error), cause=Cause.PAYLOAD))
         elif isinstance(error, RayActorError):
             cause = Cause.MACHINE if NODE_DIED in str(error) else Cause.WORKER
-            said = f"its process died ({_first_line(error)})"
+            said = f"its process died ({first_line(error)})"
             self._done.put(Completion(ticket, None, error=said, cause=cause))
         else:
-            self._done.put(Completion(ticket, None, error=_first_line(error)))
+            self._done.put(Completion(ticket, None, error=first_line(error)))
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """What has been done; waits for the first."""
@@ -230,7 +204,7 @@ class RayExecutor:
                     return
                 error = done.exception()
                 if error is not None:
-                    fetched.set_exception(WorkerDiedError(f"an answer was lost: {_first_line(error)}"))
+                    fetched.set_exception(WorkerDiedError(f"an answer was lost: {first_line(error)}"))
                 else:
                     fetched.set_result([futures[each].result()[place] for each, place in handles])
 
@@ -294,71 +268,3 @@ class RayExecutor:
             return done
         count = len(done.reply.headers) + len(done.reply.pictures)
         return replace(done, handles=[(payloads, place) for place in range(count)])
-
-
-def start_ray(address: str | None, **settings: object) -> None:
-    """Connects to a cluster, or starts a Ray that costs as little as it can.
-
-    Of the processes that a local Ray brings, the dashboard (and its agents' metrics) are left out; what remains
-    costs about 0.3 GB (docs/operations.md, "What Ray costs"), and looks at itself less often than a cluster must: a
-    service that is asked nothing takes some 5 % of a core instead of 8.2 (`python -m tests.bench serve`).
-
-    Args:
-        address: Of the cluster; None for a Ray of our own.
-        settings: Of Ray's configuration, for a Ray of our own.
-
-    Raises:
-        PlantainError: If this machine is too busy for a Ray to start.
-    """
-    logging.getLogger("ray").setLevel(logging.ERROR)  # its hints about authentication are not for our users
-    common: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-        "namespace": f"plantain-{getpass.getuser()}",
-    }
-    if address is None:
-        # "local": never somebody else's Ray that happens to run on this machine.
-        common |= {
-            "include_dashboard": False,
-            "object_store_memory": 512 << 20,
-            "configure_logging": False,
-            "_system_config": LOCAL_RAY | settings,
-        }
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    _init(address=address or "local", **common)
-    if address is None:
-        _end_idlers()
-    # Ray has taken SIGTERM for itself, and would leave at once, with a dump of the stack.
-    if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)
-
-
-def _init(**settings: Any) -> None:
-    """Begins again where Ray gives its own processes up, after 30 s: it cannot be told to wait longer (2.60)."""
-    for _ in range(STARTS):
-        try:
-            ray.init(**settings)
-            return
-        except Exception as error:
-            if "timed out during startup" not in str(error):
-                raise
-            log.warning("ray", what="its processes did not start within 30 s: trying again")
-            ray.shutdown()
-    raise PlantainError(f"Ray did not start in {STARTS} attempts of 30 s: this machine is too busy")
-
-
-def _end_idlers() -> None:
-    """Ends what a local Ray does not need, and `ray.init` cannot leave out (2.60).
-
-    The log monitor, which copies the workers' output to a driver that does not want it (`log_to_driver`); the monitor
-    that asks for machines when actors wait for resources; and what is left of the dashboard without its pages, which
-    only sends usage statistics.
-    """
-    node = ray._private.worker._global_node
-    if node is not None:
-        for end in (node.kill_log_monitor, node.kill_monitor, node.kill_dashboard):
-            end(check_alive=False)
-
-
-def _first_line(error: BaseException) -> str:
-    return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__

@@ -8,10 +8,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from plantain.operators.errors import UsageError
-from plantain.operators.redaction import bare, shown
+from plantain.operators.redaction import bare, printable, shown
 from plantain.operators.streams import Sampling, StreamSpec
 from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
 from plantain.pipeline.config.section import Section, mistakes_of
@@ -29,10 +36,15 @@ def _stream_id(name: str) -> str:
 StreamId = Annotated[str, AfterValidator(_stream_id)]
 
 
+def _any_name(url: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Names of files need not be UTF-8, which texts are for pydantic."""
+    return url if isinstance(url, str) and printable(url) != url else check(url)
+
+
 class StreamConfig(Section):
     """One camera or file."""
 
-    url: str = Field(
+    url: Annotated[str, WrapValidator(_any_name)] = Field(
         min_length=1,
         repr=False,
         description="Path, rtsp://..., synthetic://... or what `source` understands.",

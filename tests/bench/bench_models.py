@@ -19,7 +19,8 @@ import numpy as np
 import torch
 import transformers
 
-from plantain.deploy.ray.executor import RayExecutor, start_ray
+from plantain.deploy.ray.cluster import start_ray
+from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
