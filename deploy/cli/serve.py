@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plantain.deploy.cli.options import ExecutorName
+from plantain.deploy.standard import tell
 from plantain.operators.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,5 +92,4 @@ def _with_free_port(config: PipelineConfig) -> PipelineConfig:
 
 
 def _say(address: str) -> None:
-    sys.stdout.write(f"ready on {address}  (the interface: {address}/docs)\n")
-    sys.stdout.flush()
+    tell(f"ready on {address}  (the interface: {address}/docs)")

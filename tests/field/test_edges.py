@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import inspect
 import os
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from plantain.deploy.cli.app import app
+from plantain.deploy.cli.app import app, main
 from plantain.operators.errors import UsageError
 from plantain.operators.models import BACKENDS
 from plantain.operators.models.options import options_of
+from plantain.operators.sinks.parquet.exchange import has_links
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.pipeline.checking import check_run
 from plantain.pipeline.config import check, load, stream_of
@@ -151,6 +153,27 @@ def test_what_is_stored_does_not_depend_on_who_can_be_told(tmp_path: Path, how: 
     assert len(read_frames(tmp_path / "out")["frame_index"]) == 3
 
 
+def test_a_run_needs_nothing_of_its_surroundings(tmp_path: Path) -> None:
+    clip = make(tmp_path / "c.mp4", 3, size=(64, 48))
+    deep = tmp_path.joinpath(*["d" * 60] * 3)
+    deep.mkdir(parents=True)
+    command = (
+        f"ulimit -n 40; {sys.executable} -m plantain.deploy.cli run {clip} --task depth --model fake "
+        f"--out {tmp_path / 'out'} <&-"
+    )
+    bare = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "src"),
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "RAY_ADDRESS": "127.0.0.1:1",
+        "TMPDIR": str(deep),
+        "TERM": "nonsense",
+    }
+    done = subprocess.run(["bash", "-c", command], env=bare, capture_output=True, text=True, check=False)
+    assert (done.returncode, "3 frames of 1 streams" in done.stdout) == (0, True), done.stderr
+
+
 def test_help_and_version_are_where_people_look(capsys) -> None:
     for words in (["--version"], ["-h"], ["run", "-h"], ["streams", "list", "-h"]):
         with pytest.raises(SystemExit) as ended:
@@ -185,3 +208,24 @@ def test_names_of_stills_need_not_be_utf_8(tmp_path: Path) -> None:
     (folder / "a.png").rename(os.fsdecode(os.fsencode(folder) + b"/\xe9.png"))
     assert run([folder], tmp_path / "out").exit_code == 0
     assert read_frames(tmp_path / "out", ["image"])["image"].tolist() == ["\\xe9.png"]
+
+
+@pytest.mark.parametrize("words", [["tidy"], ["report"]])
+def test_a_folder_that_nobody_can_write_to_is_one_sentence(tmp_path, monkeypatch, capsys, words) -> None:
+    clip = make(tmp_path / "c.mp4", 3, size=(64, 48))
+    run([clip], tmp_path / "out")
+    refusal = OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "out" / "x"))
+
+    def refused(*_args: object, **_given: object) -> None:
+        raise refusal
+
+    for name in ("write_bytes", "write_text", "touch", "open"):
+        monkeypatch.setattr(Path, name, refused)
+    has_links.cache_clear()
+    monkeypatch.setattr(sys, "argv", ["plantain", *words, str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len([line for line in said if str(tmp_path) in line]) == 1
+    assert "Traceback" not in "".join(said)

@@ -84,7 +84,7 @@ class Tidy:
         used: Share of the disk under a folder that is used.
 
     Raises:
-        SinkError: If the folder cannot be opened.
+        SinkError: If the folder cannot be opened, or not be written to.
     """
 
     def __init__(
@@ -101,9 +101,13 @@ class Tidy:
         self._of_files: dict[str, bool] = {}
         self._filesystem, self._root = open_filesystem(url)
         self._local = Path(self._root) if isinstance(self._filesystem, fs.LocalFileSystem) else None
+        try:
+            is_linked = self._local is not None and (not self._local.exists() or has_links(self._local))
+        except OSError as error:
+            raise storage_error(url, error) from error
         self._tables: Tables = (
             LocalTables(self._local)
-            if self._local is not None and (not self._local.exists() or has_links(self._local))
+            if self._local is not None and is_linked
             else RemoteTables(self._filesystem, self._root)
         )
 
