@@ -69,8 +69,8 @@ def call_for(stage: Stage, worker: int, work: Work, batch: list[Item], now: floa
 def _together(first: Call, lane: Lane, workers: Workers) -> Call:
     """A call, and where it ends a segment those behind it that end one, too: sinks commit them at once.
 
-    Of a stream there is one: its next segment begins when this one is committed. A second one is behind where a sink was
-    busy for long, and the stream is a camera that is away.
+    Of a stream there is one: its next segment begins when this one is committed. A second one is behind where a
+    sink was busy for long, and the stream is a camera that is away.
     """
     if not isinstance(first.work, Cut):
         return first

@@ -42,6 +42,12 @@ CAMERA = "rtsp://cam.example/1"
         ({"streams": [{"url": CAMERA, "options": {"timeout_s": "inf"}}]}, "timeout_s is a number"),
         ({"streams": [{**CLIP, "options": {"treads": "2"}}]}, "no option treads"),
         ({"streams": [{**CLIP, "options": {"threads": "two"}}]}, "threads is a number"),
+        ({"streams": [{**CLIP, "options": {"threads": "100000"}}]}, "threads is at most 256"),
+        ({"streams": [{**CLIP, "options": {"threads": "-1"}}]}, "threads is at most 256"),
+        ({"streams": [{"url": "synthetic://street?frames=-5"}]}, "frames is above 0"),
+        ({"streams": [{"url": "synthetic://street?fps=0"}]}, "fps is above 0"),
+        ({"streams": [{"url": "synthetic://street?frames=1e999999999"}]}, "frames is a number"),
+        ({"streams": [{"url": "a.png", "options": {"fps": "-25"}}]}, "fps is above 0"),
         ({"streams": [{**CLIP, "options": {"deinterlace": "of"}}]}, "deinterlace is on or off"),
         ({"streams": [{"url": "a.png", "options": {"rate": "2"}}]}, "no option rate"),
         ({"streams": [{"url": "synthetic://street?sed=3"}]}, "sed is unknown"),
@@ -125,6 +131,32 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {segment_s: 1e999}", "output.segment_s"),
         ("streams: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
         ("a: " + "{b: " * 2000 + "1" + "}" * 2000, "nested too deeply"),
+        ("? [a, b]\n: 1", "a name is a word"),
+        (
+            "prompts: [depth]\nstreams: [{url: a.mp4, max_frames: " + "9" * 5000 + "}]",
+            "holds a value that is none",
+        ),
+        ("prompts: [depth]\nstreams: [{url: a.mp4, id: 2026-13-45}]", "holds a value that is none"),
+        ('prompts: [depth]\nstreams: [{url: "a\\0.mp4"}]', "streams.0.url: holds a character"),
+        ('prompts: ["semantic:c\\0ar"]\nstreams: [{url: a.mp4}]', "prompts.0: holds a character"),
+        ('prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {out: "o\\0"}', "output.out: holds a character"),
+        ("prompts: [depth]\nstreams: [{url: 'rtsp://[::1/x'}]", "streams.0.url: Invalid IPv6 URL"),
+        ("prompts: [depth]\nstreams: [{url: 'file://[x/y.mp4'}]", "streams.0.url: Invalid IPv6 URL"),
+        (
+            "prompts: [depth]\nstreams: [{url: a.mp4}]\nanalytics: [{name: presence, options: {min_s: .nan}}]",
+            "analytics.0.options.min_s: Input should be a finite number",
+        ),
+        (
+            "prompts: [depth]\nstreams: [{url: a.mp4}]\nmodel: {name: fake, options: {a: [-.inf]}}",
+            "options.a.0",
+        ),
+        ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {out: ''}", "output.out"),
+        ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {sinks: []}", "output.sinks"),
+        ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {sinks: [parquet, parquet]}", "named twice"),
+        (
+            "&a\nprompts: [depth]\nstreams: [{url: a.mp4}]\nmodel: {name: fake, options: *a}\noutput: *a",
+            "output.",
+        ),
     ],
 )
 def test_yaml_that_says_too_much_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -137,7 +169,7 @@ def test_yaml_that_says_too_much_is_refused(tmp_path: Path, text: str, said: str
 
 @pytest.mark.parametrize("name", ["gate\n", "gate\r", "\ngate", "gate ", "ga\nte", "gate\x00", "gate\u2028"])
 def test_a_name_of_a_stream_is_one_word(name: str) -> None:
-    with pytest.raises(UsageError, match="must start with a letter"):
+    with pytest.raises(UsageError, match="must start with a letter|holds a character"):
         stream_of({"url": "a.mp4", "id": name})
 
 

@@ -152,8 +152,14 @@ class Spool:
         return sum(kept.size for kept in self._files)
 
     def is_elsewhere(self, stream_id: str) -> bool:
-        """Whether another writer has something of a stream: its order would be lost if it were overtaken."""
-        for left in self._folder.iterdir():
+        """Whether another writer has something of a stream: its order would be lost if it were overtaken.
+
+        Raises:
+            SinkError: If the folder cannot be read.
+        """
+        with self._storing():
+            folders = [*self._folder.iterdir()]
+        for left in folders:
             if left in self._locks:
                 continue
             for path in left.glob("*.arrow"):
