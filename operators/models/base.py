@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.answers.depth.value import Lens
 from plantain.operators.geometry import Fit
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Frame, Value
@@ -240,14 +241,26 @@ class DrawsFrames(Protocol):
         ...
 
 
-@runtime_checkable
-class SaysHowSure(Protocol):
-    """A model that draws frames, and knows how likely what it draws is right."""
+class Told(NamedTuple):
+    """What a model knows of a drawing that its colours do not say.
 
-    def draw_sure(
+    Attributes:
+        sure: (H, W) uint8, how sure it is of each pixel of a region, 255 for wholly; None for no regions.
+        lens: What distances follow from; None where there are none.
+    """
+
+    sure: Pixels | None = None
+    lens: Lens | None = None
+
+
+@runtime_checkable
+class TellsMore(Protocol):
+    """A model that draws frames, and knows more of its drawings than colours say."""
+
+    def draw_told(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
-    ) -> tuple[Pixels, Pixels]:
-        """As `DrawsFrames.draw`; and how sure it is of each pixel of a region, (N, H, W) uint8, 255 for wholly."""
+    ) -> tuple[Pixels, list[Told]]:
+        """As `DrawsFrames.draw`, and what more is known of each drawing."""
         ...
 
     def scores(

@@ -19,7 +19,8 @@ from plantain.operators.models.base import (
     Checking,
     ModelBackend,
     Pixels,
-    SaysHowSure,
+    TellsMore,
+    Told,
     drawings_of,
 )
 from plantain.operators.prompts import Prompt
@@ -71,12 +72,11 @@ class Drawn:
         answers: list[Answer | None] = [self._refusal(prompt) for prompt in prompts]
         asked = [k for k, answer in enumerate(answers) if answer is None]
         if asked:
-            drawings, sure, model_ms = self._draw(
+            drawings, told, model_ms = self._draw(
                 frames, [image_of[k] for k in asked], [prompts[k] for k in asked]
             )
-            for k, drawing, own in zip(asked, drawings, sure, strict=True):
-                answer = decoded(frames[image_of[k]], prompts[k], drawing, model_ms, drifts=self._drifts)
-                answers[k] = self._scored(frames[image_of[k]], prompts[k], answer, own)
+            for k, drawing, own in zip(asked, drawings, told, strict=True):
+                answers[k] = self._decoded(frames[image_of[k]], prompts[k], drawing, own, model_ms)
         return [answer for answer in answers if answer is not None]
 
     def close(self) -> None:
@@ -90,11 +90,10 @@ class Drawn:
             return refused
         try:
             work = partial(self._draw, [frame], [0], [prompt])
-            drawings, sure, model_ms = retry(work, self.name, self._sleep)
+            drawings, told, model_ms = retry(work, self.name, self._sleep)
         except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompt only
             return Answer(failure_of(error))
-        answer = decoded(frame, prompt, drawings[0], model_ms, drifts=self._drifts)
-        return self._scored(frame, prompt, answer, sure[0])
+        return self._decoded(frame, prompt, drawings[0], told[0], model_ms)
 
     def _refusal(self, prompt: Prompt) -> Answer | None:
         """The answer to a prompt that cannot be drawn; None for one that can."""
@@ -108,31 +107,34 @@ class Drawn:
 
     def _draw(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
-    ) -> tuple[Pixels, Sequence[Pixels | None], float]:
-        """Drawings, how sure the model is of their pixels, and the time that each took, milliseconds."""
+    ) -> tuple[Pixels, list[Told], float]:
+        """Drawings, what more is known of them, and the time that each took, milliseconds."""
         start = perf_counter()
-        sure: list[Pixels | None] = [None] * len(prompts)
-        if isinstance(self.model, SaysHowSure):
-            drawings, each = self.model.draw_sure(frames, image_of, prompts)
-            sure = list(each)
+        if isinstance(self.model, TellsMore):
+            drawings, told = self.model.draw_told(frames, image_of, prompts)
         else:
-            drawings = drawings_of(self.model, frames, image_of, prompts)
+            drawings, told = drawings_of(self.model, frames, image_of, prompts), [Told()] * len(prompts)
         model_ms = (perf_counter() - start) * 1e3 / len(prompts)
         expected = (len(prompts), *frames[0].image.shape)
         if drawings.shape != expected:
             raise ModelError(f"model {self.name} must draw {expected}, not {drawings.shape}")
-        return drawings, sure, model_ms
+        return drawings, told, model_ms
 
-    def _scored(self, frame: Frame, prompt: Prompt, answer: Answer, sure: Pixels | None) -> Answer:
-        """The answer with the model's own scores of its regions, where it has such."""
+    def _decoded(self, frame: Frame, prompt: Prompt, drawing: Pixels, told: Told, model_ms: float) -> Answer:
+        """What a drawing means, with what the model told of it: its own scores of regions, and its lens."""
+        answer = decoded(frame, prompt, drawing, model_ms, drifts=self._drifts)
         value = answer.value
-        if sure is None or not isinstance(value, Masks) or not value.names:
-            return answer
-        from plantain.operators.answers.masks.regions import means_of  # compiled: not for those who only plan
+        if isinstance(value, DepthMap) and told.lens is not None:
+            return replace(answer, value=replace(value, lens=told.lens))
+        if isinstance(value, Masks) and value.names and told.sure is not None:
+            from plantain.operators.answers.masks.regions import (
+                means_of,
+            )  # compiled: not for those who only plan
 
-        assert isinstance(self.model, SaysHowSure)
-        means, shares = means_of(value.labels, frame.info.fit.crop(sure), len(value.names))
-        return replace(answer, value=replace(value, scores=self.model.scores(prompt, means, shares)))
+            assert isinstance(self.model, TellsMore)
+            sure, shares = means_of(value.labels, frame.info.fit.crop(told.sure), len(value.names))
+            return replace(answer, value=replace(value, scores=self.model.scores(prompt, sure, shares)))
+        return answer
 
 
 def decoded(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from plantain.operators.answers import codec_for
-from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers import codec_for, kind_of
+from plantain.operators.answers.depth.value import DepthMap, Lens
 from plantain.operators.geometry import Letterbox
 from plantain.operators.models.base import DrawsFrames
+from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.fake import FakeModel
 from plantain.operators.models.plantain import lens, weights
 from plantain.operators.models.plantain.lens import NUM_SEEN, Lenses
@@ -88,21 +89,21 @@ def test_the_lens_is_measured_on_the_picture_and_not_on_its_bars(model):
 def test_a_stream_keeps_its_lens_and_others_have_their_own():
     lenses = Lenses()
     sure = math.log(0.1)
-    assert lenses.of("a", 0.4, sure) == pytest.approx(0.4)
-    assert lenses.of("a", 0.0, sure) == pytest.approx(0.2)
-    assert lenses.of("b", -0.3, sure) == pytest.approx(-0.3)
+    assert lenses.of("a", 0.4, sure)[0] == pytest.approx(0.4)
+    assert lenses.of("a", 0.0, sure)[0] == pytest.approx(0.2)
+    assert lenses.of("b", -0.3, sure)[0] == pytest.approx(-0.3)
     for _ in range(NUM_SEEN):
         lenses.of("a", 0.2, sure)
-    kept = lenses.of("a", 0.2, sure)
-    assert lenses.of("a", 5.0, sure) == kept == pytest.approx(0.2)
-    assert lenses.of("", 5.0, sure) == 5.0
-    assert lenses.of("", 1.0, sure) == 1.0
+    kept = lenses.of("a", 0.2, sure)[0]
+    assert lenses.of("a", 5.0, sure)[0] == kept == pytest.approx(0.2)
+    assert lenses.of("", 5.0, sure)[0] == 5.0
+    assert lenses.of("", 1.0, sure)[0] == 1.0
 
 
 def test_surer_pictures_count_more():
     lenses = Lenses()
     lenses.of("a", 0.0, math.log(0.1))
-    assert lenses.of("a", 1.0, math.log(0.3)) == pytest.approx(0.1)
+    assert lenses.of("a", 1.0, math.log(0.3))[0] == pytest.approx(0.1)
 
 
 def test_streams_seen_long_ago_are_forgotten_first():
@@ -110,8 +111,8 @@ def test_streams_seen_long_ago_are_forgotten_first():
     for number in range(1500):
         lenses.of(f"query-{number}", 1.0, 0.0)
         lenses.of("gate", 0.0, 0.0)
-    assert lenses.of("gate", 1.0, 0.0) == 0.0
-    assert lenses.of("query-0", 0.5, 0.0) == 0.5
+    assert lenses.of("gate", 1.0, 0.0)[0] == 0.0
+    assert lenses.of("query-0", 0.5, 0.0)[0] == 0.5
     assert len(lenses._held) <= 1024
 
 
@@ -226,3 +227,31 @@ def test_the_lens_is_held_to_a_spread_as_wide_as_its_error(gap):
 def _only_lens(value: torch.Tensor) -> losses.Fields:
     blank = torch.zeros(1)
     return losses.Fields(blank, blank, blank, blank, blank, blank, blank, value)
+
+
+def test_rows_say_which_lens_distances_follow_from_and_how_sure_that_is(model):
+    drawn = Drawn(model)
+    depth, things = Prompt.parse("depth"), Prompt.parse("semantic:road")
+    told = frame_of(picture(), hfov_deg=90.0, stream_id="told")
+    (by_word,) = drawn.answer([told], [0], [depth])
+    assert by_word.value.lens == Lens(90.0, 0.0)
+    frames = [frame_of(picture(seed), stream_id="gate") for seed in range(3)]
+    seen = [drawn.answer([frame], [0, 0], [depth, things])[0].value for frame in frames]
+    for value in seen:
+        assert 20 < value.lens.hfov_deg < 150
+        assert 0 < value.lens.error < 3
+    kind = kind_of(depth)
+    row = kind.summary(seen[2])
+    assert (row["hfov_deg"], row["hfov_error"]) == seen[2].lens
+    assert kind.read(row, [], seen[2].depth_m).lens == seen[2].lens
+    assert kind.read({"off_palette": 0.0}, [], seen[2].depth_m).lens is None, "a row of before"
+
+
+@pytest.mark.parametrize("width", [96, 72])
+def test_an_estimated_lens_is_that_of_the_picture_without_its_bars(model, width):
+    """Told what was estimated, the network draws the same."""
+    frame = frame_of(picture(), stream_id="", source_hw=(64, width))
+    (guessed,) = Drawn(model).answer([frame], [0], [DEPTH])
+    known = replace(frame, info=replace(frame.info, hfov_deg=guessed.value.lens.hfov_deg))
+    (again,) = Drawn(model).answer([known], [0], [DEPTH])
+    assert np.allclose(guessed.value.depth_m, again.value.depth_m, rtol=1e-3)

@@ -16,7 +16,7 @@ from plantain.operators.answers.masks.regions import means_of, medians_of
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import PromptError
 from plantain.operators.infer import Infer
-from plantain.operators.models.base import Answer
+from plantain.operators.models.base import Answer, Told
 from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.fake import FakeModel
 from plantain.operators.models.plantain import weights
@@ -103,11 +103,11 @@ def test_every_model_is_held_to_the_score_of_the_prompt(written: str, count: int
 class Half(FakeModel):
     """Is half sure of the left of each picture, and wholly of the right."""
 
-    def draw_sure(self, frames, image_of, prompts):  # type: ignore[no-untyped-def]
+    def draw_told(self, frames, image_of, prompts):  # type: ignore[no-untyped-def]
         drawn = self.render(np.stack([frame.image for frame in frames]), image_of, prompts)
         sure = np.full(drawn.shape[:3], 255, np.uint8)
         sure[:, :, : sure.shape[2] // 2] = 51
-        return drawn, sure
+        return drawn, [Told(each) for each in sure]
 
     def scores(self, prompt, sure, shares):  # type: ignore[no-untyped-def]
         assert np.all((shares > 0) & (shares <= 1))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plantain.operators import colours
 from plantain.operators.answers.base import OFF_PALETTE, VALID_FRACTION, Column, Kind, Raster, Row
 from plantain.operators.answers.codec import Codec
-from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.depth.value import DepthMap, Lens
 from plantain.operators.answers.grids import enlarge
 from plantain.operators.answers.sketch import InTile, Key
 from plantain.operators.prompts import Prompt
@@ -30,6 +30,8 @@ class Depth(Kind[DepthMap]):
         Column("depth_max_m", "float32", "farthest depth, metres"),
         VALID_FRACTION,
         OFF_PALETTE,
+        Column("hfov_deg", "float32", "horizontal field of view that the distances follow from, degrees"),
+        Column("hfov_error", "float32", "mean error of its focal length, as a share: 0 where it was told"),
     )
 
     @cached_property
@@ -46,6 +48,8 @@ class Depth(Kind[DepthMap]):
             "off_palette": value.off_palette,
             "valid_fraction": depths.size / max(1, value.valid.size),
         }
+        if value.lens is not None:
+            row["hfov_deg"], row["hfov_error"] = value.lens
         if depths.size:
             row["depth_min_m"] = float(depths.min())
             row["depth_median_m"] = float(np.median(depths))
@@ -64,7 +68,9 @@ class Depth(Kind[DepthMap]):
         if raster is None:
             return None
         depth_m = raster.astype(np.float32, copy=False)
-        return DepthMap(depth_m, depth_m > 0, row["off_palette"])
+        told = row.get("hfov_deg")  # rows of before have no such columns
+        lens = None if told is None else Lens(told, row["hfov_error"])
+        return DepthMap(depth_m, depth_m > 0, row["off_palette"], lens)
 
     def sized(self, value: DepthMap, size_hw: tuple[int, int]) -> DepthMap:
         """The map on another grid."""

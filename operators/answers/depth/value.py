@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers.codec import Painted
+
+
+class Lens(NamedTuple):
+    """The field of view that distances follow from.
+
+    Attributes:
+        hfov_deg: Horizontal, of the whole source picture, degrees.
+        error: Mean error of its focal length as a share: 0 where that was told, None where the model that estimated it
+            does not say.
+    """
+
+    hfov_deg: float
+    error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +32,10 @@ class DepthMap(Painted):
         depth_m: (H, W) float32 metres, 0 where invalid.
         valid: (H, W) bool; False where the colour has no finite depth (the sky) or is far from every legal colour.
         off_palette: Share of pixels far from every legal colour.
+        lens: Through which the picture was taken, as it was told or estimated; None where the model asks for none.
     """
 
     depth_m: NDArray[np.float32] = field(repr=False)
     valid: NDArray[np.bool_] = field(repr=False)
     off_palette: float
+    lens: Lens | None = None

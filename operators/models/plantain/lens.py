@@ -50,8 +50,10 @@ class Lenses:
         self._lock = threading.Lock()
         self._held: OrderedDict[str, tuple[int, float, float]] = OrderedDict()
 
-    def of(self, stream_id: str, log_focal: float, log_spread: float) -> float:
-        """Logarithm of a stream's focal length over the canonical one.
+    def of(self, stream_id: str, log_focal: float, log_spread: float) -> tuple[float, float]:
+        """Logarithm of a stream's focal length over the canonical one, and its mean error.
+
+        The errors of one camera's pictures are much alike: their mean has the error of each, not a smaller one.
 
         Args:
             stream_id: The stream; "" for a picture of none.
@@ -59,7 +61,7 @@ class Lenses:
             log_spread: Logarithm of that estimate's mean error.
         """
         if not stream_id:
-            return log_focal
+            return log_focal, math.exp(log_spread)
         weight = math.exp(-2 * log_spread)
         with self._lock:
             count, total, weights = self._held.pop(stream_id, (0, 0.0, 0.0))
@@ -68,4 +70,4 @@ class Lenses:
             self._held[stream_id] = count, total, weights
             if len(self._held) > _MAX_STREAMS:
                 self._held.popitem(last=False)
-        return total / weights
+        return total / weights, (weights / count) ** -0.5

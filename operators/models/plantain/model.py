@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plantain.operators.answers.depth.value import Lens
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import ModelError, ModelUnavailableError
-from plantain.operators.models.base import Pixels
+from plantain.operators.models.base import Pixels, Told
 from plantain.operators.models.plantain import HANDFUL, drawing, painting
 from plantain.operators.models.plantain.calibration import likelihoods
-from plantain.operators.models.plantain.lens import Lenses, log_focal
+from plantain.operators.models.plantain.lens import Lenses, hfov_deg, log_focal
 from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
 from plantain.operators.models.plantain.precision import has_bfloat16
@@ -44,20 +45,36 @@ class _Camera:
 
     Attributes:
         stream_id: Whose camera; "" for nobody's.
-        log_focal: Of `lens`, None where it is not known.
+        hfov_deg: Horizontal field of view of its picture, degrees; None where it is not known.
+        share: The picture's width over the canvas's, as it is padded.
     """
 
     stream_id: str = ""
-    log_focal: float | None = None
+    hfov_deg: float | None = None
+    share: float = 1.0
 
     @classmethod
     def of(cls, frame: Frame) -> _Camera:
         """The camera of a frame."""
-        stream_id, told = frame.header.stream_id, frame.info.hfov_deg
-        if told is None:
-            return cls(stream_id)
-        canvas_w = -(-frame.info.fit.model_hw[1] // STRIDE) * STRIDE  # as it is padded
-        return cls(stream_id, log_focal(told, frame.info.fit.width / canvas_w))
+        fit = frame.info.fit
+        return cls(
+            frame.header.stream_id, frame.info.hfov_deg, fit.width / (-(-fit.model_hw[1] // STRIDE) * STRIDE)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawings:
+    """What is made for N prompts.
+
+    Attributes:
+        drawn: (N, H, W, 3) uint8.
+        sure: (N, H, W) uint8, how sure the network is of each pixel of a region.
+        lenses: What distances follow from, None for other answers.
+    """
+
+    drawn: Pixels
+    sure: Pixels
+    lenses: list[Lens | None]
 
 
 class EmbeddedModel:
@@ -137,23 +154,24 @@ class EmbeddedModel:
         Raises:
             ModelError: If words say nothing that the network could draw, or the arguments do not fit.
         """
-        return self._drawn(images, [_Camera()] * len(images), image_of, prompts)[0]
+        return self._drawn(images, [_Camera()] * len(images), image_of, prompts).drawn
 
     def draw(self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
         """The same of frames; distances follow from the field of view that their streams tell, or are taken for."""
-        return self.draw_sure(frames, image_of, prompts)[0]
+        return self.draw_told(frames, image_of, prompts)[0]
 
-    def draw_sure(
+    def draw_told(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
-    ) -> tuple[Pixels, Pixels]:
-        """The same, and how sure the network is of each pixel of a region; see SaysHowSure."""
+    ) -> tuple[Pixels, list[Told]]:
+        """The same, with how sure the network is of each pixel of a region and which lens it reckoned with."""
         cameras = [_Camera.of(frame) for frame in frames]
-        return self._drawn(np.stack([frame.image for frame in frames]), cameras, image_of, prompts)
+        made = self._drawn(np.stack([frame.image for frame in frames]), cameras, image_of, prompts)
+        return made.drawn, [Told(sure, lens) for sure, lens in zip(made.sure, made.lenses, strict=True)]
 
     def scores(
         self, prompt: Prompt, sure: NDArray[np.float32], shares: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """How likely each region overlaps with the truth by half, as was found on training scenes; see SaysHowSure."""
+        """How likely each region overlaps with the truth by half, as was found on training scenes; see TellsMore."""
         return likelihoods(
             self._held.network.calibration.float().cpu().numpy(), _task_of(prompt), sure, shares
         )
@@ -164,8 +182,7 @@ class EmbeddedModel:
         cameras: Sequence[_Camera],
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
-    ) -> tuple[Pixels, Pixels]:
-        """Drawings, and how sure the network is of their pixels."""
+    ) -> _Drawings:
         if len(image_of) != len(prompts):
             raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
         for prompt in prompts:
@@ -173,9 +190,9 @@ class EmbeddedModel:
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise ModelError(f"images must be (M, H, W, 3) uint8, not {images.dtype} {images.shape}")
         drawn = np.empty((len(prompts), *images.shape[1:]), np.uint8)
-        sure = np.zeros(drawn.shape[:3], np.uint8)
+        made = _Drawings(drawn, np.zeros(drawn.shape[:3], np.uint8), [None] * len(prompts))
         if not len(prompts):
-            return drawn, sure
+            return made
         seen = []
         for index, prompt in enumerate(prompts):
             if prompt.codec == "image":
@@ -183,17 +200,17 @@ class EmbeddedModel:
             else:
                 seen.append(index)
         if not seen:
-            return drawn, sure
+            return made
         with torch.inference_mode():
             sight = self._held.sight
             if sight is not None:
                 with sight.share() as threads:
-                    self._look(sight, threads, images, cameras, image_of, prompts, seen, drawn, sure)
+                    self._look(sight, threads, images, cameras, image_of, prompts, seen, made)
             else:
                 features = self._encode(images)
                 for indices in _groups(prompts, seen):
-                    self._decode(features, cameras, image_of, prompts, indices, drawn, sure)
-        return drawn, sure
+                    self._decode(features, cameras, image_of, prompts, indices, made)
+        return made
 
     def close(self) -> None:
         """Frees what it keeps of phrases and pictures and, if nobody else shares them, the weights; draws no more."""
@@ -212,8 +229,7 @@ class EmbeddedModel:
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
         seen: Sequence[int],
-        drawn: Pixels,
-        sure: Pixels,
+        made: _Drawings,
     ) -> None:
         """Fills the drawings `seen` on the CPU, cut into work for so many threads.
 
@@ -243,8 +259,9 @@ class EmbeddedModel:
                 maps = sight.decode(features, [TASKS.index(word) for word in words], heads, vectors, keep)
                 for index, word, (each, seen_lens) in zip(indices, words, maps, strict=True):
                     if word == "depth":
-                        each[..., 0] += self._focal(cameras[image_of[index]], seen_lens)
-                    painting.paint(word, each, prompts[index], drawn[index], sure[index])
+                        focal, made.lenses[index] = self._focal(cameras[image_of[index]], seen_lens)
+                        each[..., 0] += focal
+                    painting.paint(word, each, prompts[index], made.drawn[index], made.sure[index])
 
         if parts == 1:
 
@@ -313,8 +330,7 @@ class EmbeddedModel:
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
         indices: list[int],
-        drawn: Pixels,
-        sure: Pixels,
+        made: _Drawings,
     ) -> None:
         """Fills the drawings of prompts of one shape, on a GPU."""
         asked = [_phrases_of(prompts[index]) for index in indices]
@@ -327,22 +343,26 @@ class EmbeddedModel:
         frame = torch.tensor([image_of[index] for index in indices], device=self._device)
         fields = self._held.network.decoder(features.of(frame), task, vectors, keep)
         logits = fields.logits().float() if any(asked) else None
-        height, across = drawn.shape[1:3]
+        height, across = made.drawn.shape[1:3]
         for row, index in enumerate(indices):
             own = None if logits is None else logits[row, : len(asked[row]) + 1]
             if own is not None and prompts[index].task is Task.REFER and not prompts[index].score:
                 own = drawing.sure(own)
-            focal = self._focal(cameras[image_of[index]], fields.lens[row].cpu().numpy())
+            focal = 0.0
+            if _task_of(prompts[index]) == "depth":
+                seen_lens = fields.lens[row].cpu().numpy()
+                focal, made.lenses[index] = self._focal(cameras[image_of[index]], seen_lens)
             picture, likely = _draw(fields, own, row, prompts[index], focal)
-            drawn[index] = picture[:height, :across].cpu().numpy()
+            made.drawn[index] = picture[:height, :across].cpu().numpy()
             if likely is not None:
-                sure[index] = likely[:height, :across].cpu().numpy()
+                made.sure[index] = likely[:height, :across].cpu().numpy()
 
-    def _focal(self, camera: _Camera, seen: NDArray[np.float32]) -> float:
-        """Logarithm of a focal length over the canonical one: as told, or from what the network saw, (2,) of Fields."""
-        if camera.log_focal is not None:
-            return camera.log_focal
-        return self._lenses.of(camera.stream_id, float(seen[0]), float(seen[1]))
+    def _focal(self, camera: _Camera, seen: NDArray[np.float32]) -> tuple[float, Lens]:
+        """Logarithm of a focal length over the canonical one, and the lens: as told, or as the network saw it, (2,)."""
+        if camera.hfov_deg is not None:
+            return log_focal(camera.hfov_deg, camera.share), Lens(camera.hfov_deg, 0.0)
+        focal, error = self._lenses.of(camera.stream_id, float(seen[0]), float(seen[1]))
+        return focal, Lens(hfov_deg(focal, camera.share), error)
 
     def _vectors(self, phrases: Sequence[str]) -> Tensor:
         """Phrase vectors (P, width), each computed once."""

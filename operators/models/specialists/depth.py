@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.depth.value import DepthMap, Lens
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.models.specialists.base import Parts, Picture, Specialist
@@ -52,7 +52,7 @@ class DepthEstimator(Specialist):
         sources = {"source_sizes": sizes} if "zoedepth" in self.parts.network.config.model_type else {}
         found = read(outputs, target_sizes=sizes, **sources)
         return [
-            [depth_of(each["predicted_depth"] * self._scale)] * len(prompts)
+            [depth_of(each["predicted_depth"] * self._scale, each.get("field_of_view"))] * len(prompts)
             for each, prompts in zip(found, asked, strict=True)
         ]
 
@@ -76,11 +76,17 @@ class NormalEstimator(Specialist):
         ]
 
 
-def depth_of(metres: Tensor) -> DepthMap:
-    """Depth (H, W) in metres; what is at no distance, or at none that can be told, is invalid."""
+def depth_of(metres: Tensor, hfov_deg: Tensor | None = None) -> DepthMap:
+    """Depth (H, W) in metres; what is at no distance, or at none that can be told, is invalid.
+
+    Args:
+        metres: (H, W).
+        hfov_deg: Horizontal field of view that a model which estimates it (Depth Pro) reckoned with, degrees.
+    """
     depth_m = metres.float().cpu().numpy()
     valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m < FARTHEST_M)
-    return DepthMap(np.where(valid, depth_m, np.float32(0)), valid, 0.0)
+    lens = None if hfov_deg is None else Lens(float(hfov_deg))
+    return DepthMap(np.where(valid, depth_m, np.float32(0)), valid, 0.0, lens)
 
 
 def normals_of(vectors: Tensor) -> NormalMap:
