@@ -169,7 +169,7 @@ def test_yaml_that_says_too_much_is_refused(tmp_path: Path, text: str, said: str
 
 @pytest.mark.parametrize("name", ["gate\n", "gate\r", "\ngate", "gate ", "ga\nte", "gate\x00", "gate\u2028"])
 def test_a_name_of_a_stream_is_one_word(name: str) -> None:
-    with pytest.raises(UsageError, match="must start with a letter|holds a character"):
+    with pytest.raises(UsageError, match=r"must start with a letter|holds a character"):
         stream_of({"url": "a.mp4", "id": name})
 
 

@@ -186,6 +186,7 @@ def test_a_camera_that_is_away_while_kafka_is_has_each_of_its_gaps_once_in_both(
     settings = settings_of(
         tmp_path, broker.bootstrap, prefix, url="gate", source="tests.field.cameras:Camera"
     )
+    settings["output"]["segment_s"], settings["output"]["segment_frames"] = 2.0, 512
     config = check(settings | {"model": {"name": "fake", "canvas": {"width": 64, "height": 36}}})
 
     def rows() -> list[tuple[int, int, str, str | None]]:
