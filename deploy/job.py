@@ -14,6 +14,7 @@ from plantain.operators.sources import is_live
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
+from plantain.pipeline.deletions import Deletions
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from plantain.pipeline.intake import taking_up
@@ -54,6 +55,7 @@ def run_job(
         try:
             holds.enter_context(locked(config.output.out))
             checkpoints = _begin(config, control, resume=resume)
+            deletions = Deletions(Store(config.output.out))
         except SinkError as error:
             raise UsageError(str(error)) from error
         if control is not None and socket is not None:
@@ -63,7 +65,7 @@ def run_job(
         if config.watched and control is not None:
             holds.enter_context(taking_up(config.watched, control, checkpoints))
         if config.output.tidy and "parquet" in config.output.sinks:
-            holds.enter_context(tidying_beside(config.output, checkpoints))
+            holds.enter_context(tidying_beside(config.output, checkpoints, deletions))
         return run(
             graph,
             executor or make_executor(config),
@@ -72,6 +74,7 @@ def run_job(
             control=control,
             on_progress=on_progress,
             stop_timeout_s=config.stop_timeout_s,
+            deletions=deletions,
         )
 
 

@@ -1,9 +1,13 @@
-"""Standard output and error, which may be closed or full: what is stored is stored, whoever can be told of it."""
+"""What a process takes for granted and may lack: output and error that are not closed or full, a name, a home."""
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import IO, Any
 
 
@@ -42,6 +46,26 @@ def secure() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w", closefd=False))
     sys.stderr = _Patient(sys.stderr)
+    user()
+
+
+def user() -> str:
+    """Who runs this process. A user id that has neither a name nor a home, as in containers, is given them.
+
+    Libraries ask for both, and keep secrets in the home: it is a folder of the user's own.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        with contextlib.suppress(OSError):  # no such place: those who need a home say so
+            home = Path(tempfile.gettempdir()) / f"plantain-{os.getuid()}"
+            home.mkdir(mode=0o700, exist_ok=True)
+            if home.stat().st_uid == os.getuid():
+                os.environ["HOME"] = str(home)
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return os.environ.setdefault("USER", f"uid{os.getuid()}")
 
 
 def tell(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,3 +12,12 @@ def local_path(url: str) -> Path:
     if url.startswith("file:"):
         return Path(unquote(urlsplit(url).path))
     return Path(url)
+
+
+def is_endless(path: Path) -> bool:
+    """Whether opening or reading a path may last for ever: pipes, sockets and devices, by whatever name."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:  # whoever opens it says why
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))

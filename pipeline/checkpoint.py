@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -129,6 +129,57 @@ class Checkpoints:
         with self._lock:
             self._all().pop(stream_id, None)
             self._has_news = True
+
+    def adopt(self, stream_id: str, twin: str, mark: tuple[str, str]) -> None:
+        """What is known of a stream that was added while a run was under way holds for another one, too.
+
+        Args:
+            stream_id: The other one, which is the same file under another name.
+            twin: The stream.
+            mark: Address and digest of the other one (`config.stream.mark_of`).
+        """
+
+        def named(durable: Durable | None) -> Durable | None:
+            return None if durable is None else replace(durable, stream_id=stream_id)
+
+        with self._lock:
+            stream = self._all()[twin]
+            url, digest = mark
+            self._all()[stream_id] = replace(
+                stream,
+                durable=named(stream.durable),
+                before_end=named(stream.before_end),
+                made_of=stream.made_of and [url, *stream.made_of[1:3], digest, *stream.made_of[4:]],
+            )
+            self._has_news = True
+
+    def thin(self, below: str, present: Collection[str], most: int) -> None:
+        """Lets go of what is known of recordings that were read and are gone, all but the latest.
+
+        Args:
+            below: How their addresses begin.
+            present: Streams whose recordings are there.
+            most: So many are kept all the same.
+
+        Raises:
+            SinkError: If what sinks noted of them cannot be removed.
+        """
+        with self._lock:
+            gone = [
+                name
+                for name, stream in self._all().items()
+                if name not in present
+                and stream.made_of is not None
+                and stream.made_of[0].startswith(below)
+                and stream.durable is not None
+                and stream.durable.is_complete
+            ]
+            forgotten = gone[: max(0, len(gone) - most)]
+            for name in forgotten:
+                del self._all()[name]
+            self._has_news |= bool(forgotten)
+        for name in forgotten:
+            self._store.delete(f"{ATTEMPTS}/{name}.kafka")
 
     @property
     def has_news(self) -> bool:

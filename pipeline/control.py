@@ -38,7 +38,7 @@ from plantain.pipeline.notes import Notes
 from plantain.pipeline.questions import Questions
 from plantain.pipeline.roster import Roster
 from plantain.pipeline.said import Said, settle
-from plantain.pipeline.status import status_of
+from plantain.pipeline.status import StreamStatus, status_of
 from plantain.pipeline.video import targets_of
 from plantain.pipeline.views import Views
 
@@ -267,21 +267,19 @@ class Control:
             log.exception("command")
             settle(said.future, PlantainError(f"{type(error).__name__}: {error}"))
 
+    def _status(self, stream: Stream, engine: Engine) -> StreamStatus:
+        return status_of(stream, self._clock(), engine.backlogs.behind(stream), str(engine.deletions))
+
     def _begin(self, said: Said, engine: Engine) -> None:
         """Does what was said; it is answered at once, or in a later turn."""
         said.until_s = time.monotonic() + said.command.patience_s(0.0)
         match command := cast("commands.AnyCommand", said.command):
             case commands.Streams():
-                at = self._clock()
-                found = [
-                    status_of(stream, at, engine.backlogs.behind(stream))
-                    for stream in engine.streams.values()
-                ]
-                settle(said.future, found)
+                settle(said.future, [self._status(stream, engine) for stream in engine.streams.values()])
             case commands.Status(stream_id):
                 if (stream := engine.streams.get(stream_id)) is None:
                     raise UnknownStreamError(f"there is no stream '{stream_id}'")
-                settle(said.future, status_of(stream, self._clock(), engine.backlogs.behind(stream)))
+                settle(said.future, self._status(stream, engine))
             case Add() if said.start is not None:
                 said.stream = self._roster.add(command, said.start.result(), engine)
                 self._keep(said)

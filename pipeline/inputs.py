@@ -65,6 +65,15 @@ def resumed(spec: StreamSpec, checkpoints: Checkpoints, *, replace_changed: bool
     return durable
 
 
+def is_finished(spec: StreamSpec, checkpoints: Checkpoints) -> bool:
+    """Whether a stream is complete, and its file what it was then."""
+    durable, known = checkpoints.load(spec.stream_id), checkpoints.identity(spec.stream_id)
+    if durable is None or not durable.is_complete or known is None:
+        return False
+    now = identity_of(spec, known)
+    return now is not None and change_of(spec, known, now) is Change.NONE
+
+
 def same_elsewhere(spec: StreamSpec, checkpoints: Checkpoints, present: Collection[str]) -> str | None:
     """The stream whose results were made of this very file when that had another name; None if there is none.
 

@@ -16,14 +16,18 @@ from plantain.operators.sources.recordings import Recordings, recording_name
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import Add, ConflictError, EngineDownError, Remove, Status
 from plantain.pipeline.config import StreamConfig
+from plantain.pipeline.config.stream import mark_of
 from plantain.pipeline.control import Control
 from plantain.pipeline.engine.stream import ENDED, Phase
 from plantain.pipeline.engine.streams import UnknownStreamError
-from plantain.pipeline.inputs import same_elsewhere
+from plantain.pipeline.inputs import is_finished, same_elsewhere
 from plantain.pipeline.status import REMOVING
 
 # A folder is looked at this often.
 LOOK_EVERY_S = 1.0
+# Recordings that are gone from a folder are known so long as no more than these went after them: one that comes back,
+# under whatever name, is not read again.
+MOST_GONE = 1000
 
 log = structlog.get_logger()
 
@@ -69,8 +73,9 @@ class Intake:
             return
         if self._current is not None and not self._is_over(*self._current):
             return
-        if (path := self._recordings.next(self._clock())) is not None:
-            self._take(path)
+        for path in self._recordings.due(self._clock()):
+            if self._take(path):
+                return
 
     def _is_over(self, name: str, path: Path) -> bool:
         """Whether a recording has been read as far as it went; its stream then leaves."""
@@ -87,33 +92,44 @@ class Intake:
             log.error("failed", stream=name, error=status.error, answered=status.results)
         else:
             log.info("read", stream=name, answered=status.results)
+        if path in self._recordings.paths:  # or the folder itself may be away just now
+            self._checkpoints.thin(f"{shown(str(self._folder))}/", self._present(), MOST_GONE)
         self._current = None
         return True
 
-    def _take(self, path: Path) -> None:
-        """Adds a recording as a stream; one that is there under another name is not taken again."""
+    def _take(self, path: Path) -> bool:
+        """Adds a recording as a stream; one that was read before, perhaps under another name, is not taken again.
+
+        Returns:
+            Whether others have to wait.
+        """
         name = self._name(path)
         self._recordings.take(path)
         stream = self._stream.model_copy(update={"id": name, "url": str(path), "watch": False})
-        present = {self._name(each) for each in self._recordings.paths}
-        if (twin := same_elsewhere(stream.spec(), self._checkpoints, present)) is not None:
+        spec = stream.spec()
+        if is_finished(spec, self._checkpoints):
+            self._recordings.done(path, self._clock(), is_good=True)
+            return False
+        if (twin := same_elsewhere(spec, self._checkpoints, self._present())) is not None:
             log.info(
                 "renamed", stream=twin, what=f"{shown(str(path))} is what that was; it is not read again"
             )
+            self._checkpoints.adopt(name, twin, mark_of(spec.url, spec.options))
             self._recordings.done(path, self._clock(), is_good=True)
-            return
+            return False
         try:
             self._control.do(Add(stream))
         except ConflictError as error:
             if not self._is_there(name):  # what it was is leaving, or there is no room
                 log.debug("not yet", stream=name, error=str(error))
                 self._recordings.take_later(path)
-                return
+                return True
         except UsageError as error:
             log.error("not taken", stream=name, error=redact(str(error)))
             self._recordings.done(path, self._clock(), is_good=False)
-            return
+            return False
         self._current = name, path
+        return True
 
     def _is_there(self, name: str) -> bool:
         """Whether there is such a stream, as after a restart of a service in the middle of it."""
@@ -121,6 +137,9 @@ class Intake:
             return self._control.do(Status(name)).phase != REMOVING
         except UnknownStreamError:
             return False
+
+    def _present(self) -> set[str]:
+        return {self._name(path) for path in self._recordings.paths}
 
     def _name(self, path: Path) -> str:
         return recording_name(str(self._stream.id), self._folder, path)

@@ -19,6 +19,7 @@ from plantain.operators.types import Event
 from plantain.pipeline.calls import Scaling
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.control import Control
+from plantain.pipeline.deletions import Deletions
 from plantain.pipeline.engine.books import Book
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import Phase, Stream
@@ -98,6 +99,7 @@ def run(
     on_progress: Callable[[Engine], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
     stop_timeout_s: float = STOP_TIMEOUT_S,
+    deletions: Deletions | None = None,
 ) -> Outcome:
     """Runs streams through a graph to their end; with a control, until that is told to stop.
 
@@ -113,11 +115,12 @@ def run(
         on_progress: Called now and then, and at the end.
         clock: Seconds, monotonic.
         stop_timeout_s: How long it may take from being told to stop to the end.
+        deletions: What is deleted meanwhile of what was stored.
 
     Raises:
         PlantainError: If a worker cannot be made.
     """
-    engine = Engine(graph, starts)
+    engine = Engine(graph, starts, deletions=deletions)
     num_removed, removed = 0, Book()
     stop_at_s: float | None = None
     given_up: list[Stream] = []

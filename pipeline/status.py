@@ -35,6 +35,7 @@ class StreamStatus:
         why: What was told of it last, with the remedy; empty where there is nothing to tell.
         since_ns: When that was, ns since 1970 UTC; None before.
         behind: What its sinks keep on disk for somebody who is away; empty for nothing.
+        deleted: What of the results was deleted since it is kept no longer; empty for nothing.
     """
 
     stream_id: str
@@ -62,6 +63,7 @@ class StreamStatus:
     why: str = ""
     since_ns: int | None = None
     behind: str = ""
+    deleted: str = ""
 
 
 def doing(stream: Stream, now: float) -> str:
@@ -69,13 +71,14 @@ def doing(stream: Stream, now: float) -> str:
     return f"{stream.state}, {stream.recent.fps(now):.0f} fps"
 
 
-def status_of(stream: Stream, now: float, behind: str = "") -> StreamStatus:
+def status_of(stream: Stream, now: float, behind: str = "", deleted: str = "") -> StreamStatus:
     """A stream's status.
 
     Args:
         stream: As the engine knows it.
         now: The engine's clock, seconds.
         behind: What its sinks keep on disk (`Backlogs.behind`).
+        deleted: What of the results was deleted (`Deletions`).
     """
     account = stream.account
     latency_s = stream.recent.latency_s(now)
@@ -104,4 +107,5 @@ def status_of(stream: Stream, now: float, behind: str = "") -> StreamStatus:
         stream.error or ("" if stream.told is None else stream.told.sentence),
         None if stream.told is None else stream.told.at_ns,
         behind,
+        deleted,
     )

@@ -16,6 +16,7 @@ from plantain.operators.sinks.parquet.tidy import Change, Keep, Tidy
 from plantain.operators.sinks.store import Store
 from plantain.pipeline.checkpoint import RUN, Checkpoints
 from plantain.pipeline.config.output import KeepConfig, OutputConfig
+from plantain.pipeline.deletions import Deletions
 
 # Beside a run it is looked at first after this, and then so often, seconds: a job of minutes is left alone.
 FIRST_S = 300.0
@@ -27,19 +28,30 @@ NICENESS = 10
 log = structlog.get_logger()
 
 
-def tidy(out: str, keep: KeepConfig, checkpoints: Checkpoints | None = None) -> Iterator[Change]:
+def tidy(
+    out: str,
+    keep: KeepConfig,
+    checkpoints: Checkpoints | None = None,
+    deletions: Deletions | None = None,
+) -> Iterator[Change]:
     """Tidies an output folder; gives what was done, as it is done.
 
     Args:
         out: The folder.
         keep: What is kept how long.
         checkpoints: Of the run that is under way there; read from the folder if left out.
+        deletions: Where it is noted what went.
 
     Raises:
         SinkError: If the storage does not do it.
     """
-    work = Tidy(out, _begins(Store(out), checkpoints))
-    yield from work.expire(Keep(**keep.spans()))
+    store = Store(out)
+    work = Tidy(out, _begins(store, checkpoints))
+    noted = deletions or Deletions(store)
+    noted.load()
+    for change in work.expire(Keep(**keep.spans())):
+        noted.add(change)
+        yield change
     yield from work.compact()
 
 
@@ -61,8 +73,8 @@ def _begins(store: Store, known: Checkpoints | None) -> Callable[[str], tuple[in
 
 
 @contextmanager
-def tidying_beside(output: OutputConfig, checkpoints: Checkpoints) -> Iterator[None]:
-    """Tidies while a run goes on, in a thread that stands back."""
+def tidying_beside(output: OutputConfig, checkpoints: Checkpoints, deletions: Deletions) -> Iterator[None]:
+    """Tidies while a run goes on, in a thread that stands back; notes what it deletes."""
     is_over = threading.Event()
 
     def work() -> None:
@@ -72,7 +84,7 @@ def tidying_beside(output: OutputConfig, checkpoints: Checkpoints) -> Iterator[N
         while not is_over.wait(pause_s):
             pause_s = EVERY_S
             try:
-                for _ in tidy(output.out, output.keep, checkpoints):
+                for _ in tidy(output.out, output.keep, checkpoints, deletions):
                     if is_over.is_set():
                         return
             except SinkError as error:

@@ -44,6 +44,25 @@ class Faults:
         return guarded
 
 
+class Watched:
+    """Calls somebody before and after every change of the file system."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, look: Callable[[], None]) -> None:
+        self._look = look
+        for name in CHANGES:
+            monkeypatch.setattr(os, name, self._watched(getattr(os, name)))
+
+    def _watched(self, change: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self._look()
+            try:
+                return change(*args, **kwargs)
+            finally:
+                self._look()
+
+        return watched
+
+
 def copy_tree(source: Path, target: Path) -> None:
     """A copy with its links: symbolic ones as they are, hard ones as hard ones."""
     inodes: dict[int, Path] = {}

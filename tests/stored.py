@@ -19,7 +19,7 @@ def rows_in(out: Path) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for table in SCHEMAS:
         rows: list[Row] = []
-        for path in sorted(out.glob(f"{table}/*/*.parquet")):
+        for path in sorted(each for each in out.glob(f"{table}/*/*.parquet") if each.exists()):
             rows.extend(pq.ParquetFile(path).read().to_pylist())
         rows = [row for row in rows if row.get("status") != "gap"]
         for row in rows:

@@ -272,3 +272,6 @@ def main() -> None:
     except PlantainError as error:  # before the first frame: nothing has been done that could be kept
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+    except OSError as error:  # a folder that cannot be written to, a disk that is full
+        sys.stderr.write(f"{shown(str(error.filename or sys.argv[1]))}: {error.strerror or error}\n")
+        sys.exit(2)

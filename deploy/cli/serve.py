@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plantain.deploy.cli.options import ConfigFile, ExecutorName, OtherModel, Out, Replace, put
+from plantain.deploy.cli.options import ExecutorName
+from plantain.deploy.standard import tell
 from plantain.operators.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,5 +78,4 @@ def _with_free_port(config: PipelineConfig) -> PipelineConfig:
 
 
 def _say(address: str) -> None:
-    sys.stdout.write(f"ready on {address}  (the interface: {address}/docs)\n")
-    sys.stdout.flush()
+    tell(f"ready on {address}  (the interface: {address}/docs)")

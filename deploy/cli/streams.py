@@ -162,6 +162,8 @@ def _show(found: list[StreamStatus], *, as_json: bool) -> None:
             console.print(f"{status.stream_id}: {status.behind}", soft_wrap=True)
         if status.error:
             console.print(f"{status.stream_id}: {status.error}", soft_wrap=True)
+    for deleted in sorted({status.deleted for status in found if status.deleted}):
+        console.print(f"deleted, since it is kept no longer: {deleted}", soft_wrap=True)
 
 
 _FIGURES = ("fps", "latency", "decoded", "results", "lost", "failed")

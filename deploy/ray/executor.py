@@ -16,9 +16,8 @@ import ray
 from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError
 
 from plantain.deploy import logs
-from plantain.deploy.ray.local import start_ray
+from plantain.deploy.ray.cluster import first_line, start_ray
 from plantain.operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError
-from plantain.operators.redaction import redact
 from plantain.pipeline.calls import Call, Cause, Completion, Reply
 from plantain.pipeline.executor import here, take_all
 from plantain.pipeline.graph import Graph, Stage
@@ -34,7 +33,6 @@ NAMED = 3
 
 # What Ray says of actors that died with their machine.
 NODE_DIED = "its node has died"
-
 
 Handle = tuple[Any, int]
 """A payload: the reference to the list that a call returned, and the payload's place in it."""
@@ -127,7 +125,7 @@ class RayExecutor:
                 if error is not None:
                     raise error
         except RayActorError as error:
-            raise WorkerDiedError(f"a worker could not be started: {_first_line(error)}") from error
+            raise WorkerDiedError(f"a worker could not be started: {first_line(error)}") from error
         except GetTimeoutError as error:
             needs = ", ".join(f"{s.name}: {s.workers} x {s.cpus:g} CPU {s.gpus:g} GPU" for s in graph.stages)
             raise ModelUnavailableError(f"the cluster has no room for the workers ({needs})") from error
@@ -169,13 +167,13 @@ class RayExecutor:
         if error is None:
             self._done.put(Completion(ticket, reply.result()))
         elif isinstance(error, ObjectLostError):
-            self._done.put(Completion(ticket, None, error=_first_line(error), cause=Cause.PAYLOAD))
+            self._done.put(Completion(ticket, None, error=first_line(error), cause=Cause.PAYLOAD))
         elif isinstance(error, RayActorError):
             cause = Cause.MACHINE if NODE_DIED in str(error) else Cause.WORKER
-            said = f"its process died ({_first_line(error)})"
+            said = f"its process died ({first_line(error)})"
             self._done.put(Completion(ticket, None, error=said, cause=cause))
         else:
-            self._done.put(Completion(ticket, None, error=_first_line(error)))
+            self._done.put(Completion(ticket, None, error=first_line(error)))
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """What has been done; waits for the first."""
@@ -206,7 +204,7 @@ class RayExecutor:
                     return
                 error = done.exception()
                 if error is not None:
-                    fetched.set_exception(WorkerDiedError(f"an answer was lost: {_first_line(error)}"))
+                    fetched.set_exception(WorkerDiedError(f"an answer was lost: {first_line(error)}"))
                 else:
                     fetched.set_result([futures[each].result()[place] for each, place in handles])
 
@@ -270,7 +268,3 @@ class RayExecutor:
             return done
         count = len(done.reply.headers) + len(done.reply.pictures)
         return replace(done, handles=[(payloads, place) for place in range(count)])
-
-
-def _first_line(error: BaseException) -> str:
-    return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__

@@ -31,8 +31,8 @@ from ray.exceptions import RayActorError, RayError
 
 from plantain.deploy import logs
 from plantain.deploy.ray import haproxy
+from plantain.deploy.ray.cluster import start_ray
 from plantain.deploy.ray.engine_actor import RayTransport, engine_actor, gpus_of
-from plantain.deploy.ray.local import start_ray
 from plantain.deploy.service.app import create_app
 from plantain.deploy.service.host import STARTING
 from plantain.deploy.service.security import Guard, check_exposure

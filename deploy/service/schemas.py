@@ -211,6 +211,9 @@ class Stream(_Out):
     behind: str = Field(
         description="What its sinks keep on disk for brokers that are away; empty for nothing."
     )
+    deleted: str = Field(
+        description="What of the results was deleted as `output.keep` says; empty for nothing."
+    )
     newest_frame_s: float | None = Field(description="How long ago its newest frame arrived, seconds.")
     phase: str
     paused: bool

@@ -11,7 +11,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
-from plantain.operators.paths import local_path
+from plantain.operators.paths import is_endless, local_path
 from plantain.operators.redaction import redact, shown
 
 # FFmpeg's log callback takes the GIL and a lock of its own, and has dead-locked (PyAV #751, #2276).
@@ -57,6 +57,8 @@ def open_video(
     is_web = urlsplit(url).scheme in ("http", "https")
     # An absolute path cannot be taken for a protocol, whatever colons are in it (`concat:/a|/b`).
     address = url if is_web else str(local_path(url).absolute())
+    if not is_web and is_endless(local_path(url)):
+        raise SourceError(f"'{name}' is no file but a pipe or a device, which may never end; name a file")
     options = {
         "protocol_whitelist": protocols or (WEB_PROTOCOLS if is_web else FILE_PROTOCOLS),
         "format_whitelist": formats,

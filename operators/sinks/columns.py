@@ -14,7 +14,7 @@ from plantain.operators.answers.base import Column
 
 SCHEMA_VERSION = "3"
 
-STATUSES = ("ok", "failed", "dropped", "gap")
+STATUSES = ("ok", "failed", "gap")
 """What a row of `frames` can say: answered; asked and not answered; let go without being asked; a camera was away."""
 
 IDENTITY = (

@@ -12,7 +12,7 @@ import structlog
 from pyarrow import fs
 
 from plantain.operators.errors import SinkBackpressureError, SinkError
-from plantain.operators.redaction import redact, shown
+from plantain.operators.redaction import printable, redact, shown
 
 # What an fsync says on file systems that have none.
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
@@ -34,8 +34,10 @@ def open_filesystem(url: str) -> tuple[fs.FileSystem, str]:
     """The file system and path that `url` names: a local path, `s3://`, `gs://`, `abfs://` or `file://`.
 
     Raises:
-        SinkError: If no such file system exists.
+        SinkError: If no such file system exists, or none of it can have that name.
     """
+    if printable(url) != url:
+        raise SinkError(f"{shown(url)} is no name for an output folder, since it is not UTF-8")
     if "://" not in url:
         return fs.LocalFileSystem(), str(Path(url).absolute())
     try:

@@ -8,7 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from plantain.operators.errors import SourceError
 from plantain.operators.paths import local_path
+from plantain.operators.redaction import shown
 from plantain.operators.sources import source_for
 from plantain.operators.sources.stills import stills_in
 from plantain.operators.sources.web import is_same, is_web, told_of
@@ -82,6 +84,39 @@ def change_of(spec: StreamSpec, known: Identity, now: Identity) -> Change:
     except OSError:
         is_grown = False
     return Change.GROWN if is_grown else Change.REPLACED
+
+
+class Kept:
+    """Looks whether a file is, at its end, the one that was begun; what only replaced its name is no matter.
+
+    Args:
+        spec: The stream, which is about to be opened.
+    """
+
+    def __init__(self, spec: StreamSpec) -> None:
+        self._spec = spec
+        self._known = None if is_web(spec.url) else identity_of(spec)
+        self._inode = self._inode_now()
+
+    def check(self) -> None:
+        """Looks.
+
+        Raises:
+            SourceError: If it was cut, or another was written over it: what was read is of two films, or of half a one.
+        """
+        if self._known is None or self._inode_now() != self._inode:
+            return
+        now = identity_of(self._spec, self._known)
+        if now is not None and change_of(self._spec, self._known, now) is Change.REPLACED:
+            raise SourceError(
+                f"'{shown(self._spec.url)}' was cut or written over while it was read: --replace does it anew"
+            )
+
+    def _inode_now(self) -> int | None:
+        try:
+            return None if is_web(self._spec.url) else local_path(self._spec.url).stat().st_ino
+        except OSError:
+            return None
 
 
 def content_of(identity: Identity) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
 from plantain.operators.geometry import Letterbox
-from plantain.operators.paths import local_path
+from plantain.operators.paths import is_endless, local_path
 from plantain.operators.redaction import printable, shown
 from plantain.operators.segments import Position
 from plantain.operators.sources.options import check_images, fraction_of
@@ -68,7 +68,7 @@ class ImagesSource(SequenceSource):
         """
         file = self._files[index]
         try:
-            with Image.open(file) as opened:
+            with _opened(file) as opened:
                 if getattr(opened, "n_frames", 1) > 1:
                     log.warning(
                         "animation",
@@ -87,11 +87,22 @@ class ImagesSource(SequenceSource):
     def size_hw(self) -> tuple[int, int]:
         """Size of the first image that is one, pixels."""
         for file in self._files:
-            with contextlib.suppress(*BROKEN), Image.open(file) as opened:
+            with contextlib.suppress(*BROKEN), _opened(file) as opened:
                 return _shown_hw(opened)
         raise NoVideoError(
             f"not one of the {len(self._files)} images in '{shown(self._spec.url)}' can be read"
         )
+
+
+def _opened(file: Path) -> Image.Image:
+    """An image that is not read yet.
+
+    Raises:
+        OSError, ValueError, SyntaxError: If it is none.
+    """
+    if is_endless(file):
+        raise OSError("a pipe or a device")
+    return Image.open(file)
 
 
 def picture_of(opened: Image.Image, view: View) -> Picture:

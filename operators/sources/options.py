@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from urllib.parse import parse_qsl, urlsplit
@@ -12,6 +13,9 @@ from plantain.operators.sources.live.options import LiveOptions
 from plantain.operators.streams import StreamSpec
 
 _OF_FILES = {"stream", "threads", "deinterlace", "end_frame", "end_pts"}
+# A decoder takes memory for each of its threads, and none is faster for more than some ten.
+MAX_THREADS = 256
+_NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,12})?(/\d{1,12})?")
 _NUMBERS = {"seed": "0", "frames": "250", "fps": "25"}
 _FORM = "synthetic://street?seed=3&frames=100&fps=25&width=384&height=224&split=train&stamp=1"
 
@@ -29,6 +33,10 @@ def check_file(spec: StreamSpec) -> None:
         )
     for option in _OF_FILES - {"deinterlace"}:
         number_of(spec, option)
+    if not 0 <= (number_of(spec, "threads") or 0) <= MAX_THREADS:
+        raise UsageError(
+            f"stream '{spec.stream_id}': option threads is at most {MAX_THREADS}, and not negative"
+        )
     if (said := spec.options.get("deinterlace", "on")) not in ("on", "off"):
         raise UsageError(f"stream '{spec.stream_id}': option deinterlace is on or off, not '{said}'")
 
@@ -89,12 +97,15 @@ def number_of(spec: StreamSpec, option: str) -> int | None:
 
 
 def fraction_of(spec: StreamSpec, name: str, text: str) -> Fraction:
-    """The positive number that an option holds: `25`, `29.97` or `30000/1001`.
+    """The number that an option holds: `25`, `29.97` or `30000/1001`; but for a seed, it is above 0.
 
     Raises:
         UsageError: If it holds something else.
     """
     try:
-        return Fraction(text)
+        number = Fraction(text if _NUMBER.fullmatch(text) else "")
     except (ValueError, ZeroDivisionError) as error:
         raise UsageError(f"stream '{spec.stream_id}': {name} is a number, not '{text}'") from error
+    if number <= 0 and name != "seed":
+        raise UsageError(f"stream '{spec.stream_id}': {name} is above 0, not {text}")
+    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class _Seen:
 class Recordings:
     """The recordings of a folder and below it, in natural order of their paths, whatever their times are.
 
-    Hidden files, those without a suffix of videos (`.part`, `.tmp`) and empty ones are not looked at: whoever writes
+    Hidden files, those without a suffix of videos (`.part`, `.tmp`), empty ones and pipes are not looked at: who writes
     under such a name renames it when it is whole.
 
     Args:
@@ -70,7 +71,7 @@ class Recordings:
                 status = path.stat()
             except OSError:  # taken away meanwhile, or not ours to read
                 continue
-            if not status.st_size:
+            if not status.st_size or not stat.S_ISREG(status.st_mode):
                 continue
             seen = self._seen.get(path)
             if seen is None:
@@ -86,14 +87,14 @@ class Recordings:
         """Those that are there."""
         return tuple(self._seen)
 
-    def next(self, now_s: float) -> Path | None:
-        """The first one that is to be taken up now; None if none is."""
+    def due(self, now_s: float) -> list[Path]:
+        """Those that are to be taken up now, in order."""
         due = (
             path
             for path, seen in self._seen.items()
             if seen.is_due and (now_s - seen.since_s >= SETTLED_S or now_s >= seen.next_s)
         )
-        return min(due, key=lambda path: natural(path.relative_to(self._folder)), default=None)
+        return sorted(due, key=lambda path: natural(path.relative_to(self._folder)))
 
     def take(self, path: Path) -> None:
         """One is taken up as it is now; what comes later is due again."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from plantain.operators.errors import UsageError
 from plantain.pipeline.config.pipeline import PipelineConfig
-from plantain.pipeline.config.section import mistakes_of
+from plantain.pipeline.config.section import mistakes_of, unfit
 
 
 def load(path: Path) -> PipelineConfig:
@@ -29,12 +29,13 @@ class _Loader(yaml.SafeLoader):
         """A mapping whose keys are different; YAML itself takes the last of two."""
         known = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a name is a word", key.start_mark)
             if key.value in known and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value} is said twice in one section", key.start_mark
                 )
-            if isinstance(key, yaml.ScalarNode):
-                known.add(key.value)
+            known.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -54,6 +55,8 @@ def plain(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is nested too deeply for a configuration") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # a number of thousands of digits, a 13th month
+        raise UsageError(f"{path} holds a value that is none: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{path} must hold a mapping with at least 'streams' and 'prompts'")
     return data
@@ -72,8 +75,11 @@ def check(
     Raises:
         UsageError: With every mistake, one a line, each with its path.
     """
+    lines = [*unfit(data)]
     try:
-        return PipelineConfig.model_validate(data, context={"may_be_idle": may_be_idle})
+        checked = PipelineConfig.model_validate(data, context={"may_be_idle": may_be_idle})
+        if not lines:
+            return checked
     except ValidationError as error:
-        lines = mistakes_of(error, PipelineConfig)
-        raise UsageError(f"{origin} has {len(lines)} mistake(s):\n" + "\n".join(lines)) from error
+        lines += [line for line in mistakes_of(error, PipelineConfig) if line not in lines]
+    raise UsageError(f"{origin} has {len(lines)} mistake(s):\n" + "\n".join(lines))

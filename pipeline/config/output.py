@@ -55,10 +55,14 @@ class OutputConfig(Section):
     """Where results go."""
 
     out: str = Field(
-        default="out", description="Folder or object-store URL (s3://, gs://, abfs://) of the Parquet tables."
+        default="out",
+        min_length=1,
+        description="Folder or object-store URL (s3://, gs://, abfs://) of the Parquet tables.",
     )
     sinks: tuple[str, ...] = Field(
-        default=("parquet",), description="`parquet`, `kafka`, `memory`, `overlay`, or module:Class."
+        default=("parquet",),
+        min_length=1,
+        description="`parquet`, `kafka`, `memory`, `overlay`, or module:Class.",
     )
     segment_frames: int = Field(
         default=512,
@@ -111,4 +115,6 @@ class OutputConfig(Section):
             and not ("parquet" in self.sinks and self.rasters)
         ):
             raise ValueError("kafka.rasters 'refer' needs the sink parquet, with rasters")
+        if len({*self.sinks}) < len(self.sinks):
+            raise ValueError("sinks: one is named twice")
         return self

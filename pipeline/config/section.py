@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+# Bytes of file names that are no UTF-8 are none of them (U+DC80 to U+DCFF).
+_UNFIT = re.compile("[\\0\ud800-\udc7f\udd00-\udfff]")
 
 
 class Section(BaseModel):
@@ -25,6 +31,22 @@ def mistakes_of(error: ValidationError, section: type[Section]) -> list[str]:
             message = "is required"
         lines.append(f"{where}: {message}")
     return lines
+
+
+def unfit(data: object, where: tuple[str, ...] = (), seen: set[int] | None = None) -> Iterator[str]:
+    """What no setting can be, wherever it is, one line for each: texts that no file or message can hold, NaN.
+
+    What is referred to from several places, or from within itself, is looked at once.
+    """
+    seen = set() if seen is None else seen
+    if isinstance(data, dict | list | tuple) and id(data) not in seen:
+        seen.add(id(data))
+        for name, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from unfit(value, (*where, str(name)), seen)
+    elif isinstance(data, float) and not isfinite(data):
+        yield f"{'.'.join(where)}: Input should be a finite number"
+    elif isinstance(data, str) and _UNFIT.search(data):
+        yield f"{'.'.join(where)}: holds a character that no file and no message can"
 
 
 def _known(where: tuple[int | str, ...], section: Any) -> list[str]:

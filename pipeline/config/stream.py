@@ -7,14 +7,22 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from plantain.operators.errors import UsageError
-from plantain.operators.redaction import bare, shown
+from plantain.operators.redaction import bare, printable, shown
 from plantain.operators.streams import Sampling, StreamSpec
 from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
-from plantain.pipeline.config.section import Section, mistakes_of
+from plantain.pipeline.config.section import Section, mistakes_of, unfit
 
 # Stream names become folder names `stream=NAME`; one that starts with a letter is never read as a number or a date.
 STREAM_ID = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,99}$")
@@ -29,10 +37,17 @@ def _stream_id(name: str) -> str:
 StreamId = Annotated[str, AfterValidator(_stream_id)]
 
 
+def _any_name(url: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """An address that can be taken apart. Names of files need not be UTF-8, which texts are for pydantic."""
+    if isinstance(url, str):
+        urlsplit(url)
+    return url if isinstance(url, str) and printable(url) != url else check(url)
+
+
 class StreamConfig(Section):
     """One camera or file."""
 
-    url: str = Field(
+    url: Annotated[str, WrapValidator(_any_name)] = Field(
         min_length=1,
         repr=False,
         description="Path, rtsp://..., synthetic://... or what `source` understands.",
@@ -117,6 +132,8 @@ def stream_of(data: object) -> StreamConfig:
     Raises:
         UsageError: With every mistake.
     """
+    if lines := [*unfit(data)]:
+        raise UsageError("; ".join(lines))
     try:
         return StreamConfig.model_validate(data)
     except ValidationError as error:

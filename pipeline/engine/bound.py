@@ -67,11 +67,17 @@ def call_for(stage: Stage, worker: int, work: Work, batch: list[Item], now: floa
 
 
 def _together(first: Call, lane: Lane, workers: Workers) -> Call:
-    """A call, and where it ends a segment those behind it that end one, too: sinks commit them at once."""
+    """A call, and where it ends a segment those behind it that end one, too: sinks commit them at once.
+
+    Of a stream there is one: its next segment begins when this one is committed. A second one is behind where a
+    sink was busy for long, and the stream is a camera that is away.
+    """
     if not isinstance(first.work, Cut):
         return first
     calls = [first]
     while lane.queue and isinstance(following := lane.queue[0], Call) and isinstance(following.work, Cut):
+        if following.stream_id in {call.stream_id for call in calls}:
+            break
         lane.queue.popleft()
         if workers.is_current(following):
             calls.append(following)

@@ -39,6 +39,7 @@ from plantain.pipeline.calls import (
     Tell,
     Weigh,
 )
+from plantain.pipeline.deletions import Deletions
 from plantain.pipeline.engine.backlogs import Backlogs
 from plantain.pipeline.engine.bound import bound_deadlines, dispatch_bound
 from plantain.pipeline.engine.deaths import Deaths
@@ -78,6 +79,7 @@ class Engine:
         graph: The stages.
         starts: The streams.
         wall_ns: Dates what happens to streams, ns since 1970 UTC.
+        deletions: What others delete of what was stored; the engine passes it on to whoever asks how things are.
 
     Attributes:
         streams: Every stream by its name.
@@ -87,11 +89,16 @@ class Engine:
         queries: The questions, and what they have come to.
         meter: Counts what it does, for whoever publishes it.
         backlogs: What the sinks keep on disk.
+        deletions: What was deleted of what was stored.
         swapped: How swaps of models ended since somebody looked: an error, or None.
     """
 
     def __init__(
-        self, graph: Graph, starts: Iterable[Start], wall_ns: Callable[[], int] = time.time_ns
+        self,
+        graph: Graph,
+        starts: Iterable[Start],
+        wall_ns: Callable[[], int] = time.time_ns,
+        deletions: Deletions | None = None,
     ) -> None:
         graph.validate()
         self._graph = graph
@@ -109,6 +116,7 @@ class Engine:
         self.flow = Flow(graph, self.streams, self.lives, self._workers, self.pools, self.queries, self.meter)
         self._reading = Reading(graph, self.streams, self._workers, self.flow)
         self.backlogs = Backlogs(graph, self._workers)
+        self.deletions = deletions or Deletions()
         self._is_draining = False
         self._deaths = Deaths(
             graph,

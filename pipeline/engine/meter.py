@@ -169,6 +169,8 @@ class Meter:
             sheet.add(metrics.ANSWERS, count, task)
         self._add_work(sheet, engine, now)
         self._add_backlogs(sheet, engine.backlogs.all)
+        for what, size in engine.deletions.sizes.items():
+            sheet.add(metrics.DELETED, size, what)
         return list(sheet)
 
     def _add_work(self, sheet: _Sheet, engine: Engine, now: float) -> None:

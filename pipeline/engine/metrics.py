@@ -119,6 +119,9 @@ SPOOL_AGE = _gauge(
     "sink",
 )
 SPOOL_LOST = _counter("plantain_sink_lost_messages_total", "For which there was no room on disk.", "sink")
+DELETED = _counter(
+    "plantain_deleted_bytes_total", "Results deleted as `output.keep` says, by what they were.", "what"
+)
 ANSWERS = _counter("plantain_answers_total", "Prompts answered, by task.", "task")
 BUSY = _counter("plantain_stage_busy_seconds_total", "Time that a stage's operators worked.", "stage")
 PARTS = _counter(

@@ -20,8 +20,8 @@ import torch
 import transformers
 
 from plantain.deploy.ray.executor import RayExecutor
-from plantain.deploy.ray.local import start_ray
 from plantain.operators.segments import Position
+from plantain.deploy.ray.cluster import start_ray
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View

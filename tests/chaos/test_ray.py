@@ -12,7 +12,7 @@ import psutil
 import pytest
 import ray
 
-from plantain.deploy.ray.local import start_ray
+from plantain.deploy.ray.cluster import start_ray
 from tests.chaos.jobs import MAX_CHANGES, World, ended, finish, undisturbed
 from tests.chaos.record import Record
 from tests.moments import Progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import inspect
 import os
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from plantain.deploy.cli.app import app
+from plantain.deploy.cli.app import app, main
 from plantain.operators.errors import UsageError
 from plantain.operators.models import BACKENDS
 from plantain.operators.models.options import options_of
+from plantain.operators.sinks.parquet.exchange import has_links
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.pipeline.checking import check_run
 from plantain.pipeline.config import check, load, stream_of
@@ -40,6 +42,12 @@ CAMERA = "rtsp://cam.example/1"
         ({"streams": [{"url": CAMERA, "options": {"timeout_s": "inf"}}]}, "timeout_s is a number"),
         ({"streams": [{**CLIP, "options": {"treads": "2"}}]}, "no option treads"),
         ({"streams": [{**CLIP, "options": {"threads": "two"}}]}, "threads is a number"),
+        ({"streams": [{**CLIP, "options": {"threads": "100000"}}]}, "threads is at most 256"),
+        ({"streams": [{**CLIP, "options": {"threads": "-1"}}]}, "threads is at most 256"),
+        ({"streams": [{"url": "synthetic://street?frames=-5"}]}, "frames is above 0"),
+        ({"streams": [{"url": "synthetic://street?fps=0"}]}, "fps is above 0"),
+        ({"streams": [{"url": "synthetic://street?frames=1e999999999"}]}, "frames is a number"),
+        ({"streams": [{"url": "a.png", "options": {"fps": "-25"}}]}, "fps is above 0"),
         ({"streams": [{**CLIP, "options": {"deinterlace": "of"}}]}, "deinterlace is on or off"),
         ({"streams": [{"url": "a.png", "options": {"rate": "2"}}]}, "no option rate"),
         ({"streams": [{"url": "synthetic://street?sed=3"}]}, "sed is unknown"),
@@ -123,6 +131,32 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {segment_s: 1e999}", "output.segment_s"),
         ("streams: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
         ("a: " + "{b: " * 2000 + "1" + "}" * 2000, "nested too deeply"),
+        ("? [a, b]\n: 1", "a name is a word"),
+        (
+            "prompts: [depth]\nstreams: [{url: a.mp4, max_frames: " + "9" * 5000 + "}]",
+            "holds a value that is none",
+        ),
+        ("prompts: [depth]\nstreams: [{url: a.mp4, id: 2026-13-45}]", "holds a value that is none"),
+        ('prompts: [depth]\nstreams: [{url: "a\\0.mp4"}]', "streams.0.url: holds a character"),
+        ('prompts: ["semantic:c\\0ar"]\nstreams: [{url: a.mp4}]', "prompts.0: holds a character"),
+        ('prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {out: "o\\0"}', "output.out: holds a character"),
+        ("prompts: [depth]\nstreams: [{url: 'rtsp://[::1/x'}]", "streams.0.url: Invalid IPv6 URL"),
+        ("prompts: [depth]\nstreams: [{url: 'file://[x/y.mp4'}]", "streams.0.url: Invalid IPv6 URL"),
+        (
+            "prompts: [depth]\nstreams: [{url: a.mp4}]\nanalytics: [{name: presence, options: {min_s: .nan}}]",
+            "analytics.0.options.min_s: Input should be a finite number",
+        ),
+        (
+            "prompts: [depth]\nstreams: [{url: a.mp4}]\nmodel: {name: fake, options: {a: [-.inf]}}",
+            "options.a.0",
+        ),
+        ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {out: ''}", "output.out"),
+        ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {sinks: []}", "output.sinks"),
+        ("prompts: [depth]\nstreams: [{url: a.mp4}]\noutput: {sinks: [parquet, parquet]}", "named twice"),
+        (
+            "&a\nprompts: [depth]\nstreams: [{url: a.mp4}]\nmodel: {name: fake, options: *a}\noutput: *a",
+            "output.",
+        ),
     ],
 )
 def test_yaml_that_says_too_much_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -135,7 +169,7 @@ def test_yaml_that_says_too_much_is_refused(tmp_path: Path, text: str, said: str
 
 @pytest.mark.parametrize("name", ["gate\n", "gate\r", "\ngate", "gate ", "ga\nte", "gate\x00", "gate\u2028"])
 def test_a_name_of_a_stream_is_one_word(name: str) -> None:
-    with pytest.raises(UsageError, match="must start with a letter"):
+    with pytest.raises(UsageError, match=r"must start with a letter|holds a character"):
         stream_of({"url": "a.mp4", "id": name})
 
 
@@ -149,6 +183,27 @@ def test_what_is_stored_does_not_depend_on_who_can_be_told(tmp_path: Path, how: 
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     assert subprocess.run(["bash", "-c", command], env=environment, check=False).returncode == 0
     assert len(read_frames(tmp_path / "out")["frame_index"]) == 3
+
+
+def test_a_run_needs_nothing_of_its_surroundings(tmp_path: Path) -> None:
+    clip = make(tmp_path / "c.mp4", 3, size=(64, 48))
+    deep = tmp_path.joinpath(*["d" * 60] * 3)
+    deep.mkdir(parents=True)
+    command = (
+        f"ulimit -n 40; {sys.executable} -m plantain.deploy.cli run {clip} --task depth --model fake "
+        f"--out {tmp_path / 'out'} <&-"
+    )
+    bare = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "src"),
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "RAY_ADDRESS": "127.0.0.1:1",
+        "TMPDIR": str(deep),
+        "TERM": "nonsense",
+    }
+    done = subprocess.run(["bash", "-c", command], env=bare, capture_output=True, text=True, check=False)
+    assert (done.returncode, "3 frames of 1 streams" in done.stdout) == (0, True), done.stderr
 
 
 def test_help_and_version_are_where_people_look(capsys) -> None:
@@ -173,6 +228,9 @@ def test_names_of_files_need_not_be_utf_8(tmp_path: Path, sinks: list[str]) -> N
     found = read_frames(tmp_path / "out", ["stream_id", "source"])
     assert sorted({*found["source"].tolist()}) == [str(folder / "b.mp4"), f"{folder}/caf\\xe9 \\xff.mp4"]
     assert run([folder], tmp_path / "out", output={"sinks": sinks}).exit_code == 0, "it knows what is done"
+    assert run([odd], tmp_path / "alone", output={"sinks": sinks}).exit_code == 0, "as it is typed"
+    with pytest.raises(UsageError, match=r"caf\\xe9 \\xff.out is no name for an output folder"):
+        run([folder], odd.with_suffix(".out"))
 
 
 def test_names_of_stills_need_not_be_utf_8(tmp_path: Path) -> None:
@@ -182,3 +240,24 @@ def test_names_of_stills_need_not_be_utf_8(tmp_path: Path) -> None:
     (folder / "a.png").rename(os.fsdecode(os.fsencode(folder) + b"/\xe9.png"))
     assert run([folder], tmp_path / "out").exit_code == 0
     assert read_frames(tmp_path / "out", ["image"])["image"].tolist() == ["\\xe9.png"]
+
+
+@pytest.mark.parametrize("words", [["tidy"], ["report"]])
+def test_a_folder_that_nobody_can_write_to_is_one_sentence(tmp_path, monkeypatch, capsys, words) -> None:
+    clip = make(tmp_path / "c.mp4", 3, size=(64, 48))
+    run([clip], tmp_path / "out")
+    refusal = OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "out" / "x"))
+
+    def refused(*_args: object, **_given: object) -> None:
+        raise refusal
+
+    for name in ("write_bytes", "write_text", "touch", "open"):
+        monkeypatch.setattr(Path, name, refused)
+    has_links.cache_clear()
+    monkeypatch.setattr(sys, "argv", ["plantain", *words, str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len([line for line in said if str(tmp_path) in line]) == 1
+    assert "Traceback" not in "".join(said)

@@ -166,6 +166,16 @@ def test_a_camera_whose_picture_stands_still_says_so_over_the_picture(page) -> N
     page.until(f"{tile.format('.veil')}.hidden")
 
 
+def test_of_a_service_that_is_gone_no_picture_looks_current(page) -> None:
+    veils = "[...document.querySelectorAll('.tile .veil')]"
+    page.run("window.kept = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone'))")
+    page.until(f"{veils}.every((veil) => !veil.hidden && veil.textContent === 'the service cannot be reached')")
+    assert not page.run(INK.format("cam2"))
+    assert page.run("document.querySelector('.tile[data-id=cam2] .health').textContent") == "unknown"
+    page.run("window.fetch = window.kept")
+    page.until(f"{veils}.every((veil) => veil.hidden) && {INK.format('cam2')}")
+
+
 def test_first_it_is_said_whether_it_is_there(page) -> None:
     page.run("document.querySelector('.tile[data-id=cam6] .screen').click()")
     ask(page, "instances:car")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from itertools import pairwise
@@ -36,7 +37,7 @@ def taken(found: Recordings, now_s: float, folder: Path) -> list[str]:
     """What is taken up at a time, each read at once."""
     names = []
     found.look(now_s)
-    while (path := found.next(now_s)) is not None:
+    for path in found.due(now_s):
         found.take(path)
         found.done(path, now_s, is_good=True)
         names.append(str(path.relative_to(folder)))
@@ -80,13 +81,13 @@ def test_what_was_written_while_it_was_read_is_due_again(tmp_path: Path) -> None
     path, found = write(tmp_path / "a.ts"), Recordings(tmp_path)
     found.look(0.0)
     found.look(SETTLED_S)
-    assert found.next(SETTLED_S) == path
+    assert found.due(SETTLED_S) == [path]
     found.take(path)
     write(path, "xx")
     found.look(SETTLED_S + 1)
     found.done(path, SETTLED_S + 1, is_good=True)
     found.look(2 * SETTLED_S + 1)
-    assert found.next(2 * SETTLED_S + 1) == path
+    assert found.due(2 * SETTLED_S + 1) == [path]
 
 
 def test_one_that_cannot_be_read_while_it_is_written_is_tried_more_and_more_seldom(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_one_that_cannot_be_read_while_it_is_written_is_tried_more_and_more_seld
     for second in range(0, 4000, 10):
         path.write_text("x" * (second + 1))
         found.look(float(second))
-        if found.next(float(second)) is not None:
+        if found.due(float(second)):
             times.append(second)
             found.take(path)
             found.done(path, float(second), is_good=False)
@@ -253,6 +254,45 @@ def test_a_run_goes_on_after_a_restart_and_knows_what_was_renamed(tmp_path, clip
     assert told(lines, "renamed") == ["a.ts"]
     assert indices(out).keys() == {"a.ts", "b.ts", "c.ts"}
     assert told(lines, "read") == ["b.ts", "c.ts"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_known_of_recordings_is_bounded_and_none_that_is_there_is_taken_again(
+    tmp_path, clips, monkeypatch
+) -> None:
+    monkeypatch.setattr(intake, "MOST_GONE", 2)
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    frames = dict(zip("abcdef", (12, 20, 60, 12, 20, 60), strict=True))
+    for number, (name, count) in enumerate(frames.items()):
+        (folder / f"{name}.ts").write_bytes(clips[count] + bytes(188 * number))
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: len(told(lines, "read")) == 6, "all")
+    for name in "abcd":
+        (folder / f"{name}.ts").unlink()
+    (folder / "e.ts").rename(folder / "e-moved.ts")
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: told(lines, "renamed"), "that it is the same")
+        (folder / "g.ts").write_bytes(clips[12] + b"g" * 188)
+        eventually(lambda: told(lines, "read"), "the new one")
+    assert told(lines, "read") == ["g.ts"], "what was finished is not even opened"
+    known = json.loads((out / ".plantain" / "streams.json").read_bytes())
+    assert {name.removeprefix("nvr-") for name in known} == {"d.ts", "e.ts", "e-moved.ts", "f.ts", "g.ts"}
+    with capture_logs() as lines, running(config_of(folder, out)):
+        (folder / "h.ts").write_bytes(clips[12] + b"h" * 188)
+        eventually(lambda: told(lines, "read"), "the new one")
+    assert told(lines, "read") == ["h.ts"]
+    assert not told(lines, "renamed"), "that is known by its name now"
+    known = json.loads((out / ".plantain" / "streams.json").read_bytes())
+    assert {name.removeprefix("nvr-") for name in known} == {
+        "d.ts",
+        "e.ts",
+        "e-moved.ts",
+        "f.ts",
+        "g.ts",
+        "h.ts",
+    }
+    assert len(indices(out)) == 8, "their rows stay"
 
 
 @pytest.mark.usefixtures("quick")

@@ -19,13 +19,17 @@ import pytest
 import structlog
 
 from plantain.deploy.job import run_job
+from plantain.operators.sinks import gaps
+from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sinks.store import Store
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import Status
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.control import Control
+from plantain.pipeline.engine import streams
 from plantain.pipeline.runner import Outcome
 from tests.assets import clips
+from tests.field.cameras import STATES
 from tests.kafka_broker import Broker
 from tests.kafka_client import ids, records
 from tests.ports import free_ports
@@ -168,3 +172,57 @@ def test_told_to_stop_while_kafka_is_away_it_says_what_it_left_and_the_next_star
     found = dict.fromkeys(ids(records(broker.bootstrap, prefix), "file"))
     sent = [int(each.split("/")[2]) for each in found if each.split("/")[1] == "0"]
     assert sent == sorted(stored)
+
+
+def test_a_camera_that_is_away_while_kafka_is_has_each_of_its_gaps_once_in_both(
+    broker: Broker, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gaps go into transactions as frames do: while the broker is away, after it is back, and over a restart."""
+    if not broker.is_ours:
+        pytest.skip("the broker that was named is not ours to kill")
+    monkeypatch.setattr(streams, "GAP_S", 0.5)
+    monkeypatch.setattr(gaps, "LEAST_NS", 200_000_000)
+    STATES.clear()
+    settings = settings_of(
+        tmp_path, broker.bootstrap, prefix, url="gate", source="tests.field.cameras:Camera"
+    )
+    settings["output"]["segment_s"], settings["output"]["segment_frames"] = 2.0, 512
+    config = check(settings | {"model": {"name": "fake", "canvas": {"width": 64, "height": 36}}})
+
+    def rows() -> list[tuple[int, int, str, str | None]]:
+        """What is stored, in the order of time."""
+        if not (tmp_path / "out" / "frames").exists():
+            return []
+        stored = read_frames(tmp_path / "out", ["captured_at", "epoch", "frame_index", "status", "reason"])
+        found = zip(*(stored[name].tolist() for name in stored), strict=True)
+        return [(epoch, index, status, reason) for _, epoch, index, status, reason in sorted(found)]
+
+    def count(reason: str) -> int:
+        return sum(row[2] == "gap" and str(row[3]).startswith(reason) for row in rows())
+
+    broker.kill()
+    start = contextlib.ExitStack()
+    start.callback(broker.start)
+    with start:
+        for state in (
+            "refused",
+            "silent",
+        ):  # in the first run the broker stays away, in the second it comes back
+            control = Control(config, is_lasting=False)
+            with running(config, control):
+                wait_for(lambda: rows() and rows()[-1][2] == "ok")
+                STATES["gate"] = state
+                wait_for(lambda state=state: count(state) >= 2)
+                if state == "silent":
+                    start.close()
+                STATES["gate"] = "live"
+                wait_for(lambda: rows()[-1][2] == "ok")
+                if state == "silent":
+                    wait_for(lambda: not list((tmp_path / "out").glob(".plantain/spool/*/*.arrow")))
+                control.stop()
+    STATES.clear()
+    assert count("stopped") == 1
+    told = records(broker.bootstrap, prefix)
+    assert len({*ids(told, "file")}) == len(told)
+    values = [json.loads(record.value()) for record in told]
+    assert [(v["epoch"], v["frame_index"], v["status"], v["reason"]) for v in values] == rows()

@@ -308,6 +308,27 @@ def test_what_another_writer_still_holds_of_a_stream_goes_first(made, brokers, m
     assert brokers.commits == ["cam 0", "cam 1"]
 
 
+def test_what_a_writer_leaves_that_ends_after_the_next_has_begun_is_delivered_first(
+    made, brokers, monkeypatch
+):
+    """An engine that is begun again while the one before still waits for brokers that are away."""
+    monkeypatch.setattr("plantain.operators.sinks.kafka.relay.ELSEWHERE_EVERY_S", 0.01)
+    brokers.is_away = True
+    one, other = made(), made(patience_s=0.0)
+    one.begin("cam", is_resumed=False)
+    store(one, 0)
+    other.begin("cam", is_resumed=True)
+    store(other, 1)
+    one.close()
+    brokers.is_away = False
+    drained(other)
+    assert brokers.seen["cam"] == list(range(8))
+    assert brokers.commits == ["cam 0", "cam 1"]
+    store(other, 2)
+    drained(other)
+    assert brokers.seen["cam"] == list(range(12))
+
+
 def test_a_file_that_is_damaged_is_said_and_left_where_it_is(made, brokers, tmp_path):
     relay = made()
     brokers.is_away = True

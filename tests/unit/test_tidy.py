@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,19 +20,30 @@ import plantain.operators.sinks.parquet.sink as parquet
 import plantain.operators.sinks.parquet.tidy as tidying
 from plantain.deploy.cli.app import app
 from plantain.operators.segments import Durable, Position
+from plantain.deploy.cli.streams import _show
+from plantain.deploy.metrics import Exporter
+from plantain.operators.errors import SinkError
 from plantain.operators.sinks.base import Segment
+from plantain.operators.sinks.parquet import reading
 from plantain.operators.sinks.parquet.parts import parts_in
-from plantain.operators.sinks.parquet.reading import read_metadata, read_results
+from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_results
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.parquet.swapping import RemoteTables
 from plantain.operators.sinks.parquet.tidy import Keep, Tidy
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.sinks.store import Store
+from plantain.operators.segments import Durable, Position
+from plantain.pipeline import tidying as beside
 from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.commands import Streams
+from plantain.pipeline.config import check
 from plantain.pipeline.config.output import KeepConfig
 from plantain.pipeline.tidying import tidy
-from tests.file_faults import Faults, Killed, copy_tree
+from tests.assets.clips import make
+from tests.field.runs import running
+from tests.file_faults import Faults, Killed, Watched, copy_tree
 from tests.results import result
+from tests.serving import eventually
 from tests.stored import rows_in
 
 DAY_NS = 86_400 * 10**9
@@ -119,6 +132,57 @@ def test_a_reader_that_has_opened_a_part_reads_on(tmp_path):
     opened = [pq.ParquetFile(tmp_path / "frames" / part) for part in parts(tmp_path)]
     list(tidy_at(tmp_path).compact())
     assert [file.read().num_rows for file in opened] == [12, 12, 12]
+
+
+@pytest.mark.parametrize("work", ["compact", "rows"])
+def test_a_name_means_the_same_rows_or_none_at_any_moment_and_whoever_lists_finds_all_once(
+    tmp_path, monkeypatch, work
+):
+    of_cameras(tmp_path, range(3), CAMERAS[:2])
+    seen: list[dict[str, int]] = []
+
+    def look(*_args: object) -> None:
+        here = [path for path in tmp_path.glob("frames/*/*.parquet") if path.exists()]
+        seen.append({path.name: pq.ParquetFile(path).metadata.num_rows for path in here})
+
+    Watched(monkeypatch, look)
+    list(tidy_at(tmp_path).compact() if work == "compact" else tidy_at(tmp_path).expire(Keep(rows_s=0)))
+    assert len(seen) > 20
+    by_name: dict[str, set[int]] = {}
+    for listed in seen:
+        for name, count in listed.items():
+            by_name.setdefault(name, set()).add(count)
+    assert all(len(counts) == 1 for counts in by_name.values()), (
+        "what was listed is opened later, or is not there"
+    )
+    assert {sum(listed.values()) for listed in seen} == ({24} if work == "compact" else {24, 0})
+
+
+def test_our_own_readers_look_again_where_a_part_has_gone_that_they_had_listed(tmp_path, monkeypatch):
+    of_cameras(tmp_path, range(3))
+    listed, before = reading._parts(tmp_path, "frames", None), read_frames(tmp_path)
+    list(tidy_at(tmp_path).compact())
+    parts_of, stale = reading._parts, [listed]
+    monkeypatch.setattr(reading, "_parts", lambda *args: stale.pop() if stale else parts_of(*args))
+    assert sorted(read_frames(tmp_path)["frame_index"]) == sorted(before["frame_index"])
+    assert not stale
+    monkeypatch.setattr(reading, "_parts", lambda *_: listed)
+    with pytest.raises(SinkError, match="parts go while they are read"):
+        read_frames(tmp_path)
+
+
+def test_while_somebody_holds_a_lock_on_the_folder_nothing_is_replaced(tmp_path):
+    of_cameras(tmp_path, range(3))
+    before = parts(tmp_path)
+    reader = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(reader, fcntl.LOCK_SH)
+    for work in (tidy_at(tmp_path).compact(), tidy_at(tmp_path).expire(Keep(rows_s=0))):
+        with pytest.raises(SinkError, match="holds a lock"):
+            list(work)
+    assert parts(tmp_path) == before
+    os.close(reader)
+    assert len(list(tidy_at(tmp_path).compact())) == 1
+    assert len(parts(tmp_path)) == 1
 
 
 def test_of_a_file_only_what_no_run_makes_again_is_touched(tmp_path):
@@ -237,6 +301,38 @@ def test_rows_go_by_age_and_maps_before_them(tmp_path):
 def aged(path: Path, days: float) -> None:
     then_ns = time.time_ns() - round(days * DAY_NS)
     os.utime(path, ns=(then_ns, then_ns))
+
+
+def test_what_went_is_known_to_whoever_asks_how_things_are_also_after_a_restart(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(beside, "FIRST_S", 0.1)
+    clip, out = make(tmp_path / "new.mp4", 3, size=(64, 48)), tmp_path / "out"
+    of_file(out, range(2))
+    for path in out.glob("*/*/*.parquet"):
+        aged(path, 500)
+    size = sum(path.stat().st_size for path in out.glob("*/*/*.parquet"))
+    config = check(
+        {
+            "streams": [{"url": str(clip)}],
+            "prompts": ["depth"],
+            "model": {"name": "fake", "canvas": {"width": 64, "height": 36}},
+            "output": {"out": str(out), "keep": {"rows": "400d"}},
+            "executor": "inline",
+        }
+    )
+    day = datetime.fromtimestamp(time.time() - 500 * 86400, UTC).date()
+    with running(config) as control:
+        eventually(lambda: all(each.deleted for each in control.do(Streams())), "deleted")
+    with running(config) as control:
+        (status,) = control.do(Streams())
+        assert status.deleted == f"rows until {day} ({size / 1e6:.1f} MB)"
+        exporter = Exporter(config, control.show)
+        control.show(exporter.update)
+        figure = f'plantain_deleted_bytes_total{{what="rows"}} {float(size)}'
+        eventually(lambda: figure in exporter.text().decode(), "figure")
+    _show([status], as_json=False)
+    assert f"kept no longer: rows until {day}" in capsys.readouterr().out
 
 
 def test_pictures_go_by_age(tmp_path):

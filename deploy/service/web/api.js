@@ -33,8 +33,8 @@ export async function call(method, path, { body, headers = {}, signal } = {}) {
   }
 }
 
-export async function json(method, path, body) {
-  const response = await call(method, path, { body });
+export async function json(method, path, body, signal) {
+  const response = await call(method, path, { body, signal });
   return response.status === 204 ? null : response.json();
 }
 

@@ -116,7 +116,7 @@ export class Ask {
       return call("POST", "/v1/predict", { body: { tasks, drawn: true } });
     }
     if (!file) throw new Error("choose a picture or a clip first");
-    const isClip = file.type.startsWith("video/");
+    const isClip = !file.type.startsWith("image/"); // browsers know no type of .mkv and .ts
     const body = new FormData();
     body.append(isClip ? "clip" : "image", file);
     if (isClip) body.append("fps", String(CLIP_FPS));

@@ -5,6 +5,7 @@ import { when, zone } from "./clock.js";
 
 const PAGE = 50;
 const MAX_SHOWN = 1000;
+const AGAIN_MS = 5000;
 const KINDS = ["live", "silent", "frozen", "lost", "refused", "unauthorised", "not_found", "no_video", "failed", "paused", "slowed", "recovered"];
 
 const at = (id) => document.getElementById(id);
@@ -55,16 +56,24 @@ export class Events {
       this.more(page.next);
       at("event-error").hidden = true;
     } catch (error) {
-      at("event-error").textContent = error.message;
-      at("event-error").hidden = false;
+      this.complain(error.message);
     }
     this.follow();
   }
 
   async older() {
-    const page = await json("GET", `/v1/events?order=newest&limit=${PAGE}&before=${this.next}&${this.wanted}`);
-    this.list.append(...page.items.map((event) => this.line(event)));
-    this.more(page.next);
+    try {
+      const page = await json("GET", `/v1/events?order=newest&limit=${PAGE}&before=${this.next}&${this.wanted}`);
+      this.list.append(...page.items.map((event) => this.line(event)));
+      this.more(page.next);
+    } catch (error) {
+      this.complain(error.message);
+    }
+  }
+
+  complain(why) {
+    at("event-error").textContent = why;
+    at("event-error").hidden = false;
   }
 
   more(next) {
@@ -82,6 +91,12 @@ export class Events {
     if (this.source) return;
     this.source = new EventSource(`/v1/events?after=${this.newest}&${this.wanted}`);
     this.source.addEventListener("event", (message) => this.take(JSON.parse(message.data)));
+    this.source.addEventListener("error", ({ target }) => {
+      if (target !== this.source || target.readyState !== EventSource.CLOSED) return; // else the browser tries again
+      this.source = null;
+      this.complain("what happens just now is not told; trying again");
+      setTimeout(() => this.load(), AGAIN_MS);
+    });
   }
 
   take(event) {

@@ -7,6 +7,9 @@ import { drawKey } from "./key.js";
 const STATS_MS = 2000;
 const FPS = 5;
 const ALL = "";
+// A service that says nothing for so long is not there; after so many looks in vain nobody knows how the cameras are.
+const PATIENCE_MS = 8000;
+const IN_VAIN = 2;
 
 // How well a state is: good, to be watched, or bad; others are neither.
 const KINDS = {
@@ -28,6 +31,7 @@ export class Wall {
     this.root = document.getElementById("wall");
     this.selected = null;
     this.large = null;
+    this.inVain = 0;
     window.addEventListener("resize", () => this.lay());
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.large && this.enlarge(null));
     this.isShown = !document.hidden;
@@ -64,14 +68,18 @@ export class Wall {
       let items = [];
       let after = "";
       do {
-        const page = await json("GET", `/v1/streams?limit=500&after=${encodeURIComponent(after)}`);
+        const path = `/v1/streams?limit=500&after=${encodeURIComponent(after)}`;
+        const page = await json("GET", path, undefined, AbortSignal.timeout(PATIENCE_MS));
         items = items.concat(page.items);
         after = page.next;
       } while (after);
+      this.inVain = 0;
       this.show(items);
       this.onState("good", "connected", items);
     } catch (error) {
+      this.inVain += 1;
       this.onState("bad", error.message, null);
+      if (this.inVain >= IN_VAIN) for (const tile of this.tiles.values()) tile.lose(error.message);
     }
     if (this.isShown) this.timer = setTimeout(() => this.refresh(), STATS_MS);
   }
@@ -283,6 +291,17 @@ class Tile {
     veil.classList.toggle("thin", this.isCurrent);
     veil.textContent = text;
     veil.hidden = !text;
+  }
+
+  // Nobody knows any more how it is.
+  lose(why) {
+    this.item = { ...this.item, state: "unknown" };
+    this.find(".health").textContent = "unknown";
+    this.find(".health").className = "health bad";
+    this.find(".veil").classList.remove("thin");
+    this.find(".veil").textContent = why;
+    this.find(".veil").hidden = false;
+    this.wipe();
   }
 
   // Takes the last picture away, with what is drawn on it: it would look like now.

@@ -125,16 +125,12 @@ class Spool:
         self._number = 0
         with self._storing():
             folder.mkdir(parents=True, exist_ok=True)
-            for left in sorted(folder.iterdir()):
-                if not left.name.startswith(".") and self._lock(left):
-                    self._files += filter(None, map(_found, sorted(left.glob("*.arrow"))))
+            self._take_over()
             aside = folder / f".{self._own.name}"
             aside.mkdir()  # nobody takes it over before it has its lock
             self._lock(aside)
             aside.rename(self._own)
             self._locks[self._own] = self._locks.pop(aside)
-        for kept in self._files:
-            self._streams.update(segment.stream_id for segment in kept.counts)
 
     @property
     def folder(self) -> Path:
@@ -152,8 +148,17 @@ class Spool:
         return sum(kept.size for kept in self._files)
 
     def is_elsewhere(self, stream_id: str) -> bool:
-        """Whether another writer has something of a stream: its order would be lost if it were overtaken."""
-        for left in self._folder.iterdir():
+        """Whether another writer has something of a stream: its order would be lost if it were overtaken.
+
+        What a writer that is gone by now has left is ours.
+
+        Raises:
+            SinkError: If the folder cannot be read.
+        """
+        with self._storing():
+            self._take_over()
+            folders = [*self._folder.iterdir()]
+        for left in folders:
             if left in self._locks:
                 continue
             for path in left.glob("*.arrow"):
@@ -268,6 +273,16 @@ class Spool:
                     aside.unlink(missing_ok=True)
                 raise
             return Kept(path, path.stat().st_size, time.time_ns(), counts)
+
+    def _take_over(self) -> None:
+        """Takes what writers have left that are gone; it is older than what is here."""
+        found: list[Kept] = []
+        for left in sorted(self._folder.iterdir()):
+            if left not in self._locks and not left.name.startswith(".") and self._lock(left):
+                found += filter(None, map(_found, sorted(left.glob("*.arrow"))))
+        self._files[:0] = found
+        for kept in found:
+            self._streams.update(segment.stream_id for segment in kept.counts)
 
     def _lock(self, folder: Path) -> bool:
         """Takes a writer's folder, if nobody has it."""

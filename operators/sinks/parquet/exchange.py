@@ -25,35 +25,39 @@ class Exchange:
     """See the module.
 
     Each place first becomes a symbolic link that leads, through one common link `now`, to what was there before
-    (or to an empty table). Then `now` is pointed at the new files, in a single rename: that is the commit. Last, each
-    link gives way to the file it leads to. A reader sees all of the old or all of the new at every moment, and a
-    crash at any moment leaves one of the two, which `recover` then tidies up.
+    (or to an empty table, or nowhere, which readers that list pass over). Then `now` is pointed at the new files, in a
+    single rename: that is the commit. Last, each link gives way to the file it leads to. A reader sees all of the old
+    or all of the new at every moment, and a crash at any moment leaves one of the two, which `recover` then tidies up.
 
     Args:
         places: Where each file belongs, by a name of its own.
         work: Prefix of the workshop; the new files are in `work.new`, under their names. What has none there is taken
             away.
-        empty: By name, the table without rows that stands in for a file that is not there.
+        empty: By name, the table without rows that stands in for a file that is not there. Where rows go from one name
+            to another there is none: who had listed the old name is to be told, and not to find fewer rows.
     """
 
-    def __init__(self, places: Mapping[str, Path], work: Path, empty: Mapping[str, Path]) -> None:
+    def __init__(
+        self, places: Mapping[str, Path], work: Path, empty: Mapping[str, Path] | None = None
+    ) -> None:
         self._places = places
         self._new = work.with_name(f"{work.name}.new")
         self._old = work.with_name(f"{work.name}.old")
         self._now = work.with_name(f"{work.name}.now")
-        self._empty = empty
+        self._empty = empty or {}
 
     def run(self) -> None:
         """Puts the new files in their places; a table that has none is left without."""
-        for name in self._places:
+        for name, empty in self._empty.items():
             if not (self._new / name).exists():
-                os.link(self._empty[name], self._new / name)
+                os.link(empty, self._new / name)
         sync_folder(self._new)
         self._old.mkdir(exist_ok=True)
         for name, place in self._places.items():
             kept = self._old / name
             kept.unlink(missing_ok=True)
-            os.link(place if place.exists() else self._empty[name], kept)
+            if (before := place if place.exists() else self._empty.get(name)) is not None:
+                os.link(before, kept)
         sync_folder(self._old)
         self._point_now(self._old)
         for name, place in self._places.items():
@@ -94,8 +98,8 @@ class Exchange:
         for name, place in self._places.items():
             if not place.is_symlink():
                 continue
-            file = folder / name
-            if file.samefile(self._empty[name]):
+            file, empty = folder / name, self._empty.get(name)
+            if not file.exists() or (empty is not None and file.samefile(empty)):
                 place.unlink()
                 continue
             aside = self._aside(name)

@@ -12,11 +12,12 @@ Any other Parquet reader opens the same folder; these functions also decode maps
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from fractions import Fraction
+from functools import wraps
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -40,6 +41,28 @@ Columns = dict[str, NDArray[Any]]
 
 Key = tuple[int, int, str, str]
 """Epoch, frame index, prompt and who answered."""
+
+# Parts that are put together while they are read are looked for again so often.
+ATTEMPTS = 5
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _looking_again(read: Callable[P, T]) -> Callable[P, T]:
+    """Reads anew where a part has gone that was listed: its rows are in another one by now."""
+
+    @wraps(read)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                return read(*args, **kwargs)
+            except FileNotFoundError as error:
+                if attempt == ATTEMPTS - 1:
+                    raise SinkError(f"parts go while they are read: {redact(str(error))}") from error
+        raise AssertionError
+
+    return wrapped
 
 
 def read_frames(
@@ -84,6 +107,7 @@ def read_events(
     return _columns(root, "events", columns, stream_id)
 
 
+@_looking_again
 def find_events(
     root: str | Path,
     since: datetime,
@@ -113,6 +137,7 @@ def find_events(
     return rows
 
 
+@_looking_again
 def read_metadata(root: str | Path) -> dict[str, str]:
     """What the Parquet footers say about the run: schema version, model, palette, label map."""
     filesystem, parts = _parts(root, "frames", None)
@@ -120,6 +145,7 @@ def read_metadata(root: str | Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
 
 
+@_looking_again
 def read_results(root: str | Path, stream_id: str, frames: Collection[int] | None = None) -> list[Result]:
     """The answers about frames of a stream, in frame order, as the pipeline made them.
 
@@ -148,6 +174,7 @@ def read_results(root: str | Path, stream_id: str, frames: Collection[int] | Non
     return [_result(group, objects) for _, group in sorted(grouped.items())]
 
 
+@_looking_again
 def _columns(root: str | Path, name: str, columns: Sequence[str] | None, stream_id: str | None) -> Columns:
     wanted = (
         [field for field in SCHEMAS[name].names if field != "raster"] if columns is None else list(columns)
@@ -199,6 +226,8 @@ def _parts(root: str | Path, name: str, stream_id: str | None) -> tuple[fs.FileS
             and any(_has_rows_of(stream_id, each, filesystem) for each in listed("frames", SHARED))
         )
         parts = listed(name) if stream_id is None else listed(name, stream_id, SHARED)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise SinkError(f"{shown(str(root))} cannot be read: {redact(str(error))}") from error
     if not is_known:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from plantain.operators.sinks.parquet.exchange import Exchange, make_empty
+from plantain.operators.sinks.parquet.exchange import Exchange
 from plantain.operators.sinks.parquet.parts import Part
 from plantain.operators.sinks.rows import SCHEMAS
 from plantain.operators.sinks.store import sync, sync_folder, write_durably
@@ -70,6 +70,26 @@ def tidying(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def unread(root: Path) -> Iterator[None]:
+    """Holds off whoever reads under a lock on the folder (`flock -s ROOT ...`), which cannot be run again.
+
+    Raises:
+        BlockingIOError: If somebody reads so.
+    """
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # some network file systems have no locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class LocalTables:
     """On a local disk, all tables at the same instant (`exchange.py`).
 
@@ -86,7 +106,9 @@ class LocalTables:
         return pq.ParquetFile(self._root / part.path(table))
 
     def swap(self, gone: Sequence[Part], made: Part | None, write: Write) -> int:
-        """See `Tables`; a reader that has opened what goes reads on."""
+        """See `Tables`; a reader that has opened what goes reads on, and one that has only listed it finds it gone."""
+        with unread(self._root):
+            pass  # before anything is made for nothing
         work = self._work / f"swap-{os.getpid()}"
         new = work.with_name(f"{work.name}.new")
         new.mkdir(parents=True)
@@ -111,7 +133,8 @@ class LocalTables:
                 if file.exists() or any(part.path(table) == made.path(table) for part in gone):
                     places[table] = made.path(table)
             write_durably(work.with_name(f"{work.name}.json"), json.dumps(places).encode())
-            self._exchange(work, places).run()
+            with unread(self._root):
+                self._exchange(work, places).run()
         except BaseException:
             if not work.with_name(f"{work.name}.now").is_symlink():
                 shutil.rmtree(new, ignore_errors=True)
@@ -139,9 +162,7 @@ class LocalTables:
             if not folder.exists():
                 folder.mkdir(parents=True)
                 sync_folder(folder.parent)
-        empty = self._root / ".plantain" / "empty"
-        tables = {name: make_empty(empty, name.partition(".")[0]) for name in places}
-        return Exchange({name: self._root / path for name, path in places.items()}, work, tables)
+        return Exchange({name: self._root / path for name, path in places.items()}, work)
 
 
 class RemoteTables:

@@ -18,6 +18,8 @@ from pathlib import Path
 import structlog
 from pyarrow import fs
 
+from plantain.operators.errors import SinkError
+from plantain.operators.redaction import shown
 from plantain.operators.sinks.parquet.exchange import has_links
 from plantain.operators.sinks.parquet.merging import has_rasters, is_of_files, merge
 from plantain.operators.sinks.parquet.parts import Part, parts_in, stem_of
@@ -82,7 +84,7 @@ class Tidy:
         used: Share of the disk under a folder that is used.
 
     Raises:
-        SinkError: If the folder cannot be opened.
+        SinkError: If the folder cannot be opened, or not be written to.
     """
 
     def __init__(
@@ -99,9 +101,13 @@ class Tidy:
         self._of_files: dict[str, bool] = {}
         self._filesystem, self._root = open_filesystem(url)
         self._local = Path(self._root) if isinstance(self._filesystem, fs.LocalFileSystem) else None
+        try:
+            is_linked = self._local is not None and (not self._local.exists() or has_links(self._local))
+        except OSError as error:
+            raise storage_error(url, error) from error
         self._tables: Tables = (
             LocalTables(self._local)
-            if self._local is not None and (not self._local.exists() or has_links(self._local))
+            if self._local is not None and is_linked
             else RemoteTables(self._filesystem, self._root)
         )
 
@@ -136,6 +142,11 @@ class Tidy:
                     bytes_after=change.size_after,
                 )
                 yield change
+        except BlockingIOError as error:
+            raise SinkError(
+                f"somebody who reads {shown(self._url)} holds a lock on it: nothing more is put together or deleted "
+                "there until that is over"
+            ) from error
         except OSError as error:
             raise storage_error(self._url, error) from error
 

@@ -9,6 +9,7 @@ from plantain.operators.decode import Decoded, PacketIndex, PictureConverter, Vi
 from plantain.operators.errors import NoVideoError, SourceError
 from plantain.operators.redaction import shown
 from plantain.operators.segments import Position
+from plantain.operators.sources.identity import Kept
 from plantain.operators.sources.options import check_file, number_of
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import StreamInfo, StreamSpec, View
@@ -49,6 +50,7 @@ class FileSource:
         self._next: Decoded | None = None
         self._next_index = position.frame_index
         self._skipped_s = 0.0
+        self._kept = Kept(spec)
         self._reader = VideoReader(
             spec.url,
             number_of(spec, "stream"),
@@ -75,7 +77,8 @@ class FileSource:
         """The next frames, at most `max_frames`; fewer at the end.
 
         Raises:
-            SourceError: If the frame at `end_frame` has not `end_pts`: the file is damaged before it.
+            SourceError: If the frame at `end_frame` has not `end_pts`: the file is damaged before it. If it was
+                written over meanwhile.
         """
         frames: list[Frame] = []
         while self._next is not None and len(frames) < max_frames:
@@ -111,6 +114,7 @@ class FileSource:
         while not self._sampler.is_done:
             picture = self._reader.next()
             if picture is None:
+                self._kept.check()
                 return
             self._next_index = picture.index
             if self._end_frame is not None and picture.index >= self._end_frame:

@@ -1,22 +1,32 @@
-"""Connecting to a Ray, or beginning one of our own that costs as little as it can."""
+"""The Ray that everything runs on: a cluster that is there, or one of our own."""
 
 from __future__ import annotations
 
-import getpass
 import logging
+import os
+import re
 import signal
+import socket
+import tempfile
 import threading
 from typing import Any
 
 import ray
 import structlog
 
-from plantain.operators.errors import PlantainError
-
-log = structlog.get_logger()
+from plantain.deploy.standard import user
+from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.redaction import redact
 
 # A Ray of our own is begun so often where its processes do not come up.
 STARTS = 3
+# How long a cluster may take to answer the telephone, seconds.
+KNOCK_S = 5.0
+# The kernel knows 107 bytes of a socket's path, of which a session of Ray's takes
+# `/ray/session_2026-11-29_23-11-12_095547_4194304/sockets/plasma_store`.
+FOLDER_BYTES = 107 - 69
+
+log = structlog.get_logger()
 
 # A Ray of our own has no dashboard, the only place where tasks (4 MB for every 1,000 queries) and its own metrics are
 # shown, and one machine, whose resources nobody else asks for. `event_stats` times every step of Ray's loops.
@@ -48,29 +58,73 @@ def start_ray(address: str | None, **settings: object) -> None:
         settings: Of Ray's configuration, for a Ray of our own.
 
     Raises:
+        UsageError: If no cluster is there, or none that lets us in, or Ray finds no folder for itself.
         PlantainError: If this machine is too busy for a Ray to start.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)  # its hints about authentication are not for our users
     common: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": "ERROR",
-        "namespace": f"plantain-{getpass.getuser()}",
+        "namespace": f"plantain-{user()}",
     }
-    if address is None:
+    if address is not None:
+        _knock(address)
+    else:
         # "local": never somebody else's Ray that happens to run on this machine.
         common |= {
             "include_dashboard": False,
             "object_store_memory": 512 << 20,
             "configure_logging": False,
+            "_temp_dir": _folder(),
             "_system_config": LOCAL_RAY | settings,
         }
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    _init(address=address or "local", **common)
+    try:
+        _init(address=address or "local", **common)
+    except PlantainError:
+        raise
+    except Exception as error:
+        doing = "start" if address is None else f"let us into the cluster at {redact(address)}"
+        raise UsageError(f"Ray does not {doing}: {first_line(error)}") from error
     if address is None:
         _end_idlers()
     # Ray has taken SIGTERM for itself, and would leave at once, with a dump of the stack.
     if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _knock(address: str) -> None:
+    """Finds out whether somebody is there, which takes Ray a minute and pages of complaints."""
+    place = re.fullmatch(r"(?:ray://)?\[?([^\[\]/?]+?)\]?:(\d{1,5})(?:\?.*)?", address)
+    if address == "auto":
+        return
+    if place is None:
+        raise UsageError(
+            f"'{redact(address)}' is no address of a Ray cluster: give HOST:PORT, ray://HOST:PORT or auto"
+        )
+    try:
+        socket.create_connection((place[1], int(place[2])), KNOCK_S).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"no Ray cluster answers at {redact(address)} ({why}): start one there (ray start --head), or leave "
+            "--address out"
+        ) from error
+
+
+def _folder() -> str:
+    """Where a Ray of our own keeps its files: where temporary files belong, or near it if that path is too long."""
+    try:
+        places = [os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]
+    except FileNotFoundError:
+        places = []
+    for place in places:
+        if len(os.fsencode(place)) <= FOLDER_BYTES and os.access(place, os.W_OK | os.X_OK):
+            return f"{place.rstrip('/')}/ray"
+    raise UsageError(
+        f"Ray needs a folder for its sockets that can be written to, with a path of at most {FOLDER_BYTES} bytes: set "
+        "TMPDIR, or use --executor threads"
+    )
 
 
 def _init(**settings: Any) -> None:
@@ -98,3 +152,8 @@ def _end_idlers() -> None:
     if node is not None:
         for end in (node.kill_log_monitor, node.kill_monitor, node.kill_dashboard):
             end(check_alive=False)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, without secrets."""
+    return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
