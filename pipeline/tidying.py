@@ -29,10 +29,7 @@ log = structlog.get_logger()
 
 
 def tidy(
-    out: str,
-    keep: KeepConfig,
-    checkpoints: Checkpoints | None = None,
-    deletions: Deletions | None = None,
+    out: str, keep: KeepConfig, checkpoints: Checkpoints | None = None, deletions: Deletions | None = None
 ) -> Iterator[Change]:
     """Tidies an output folder; gives what was done, as it is done.
 

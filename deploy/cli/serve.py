@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plantain.deploy.cli.options import ConfigFile, ExecutorName, OtherModel, Out, Replace, put
-from plantain.deploy.cli.options import ExecutorName
 from plantain.deploy.standard import tell
 from plantain.operators.errors import UsageError
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 import transformers
 
+from plantain.deploy.ray.cluster import start_ray
 from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.segments import Position
-from plantain.deploy.ray.cluster import start_ray
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View

@@ -227,11 +227,7 @@ def oneformer(folder: Path) -> Path:
     info = {str(k): {"name": name, "isthing": k < 2} for k, name in CLASSES.items()}
     (folder / "class_info.json").write_text(json.dumps(info))
     images = OneFormerImageProcessor(
-        size=square(64),
-        repo_path=str(folder),
-        class_info_file="class_info.json",
-        num_labels=4,
-        num_text=8,
+        size=square(64), repo_path=str(folder), class_info_file="class_info.json", num_labels=4, num_text=8
     )
     processor = OneFormerProcessor(images, clip_tokenizer(77))
     return save(folder, widened(OneFormerForUniversalSegmentation(config), std=0.2), processor)

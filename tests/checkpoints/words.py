@@ -102,11 +102,7 @@ def sam3_parts() -> dict[str, Any]:
             "fpn_hidden_size": 32,
             "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
         },
-        "text_config": {
-            "model_type": "clip_text_model",
-            "projection_dim": 16,
-            **clip_texts(tokenizer, 32),
-        },
+        "text_config": {"model_type": "clip_text_model", "projection_dim": 16, **clip_texts(tokenizer, 32)},
         "geometry_encoder_config": {**heads, "num_layers": 1, "intermediate_size": 32},
         "detr_encoder_config": {**heads, "num_layers": 1, "intermediate_size": 32},
         "detr_decoder_config": {**heads, "num_layers": 2, "intermediate_size": 32, "num_queries": 8},

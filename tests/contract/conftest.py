@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from plantain.deploy.ray.executor import RayExecutor
 from plantain.deploy.ray.cluster import start_ray
+from plantain.deploy.ray.executor import RayExecutor
 from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 
 

@@ -18,8 +18,8 @@ import pytest
 import ray
 
 from plantain.deploy.job import run_job
-from plantain.deploy.ray.executor import RayExecutor
 from plantain.deploy.ray.cluster import start_ray
+from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.segments import Position

@@ -12,8 +12,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plantain.deploy.ray.executor import RayExecutor
 from plantain.deploy.ray.cluster import start_ray
+from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.errors import UsageError
 from plantain.pipeline import runner
 from plantain.pipeline.config import PipelineConfig, check
