@@ -153,23 +153,9 @@ class Weigh:
 
 
 Work = (
-    Hello
-    | Open
-    | Change
-    | Relieve
-    | Watch
-    | Read
-    | Poll
-    | Peek
-    | Run
-    | Fail
-    | Swap
-    | Tell
-    | Cut
-    | Finish
-    | Close
-    | Weigh
-)
+    Hello | Open | Change | Relieve | Watch | Read | Poll | Peek
+    | Run | Fail | Swap | Tell | Cut | Finish | Close | Weigh
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
