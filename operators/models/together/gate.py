@@ -67,11 +67,7 @@ class GateParts(Parts):
 
 
 class Gate(Together[GateParts]):
-    """Where nothing is there the answer is empty. A sentry that fails, fails the prompt: no money is spent on a guess.
-
-    Args:
-        options: Those of `GateParts`.
-    """
+    """Where nothing is there the answer is empty; a sentry that fails, fails the prompt: nothing is paid for a guess."""
 
     name = "gate"
     parts_type: ClassVar[type[Parts]] = GateParts

@@ -60,11 +60,7 @@ class RewritingParts(Parts):
 
 
 class Rewriting(Together[RewritingParts]):
-    """Rewrites what `refer:` asks; rows keep the prompt that was asked.
-
-    Args:
-        options: Those of `RewritingParts`.
-    """
+    """Rewrites what `refer:` asks; rows keep the prompt that was asked."""
 
     name = "rewriting"
     parts_type: ClassVar[type[Parts]] = RewritingParts

@@ -108,11 +108,7 @@ class Routes(Parts):
 
 
 class Router(Together[Routes]):
-    """Asks each backend once, for all prompts that are its own, with the frames that they are about.
-
-    Args:
-        options: Those of `Routes`.
-    """
+    """Asks each backend once, for all prompts that are its own, with the frames that they are about."""
 
     name = "router"
     parts_type: ClassVar[type[Parts]] = Routes

@@ -55,11 +55,7 @@ class SpecialistRoutes(Routes):
 
 
 class Specialists(Router):
-    """See the module.
-
-    Args:
-        options: Those of `SpecialistRoutes`.
-    """
+    """See the module."""
 
     name = "specialists"
     parts_type: ClassVar[type[Parts]] = SpecialistRoutes

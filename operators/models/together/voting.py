@@ -55,11 +55,7 @@ class VotingParts(Parts):
 
 
 class Voting(Together[VotingParts]):
-    """Votes on `semantic:` and `refer:`; all other prompts go through.
-
-    Args:
-        options: Those of `VotingParts`.
-    """
+    """Votes on `semantic:` and `refer:`; all other prompts go through."""
 
     name = "voting"
     parts_type: ClassVar[type[Parts]] = VotingParts
