@@ -67,7 +67,7 @@ class GateParts(Parts):
 
 
 class Gate(Together[GateParts]):
-    """Where nothing is there the answer is empty; a sentry that fails, fails the prompt: nothing is paid for a guess."""
+    """Where nothing is there the answer is empty; a sentry that fails, fails the prompt: no guess is paid for."""
 
     name = "gate"
     parts_type: ClassVar[type[Parts]] = GateParts
