@@ -114,3 +114,28 @@ def test_a_file_that_is_written_over_while_it_is_read_is_not_complete(tmp_path, 
             run([path], tmp_path / "out", threads=threads, model=model)
     elif do is not lengthen:
         assert indices(tmp_path / "out") == list(range(200))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_recordings_that_were_joined_under_other_numbers_are_not_complete_with_the_first(
+    tmp_path, threads
+) -> None:
+    other = {"mpegts_pmt_start_pid": "0x1020", "mpegts_start_pid": "0x300"}
+    one = make(tmp_path / "one.ts", 20, size=(64, 48))
+    two = make(tmp_path / "two.ts", 12, size=(64, 48), container_options=other)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(one.read_bytes() + two.read_bytes())
+    outcome = run([joined], tmp_path / "out", threads=threads)
+    assert outcome.exit_code == 1
+    assert "goes on in another video stream" in outcome.failed[0].error
+    assert indices(tmp_path / "out") == list(range(20)), "what was read is stored"
+    for stream, count in (("0", 20), ("1", 12)):
+        named = {"url": str(joined), "options": {"stream": stream}}
+        assert run([named], tmp_path / stream).exit_code == 0
+        assert indices(tmp_path / stream) == list(range(count))
+
+
+def test_streams_beside_each_other_are_no_matter(tmp_path) -> None:
+    path = make(tmp_path / "two.ts", 20, size=(128, 96), num_streams=2)
+    assert run([path], tmp_path / "out").exit_code == 0
+    assert indices(tmp_path / "out") == list(range(20))

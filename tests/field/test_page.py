@@ -169,7 +169,9 @@ def test_a_camera_whose_picture_stands_still_says_so_over_the_picture(page) -> N
 def test_of_a_service_that_is_gone_no_picture_looks_current(page) -> None:
     veils = "[...document.querySelectorAll('.tile .veil')]"
     page.run("window.kept = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone'))")
-    page.until(f"{veils}.every((veil) => !veil.hidden && veil.textContent === 'the service cannot be reached')")
+    page.until(
+        f"{veils}.every((veil) => !veil.hidden && veil.textContent === 'the service cannot be reached')"
+    )
     assert not page.run(INK.format("cam2"))
     assert page.run("document.querySelector('.tile[data-id=cam2] .health').textContent") == "unknown"
     page.run("window.fetch = window.kept")
