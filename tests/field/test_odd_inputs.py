@@ -139,3 +139,23 @@ def test_streams_beside_each_other_are_no_matter(tmp_path) -> None:
     path = make(tmp_path / "two.ts", 20, size=(128, 96), num_streams=2)
     assert run([path], tmp_path / "out").exit_code == 0
     assert indices(tmp_path / "out") == list(range(20))
+
+
+@pytest.mark.parametrize("num_gone", [1, 20, 40])
+def test_stills_that_vanish_while_they_are_read_are_no_damage(tmp_path, num_gone) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(40):
+        Image.new("RGB", (64, 48)).save(folder / f"{number}.png")
+    (folder / "0b.png").symlink_to("nothing")
+    gone = [folder / f"{number}.png" for number in range(40 - num_gone, 40)]
+    Meddling.do = lambda: [path.rename(tmp_path / path.name) for path in gone]
+    model = {"name": f"{__name__}:Meddling", "canvas": CANVAS}
+    outcome = run([folder], tmp_path / "out", model=model)
+    assert outcome.exit_code == 1
+    assert "cannot be reached any more" in outcome.failed[0].error
+    assert outcome.streams[0].num_damaged == 1, "the link that leads nowhere"
+    for path in gone:
+        (tmp_path / path.name).rename(path)
+    assert run([folder], tmp_path / "out", model=model).exit_code == 0
+    assert len(indices(tmp_path / "out")) == 40
