@@ -159,3 +159,13 @@ def test_stills_that_vanish_while_they_are_read_are_no_damage(tmp_path, num_gone
         (tmp_path / path.name).rename(path)
     assert run([folder], tmp_path / "out", model=model).exit_code == 0
     assert len(indices(tmp_path / "out")) == 40
+
+
+@pytest.mark.parametrize("name", ["streams.json", "run.json", "deleted.json"])
+@pytest.mark.parametrize("content", [b"", b'{"x"', b"[]", b"\xff\xfe", b"null"])
+def test_bookkeeping_that_is_damaged_is_one_sentence(tmp_path, name, content) -> None:
+    clip = make(tmp_path / "a.mp4", 3, size=(64, 48))
+    run([clip], tmp_path / "out")
+    (tmp_path / "out" / ".plantain" / name).write_bytes(content)
+    with pytest.raises(UsageError, match=f"{name} in the output folder is damaged"):
+        run([clip], tmp_path / "out")
