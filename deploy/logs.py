@@ -94,21 +94,18 @@ class _Stderr:
         sys.stderr.flush()
 
 
-def configure(*, as_json: bool | None = None) -> None:
+def configure() -> None:
     """Sets up structlog, and warnings of libraries that use `logging`, for this process; again if called again.
 
-    Args:
-        as_json: JSON or text for people; by what stderr is if left out.
+    On a terminal it is text for people, elsewhere JSON.
     """
-    if as_json is None:
-        as_json = not sys.stderr.isatty()
     shared: list[Callable[[Any, str, MutableMapping[str, Any]], Any]] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         without_secrets,
     ]
-    render = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    render = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     stderr: Any = _Stderr()
     structlog.configure(processors=[*shared, render], logger_factory=structlog.WriteLoggerFactory(stderr))
     handler = logging.StreamHandler(stderr)

@@ -25,7 +25,7 @@ from plantain.operators.types import Header
 from plantain.pipeline.calls import MARK, Call, Reply
 from plantain.pipeline.engine.item import key_of
 from plantain.pipeline.graph import Graph, Kind
-from plantain.pipeline.worker import Observer
+from plantain.pipeline.worker.base import Observer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor

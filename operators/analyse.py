@@ -13,8 +13,9 @@ import structlog
 from plantain.operators.analytics.base import Analytic
 from plantain.operators.following import Follower
 from plantain.operators.redaction import redact
+from plantain.operators.segments import Barrier
 from plantain.operators.streams import Start
-from plantain.operators.types import Barrier, Event, Failure, Moment, Result
+from plantain.operators.types import Event, Failure, Moment, Result
 
 FAILED = "failed"
 """Kind of the event that says that an analytic failed."""
@@ -49,10 +50,7 @@ class _Stream:
     def snapshot(self) -> str:
         """What is known, by analytic; text that `restored` reads."""
         links = {
-            link.name: [
-                link.analytic.snapshot(),
-                None if link.failing is None else astuple(link.failing),
-            ]
+            link.name: [link.analytic.snapshot(), None if link.failing is None else astuple(link.failing)]
             for link in self.links
             if not link.analytic.is_stateless or link.failing is not None
         }

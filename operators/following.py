@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from plantain.operators.health import HealthEvent
 from plantain.operators.render.looks import Look, Picture
+from plantain.operators.segments import Backlog, Barrier, Durable
 from plantain.operators.streams import Start
-from plantain.operators.types import Backlog, Barrier, Durable, Event, Failure, HealthEvent, Result
+from plantain.operators.types import Event, Failure, Result
 
 
 class Follower:

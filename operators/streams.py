@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from plantain.operators.geometry import Fit
+from plantain.operators.health import HealthEvent
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Durable, HealthEvent, Position
+from plantain.operators.segments import Durable, Position
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,17 @@ from functools import partial
 from itertools import groupby
 
 from plantain.operators.following import Follower
+from plantain.operators.health import REMARKS, HealthEvent
 from plantain.operators.redaction import shown
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.render.pictures import Artist
 from plantain.operators.retry import retry
+from plantain.operators.segments import Backlog, Barrier, Durable
 from plantain.operators.sinks.base import Forgetting, Segment, Sink, Spooling, Telling, Together
 from plantain.operators.sinks.gaps import Sight
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import Start
-from plantain.operators.types import REMARKS, Backlog, Barrier, Durable, Event, HealthEvent, Result
+from plantain.operators.types import Event, Result
 
 
 @dataclass(slots=True)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from plantain.operators.health import HealthEvent
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
+from plantain.operators.segments import Backlog, Barrier, Durable
 from plantain.operators.streams import Ease, ReadState, Start, StreamInfo
-from plantain.operators.types import Backlog, Barrier, Durable, Event, Failure, Header, HealthEvent
+from plantain.operators.types import Event, Failure, Header
 
 MARK = "?"
 """Begins the name of every query; no stream's name does."""

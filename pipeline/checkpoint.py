@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from plantain.operators.errors import UsageError
+from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Durable, Position
 
 FOLDER = ".plantain"
 RUN = f"{FOLDER}/run.json"

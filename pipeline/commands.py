@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.health import HealthEvent
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
-from plantain.operators.types import Event, Frame, HealthEvent, Result
+from plantain.operators.types import Event, Frame, Result
 from plantain.pipeline.config import StreamConfig
 from plantain.pipeline.status import StreamStatus
 

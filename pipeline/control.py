@@ -16,15 +16,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar, assert_never, cast
 
 import structlog
 
 from plantain.operators.errors import PlantainError, UsageError
+from plantain.operators.health import HealthEvent
 from plantain.operators.render.looks import Picture
-from plantain.operators.streams import Start
-from plantain.operators.types import Event, HealthEvent
+from plantain.operators.types import Event
 from plantain.pipeline import commands
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import TIMEOUT_S, Add, Command, EngineDownError, Remove, no_answer
@@ -37,6 +37,7 @@ from plantain.pipeline.executor import Executor, then
 from plantain.pipeline.notes import Notes
 from plantain.pipeline.questions import Questions
 from plantain.pipeline.roster import Roster
+from plantain.pipeline.said import Said, settle
 from plantain.pipeline.status import StreamStatus, status_of
 from plantain.pipeline.video import targets_of
 from plantain.pipeline.views import Views
@@ -48,31 +49,6 @@ MAX_STREAMS = 1000
 A = TypeVar("A")
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True, eq=False)
-class _Said:
-    """A command on its way.
-
-    Attributes:
-        command: What was said.
-        future: For its answer; cancelled if nobody wants it any more.
-        deadline_s: It is not begun after this, in `time.monotonic`'s seconds.
-        until_s: It waits no longer than this; set when it is begun.
-        start: Where a stream that is to be added begins; done once that is known.
-        stream: That it changed.
-        is_new: Of an `Add`: False where the same request had added the stream before.
-        kept: Done when what is wanted now is kept.
-    """
-
-    command: Command[Any]
-    future: Future[Any]
-    deadline_s: float
-    until_s: float = 0.0
-    start: Future[Start] | None = None
-    stream: Stream | None = None
-    is_new: bool = True
-    kept: Future[None] | None = None
 
 
 class Control:
@@ -111,7 +87,7 @@ class Control:
         self._has_begun = threading.Event()  # or could not
         self._is_stopped = threading.Event()
         self._lock = threading.Lock()
-        self._inbox: queue.SimpleQueue[_Said | Callable[[Engine], None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Said | Callable[[Engine], None]] = queue.SimpleQueue()
         self._executor: Executor | None = None  # of the run that is under way
         self._clock: Callable[[], float] = time.monotonic
         self._is_over = False
@@ -119,7 +95,7 @@ class Control:
         self._roster = Roster(config, self.definitions, keep, max_streams)
         self._questions: Questions | None = None
         self._views = Views()
-        self._open: list[_Said] = []
+        self._open: list[Said] = []
 
     # -- for everybody -------------------------------------------------------------------------------------
 
@@ -150,7 +126,7 @@ class Control:
             timeout_s: It is not begun later than this.
         """
         future: Future[A] = Future()
-        said = _Said(command, future, time.monotonic() + timeout_s)
+        said = Said(command, future, time.monotonic() + timeout_s)
         if isinstance(command, Add):
             try:
                 said.command = replace(command, stream=self._config.named_one(command.stream))
@@ -203,15 +179,15 @@ class Control:
         with suppress(queue.Empty):
             while True:
                 said = self._inbox.get_nowait()
-                if isinstance(said, _Said):
+                if isinstance(said, Said):
                     self._take(said, engine)
                 else:
                     said(engine)
-        while engine.answers and self._questions is not None:
-            if (answered := self._questions.answer(engine.answers.popleft())) is not None:
-                _settle(*answered)
-        while engine.pictures:
-            self._views.take(*engine.pictures.popleft())
+        while engine.queries.answers and self._questions is not None:
+            if (answered := self._questions.answer(engine.queries.answers.popleft())) is not None:
+                settle(*answered)
+        while engine.flow.pictures:
+            self._views.take(*engine.flow.pictures.popleft())
         now = time.monotonic()
         self._views.tend(engine, now)
         for said in list(self._open):
@@ -240,23 +216,23 @@ class Control:
         self._roster.end()
         with suppress(queue.Empty):
             while True:
-                if isinstance(said := self._inbox.get_nowait(), _Said):
-                    _settle(said.future, _over())
+                if isinstance(said := self._inbox.get_nowait(), Said):
+                    settle(said.future, _over())
         waiting = [] if self._questions is None else self._questions.end()
         for future in (*waiting, *(said.future for said in self._open)):
-            _settle(future, _over())
+            settle(future, _over())
         self._open.clear()
         self._views.close()
 
     # -- how it is done ------------------------------------------------------------------------------------
 
-    def _post(self, said: _Said | Callable[[Engine], None]) -> None:
+    def _post(self, said: Said | Callable[[Engine], None]) -> None:
         """Has the loop see to something, unless there is none any more."""
         with self._lock:
             if not (is_over := self._is_over):
                 self._inbox.put(said)
-        if is_over and isinstance(said, _Said):
-            _settle(said.future, _over())
+        if is_over and isinstance(said, Said):
+            settle(said.future, _over())
         self._awake()
 
     def _awake(self) -> None:
@@ -275,7 +251,7 @@ class Control:
         if self._questions is not None:
             self._questions.give_up(future, engine)
 
-    def _take(self, said: _Said, engine: Engine) -> None:
+    def _take(self, said: Said, engine: Engine) -> None:
         """Begins what was said, unless nobody waits for it any more."""
         if isinstance(said.command, Add) and said.start is not None:
             self._roster.give_up(said.command)
@@ -286,24 +262,24 @@ class Control:
                 raise EngineDownError("nobody waited for this any more, so it was not done")
             self._begin(said, engine)
         except PlantainError as error:
-            _settle(said.future, error)
+            settle(said.future, error)
         except Exception as error:
             log.exception("command")
-            _settle(said.future, PlantainError(f"{type(error).__name__}: {error}"))
+            settle(said.future, PlantainError(f"{type(error).__name__}: {error}"))
 
     def _status(self, stream: Stream, engine: Engine) -> StreamStatus:
         return status_of(stream, self._clock(), engine.backlogs.behind(stream), str(engine.deletions))
 
-    def _begin(self, said: _Said, engine: Engine) -> None:
+    def _begin(self, said: Said, engine: Engine) -> None:
         """Does what was said; it is answered at once, or in a later turn."""
         said.until_s = time.monotonic() + said.command.patience_s(0.0)
         match command := cast("commands.AnyCommand", said.command):
             case commands.Streams():
-                _settle(said.future, [self._status(stream, engine) for stream in engine.streams.values()])
+                settle(said.future, [self._status(stream, engine) for stream in engine.streams.values()])
             case commands.Status(stream_id):
                 if (stream := engine.streams.get(stream_id)) is None:
                     raise UnknownStreamError(f"there is no stream '{stream_id}'")
-                _settle(said.future, self._status(stream, engine))
+                settle(said.future, self._status(stream, engine))
             case Add() if said.start is not None:
                 said.stream = self._roster.add(command, said.start.result(), engine)
                 self._keep(said)
@@ -318,7 +294,7 @@ class Control:
                 said.stream = self._roster.change(command, engine)
                 self._keep(said)
             case Remove(stream_id) if stream_id in self._roster.gone and stream_id not in engine.streams:
-                _settle(said.future, self._roster.gone[stream_id])
+                settle(said.future, self._roster.gone[stream_id])
             case Remove():
                 said.stream = self._roster.remove(command, engine)
                 self.forget(said.stream)  # also if this run ends before it is drained
@@ -332,20 +308,20 @@ class Control:
                 engine.swap_model(command.options, command.model and f"infer-{command.model}")
                 self._open.append(said)
             case commands.Ready():
-                _settle(said.future, commands.Readiness())
+                settle(said.future, commands.Readiness())
             case commands.Figures():
                 raise UsageError("only a service gives its figures so; a run has --metrics")
             case _:
                 assert_never(command)
 
-    def _keep(self, said: _Said) -> None:
+    def _keep(self, said: Said) -> None:
         """Has a change answered once it is kept, and the stream has come to rest if that is waited for."""
         if (kept := self._roster.keep()) is not None:
             said.kept = kept
             kept.add_done_callback(lambda _: self._awake())
         self._open.append(said)
 
-    def _look_at(self, said: _Said, engine: Engine, now: float) -> None:
+    def _look_at(self, said: Said, engine: Engine, now: float) -> None:
         """Answers what waits for something, if that is there by now or the wait is over."""
         is_over = now >= said.until_s
         answer: object
@@ -371,7 +347,7 @@ class Control:
                     answer, is_there = error, True
         if is_there or is_over:
             self._open.remove(said)
-            _settle(said.future, answer)
+            settle(said.future, answer)
 
     def _files_of(self, shown: list[tuple[Picture, Any]]) -> Future[list[Picture]]:
         """Pictures with their files."""
@@ -382,19 +358,6 @@ class Control:
             fetched,
             lambda files: [replace(each, jpeg=file) for each, file in zip(pictures, files, strict=True)],
         )
-
-
-def _settle(future: Future[Any], answer: object) -> None:
-    """Gives an answer, or the error that came instead, to whoever waits; one that is on its way when it is there."""
-    if isinstance(answer, Future):
-        answer.add_done_callback(lambda done: _settle(future, done.exception() or done.result()))
-        return
-    if not future.set_running_or_notify_cancel():
-        return
-    if isinstance(answer, BaseException):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
 
 
 def _over() -> EngineDownError:

@@ -39,7 +39,9 @@ class Definitions:
             if key is not None and self.keys.get(name) == key:
                 return True
             raise ConflictError(f"there is a stream '{name}' already; remove it first, or choose another id")
-        if key is not None and any(_same_key(key, other) for other in self.keys.values()):
+        if key is not None and key.rpartition(" ")[0] in (
+            other.rpartition(" ")[0] for other in self.keys.values()
+        ):
             raise ConflictError("this key stands for another request: use a new one")
         return False
 
@@ -69,8 +71,3 @@ class Definitions:
             paused={*self.paused},
             keys=dict(self.keys),
         )
-
-
-def _same_key(key: str, other: str) -> bool:
-    """Whether two requests, whatever they said, came under the same key."""
-    return key.rpartition(" ")[0] == other.rpartition(" ")[0]

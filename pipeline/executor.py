@@ -19,7 +19,7 @@ import numpy as np
 from plantain.operators.errors import PlantainError
 from plantain.pipeline.calls import Call, Completion
 from plantain.pipeline.graph import Graph, Stage
-from plantain.pipeline.worker import StageWorker, worker_of
+from plantain.pipeline.worker import Worker, worker_of
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -88,7 +88,22 @@ class Executor(Protocol):
         ...
 
 
-class InlineExecutor:
+class _InThisProcess:
+    """An executor whose handles are the payloads themselves."""
+
+    def put(self, payloads: Sequence[Any]) -> list[Any]:
+        """The payloads themselves."""
+        return list(payloads)
+
+    def fetch(self, handles: Sequence[Any]) -> Future[list[Any]]:
+        """The payloads themselves."""
+        return here(list(handles))
+
+    def entitle(self, streams: Mapping[str, str]) -> None:
+        """Nothing: its workers live in this process and have no names of their own."""
+
+
+class InlineExecutor(_InThisProcess):
     """Does each call at once, in the caller's thread: a breakpoint in an operator stops where one expects.
 
     Payloads are made read-only, as they are under Ray, so that an operator which changes its input fails here.
@@ -97,7 +112,7 @@ class InlineExecutor:
     def __init__(self) -> None:
         self._graph = Graph(())
         self._error = ""
-        self._workers: dict[tuple[str, int], StageWorker] = {}
+        self._workers: dict[tuple[str, int], Worker] = {}
         self._done: deque[Completion] = deque()
         self._woken = threading.Event()
 
@@ -132,14 +147,6 @@ class InlineExecutor:
         """Ends a `wait` in another thread."""
         self._woken.set()
 
-    def put(self, payloads: Sequence[Any]) -> list[Any]:
-        """The payloads themselves."""
-        return list(payloads)
-
-    def fetch(self, handles: Sequence[Any]) -> Future[list[Any]]:
-        """The payloads themselves."""
-        return here(list(handles))
-
     def restart(self, stage: str, worker: int) -> None:
         """Workers in this thread cannot die alone."""
         raise AssertionError(f"worker {worker} of {stage} cannot have died")
@@ -156,9 +163,6 @@ class InlineExecutor:
         if (gone := self._workers.pop((stage, worker), None)) is not None:
             gone.close()
 
-    def entitle(self, streams: Mapping[str, str]) -> None:
-        """Nothing: its workers live in this process and have no names of their own."""
-
     def close(self, timeout_s: float | None = None) -> None:
         """Closes the workers; nothing of theirs is under way."""
         del timeout_s
@@ -167,7 +171,7 @@ class InlineExecutor:
         self._workers.clear()
 
 
-class ThreadExecutor:
+class ThreadExecutor(_InThisProcess):
     """A thread for each worker. FFmpeg, torch and numba give up the GIL, so they do run side by side.
 
     Who wants the GIL back waits for whoever has it, by default up to 5 ms at each of hundreds of operators: while an
@@ -224,14 +228,6 @@ class ThreadExecutor:
         """Ends a `wait` in another thread."""
         self._done.put(None)
 
-    def put(self, payloads: Sequence[Any]) -> list[Any]:
-        """The payloads themselves."""
-        return list(payloads)
-
-    def fetch(self, handles: Sequence[Any]) -> Future[list[Any]]:
-        """The payloads themselves."""
-        return here(list(handles))
-
     def restart(self, stage: str, worker: int) -> None:
         """Lets what is left of a dead worker end, and starts another thread."""
         self.remove(stage, worker)
@@ -245,9 +241,6 @@ class ThreadExecutor:
         """Lets a thread end, and waits for it."""
         self._inboxes.pop((stage, worker)).put(None)
         self._threads.pop((stage, worker)).join()
-
-    def entitle(self, streams: Mapping[str, str]) -> None:
-        """Nothing: its workers live in this process and have no names of their own."""
 
     def close(self, timeout_s: float | None = None) -> None:
         """Lets each worker finish its calls, and joins the threads; where time is short, only what it is at."""

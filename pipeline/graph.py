@@ -56,7 +56,7 @@ class Stage:
         has_model: It is a pool of models, and beside the others of its kind: each item passes through one of them.
         spools: Its operator may promise what it keeps on disk for now, and tells of it (`Follower.backlogs`).
         overload: Of a pool, what live streams give up for it; None for what the graph says.
-        observe: Makes what is told of every call of a copy (`plantain.pipeline.worker.Observer`), in the worker.
+        observe: Makes what is told of every call of a copy (`plantain.pipeline.worker.base.Observer`), in the worker.
     """
 
     name: str

@@ -8,9 +8,9 @@ import structlog
 
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import shown
+from plantain.operators.segments import Durable
 from plantain.operators.sources.identity import Change, change_of, content_of, identity_of
 from plantain.operators.streams import StreamSpec
-from plantain.operators.types import Durable
 from plantain.pipeline.checkpoint import Checkpoints
 
 log = structlog.get_logger()

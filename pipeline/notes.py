@@ -7,7 +7,8 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from plantain.operators.types import Event, HealthEvent
+from plantain.operators.health import HealthEvent
+from plantain.operators.types import Event
 from plantain.pipeline.commands import Note
 
 MAX_NOTES = 5000

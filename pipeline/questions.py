@@ -56,7 +56,7 @@ class Questions:
                 for each in requests_of(frame, prompts, {}, self._targets)
             ]
             handles = self._executor.put(requests)
-            engine.ask(query_id, [request.header for request in requests], handles, now)
+            engine.queries.ask(query_id, [request.header for request in requests], handles, now)
         self._asked[query_id] = command, future
 
     def answer(
@@ -75,7 +75,7 @@ class Questions:
         """Nobody waits for an answer any more."""
         for query_id in [name for name, (_, asked) in self._asked.items() if asked is future]:
             del self._asked[query_id]
-            engine.cancel(query_id)
+            engine.queries.cancel(query_id)
 
     def end(self) -> list[Future[list[Result]]]:
         """The run has ended: who still waits."""

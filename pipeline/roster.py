@@ -57,7 +57,7 @@ class Roster:
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="plantain-aside")
         for name in sorted(self._wanted.paused & {*engine.streams}):
             if engine.streams[name].phase not in ENDED:
-                engine.pause(name)
+                engine.lives.pause(name)
 
     def end(self) -> None:
         """The run has ended; returns when everything is kept."""
@@ -101,17 +101,17 @@ class Roster:
 
     def add(self, add: Add, start: Start, engine: Engine) -> Stream:
         """A stream that was expected comes."""
-        stream = engine.add(start)
+        stream = engine.lives.add(start)
         self._wanted.add(add.stream, paused=add.paused, key=add.key)
         if add.paused and stream.phase not in ENDED:
-            engine.pause(stream.stream_id)
+            engine.lives.pause(stream.stream_id)
         self.gone.pop(stream.stream_id, None)
         return stream
 
     def change(self, command: Change | Pause | Resume, engine: Engine) -> Stream:
         """A stream goes on otherwise, or rests; see the commands."""
         wanted, name = self._wanted, command.stream_id
-        stream = engine.find(name)
+        stream = engine.lives.find(name)
         match command:
             case Change(changes=changes):
                 if fixed := sorted({"id", "url", "source"} & {*changes}):
@@ -119,14 +119,14 @@ class Roster:
                         f"{', '.join(fixed)} of a stream cannot be changed; remove it and add another"
                     )
                 changed = self._config.fitting(wanted.streams[name].changed(changes))
-                engine.change(start_of(self._config, changed, None))
+                engine.lives.change(start_of(self._config, changed, None))
                 wanted.streams[name] = changed
             case Pause():
                 if Phase.PAUSED not in (stream.phase, stream.then):
-                    engine.pause(name)
+                    engine.lives.pause(name)
                 wanted.paused.add(name)
             case Resume():
-                engine.resume(name)
+                engine.lives.resume(name)
                 wanted.paused.discard(name)
         return stream
 
@@ -135,7 +135,7 @@ class Roster:
         name = remove.stream_id
         stream = engine.streams.get(name)
         if stream is None or not stream.is_leaving:
-            stream = engine.remove(name, drain=remove.drain)
+            stream = engine.lives.remove(name, drain=remove.drain)
             self._wanted.remove(name)
         return stream
 

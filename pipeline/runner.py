@@ -12,8 +12,10 @@ from types import FrameType
 
 import structlog
 
+from plantain.operators.health import HealthEvent, HealthState
+from plantain.operators.segments import Backlog
 from plantain.operators.streams import Start
-from plantain.operators.types import Backlog, Event, HealthEvent, HealthState
+from plantain.operators.types import Event
 from plantain.pipeline.calls import Scaling
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.control import Control
@@ -44,18 +46,10 @@ STOP_TIMEOUT_S = 10.0
 # What is no reason to look.
 QUIET: frozenset[HealthState] = frozenset(
     (
-        "connecting",
-        "live",
-        "changed",
-        "ended",
-        "added",
-        "paused",
-        "resumed",
-        "reconfigured",
-        "recovered",
+        "connecting", "live", "changed", "ended", "added", "paused", "resumed", "reconfigured", "recovered",
         "removed",
     )
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +148,15 @@ def run(
                     _wait(
                         engine, executor, clock, MAX_WAIT_S if control is None else control.rest_s(), turned_s
                     )
-                while engine.departed:
-                    stream = engine.departed.popleft()
+                while engine.lives.departed:
+                    stream = engine.lives.departed.popleft()
                     num_removed += 1
                     removed.add(stream.account)
                     if control is not None:
                         control.forget(stream)
                 _save(engine, saver)
-                while engine.events:
-                    _tell(engine.events.popleft(), engine, control)
+                while engine.lives.events:
+                    _tell(engine.lives.events.popleft(), engine, control)
                 if clock() - reported >= PROGRESS_EVERY_S:
                     reported = clock()
                     executor.entitle({name: doing(each, reported) for name, each in engine.streams.items()})
@@ -274,13 +268,13 @@ def _tell(event: HealthEvent | Event, engine: Engine, control: Control | None) -
 
 def _save(engine: Engine, saver: Saver) -> None:
     """Has what is durable stored; a stream for which that fails ends, since nobody could go on with it."""
-    while engine.durables:
-        saver.put(engine.durables.popleft())
+    while engine.flow.durables:
+        saver.put(engine.flow.durables.popleft())
     for saved in saver.take():
         if saved.error:
             engine.fail(saved.durable.stream_id, saved.error)
         else:
-            engine.saved(saved.durable)
+            engine.flow.saved(saved.durable)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from plantain.operators.errors import SinkError
-from plantain.operators.types import Durable
+from plantain.operators.segments import Durable
 from plantain.pipeline.checkpoint import Checkpoints
 
 # Checkpoints are written no oftener than leaves the disk free for so many times as long.

@@ -26,11 +26,11 @@ from plantain.operators.models.base import Answering
 from plantain.operators.plan import Plan, Target
 from plantain.operators.prompts import Prompt
 from plantain.operators.read import Read
+from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks import make_sink
 from plantain.operators.sinks.base import Sink
 from plantain.operators.sources import is_live, source_for
 from plantain.operators.streams import Canvas, Sampling, Start, View
-from plantain.operators.types import Durable, Position
 from plantain.operators.write import Write
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig, StreamConfig

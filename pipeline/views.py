@@ -92,4 +92,4 @@ def _tell(engine: Engine, stream_ids: Iterable[str], looks: Iterable[Look]) -> N
         shown = ("", *stream.prompts)
         wanted = tuple(look for look in looks if look.stream_id == stream_id and look.prompt in shown)
         if wanted != stream.looks:
-            engine.watch(stream_id, wanted)
+            engine.lives.watch(stream_id, wanted)

@@ -12,14 +12,7 @@ from tests.hosted_frames import frame
 from tests.hosted_servers import KEY_ENV, Asked, Painting, Reply, chat, gemini, gemini_picture, images_edit
 
 DRAWN = [
-    Prompt.parse(text)
-    for text in (
-        "semantic:car,road",
-        "instances:car",
-        "depth",
-        "normals",
-        "refer:a car",
-    )
+    Prompt.parse(text) for text in ("semantic:car,road", "instances:car", "depth", "normals", "refer:a car")
 ]
 DEPTH = DRAWN[2]
 QUESTION = Prompt.parse("ask:how many cars are waiting?")

@@ -16,10 +16,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from plantain.operators.segments import Barrier, Durable, Position
 from plantain.operators.sinks.kafka.sink import KafkaSink
 from plantain.operators.sinks.store import Store
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Barrier, Durable, Position
 from plantain.operators.write import Write
 from plantain.pipeline.checkpoint import Checkpoints
 from tests.moments import Progress

@@ -17,21 +17,13 @@ from plantain.operators.analyse import Analyse
 from plantain.operators.analytics.track import Track
 from plantain.operators.answers.image.value import Image
 from plantain.operators.geometry import Letterbox
+from plantain.operators.health import HealthEvent
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import ReadState, Start, StreamInfo, StreamSpec
-from plantain.operators.types import (
-    Durable,
-    Failure,
-    FrameInfo,
-    Header,
-    HealthEvent,
-    Position,
-    Prediction,
-    Result,
-    Timing,
-)
+from plantain.operators.types import Failure, FrameInfo, Header, Prediction, Result, Timing
 from plantain.operators.write import Write
 from plantain.pipeline.graph import Batch, Graph, Kind, Stage
 

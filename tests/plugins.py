@@ -13,10 +13,11 @@ from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.models.base import ModelSpec, Pixels
 from plantain.operators.models.fake import FakeModel
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Position
 from plantain.operators.sources.file.source import FileSource
 from plantain.operators.sources.live.pictures import PictureSource
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from tests.assets.clips import number_of
 
 

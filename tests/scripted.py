@@ -10,10 +10,12 @@ from fractions import Fraction
 import av
 
 from plantain.operators.errors import SourceError
+from plantain.operators.health import HealthEvent
+from plantain.operators.segments import Position
 from plantain.operators.sources.live.connection import Picture
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import Sampling, StreamSpec, View
-from plantain.operators.types import Frame, HealthEvent, Position
+from plantain.operators.types import Frame
 from tests.assets import clips
 
 VIEW = View((36, 64), "stretch")

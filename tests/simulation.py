@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from plantain.operators.errors import ModelBusyError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Durable
 from plantain.operators.streams import Sampling, Start
-from plantain.operators.types import Durable
 from plantain.pipeline.calls import MARK, Call, Completion
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.queries import Answer
@@ -94,7 +94,7 @@ class World:
         elif busy:
             self.work(self.random.choice(busy))
         elif self.unsaved:
-            self.engine.saved(self.unsaved.popleft())
+            self.engine.flow.saved(self.unsaved.popleft())
         else:
             deadline = self.engine.deadline()
             rests = any(stream.phase is Phase.PAUSED for stream in self.engine.streams.values())
@@ -137,19 +137,19 @@ class World:
 
     def take_out(self) -> None:
         """What the runner does behind each turn."""
-        while self.engine.durables:
-            durable = self.engine.durables.popleft()
+        while self.engine.flow.durables:
+            durable = self.engine.flow.durables.popleft()
             self.checkpoints[durable.stream_id] = durable
             self.unsaved.append(durable)
         while self.unsaved and self.random.random() < 0.7:
-            self.engine.saved(self.unsaved.popleft())
-        while self.engine.answers:
-            answer = self.engine.answers.popleft()
+            self.engine.flow.saved(self.unsaved.popleft())
+        while self.engine.queries.answers:
+            answer = self.engine.queries.answers.popleft()
             assert answer.query_id in self.asked, "answered twice, or after it was cancelled"
             self.asked.remove(answer.query_id)
             self.answered[answer.query_id] = answer
-        while self.engine.departed:
-            self.gone.append(self.engine.departed.popleft())
+        while self.engine.lives.departed:
+            self.gone.append(self.engine.lives.departed.popleft())
 
     def operate(self, plans: dict[str, Plan]) -> None:
         """Somebody does something to the streams, or asks something; what is impossible is refused."""
@@ -159,27 +159,29 @@ class World:
         with contextlib.suppress(UsageError, ModelBusyError):
             match draw.randrange(9):
                 case 0:
-                    engine.pause(stream_id)
+                    engine.lives.pause(stream_id)
                 case 1 | 2:
-                    engine.resume(stream_id)
+                    engine.lives.resume(stream_id)
                 case 3:
-                    engine.remove(stream_id, drain=draw.random() < 0.7)
+                    engine.lives.remove(stream_id, drain=draw.random() < 0.7)
                 case 4:
                     (start,) = starts_of({stream_id: plans[stream_id]}, self.checkpoints)
-                    engine.add(start)
+                    engine.lives.add(start)
                 case 5:
-                    start = engine.find(stream_id).start
+                    start = engine.lives.find(stream_id).start
                     both = (DEPTH, NORMALS)
                     prompts = tuple(draw.sample(both, draw.randint(1, 2)))
                     every = draw.choice((start.spec.sampling, Sampling(every=draw.randint(1, 3))))
-                    engine.change(replace(start, prompts=prompts, spec=replace(start.spec, sampling=every)))
+                    engine.lives.change(
+                        replace(start, prompts=prompts, spec=replace(start.spec, sampling=every))
+                    )
                 case 6:
                     frames = [
                         part
                         for index in range(draw.randint(1, 4))
                         for part in parts_of(frame(query_id, index), tuple(engine.pools))
                     ]
-                    engine.ask(query_id, [each.header for each in frames], frames, self.now)
+                    engine.queries.ask(query_id, [each.header for each in frames], frames, self.now)
                     self.asked.add(query_id)
                 case 7:
                     engine.ask_stream(query_id, stream_id, (DEPTH,), self.now)
@@ -188,7 +190,7 @@ class World:
                     if self.asked:
                         cancelled = draw.choice(sorted(self.asked))
                         self.asked.remove(cancelled)
-                        engine.cancel(cancelled)
+                        engine.queries.cancel(cancelled)
 
     def check(self) -> None:
         """What must be true at every moment."""

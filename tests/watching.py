@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from plantain.operators.health import HealthEvent
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.sources.live.waking import wait_for_any
-from plantain.operators.types import Frame, HealthEvent
+from plantain.operators.types import Frame
 
 # For a machine that is busy with other things; nothing waits so long when all is well.
 PATIENCE_S = 60.0

@@ -22,7 +22,17 @@ from plantain.deploy.cli.annotate import annotate
 from plantain.deploy.cli.demo import demo
 from plantain.deploy.cli.evaluate import evaluate
 from plantain.deploy.cli.models import models
-from plantain.deploy.cli.options import ExecutorName, Json, ModelOptions, options_of
+from plantain.deploy.cli.options import (
+    ConfigFile,
+    ExecutorName,
+    Json,
+    ModelOptions,
+    OtherModel,
+    Out,
+    Replace,
+    options_of,
+    put,
+)
 from plantain.deploy.cli.report import report
 from plantain.deploy.cli.serve import serve
 from plantain.deploy.cli.streams import streams
@@ -79,11 +89,9 @@ def run(
             help="What to ask of each frame, such as depth or semantic:car,road; repeat for several."
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file; options given here win over it.")] = None,
-    output: Annotated[str | None, typer.Option("--out", help="Folder or s3://, gs://, abfs:// URL.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="One of 'plantain models', or my_pkg.my_module:MyBackend.")
-    ] = None,
+    config: ConfigFile = None,
+    output: Out = None,
+    model: OtherModel = None,
     model_option: ModelOptions = None,
     executor: Annotated[ExecutorName | None, typer.Option(help="Where workers live.")] = None,
     address: Annotated[
@@ -99,10 +107,7 @@ def run(
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Replace what an earlier run stored.")
     ] = False,
-    replace: Annotated[
-        bool,
-        typer.Option("--replace", help="Do streams anew whose file is another one than when it was done."),
-    ] = False,
+    replace: Replace = False,
     metrics: Annotated[
         str | None,
         typer.Option(metavar="PORT", help="Give figures to Prometheus here; HOST:PORT for other machines."),
@@ -128,25 +133,23 @@ def run(
         settings["streams"] = [{"url": source} for source in sources]
     if task:
         settings["prompts"] = list(task)
-    _set(settings, "output", "out", output)
-    _set(settings, "output", "replace", replace or None)
-    _set(settings, "model", "name", model)
-    for name, value in options_of(model_option).items():
-        _set(settings, "model", "options", (settings.get("model") or {}).get("options", {}))
-        _set(settings["model"], "options", name, value)
+    put(settings, "output", out=output, replace=replace or None)
+    put(settings, "model", name=model)
+    if of_model := options_of(model_option):
+        put(settings, "model", options=(settings.get("model") or {}).get("options", {}))
+        put(settings["model"], "options", **of_model)
     if executor is not None or address is not None:
         settings["executor"] = str(executor or ExecutorName.RAY)
-    _set(settings, "ray", "address", address)
+    put(settings, "ray", address=address)
     if control is not None:
         settings.setdefault("streams", [])
     elif not settings.get("streams"):
         raise UsageError("name at least one file, folder or URL, or a --config that does")
     for k in range(len(settings["streams"]) if isinstance(settings["streams"], list) else 0):
-        _set(settings["streams"], k, "fps", fps)
-        _set(settings["streams"], k, "max_frames", max_frames)
+        put(settings["streams"], k, fps=fps, max_frames=max_frames)
     checked = check(settings, str(config or "command line"), may_be_idle=control is not None)
     if overlay and "overlay" not in checked.output.sinks:
-        _set(settings, "output", "sinks", [*checked.output.sinks, "overlay"])
+        put(settings, "output", sinks=[*checked.output.sinks, "overlay"])
         checked = check(settings, may_be_idle=control is not None)
     _run_and_exit(checked, resume=not no_resume, metrics=metrics, socket=control, as_json=as_json)
 
@@ -196,12 +199,7 @@ app.add_typer(streams, name="streams")
 
 
 def _run_and_exit(
-    config: PipelineConfig,
-    *,
-    resume: bool,
-    metrics: str | None,
-    socket: Path | None,
-    as_json: bool,
+    config: PipelineConfig, *, resume: bool, metrics: str | None, socket: Path | None, as_json: bool
 ) -> None:
     """Runs, says how it went, and leaves with the right exit code."""
     from plantain.deploy.cli.progress import followed
@@ -231,13 +229,7 @@ def _run_and_exit(
             publish(engine)
 
         with redirect_stdout(sys.stderr):  # where Ray, too, tells what it sees: stdout is for the result
-            outcome = run_job(
-                config,
-                resume=resume,
-                on_progress=on_progress,
-                control=control,
-                socket=socket,
-            )
+            outcome = run_job(config, resume=resume, on_progress=on_progress, control=control, socket=socket)
     tell(_told(config, outcome, as_json=as_json))
     raise typer.Exit(outcome.exit_code)
 
@@ -261,16 +253,6 @@ def _told(config: PipelineConfig, outcome: Outcome, *, as_json: bool) -> str:
         f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s; "
         f"results in {shown(config.output.out)}"
     )
-
-
-def _set(settings: Any, section: Any, key: str, value: Any) -> None:
-    """Puts an option into a section of unchecked settings; a section of a wrong form is left for `check` to name."""
-    if value is None:
-        return
-    if isinstance(settings, dict):
-        settings.setdefault(section, {})
-    if isinstance(settings[section], dict):
-        settings[section][key] = value
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from plantain.deploy.cli.options import Json, options_of
+from plantain.deploy.cli.options import JobOut, JobSocket, Json, options_of, told
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import BACKENDS, how_to_install, missing_modules
 from plantain.operators.models.base import ModelSpec, Weights
@@ -97,20 +97,13 @@ def swap(
         list[str], typer.Argument(metavar="NAME=VALUE...", help="Options of the model, such as weights=FILE.")
     ],
     model: Annotated[str, typer.Option(help="Which of 'models:' of the job; its first if left out.")] = "",
-    control: Annotated[
-        Path | None, typer.Option(help="Socket of the job, as given to 'plantain run --control'.")
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option("--out", help="Output folder of the job, instead of its socket.")
-    ] = None,
+    control: JobSocket = None,
+    output: JobOut = None,
 ) -> None:
     """Give a running job other weights: each copy changes between two batches, and no frame is lost."""
-    from plantain.deploy.job_socket import socket_of, tell
     from plantain.pipeline.commands import Swap
 
-    if control is None and output is None:
-        raise UsageError("say which job: --out with its output folder, or --control with its socket")
-    tell(control or socket_of(str(output)), Swap(options_of(option), model))
+    told(control, output, Swap(options_of(option), model))
     out.print("every copy has them; the rows say which answered (model_fingerprint)", soft_wrap=True)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plantain.deploy.cli.options import ExecutorName
+from plantain.deploy.cli.options import ConfigFile, ExecutorName, OtherModel, Out, Replace, put
 from plantain.deploy.standard import tell
 from plantain.operators.errors import UsageError
 
@@ -17,24 +15,19 @@ if TYPE_CHECKING:
 
 
 def serve(
-    config: Annotated[Path | None, typer.Option(help="YAML file; options given here win over it.")] = None,
+    config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 if left out.")] = None,
     port: Annotated[int | None, typer.Option(help="8000 if left out; 0 for any that is free.")] = None,
     token_file: Annotated[
         str | None, typer.Option(help="File that holds the token which clients must give.")
     ] = None,
-    output: Annotated[str | None, typer.Option("--out", help="Folder or s3://, gs://, abfs:// URL.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="One of 'plantain models', or my_pkg.my_module:MyBackend.")
-    ] = None,
+    output: Out = None,
+    model: OtherModel = None,
     executor: Annotated[
         ExecutorName | None, typer.Option(help="ray: a Ray Serve application; threads: all in this process.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
-    replace: Annotated[
-        bool,
-        typer.Option("--replace", help="Do streams anew whose file is another one than when it was done."),
-    ] = False,
+    replace: Replace = False,
 ) -> None:
     """Answer questions about pictures, clips and cameras over HTTP, with a page to look at."""
     from plantain.pipeline.config import check, plain
@@ -44,16 +37,10 @@ def serve(
     settings.setdefault("executor", "ray")
     if executor is not None or address is not None:
         settings["executor"] = str(executor or ExecutorName.RAY)
-    given: dict[str, dict[str, Any]] = {
-        "serve": {"host": host, "port": port, "token_file": token_file},
-        "output": {"out": output, "replace": replace or None},
-        "model": {"name": model},
-        "ray": {"address": address},
-    }
-    for section, values in given.items():
-        known = {name: value for name, value in values.items() if value is not None}
-        if known and isinstance(settings.setdefault(section, {}), dict):
-            settings[section] |= known
+    put(settings, "serve", host=host, port=port, token_file=token_file)
+    put(settings, "output", out=output, replace=replace or None)
+    put(settings, "model", name=model)
+    put(settings, "ray", address=address)
     from plantain.pipeline.checking import check_run
     from plantain.pipeline.video import build_graph
 
@@ -79,15 +66,10 @@ def _serve(config: PipelineConfig) -> None:
 
 def _with_free_port(config: PipelineConfig) -> PipelineConfig:
     """Ray Serve must be told a port."""
-    try:
-        family = socket.AF_INET6 if ":" in config.serve.host else socket.AF_INET
-        with socket.create_server((config.serve.host, config.serve.port), family=family) as probe:
-            port = int(probe.getsockname()[1])
-    except OSError as error:
-        raise UsageError(
-            f"nobody can listen on {config.serve.host}:{config.serve.port}: {error.strerror or error}; "
-            "choose another --port"
-        ) from error
+    from plantain.deploy.service.listening import listener
+
+    with listener(config.serve) as probe:
+        port = int(probe.getsockname()[1])
     return config.model_copy(update={"serve": config.serve.model_copy(update={"port": port})})
 
 

@@ -5,30 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from plantain.deploy.cli.options import Json
+from plantain.deploy.cli.options import JobOut, JobSocket, Json, told
 from plantain.operators.errors import UsageError
 
 if TYPE_CHECKING:
-    from plantain.pipeline.commands import Command
     from plantain.pipeline.status import StreamStatus
-
-A = TypeVar("A")
 
 streams = typer.Typer(
     help="See and change the streams of a running job, while the others go on.", no_args_is_help=True
 )
 
-Socket = Annotated[
-    Path | None, typer.Option("--control", help="Socket of the job, as given to 'plantain run --control'.")
-]
-Out = Annotated[str | None, typer.Option("--out", help="Output folder of the job, instead of its socket.")]
 Name = Annotated[str, typer.Argument(help="The stream's name.")]
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="What to ask of each frame; repeat for several.")
@@ -42,11 +34,11 @@ Every = Annotated[int | None, typer.Option(help="Look at every n-th frame.")]
 
 
 @streams.command("list")
-def list_streams(control: Socket = None, out: Out = None, as_json: Json = False) -> None:
+def list_streams(control: JobSocket = None, out: JobOut = None, as_json: Json = False) -> None:
     """Show every stream: what is asked of it, how it is, and where its frames went."""
     from plantain.pipeline.commands import Streams
 
-    _show(_told(control, out, Streams()), as_json=as_json)
+    _show(told(control, out, Streams()), as_json=as_json)
 
 
 @streams.command()
@@ -57,8 +49,8 @@ def add(
     fps: Fps = None,
     every: Every = None,
     option: Options = None,
-    control: Socket = None,
-    out: Out = None,
+    control: JobSocket = None,
+    out: JobOut = None,
     as_json: Json = False,
 ) -> None:
     """Watch one more stream; without --task it is asked what the job asks of all."""
@@ -66,7 +58,7 @@ def add(
     from plantain.pipeline.config import stream_of
 
     stream = stream_of({"url": url, "id": name} | _settings(task, fps, every, option))
-    _show([_told(control, out, Add(stream)).status], as_json=as_json)
+    _show([told(control, out, Add(stream)).status], as_json=as_json)
 
 
 @streams.command()
@@ -76,8 +68,8 @@ def change(
     fps: Fps = None,
     every: Every = None,
     option: Options = None,
-    control: Socket = None,
-    out: Out = None,
+    control: JobSocket = None,
+    out: JobOut = None,
     as_json: Json = False,
 ) -> None:
     """Ask something else of a stream, or look at it more or less often."""
@@ -86,46 +78,37 @@ def change(
     changes = _settings(task, fps, every, option)
     if not changes:
         raise UsageError("name what to change: --task, --fps, --every or --option")
-    _show([_told(control, out, Change(name, changes))], as_json=as_json)
+    _show([told(control, out, Change(name, changes))], as_json=as_json)
 
 
 @streams.command()
-def pause(name: Name, control: Socket = None, out: Out = None, as_json: Json = False) -> None:
+def pause(name: Name, control: JobSocket = None, out: JobOut = None, as_json: Json = False) -> None:
     """Let a stream rest: its source is closed, what is in flight is stored."""
     from plantain.pipeline.commands import Pause
 
-    _show([_told(control, out, Pause(name))], as_json=as_json)
+    _show([told(control, out, Pause(name))], as_json=as_json)
 
 
 @streams.command()
-def resume(name: Name, control: Socket = None, out: Out = None, as_json: Json = False) -> None:
+def resume(name: Name, control: JobSocket = None, out: JobOut = None, as_json: Json = False) -> None:
     """Let a paused stream go on, and one that failed try again."""
     from plantain.pipeline.commands import Resume
 
-    _show([_told(control, out, Resume(name))], as_json=as_json)
+    _show([told(control, out, Resume(name))], as_json=as_json)
 
 
 @streams.command()
 def remove(
     name: Name,
     now: Annotated[bool, typer.Option("--now", help="Drop what is in flight.")] = False,
-    control: Socket = None,
-    out: Out = None,
+    control: JobSocket = None,
+    out: JobOut = None,
     as_json: Json = False,
 ) -> None:
     """End a stream and forget it; what is stored stays. Shows its last figures."""
     from plantain.pipeline.commands import Remove
 
-    _show([_told(control, out, Remove(name, drain=not now))], as_json=as_json)
-
-
-def _told(control: Path | None, out: str | None, command: Command[A]) -> A:
-    """What the job answers."""
-    from plantain.deploy.job_socket import socket_of, tell
-
-    if control is None and out is None:
-        raise UsageError("say which job: --out with its output folder, or --control with its socket")
-    return tell(control or socket_of(str(out)), command)
+    _show([told(control, out, Remove(name, drain=not now))], as_json=as_json)
 
 
 def _settings(

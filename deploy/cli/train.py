@@ -76,8 +76,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
     ] = False,
     batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Pictures in a step; 12 if left out, and 32 for --generator."),
+        int | None, typer.Option(min=1, help="Pictures in a step; 12 if left out, and 32 for --generator.")
     ] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Train side by side; one for each core if left out.")

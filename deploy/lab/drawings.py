@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from html import escape
-from importlib import resources
 from pathlib import Path
 
-from plantain.deploy.report import gallery
+from plantain.deploy.report import gallery, whole
 from plantain.operators.models.base import ModelBackend
 from plantain.operators.models.plantain.evaluation.recognition import Drawing, drawings, recognised
 from plantain.operators.sinks.store import write_durably
@@ -54,7 +52,6 @@ def written(found: dict[str, float | list[float]], name: str) -> str:
 
 
 def _page(backend: ModelBackend, made: list[Drawing], found: dict[str, float | list[float]]) -> str:
-    style = (resources.files("plantain.deploy.service") / "web" / "report.css").read_text(encoding="utf-8")
     rows = "".join(
         f"<tr><th scope='row'>{name}<span class='dim'>{meaning}</span></th>"
         f"<td class='number'>{written(found, name)}</td></tr>"
@@ -65,19 +62,15 @@ def _page(backend: ModelBackend, made: list[Drawing], found: dict[str, float | l
         "</figcaption></figure>"
         for each in made[:NUM_SHOWN]
     )
-    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>Drawn from words</title><style>{style}</style></head><body>"
-        '<a class="skip" href="#main">Skip to the pictures</a>'
-        "<header><p class='eyebrow'>Plantain draws</p>"
+    header = (
+        "<p class='eyebrow'>Plantain draws</p>"
         f"<h1>Pictures from words</h1><p class='lead'>What <b>{escape(backend.name)}</b> "
         f"<span class='dim'>({escape(backend.fingerprint)})</span> drew for {len(made)} descriptions of streets that "
-        "it never saw, and how many of the named classes its own perception finds.</p></header>"
-        "<main id='main'><section><h2>What is recognised</h2><table><thead><tr><th>Share of the named classes</th>"
-        f"<th class='number'>found (95 % of test sets)</th></tr></thead><tbody>{rows}</tbody></table></section>"
-        f"<section><h2>What was drawn</h2><div class='grid'>{shown}</div></section></main>"
-        f"<footer>Made by Plantain, {when}.</footer></body></html>\n"
+        "it never saw, and how many of the named classes its own perception finds.</p>"
     )
+    main = (
+        "<section><h2>What is recognised</h2><table><thead><tr><th>Share of the named classes</th>"
+        f"<th class='number'>found (95 % of test sets)</th></tr></thead><tbody>{rows}</tbody></table></section>"
+        f"<section><h2>What was drawn</h2><div class='grid'>{shown}</div></section>"
+    )
+    return whole.page("Drawn from words", "pictures", header, main)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from plantain.deploy.report import gallery
+from plantain.deploy.report import gallery, whole
 from plantain.deploy.report.charts import number_of
 from plantain.operators.answers import codec_for
 from plantain.operators.errors import ModelError, PlantainError, UsageError
@@ -24,10 +22,11 @@ from plantain.operators.models.plantain.evaluation.steadiness import Answered, C
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import redact
 from plantain.operators.scenes import CLASSES
+from plantain.operators.segments import Position
 from plantain.operators.sinks.store import write_durably
 from plantain.operators.sources import expand, open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, Position, Prediction, Result, Timing
+from plantain.operators.types import Frame, Prediction, Result, Timing
 
 FILE = "footage.html"
 TASKS = (
@@ -175,32 +174,26 @@ def _answered(asking: Asking, frame: Frame, prompts: tuple[Prompt, ...]) -> Answ
 
 
 def _page(model: Answering, clips: Sequence[Clip], prompts: Sequence[Prompt], spent_s: float) -> str:
-    style = (resources.files("plantain.deploy.service") / "web" / "report.css").read_text(encoding="utf-8")
     num_frames = sum(clip.num_frames for clip in clips)
     articles = "".join(_article(clip, f"clip{number}") for number, clip in enumerate(clips))
-    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     cards = [
         (str(sum(bool(clip.num_frames) for clip in clips)), "clips"),
         (f"{num_frames:,}", "frames"),
         (str(len(prompts)), "questions about each"),
         (f"{number_of(spent_s)}&nbsp;s", "with decoding"),
     ]
-    numbers = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in cards)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>Plantain on footage</title><style>{style}</style></head><body>"
-        '<a class="skip" href="#main">Skip to the results</a>'
-        "<header><p class='eyebrow'>Plantain on footage</p>"
+    header = (
+        "<p class='eyebrow'>Plantain on footage</p>"
         f"<h1>{escape(model.name)} without labels</h1><p class='lead'>What <b>{escape(model.name)}</b> "
         f"<span class='dim'>({escape(model.fingerprint)})</span> answers about clips whose truth nobody "
         "wrote down: pictures to judge by eye, and how steady the answers are from frame to frame.</p>"
-        f"<div class='cards'>{numbers}</div></header>"
-        f'<main id="main"><section><h2>How steady</h2>{_table(clips)}</section>'
-        f"<section><h2>What was seen</h2>{articles}</section></main><footer>Made by Plantain, {made}.</footer>"
-        "</body></html>\n"
+        f"{whole.cards(cards)}"
     )
+    main = (
+        f"<section><h2>How steady</h2>{_table(clips)}</section>"
+        f"<section><h2>What was seen</h2>{articles}</section>"
+    )
+    return whole.page("Plantain on footage", "results", header, main)
 
 
 def _table(clips: Sequence[Clip]) -> str:

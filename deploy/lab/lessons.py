@@ -18,10 +18,11 @@ from plantain.operators.models import spec_of
 from plantain.operators.models.plantain.training import lessons
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import redact, shown
+from plantain.operators.segments import Position
 from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_results
 from plantain.operators.sources import expand, open_source, source_for
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Failure, Frame, Position, Prediction, Result, Value
+from plantain.operators.types import Failure, Frame, Prediction, Result, Value
 
 HELD_BACK = 0.1
 """Share of a stream's frames, its last ones, that are not learnt from but used to see what was learnt."""

@@ -149,5 +149,5 @@ def _pairs(
         if isinstance(value, Failure) or (prompt.task is Task.REFER and prompt.classes[0] not in said):
             continue
         meant = said[prompt.classes[0]] if prompt.task is Task.REFER else frozenset()
-        pairs.append((Question(prompt, truth.answer(frame, prompt, meant), meant), value))
+        pairs.append((Question(prompt, truth.answer(frame, prompt, meant)), value))
     return pairs

@@ -1,4 +1,4 @@
-"""Workers as Ray actors: a thin shell around StageWorker, with payloads by reference."""
+"""Workers as Ray actors: a thin shell around a worker, with payloads by reference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from plantain.operators.errors import ModelUnavailableError, PlantainError, Work
 from plantain.pipeline.calls import Call, Cause, Completion, Reply
 from plantain.pipeline.executor import here, take_all
 from plantain.pipeline.graph import Graph, Stage
-from plantain.pipeline.worker import StageWorker, worker_of
+from plantain.pipeline.worker import Worker, worker_of
 
 # Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
 START_TIMEOUT_S = 300.0
@@ -39,7 +39,7 @@ Handle = tuple[Any, int]
 
 
 class WorkerActor:
-    """The actor: unpacks references, calls its StageWorker, returns the reply and the payloads apart.
+    """The actor: unpacks references, calls its worker, returns the reply and the payloads apart.
 
     The reply is small and goes to the driver; the payloads are *returned*, so that the driver owns them and they
     outlive this process.
@@ -51,7 +51,7 @@ class WorkerActor:
         threads = str(max(1, round(stage.cpus)))
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = threads
         self._stage = stage
-        self._worker: StageWorker | None = None
+        self._worker: Worker | None = None
 
     def __repr__(self) -> str:
         return f"plantain {self._stage.name}"

@@ -19,9 +19,10 @@ from plantain.operators.answers.sketch import Chip, Scale
 from plantain.operators.colours import to_hex
 from plantain.operators.errors import PlantainError
 from plantain.operators.render.drawing import draw_answer
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source, source_for
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Failure, Position, Prediction, Result
+from plantain.operators.types import Failure, Prediction, Result
 
 Pixels = NDArray[np.uint8]
 

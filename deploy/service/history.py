@@ -12,8 +12,8 @@ from dataclasses import astuple
 import structlog
 
 from plantain.operators.errors import SinkError
+from plantain.operators.health import HealthEvent
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import HealthEvent
 from plantain.pipeline.checkpoint import FOLDER
 from plantain.pipeline.commands import Note
 from plantain.pipeline.notes import Notes

@@ -22,17 +22,7 @@ from plantain.operators.analyse import AnalyseQueries
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import redact
 from plantain.operators.types import Result
-from plantain.pipeline.commands import (
-    TIMEOUT_S,
-    Ask,
-    AskStream,
-    Command,
-    EngineDownError,
-    Figures,
-    Listen,
-    Readiness,
-    Ready,
-)
+from plantain.pipeline import commands
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
 from plantain.pipeline.engine.engine import Engine
@@ -83,22 +73,22 @@ class EngineHost:
         self._thread.start()
 
     @property
-    def readiness(self) -> Readiness:
+    def readiness(self) -> commands.Readiness:
         """Whether it answers questions."""
-        return Readiness("" if self._control.is_ready else self._trouble, self._refusal)
+        return commands.Readiness("" if self._control.is_ready else self._trouble, self._refusal)
 
-    async def do(self, command: Command[A], timeout_s: float = TIMEOUT_S) -> A:
+    async def do(self, command: commands.Command[A], timeout_s: float = commands.TIMEOUT_S) -> A:
         """See `Transport`."""
-        if isinstance(command, Ready):
+        if isinstance(command, commands.Ready):
             return cast("A", self.readiness)
-        if isinstance(command, Figures):
+        if isinstance(command, commands.Figures):
             return cast("A", (await asyncio.to_thread(self._figures.text)).decode())
         if not self._control.is_ready:
-            if isinstance(command, Listen) and (notes := self._control.notes.after(command.after)):
+            if isinstance(command, commands.Listen) and (notes := self._control.notes.after(command.after)):
                 return cast("A", notes)
-            raise EngineDownError(f"{self._trouble}: try again shortly")
+            raise commands.EngineDownError(f"{self._trouble}: try again shortly")
         answer = await self._here.do(command, timeout_s)
-        if isinstance(command, Ask | AskStream):
+        if isinstance(command, commands.Ask | commands.AskStream):
             return cast("A", await self._measured(cast("list[Result]", answer)))
         return answer
 

@@ -12,11 +12,12 @@ from PIL import Image
 
 from plantain.deploy.service.problems import HttpError
 from plantain.operators.errors import SourceError
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.sources.images import BROKEN, picture_of
 from plantain.operators.sources.sequence import Picture, frame_of
 from plantain.operators.streams import Sampling, StreamSpec, View
-from plantain.operators.types import Frame, Header, Position
+from plantain.operators.types import Frame, Header
 from plantain.pipeline.config import ServeConfig
 
 STREAM = "query"

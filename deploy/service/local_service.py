@@ -15,6 +15,7 @@ import uvicorn
 from plantain.deploy.job import make_executor, run_job
 from plantain.deploy.service.app import create_app
 from plantain.deploy.service.host import NICENESS, EngineHost
+from plantain.deploy.service.listening import listener
 from plantain.operators.errors import UsageError
 from plantain.pipeline.config import PipelineConfig
 from plantain.pipeline.control import Control
@@ -106,15 +107,7 @@ def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:
             the output folder does not let it begin.
         PlantainError: If the output folder cannot be used.
     """
-    try:
-        family = socket.AF_INET6 if ":" in config.serve.host else socket.AF_INET
-        listener = socket.create_server((config.serve.host, config.serve.port), family=family)
-    except OSError as error:
-        raise UsageError(
-            f"nobody can listen on {config.serve.host}:{config.serve.port}: {error.strerror or error}; "
-            "choose another --port"
-        ) from error
-    with listener:
+    with listener(config.serve) as listening:
         host = EngineHost(config, run_here)
         stopped = threading.Event()
         try:
@@ -126,12 +119,12 @@ def serve_here(config: PipelineConfig, on_ready: Callable[[str], None]) -> None:
                     if host.readiness.refusal:
                         server.end()
                     if server.started and not host.readiness.trouble:
-                        on_ready(f"http://{config.serve.host}:{listener.getsockname()[1]}")
+                        on_ready(f"http://{config.serve.host}:{listening.getsockname()[1]}")
                         return
 
             teller = threading.Thread(target=tell, name="plantain-ready", daemon=True)
             teller.start()
-            server.run([listener])
+            server.run([listening])
             stopped.set()
             teller.join()
             if refusal := host.readiness.refusal:

@@ -53,8 +53,9 @@ def options_of(target: str) -> Mapping[str, bool] | None:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return _options_in(item.args, item.args.args[1:])
     for base in made.bases:
-        if isinstance(base, ast.Name) and (home := _home_of(tree, base.id, module)) is not None:
-            return options_of(f"{home}:{base.id}")
+        named = base.value if isinstance(base, ast.Subscript) else base
+        if isinstance(named, ast.Name) and (home := _home_of(tree, named.id, module)) is not None:
+            return options_of(f"{home}:{named.id}")
     return None if made.bases or made.decorator_list else {}
 
 

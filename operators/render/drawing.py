@@ -99,12 +99,7 @@ def _tint(frame: Picture.Image, regions: Regions, *, is_alone: bool) -> None:
 
 
 def _label(
-    pen: ImageDraw.ImageDraw,
-    marks: tuple[Mark, ...],
-    info: FrameInfo,
-    tile: Tile,
-    *,
-    is_brief: bool = False,
+    pen: ImageDraw.ImageDraw, marks: tuple[Mark, ...], info: FrameInfo, tile: Tile, *, is_brief: bool = False
 ) -> None:
     """Boxes, and names on them; in brief without what a caption says."""
     height, width = info.fit.source_hw

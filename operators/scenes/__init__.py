@@ -8,18 +8,6 @@ from plantain.operators.scenes.stamp import read_stamp, stamp
 from plantain.operators.scenes.vocabulary import CLASSES, GROUPS, SYNONYMS, THINGS, class_of, members_of
 
 __all__ = [
-    "CLASSES",
-    "GROUPS",
-    "SYNONYMS",
-    "THINGS",
-    "Scene",
-    "SceneFrame",
-    "SceneObject",
-    "Setting",
-    "class_of",
-    "described",
-    "members_of",
-    "read_stamp",
-    "referring",
-    "stamp",
-]
+    "CLASSES", "GROUPS", "SYNONYMS", "THINGS", "Scene", "SceneFrame", "SceneObject", "Setting", "class_of",
+    "described", "members_of", "read_stamp", "referring", "stamp",
+]  # fmt: skip

@@ -45,27 +45,13 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[float, float], str]] = {
 
 HELDOUT_FILES = frozenset(
     {
-        "realistic_suv",
-        "realistic_sportscar2",
-        "public_schoolbus",
-        "public_squareframebicycle",
-        "male_male_standing_hips",
-        "female_female_walking",
-        "female_female_standing_hips",
-        "np_birchtree_2",
-        "np_birchtree_5",
-        "np_commontree_3",
-        "np_willow_4",
-        "tree3",
-        "bush2",
-        "animal_shibainu",
-        "2story_columns_mat",
-        "3story_small_mat",
-        "1story_roundroof_mat",
-        "aug_2017_house4",
+        "realistic_suv", "realistic_sportscar2", "public_schoolbus", "public_squareframebicycle",
+        "male_male_standing_hips", "female_female_walking", "female_female_standing_hips", "np_birchtree_2",
+        "np_birchtree_5", "np_commontree_3", "np_willow_4", "tree3", "bush2", "animal_shibainu",
+        "2story_columns_mat", "3story_small_mat", "1story_roundroof_mat", "aug_2017_house4",
         "streetlight_triple",
     }
-)
+)  # fmt: skip
 """Files, by their stems, that training never sees."""
 
 _ROLES: tuple[tuple[str, str], ...] = (

@@ -39,10 +39,7 @@ def referring(frame: SceneFrame, rng: np.random.Generator) -> list[Expression]:
 
 
 def _about(
-    group: Sequence[SceneObject],
-    label: str,
-    seen: Sequence[SceneObject],
-    frame: SceneFrame,
+    group: Sequence[SceneObject], label: str, seen: Sequence[SceneObject], frame: SceneFrame
 ) -> list[tuple[str, int]]:
     """All unambiguous expressions about the things of one class."""
     said: list[tuple[str, int]] = []

@@ -49,7 +49,7 @@ class Setting:
     """What a whole scene is like.
 
     Attributes:
-        layout: One of `layout.LAYOUTS`.
+        layout: As `layout.fill` says.
         weather: One of `light.WEATHERS`.
         is_wet: Whether the ground is.
     """
@@ -60,10 +60,7 @@ class Setting:
 
 
 def described(
-    setting: Setting,
-    class_map: NDArray[np.uint8],
-    referred: Iterable[str],
-    rng: np.random.Generator,
+    setting: Setting, class_map: NDArray[np.uint8], referred: Iterable[str], rng: np.random.Generator
 ) -> tuple[str, tuple[str, ...]]:
     """A sentence such as "a wet street at night with a red car and buildings".
 

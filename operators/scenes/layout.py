@@ -7,17 +7,6 @@ from plantain.operators.scenes.camera import Camera
 from plantain.operators.scenes.light import Light
 from plantain.operators.scenes.world import World
 
-LAYOUTS = (
-    "street",
-    "junction",
-    "highway",
-    "car park",
-    "pavement",
-    "square",
-    "room",
-    "suburb",
-    "roundabout plaza",
-)
 HELDOUT_LAYOUTS = ("suburb", "roundabout plaza")
 _SHARES = {
     "street": 0.29,

@@ -7,8 +7,6 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-NUM_COLUMNS = 16
-
 
 class Kind(IntEnum):
     """Texture families; `textures.py` draws them."""

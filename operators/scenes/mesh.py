@@ -39,11 +39,7 @@ class Mesh:
         return len(self.slots)
 
     def moved(
-        self,
-        offset: Vector = (0.0, 0.0, 0.0),
-        *,
-        yaw: float = 0.0,
-        scale: float | Sequence[float] = 1.0,
+        self, offset: Vector = (0.0, 0.0, 0.0), *, yaw: float = 0.0, scale: float | Sequence[float] = 1.0
     ) -> Mesh:
         """This mesh scaled, then turned about z by `yaw` radians, then moved by `offset` metres."""
         sx, sy, sz = (
@@ -297,12 +293,7 @@ def tube(
 
 
 def ellipsoid(
-    radii: Vector,
-    centre: Vector = (0.0, 0.0, 0.0),
-    slot: int = 0,
-    *,
-    sides: int = 8,
-    rings: int = 6,
+    radii: Vector, centre: Vector = (0.0, 0.0, 0.0), slot: int = 0, *, sides: int = 8, rings: int = 6
 ) -> Mesh:
     """An ellipsoid with smooth normals."""
     polar = np.linspace(0.0, np.pi, rings + 1)[:, None]

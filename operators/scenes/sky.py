@@ -8,15 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.compiled import compiled
-from plantain.operators.scenes.light import (
-    CLOUDS,
-    HORIZON,
-    SHADOW_AMBIENT,
-    SKY_SEED,
-    SUN,
-    SUN_COLOUR,
-    ZENITH,
-)
+from plantain.operators.scenes.light import CLOUDS, HORIZON, SHADOW_AMBIENT, SKY_SEED, SUN, SUN_COLOUR, ZENITH
 from plantain.operators.scenes.textures import noise
 
 SKY_CLASS = 8

@@ -59,13 +59,7 @@ def street(world: World, light: Light, layout: str) -> Camera:
             offset = side_half / 2 * (1 if y > 0 else -1)
             if world.is_free(x + offset, y, 3.0):
                 catalogue.add_vehicle(
-                    world,
-                    "car",
-                    x + offset,
-                    y,
-                    np.pi / 2 * (-1 if y > 0 else 1),
-                    0.0,
-                    is_dark=dark,
+                    world, "car", x + offset, y, np.pi / 2 * (-1 if y > 0 else 1), 0.0, is_dark=dark
                 )
     _walkers(world, half, walk, int(rng.integers(4, 22)))
     surroundings.add_skyline(world, light)

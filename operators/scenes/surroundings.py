@@ -211,12 +211,10 @@ THING_KINDS = ("bin", "bench", "bollard", "cone", "hydrant", "cabinet", "planter
 HELDOUT_THINGS = ("planter", "stall")
 
 
-def add_thing(
-    world: World, x: float, y: float, yaw: float, ground: float = 0.0, kind: str | None = None
-) -> None:
+def add_thing(world: World, x: float, y: float, yaw: float, ground: float = 0.0) -> None:
     """Street furniture."""
     rng, mats = world.rng, world.materials
-    kind = kind or pick(world, THING_KINDS, HELDOUT_THINGS)
+    kind = pick(world, THING_KINDS, HELDOUT_THINGS)
     fixed = {"cone": ("orange", "white"), "hydrant": (str(rng.choice(["red", "yellow"])), "grey")}
     options = ["green", "grey", "black", "blue", "brown", "red", "yellow"]
     colour, other = fixed.get(

@@ -5,29 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 CLASSES: tuple[str, ...] = (
-    "void",
-    "road",
-    "lane marking",
-    "crossing",
-    "pavement",
-    "terrain",
-    "building",
-    "wall",
-    "sky",
-    "vegetation",
-    "pole",
-    "traffic light",
-    "sign",
-    "car",
-    "van",
-    "truck",
-    "bus",
-    "motorcycle",
-    "bicycle",
-    "person",
-    "animal",
-    "object",
-)
+    "void", "road", "lane marking", "crossing", "pavement", "terrain", "building", "wall", "sky",
+    "vegetation", "pole", "traffic light", "sign", "car", "van", "truck", "bus", "motorcycle", "bicycle",
+    "person", "animal", "object",
+)  # fmt: skip
 """Index is the class id of `SceneFrame.class_map`; 0 is void."""
 
 CLASS_ID: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
@@ -39,31 +20,16 @@ COLOURS: tuple[str, ...] = (
 
 THINGS: frozenset[str] = frozenset(
     {
-        "car",
-        "van",
-        "truck",
-        "bus",
-        "motorcycle",
-        "bicycle",
-        "person",
-        "animal",
-        "traffic light",
-        "sign",
+        "car", "van", "truck", "bus", "motorcycle", "bicycle", "person", "animal", "traffic light", "sign",
         "object",
     }
-)
+)  # fmt: skip
 """Classes whose pixels carry an instance id."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "road": ("roads", "street", "streets", "roadway", "carriageway", "asphalt", "tarmac", "drivable area"),
     "lane marking": (
-        "lane markings",
-        "lane line",
-        "lane lines",
-        "road marking",
-        "road markings",
-        "lane",
-        "lanes",
+        "lane markings", "lane line", "lane lines", "road marking", "road markings", "lane", "lanes",
     ),
     "crossing": ("crossings", "crosswalk", "crosswalks", "zebra crossing", "zebra", "pedestrian crossing"),
     "pavement": ("pavements", "sidewalk", "sidewalks", "footpath", "footway", "walkway", "kerb", "curb"),
@@ -72,26 +38,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "wall": ("walls", "fence", "fences", "barrier", "barriers", "hedge wall", "guard rail", "guardrail"),
     "sky": ("skies", "heaven", "cloud", "clouds"),
     "vegetation": (
-        "tree",
-        "trees",
-        "bush",
-        "bushes",
-        "plant",
-        "plants",
-        "hedge",
-        "foliage",
-        "shrub",
-        "leaves",
+        "tree", "trees", "bush", "bushes", "plant", "plants", "hedge", "foliage", "shrub", "leaves",
     ),
     "pole": (
-        "poles",
-        "post",
-        "posts",
-        "lamp post",
-        "lamp posts",
-        "street lamp",
-        "street light",
-        "lamppost",
+        "poles", "post", "posts", "lamp post", "lamp posts", "street lamp", "street light", "lamppost",
         "streetlight",
     ),
     "traffic light": ("traffic lights", "traffic signal", "traffic signals", "stoplight", "signal light"),
@@ -103,32 +53,15 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "motorcycle": ("motorcycles", "motorbike", "motorbikes", "scooter", "scooters", "moped"),
     "bicycle": ("bicycles", "bike", "bikes", "cycle", "pushbike"),
     "person": (
-        "persons",
-        "people",
-        "pedestrian",
-        "pedestrians",
-        "human",
-        "humans",
-        "man",
-        "men",
-        "woman",
-        "women",
+        "persons", "people", "pedestrian", "pedestrians", "human", "humans", "man", "men", "woman", "women",
         "walker",
     ),
     "animal": ("animals", "dog", "dogs", "pet", "pets", "horse", "horses", "cat"),
     "object": (
-        "objects",
-        "street furniture",
-        "bin",
-        "bins",
-        "bench",
-        "benches",
-        "cone",
-        "cones",
-        "bollard",
+        "objects", "street furniture", "bin", "bins", "bench", "benches", "cone", "cones", "bollard",
         "hydrant",
     ),
-}
+}  # fmt: skip
 """Class -> other words for it, singular and plural."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -150,10 +83,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Wider words -> classes."""
 
-_PARTS: dict[str, tuple[str, ...]] = {
-    "road": ("lane marking", "crossing"),
-    "car": ("van",),
-}
+_PARTS: dict[str, tuple[str, ...]] = {"road": ("lane marking", "crossing"), "car": ("van",)}
 """A class asked for covers these too, unless they are asked for themselves."""
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from plantain.operators.health import HealthEvent
+from plantain.operators.segments import Backlog
 from plantain.operators.sinks.rows import Rows
-from plantain.operators.types import Backlog, HealthEvent
 
 
 @dataclass(frozen=True, slots=True)

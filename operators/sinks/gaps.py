@@ -5,20 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 from plantain.operators.geometry import Letterbox
+from plantain.operators.health import FLOWING, REMARKS, HealthEvent, HealthState
 from plantain.operators.streams import Start
-from plantain.operators.types import (
-    FLOWING,
-    REMARKS,
-    CapturedBy,
-    FrameInfo,
-    Gap,
-    Header,
-    HealthEvent,
-    HealthState,
-    Prediction,
-    Result,
-    Timing,
-)
+from plantain.operators.types import CapturedBy, FrameInfo, Gap, Header, Prediction, Result, Timing
 
 # A camera that is back sooner has missed nothing that is worth a row.
 LEAST_NS = 1_000_000_000
@@ -86,7 +75,8 @@ class Sight:
         if at_ns is None:
             return None
         gap, is_new = None, header.epoch > self._epoch
-        if self.seen_ns is not None and at_ns - self.seen_ns >= LEAST_NS and (is_new or self._may_end()):
+        ends = is_new or (self._since is not None and self._since.state not in _LAST)
+        if self.seen_ns is not None and at_ns - self.seen_ns >= LEAST_NS and ends:
             gap = self._gap((header.epoch, header.frame_index), self.seen_ns, at_ns)
         if gap is not None or is_new or (self._since is not None and self._since.state in _PASSING):
             self._since, self._is_known = None, True
@@ -109,10 +99,6 @@ class Sight:
         gap = self._gap(self._next, self.seen_ns, until_ns)
         self.seen_ns, self._since, self._is_known = until_ns, self._away, True
         return gap
-
-    def _may_end(self) -> bool:
-        """Whether a frame of the same connection as the last ends what was told since."""
-        return self._since is not None and self._since.state not in _LAST
 
     def _gap(self, position: tuple[int, int], since_ns: int, until_ns: int) -> Result:
         """The result that stands for a gap, in front of the frame at a position, whether that has come or not."""

@@ -14,12 +14,12 @@ import structlog
 from plantain.operators import naming
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import bare, place_of, shown
+from plantain.operators.segments import Position
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.address import is_yes, kind_of
 from plantain.operators.sources.options import CHECKS
 from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_output
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 
 SOURCES = {
     "file": "plantain.operators.sources.file.source:FileSource",
@@ -32,37 +32,11 @@ SOURCES = {
 
 VIDEO_SUFFIXES = frozenset(
     (
-        *(
-            ".3gp",
-            ".asf",
-            ".avi",
-            ".flv",
-            ".gif",
-            ".h264",
-            ".hevc",
-            ".ivf",
-            ".m2ts",
-            ".m4v",
-            ".mjpeg",
-            ".mkv",
-        ),
-        *(
-            ".mov",
-            ".mp4",
-            ".mpeg",
-            ".mpg",
-            ".mts",
-            ".mxf",
-            ".obu",
-            ".ogv",
-            ".ts",
-            ".vob",
-            ".webm",
-            ".wmv",
-            ".y4m",
-        ),
+        ".3gp", ".asf", ".avi", ".flv", ".gif", ".h264", ".hevc", ".ivf", ".m2ts", ".m4v", ".mjpeg", ".mkv",
+        ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".obu", ".ogv", ".ts", ".vob", ".webm", ".wmv",
+        ".y4m",
     )
-)
+)  # fmt: skip
 
 log = structlog.get_logger()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from plantain.operators.segments import Position
 from plantain.operators.streams import StreamInfo
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 
 
 class Source(Protocol):

@@ -16,23 +16,16 @@ from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundE
 from plantain.operators.geometry import Letterbox
 from plantain.operators.paths import is_endless, local_path
 from plantain.operators.redaction import printable, shown
+from plantain.operators.segments import Position
 from plantain.operators.sources.options import check_images, fraction_of
 from plantain.operators.sources.sequence import Picture, SequenceSource
 from plantain.operators.sources.stills import stills_in
 from plantain.operators.streams import Canvas, StreamSpec, View
-from plantain.operators.types import Position
 
 BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+    OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, TypeError,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 """What Pillow's parsers raise of damaged files."""
 
 AWAY = frozenset((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT))

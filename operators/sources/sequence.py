@@ -14,9 +14,10 @@ from PIL import Image
 
 from plantain.operators.errors import NoVideoError, SourceError, UsageError
 from plantain.operators.geometry import Letterbox
+from plantain.operators.segments import Position
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import Canvas, StreamInfo, StreamSpec, View
-from plantain.operators.types import Frame, FrameInfo, Header, Position
+from plantain.operators.types import Frame, FrameInfo, Header
 
 
 class Picture(NamedTuple):

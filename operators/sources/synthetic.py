@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from PIL import Image
 
+from plantain.operators.segments import Position
 from plantain.operators.sources.options import street_of
 from plantain.operators.sources.sequence import Picture, SequenceSource
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 
 if TYPE_CHECKING:
     from plantain.operators.scenes import Scene

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plantain.operators.types import Backlog
+from plantain.operators.segments import Backlog
 from plantain.pipeline.calls import Call, Cut, Finish, Reply, Weigh
 from plantain.pipeline.engine.stream import Stream
 from plantain.pipeline.engine.workers import Workers

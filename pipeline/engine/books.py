@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from plantain.operators.types import Durable, Header
+from plantain.operators.segments import Durable
+from plantain.operators.types import Header
 
 NOT_DUE = "not due"
 """Why a frame was skipped of which nothing was asked yet, or a prompt that was not asked of a frame."""

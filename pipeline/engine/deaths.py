@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from plantain.operators.errors import WorkerDiedError
-from plantain.operators.types import Durable, Position
+from plantain.operators.segments import Durable, Position
 from plantain.pipeline.calls import (
     Cause,
     Completion,
@@ -41,10 +41,11 @@ WORKER_DIED = "worker died"
 MACHINE_LOST = "machine lost"
 
 
+@dataclass(eq=False, slots=True)
 class Deaths:
     """Deals with calls that nobody has done.
 
-    Args:
+    Attributes:
         graph: The stages.
         streams: By name.
         lives: What may be done to them.
@@ -56,39 +57,27 @@ class Deaths:
         backlogs: What writers were asked for.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        streams: Mapping[str, Stream],
-        lives: Streams,
-        workers: Workers,
-        pools: Mapping[str, Pool],
-        flow: Flow,
-        queries: Queries,
-        reading: Reading,
-        backlogs: Backlogs,
-    ) -> None:
-        self._graph = graph
-        self._streams = streams
-        self._lives = lives
-        self._workers = workers
-        self._pools = pools
-        self._flow = flow
-        self._queries = queries
-        self._reading = reading
-        self._backlogs = backlogs
+    graph: Graph
+    streams: Mapping[str, Stream]
+    lives: Streams
+    workers: Workers
+    pools: Mapping[str, Pool]
+    flow: Flow
+    queries: Queries
+    reading: Reading
+    backlogs: Backlogs
 
     def take(self, sent: Sent, completion: Completion, now: float) -> None:
         """A call was not done."""
-        stage = self._graph.stage(sent.call.stage)
+        stage = self.graph.stage(sent.call.stage)
         if completion.cause is Cause.PAYLOAD:
             self._lose(sent, stage, now)
             return
         is_innocent = completion.cause is Cause.MACHINE
-        lost = self._workers.lost(sent)
+        lost = self.workers.lost(sent)
         for each in lost:
             self._forget(each, now)
-        pool = self._pools.get(stage.name)
+        pool = self.pools.get(stage.name)
         if pool is not None:
             pool.died(sent.call.worker)
         if isinstance(pool, SharedPool):
@@ -114,17 +103,17 @@ class Deaths:
             for item in each.items:
                 if item.is_query:
                     died = WorkerDiedError(f"{stage.name}: {error}; ask again")
-                    self._queries.fail(item.header.stream_id, died)
-        for stream in list(self._streams.values()):
+                    self.queries.fail(item.header.stream_id, died)
+        for stream in list(self.streams.values()):
             if stream.workers.get(stage.name) != blamed.worker or stream.phase in IDLE:
                 continue
             if stream.start.durable.is_complete:
                 continue  # everything is stored
-            if stage is self._graph.source and stream.has_ended and not stream.num_reads:
+            if stage is self.graph.source and stream.has_ended and not stream.num_reads:
                 continue  # it has nothing more to get from there
             if stream.rewinds == MAX_REWINDS and stream.stream_id in guilty:
                 why = f"{error}; {MAX_REWINDS} more tries ended the same way"
-                self._lives.fail(stream, why, keep=False)
+                self.lives.fail(stream, why, keep=False)
                 continue
             stream.rewinds += stream.stream_id in guilty
             if stream.is_live:
@@ -135,7 +124,7 @@ class Deaths:
     def _rewind(self, stream: Stream) -> None:
         stream.rewind()
         stream.move(Phase.DRAINING if stream.then is not None else Phase.READING)
-        self._lives.open(stream)
+        self.lives.open(stream)
 
     def _go_on(self, stage: Stage, stream: Stream, lost: list[Sent]) -> None:
         """A camera cannot be read again: it loses what its dead worker had, and nothing that others have.
@@ -145,33 +134,33 @@ class Deaths:
             stream: A stream that was bound to it.
             lost: The worker's calls, in their order.
         """
-        if stage is self._graph.source:
+        if stage is self.graph.source:
             stream.is_open, stream.dropped = False, Counter()
             if stream.phase is not Phase.READING:
                 return
             epoch = max(stream.epoch, stream.start.durable.epoch) + 1
             position = Position(stream.next_index, None, stream.num_frames)
             start = replace(stream.start, durable=Durable(stream.stream_id, epoch, position))
-            self._workers.order(stage, stream, Open(start))
-            self._lives.reopen_reader(stream)
+            self.workers.order(stage, stream, Open(start))
+            self.lives.reopen_reader(stream)
             return
         for each in lost:
             for item in each.items:
-                if item.header.stream_id == stream.stream_id and self._workers.is_current(item):
-                    self._flow.lose(stream, item.header, WORKER_DIED)
+                if item.header.stream_id == stream.stream_id and self.workers.is_current(item):
+                    self.flow.lose(stream, item.header, WORKER_DIED)
                     if stage.is_pool:
-                        self._flow.skip(stream, item, item.queued_at)
+                        self.flow.skip(stream, item, item.queued_at)
         start = stream.start
-        if stage is self._graph.followers[-1]:
+        if stage is self.graph.followers[-1]:
             stream.account.take_back(start.durable, WORKER_DIED)
             stream.ledger = type(stream.ledger).at(start.durable)
             # The last segment may be stored already, though nobody could say so: the next one has another name.
             segment = stream.segment
             stream.segment = OpenSegment(segment.index + 1, segment.epoch, segment.num_items, segment.since_s)
             start = replace(start, segment=stream.segment.index)
-        calls = [self._workers.call_about(stage, stream, Open(start))]
-        if stream.looks and stage is self._graph.followers[-1]:
-            calls.append(self._workers.call_about(stage, stream, Watch(stream.looks)))
+        calls = [self.workers.call_about(stage, stream, Open(start))]
+        if stream.looks and stage is self.graph.followers[-1]:
+            calls.append(self.workers.call_about(stage, stream, Watch(stream.looks)))
         calls += [
             each.call
             for each in lost
@@ -179,58 +168,58 @@ class Deaths:
             and each.call.stream_id == stream.stream_id
             and each.call.generation == stream.generation
         ]
-        self._workers.order_first(stage, stream, calls)
+        self.workers.order_first(stage, stream, calls)
 
     def _lose(self, sent: Sent, stage: Stage, now: float) -> None:
         """Payloads are gone with the machine that held them, while the worker that was to get them lives.
 
         Files are read again, a camera's frames are counted as lost.
         """
-        for item in filter(self._workers.is_current, sent.items):
+        for item in filter(self.workers.is_current, sent.items):
             if item.is_query:
                 error = WorkerDiedError("the machine that held the picture is gone; ask again")
-                self._queries.fail(item.header.stream_id, error)
+                self.queries.fail(item.header.stream_id, error)
                 continue
-            stream = self._streams[item.header.stream_id]
+            stream = self.streams[item.header.stream_id]
             if not stream.is_live:
                 self._rewind(stream)
                 continue
-            self._flow.lose(stream, item.header, MACHINE_LOST)
+            self.flow.lose(stream, item.header, MACHINE_LOST)
             if stage.is_pool:
-                self._flow.skip(stream, item, now)
+                self.flow.skip(stream, item, now)
 
     def _forget(self, gone: Sent, now: float) -> None:
         """Takes a call that nobody will answer out of the counts; what is no stream's work is ordered again."""
         call = gone.call
         match call.work:
             case Read() | Poll():
-                self._reading.answered(call, now)
+                self.reading.answered(call, now)
             case Peek(query_id):
-                self._queries.look_again(query_id)
+                self.queries.look_again(query_id)
             case Tell():
-                if call.stream_id in self._streams:
-                    self._workers.lanes[call.stage][call.worker].queue.append(call)
+                if call.stream_id in self.streams:
+                    self.workers.lanes[call.stage][call.worker].queue.append(call)
             case Run() | Fail() | Swap() | Hello():
                 pass
             case Weigh():
-                self._backlogs.forget(call)
+                self.backlogs.forget(call)
             case _:
                 for stream_id, generation in call.streams:
-                    stream = self._streams.get(stream_id)
+                    stream = self.streams.get(stream_id)
                     if stream is not None and generation == stream.generation:
                         stream.num_calls -= 1
 
     def _try_again(self, pool: Pool, items: list[Item], error: str, now: float) -> None:
         """Puts items of a dead worker back; where not even announcing a failure works, their streams end."""
         for item in items:
-            if not self._workers.is_current(item):
+            if not self.workers.is_current(item):
                 continue
             if item.attempts <= 2 * MAX_ATTEMPTS:
                 item.queued_at = now
-                pool.put(item, None if item.is_query else self._streams[item.header.stream_id])
+                pool.put(item, None if item.is_query else self.streams[item.header.stream_id])
                 continue
             what = f"{pool.name}: {error}, again and again"
             if item.is_query:
-                self._queries.fail(item.header.stream_id, WorkerDiedError(what))
+                self.queries.fail(item.header.stream_id, WorkerDiedError(what))
             else:
-                self._lives.fail(self._streams[item.header.stream_id], what, keep=False)
+                self.lives.fail(self.streams[item.header.stream_id], what, keep=False)

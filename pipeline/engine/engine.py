@@ -23,9 +23,7 @@ from typing import Any
 
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
-from plantain.operators.render.looks import Look, Picture
 from plantain.operators.streams import Start
-from plantain.operators.types import Durable, Event, Header, HealthEvent
 from plantain.pipeline.calls import (
     Call,
     Completion,
@@ -49,7 +47,7 @@ from plantain.pipeline.engine.flow import Flow
 from plantain.pipeline.engine.item import Item
 from plantain.pipeline.engine.meter import Meter
 from plantain.pipeline.engine.pool import Pool, SharedPool, pool_of
-from plantain.pipeline.engine.queries import Answer, Queries
+from plantain.pipeline.engine.queries import Queries
 from plantain.pipeline.engine.reading import Reading
 from plantain.pipeline.engine.stream import ENDED, Phase, Stream
 from plantain.pipeline.engine.streams import Streams
@@ -86,6 +84,9 @@ class Engine:
     Attributes:
         streams: Every stream by its name.
         pools: Every pool of models by its name, the first one first.
+        lives: What may be done to streams, and what is told of them.
+        flow: The way of items, and what came out of it since the runner last looked.
+        queries: The questions, and what they have come to.
         meter: Counts what it does, for whoever publishes it.
         backlogs: What the sinks keep on disk.
         deletions: What was deleted of what was stored.
@@ -110,23 +111,21 @@ class Engine:
         self.pools: dict[str, Pool] = {
             stage.name: pool_of(stage, self._workers, self.swapped, self._is_awaited) for stage in graph.pools
         }
-        self._lives = Streams(graph, self.streams, self._workers, self.meter, wall_ns)
-        self._queries = Queries(graph, self.pools, self.streams, self._workers)
-        self._flow = Flow(
-            graph, self.streams, self._lives, self._workers, self.pools, self._queries, self.meter
-        )
-        self._reading = Reading(graph, self.streams, self._workers, self._flow)
+        self.lives = Streams(graph, self.streams, self._workers, self.meter, wall_ns)
+        self.queries = Queries(graph, self.pools, self.streams, self._workers)
+        self.flow = Flow(graph, self.streams, self.lives, self._workers, self.pools, self.queries, self.meter)
+        self._reading = Reading(graph, self.streams, self._workers, self.flow)
         self.backlogs = Backlogs(graph, self._workers)
         self.deletions = deletions or Deletions()
         self._is_draining = False
         self._deaths = Deaths(
             graph,
             self.streams,
-            self._lives,
+            self.lives,
             self._workers,
             self.pools,
-            self._flow,
-            self._queries,
+            self.flow,
+            self.queries,
             self._reading,
             self.backlogs,
         )
@@ -140,7 +139,7 @@ class Engine:
     def _has_no_work(self) -> bool:
         return (
             all(isinstance(sent.call.work, Hello | Weigh) for sent in self._workers.sent.values())
-            and not len(self._queries)
+            and not len(self.queries)
             and all(stream.phase in ENDED and not stream.is_leaving for stream in self.streams.values())
             and not self._workers.has_orders()
         )
@@ -178,7 +177,7 @@ class Engine:
         """Whether an item or a call still counts, or what it is about has begun anew or gone since."""
         if isinstance(entry, Item):
             if entry.is_query:
-                return entry.header.stream_id in self._queries
+                return entry.header.stream_id in self.queries
             stream = self.streams.get(entry.header.stream_id)
         else:
             if isinstance(entry.work, TIMELESS):
@@ -217,11 +216,11 @@ class Engine:
                 if sent.items:
                     lane = self._workers.lanes[call.stage][call.worker]
                     lane.measure(reply.busy_s / len(sent.items))
-                self._flow.take(sent, reply, completion.handles, now)
+                self.flow.take(sent, reply, completion.handles, now)
             case Read() | Poll():
                 self._take_frames(call, reply, completion.handles, now)
             case Peek():
-                self._queries.take_peek(call.work, reply, completion.handles, now)
+                self.queries.take_peek(call.work, reply, completion.handles, now)
             case Swap():
                 self.pools[call.stage].take_swap(call, reply)
             case Weigh():
@@ -234,10 +233,10 @@ class Engine:
 
     def _take_frames(self, call: Call, reply: Reply, handles: Sequence[Any], now: float) -> None:
         current = self._reading.answered(call, now)
-        self._flow.enter(reply.headers, handles, current, now)
+        self.flow.enter(reply.headers, handles, current, now)
         for note in reply.notes:
             if note.stream_id in current:
-                self._flow.take_note(self._graph.source, note)
+                self.flow.take_note(self._graph.source, note)
 
     def _take_word(self, call: Call, reply: Reply) -> None:
         """A worker has done what it was told about streams."""
@@ -250,7 +249,7 @@ class Engine:
         stage = self._graph.stage(call.stage)
         for note in reply.notes:
             if note.stream_id in current:
-                self._flow.take_note(stage, note)
+                self.flow.take_note(stage, note)
 
     def restarts(self) -> list[tuple[str, int]]:
         """Workers that must be started anew before `dispatch`, as (stage, worker)."""
@@ -266,9 +265,9 @@ class Engine:
 
     def dispatch(self, now: float) -> list[Call]:
         """Calls that can be made now, each for a worker that will do them in this order."""
-        self._flow.turn(now)
-        self._lives.turn(now)
-        peeks = list(self._queries.peeks(now))
+        self.flow.turn(now)
+        self.lives.turn(now)
+        peeks = list(self.queries.peeks(now))
         can_come = any(stream.phase is Phase.READING for stream in self.streams.values())
         calls: list[Call] = []
         for stage in reversed(self._graph.followers):
@@ -289,50 +288,19 @@ class Engine:
             yield from bound_deadlines(stage, self._workers)
         for pool in self.pools.values():
             yield from pool.deadlines()
-        yield from self._flow.deadlines()
-        yield from self._lives.deadlines()
+        yield from self.flow.deadlines()
+        yield from self.lives.deadlines()
         yield from self._reading.deadlines()
-        yield from self._queries.deadlines()
+        yield from self.queries.deadlines()
         yield from self.backlogs.deadlines()
-
-    # -- what the runner takes out -------------------------------------------------------------------------
-
-    @property
-    def durables(self) -> deque[Durable]:
-        """What has become durable since the runner last looked."""
-        return self._flow.durables
-
-    def saved(self, durable: Durable) -> None:
-        """A checkpoint knows it: results of a camera's epoch may leave from now on."""
-        self._flow.saved(durable)
-
-    @property
-    def events(self) -> deque[HealthEvent | Event]:
-        """How streams' health changed, what was done to them, what analytics tell, since the runner last looked."""
-        return self._lives.events
-
-    @property
-    def answers(self) -> deque[Answer]:
-        """What queries have come to since the runner last looked."""
-        return self._queries.answers
-
-    @property
-    def pictures(self) -> deque[tuple[Picture, Any]]:
-        """What was drawn for viewers since the runner last looked, each with the reference to its file."""
-        return self._flow.pictures
-
-    @property
-    def departed(self) -> deque[Stream]:
-        """Streams that were removed and are forgotten, since the runner last looked."""
-        return self._lives.departed
 
     # -- streams -------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
         """Takes no more questions and reads nothing more; what is in flight is answered, or finished and stored."""
         self._is_draining = True
-        self._queries.is_open = False
-        self._lives.drain()
+        self.queries.is_open = False
+        self.lives.drain()
 
     def give_up(self) -> list[Stream]:
         """Ends all that is still going on where it is durable; gives the streams that it ended."""
@@ -347,55 +315,12 @@ class Engine:
         stream = self.streams.get(stream_id)
         if stream is None:
             return
-        self._lives.fail(stream, error, keep=False)
+        self.lives.fail(stream, error, keep=False)
         if stream.phase is not Phase.RETRYING:
             stream.move(Phase.FAILED)
             stream.error = stream.error or error
 
-    def find(self, stream_id: str) -> Stream:
-        """A stream by its name.
-
-        Raises:
-            UnknownStreamError: If there is none.
-        """
-        return self._lives.find(stream_id)
-
-    def add(self, start: Start) -> Stream:
-        """A further stream; see `Streams.add`."""
-        return self._lives.add(start)
-
-    def change(self, start: Start) -> Stream:
-        """Other prompts, sampling or options for a stream; see `Streams.change`."""
-        return self._lives.change(start)
-
-    def pause(self, stream_id: str) -> Stream:
-        """Lets a stream rest; see `Streams.pause`."""
-        return self._lives.pause(stream_id)
-
-    def resume(self, stream_id: str) -> Stream:
-        """Lets a stream go on; see `Streams.resume`."""
-        return self._lives.resume(stream_id)
-
-    def remove(self, stream_id: str, *, drain: bool = True) -> Stream:
-        """Ends a stream and forgets it; see `Streams.remove`."""
-        return self._lives.remove(stream_id, drain=drain)
-
-    def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
-        """Draws pictures of a stream from now on, as `looks` say; none of them ends it."""
-        self._lives.watch(stream_id, tuple(looks))
-
     # -- queries and models --------------------------------------------------------------------------------
-
-    def ask(self, query_id: str, headers: Sequence[Header], handles: Sequence[Any], now: float) -> None:
-        """Puts frames in front of the models, before those of streams; see `Queries.ask`.
-
-        Args:
-            query_id: Its name, beginning with `queries.MARK`.
-            headers: Of the frames, under the name of the query; one for each pool that a frame is for.
-            handles: The executor's references to them.
-            now: The engine's clock.
-        """
-        self._queries.ask(query_id, headers, handles, now)
 
     def ask_stream(self, query_id: str, stream_id: str, prompts: tuple[Prompt, ...], now: float) -> None:
         """Asks the newest frame of a stream; see `Queries.ask_stream`.
@@ -403,12 +328,8 @@ class Engine:
         Raises:
             UnknownStreamError: If there is no such stream.
         """
-        self._lives.find(stream_id)
-        self._queries.ask_stream(query_id, stream_id, prompts, now)
-
-    def cancel(self, query_id: str) -> None:
-        """Nobody waits for a query any more; what has not been given to a model yet will not be."""
-        self._queries.cancel(query_id)
+        self.lives.find(stream_id)
+        self.queries.ask_stream(query_id, stream_id, prompts, now)
 
     def pool(self, name: str = "") -> Pool:
         """A pool of models by its name; the first one if there is no name.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 from plantain.operators.render.looks import Picture
+from plantain.operators.segments import Barrier, Durable
 from plantain.operators.streams import ReadState, StreamInfo
-from plantain.operators.types import Barrier, Durable, Event, Header
+from plantain.operators.types import Event, Header
 from plantain.pipeline.calls import Cut, Note, Reply, StreamError
 from plantain.pipeline.engine.item import Item, key_of
 from plantain.pipeline.engine.meter import Meter
@@ -29,10 +30,11 @@ BEHIND = "model behind"
 """Why a camera's frame was not given to a pool while others answered it."""
 
 
+@dataclass(eq=False, slots=True)
 class Flow:
     """See the module.
 
-    Args:
+    Attributes:
         graph: The stages.
         streams: By name.
         lives: What may be done to them.
@@ -40,34 +42,27 @@ class Flow:
         pools: The models, by name.
         queries: Whose items pass by.
         meter: Counts.
-
-    Attributes:
         durables: What has become durable since somebody looked.
         pictures: What was drawn for viewers since somebody looked, each with the reference to its file.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        streams: Mapping[str, Stream],
-        lives: Streams,
-        workers: Workers,
-        pools: Mapping[str, Pool],
-        queries: Queries,
-        meter: Meter,
-    ) -> None:
-        self._graph = graph
-        self._streams = streams
-        self._lives = lives
-        self._workers = workers
-        self._pools = pools
-        self._queries = queries
-        self._meter = meter
-        self._first = next(iter(pools), "")
-        self._behind: dict[str, set[str]] = {}
-        self.durables: deque[Durable] = deque()
-        self.pictures: deque[tuple[Picture, Any]] = deque()
-        self._joining: set[str] = set()  # streams with parts that wait for one another
+    graph: Graph
+    streams: Mapping[str, Stream]
+    lives: Streams
+    workers: Workers
+    pools: Mapping[str, Pool]
+    queries: Queries
+    meter: Meter
+    durables: deque[Durable] = field(default_factory=deque, init=False)
+    pictures: deque[tuple[Picture, Any]] = field(default_factory=deque, init=False)
+    _behind: dict[str, set[str]] = field(default_factory=dict, init=False)
+    _joining: set[str] = field(
+        default_factory=set, init=False
+    )  # streams with parts that wait for one another
+
+    @property
+    def _first(self) -> str:
+        return next(iter(self.pools), "")
 
     # -- in ------------------------------------------------------------------------------------------------
 
@@ -77,12 +72,12 @@ class Flow:
         for (stream_id, _, _), frame in groupby(arrived, lambda pair: key_of(pair[0])[:3]):
             parts = list(frame)
             if stream_id in current:
-                self._enter(self._streams[stream_id], parts, now)
+                self._enter(self.streams[stream_id], parts, now)
 
     def _enter(self, stream: Stream, parts: list[tuple[Header, Any]], now: float) -> None:
         headers = [header for header, _ in parts]
         first = headers[0]
-        self._meter.frame(stream, now)
+        self.meter.frame(stream, now)
         stream.num_frames += 1
         stream.num_items += 1
         stream.num_sides += len(parts) - 1
@@ -99,20 +94,17 @@ class Flow:
         places = stream.order.enter([header for header, _ in kept])
         for place, (header, handle) in zip(places, kept, strict=True):
             item = Item(header, (handle,), stream.generation, place, now, read_at=now)
-            if header.cost and self._pools:
-                self._pool_of(header).put(item, stream)
+            if header.cost and self.pools:
+                (self.pools.get(header.pool) or self.pools[self._first]).put(item, stream)
             else:
                 self.answered(stream, item, now)
         for header, _ in parts:
             if self._is_behind(stream, header):
                 self.lose(stream, header, BEHIND)
 
-    def _pool_of(self, header: Header) -> Pool:
-        return self._pools.get(header.pool) or self._pools[self._first]
-
     def _is_behind(self, stream: Stream, header: Header) -> bool:
         """Whether a camera's part of a frame is let go, since its pool has not even begun with earlier ones."""
-        if not stream.is_live or len(self._pools) == 1 or not header.cost:
+        if not stream.is_live or len(self.pools) == 1 or not header.cost:
             return False
         return stream.stream_id in self._behind.get(header.pool or self._first, ())
 
@@ -120,18 +112,18 @@ class Flow:
         """Cameras that should not be read just now: all that they are for is behind."""
         waiting: dict[str, set[str]] = {
             name: {item.header.stream_id for item in pool.waiting() if _waits_long(item, now)}
-            for name, pool in self._pools.items()
+            for name, pool in self.pools.items()
         }
         self._behind = waiting
         late = {
             item.header.stream_id
-            for stage in self._graph.followers
-            for lane in self._workers.lanes[stage.name]
+            for stage in self.graph.followers
+            for lane in self.workers.lanes[stage.name]
             for item in lane.items
             if _waits_long(item, now)
         }
         for stream_id in set().union(*waiting.values()) if waiting else ():
-            if (stream := self._streams.get(stream_id)) is not None:
+            if (stream := self.streams.get(stream_id)) is not None:
                 pools = self.pools_of(stream, stream.prompts)
                 if all(stream_id in waiting.get(pool, ()) for pool in pools):
                     late.add(stream_id)
@@ -146,8 +138,8 @@ class Flow:
 
     def take(self, sent: Sent, reply: Reply, handles: Sequence[Any], now: float) -> None:
         """Items have been worked on: notes first, then each item goes its way with what was made of it."""
-        stage = self._graph.stage(sent.call.stage)
-        items = [item for item in sent.items if self._workers.is_current(item)]
+        stage = self.graph.stage(sent.call.stage)
+        items = [item for item in sent.items if self.workers.is_current(item)]
         # What became durable in an older generation is not counted on: the writer was told to begin before it.
         current = {item.header.stream_id for item in items}
         for note in reply.notes:
@@ -160,27 +152,27 @@ class Flow:
             for item in items:
                 if item.key == key and not item.is_query:
                     item.failed[refusal.prompt] = stage.name
-                    stream = self._streams[item.header.stream_id]
+                    stream = self.streams[item.header.stream_id]
                     stream.last_failure = f"{stage.name}: {refusal.error}"
         for header, cost_usd in reply.costs:
             for item in items:
                 if item.key == key_of(header):
                     item.cost_usd += cost_usd
         for item in items:
-            if not self._workers.is_current(item):  # a note has ended its stream
+            if not self.workers.is_current(item):  # a note has ended its stream
                 continue
             if item.is_query:
-                self._queries.take(item, made[item.key])
+                self.queries.take(item, made[item.key])
                 if not item.header.part:
-                    self._meter.query(now - item.queued_at)
+                    self.meter.query(now - item.queued_at)
                 continue
-            stream = self._streams[item.header.stream_id]
+            stream = self.streams[item.header.stream_id]
             if stage.is_pool:
                 self.answered(stream, item.moved_on(made[item.key], now), now)
-            elif stage is self._graph.followers[-1]:
+            elif stage is self.graph.followers[-1]:
                 self._leave(stream, item, now)
             else:
-                following = self._graph.followers[self._graph.followers.index(stage) + 1]
+                following = self.graph.followers[self.graph.followers.index(stage) + 1]
                 self._give(following, stream, item.moved_on(made[item.key], now))
 
     def answered(self, stream: Stream, item: Item, now: float) -> None:
@@ -193,7 +185,7 @@ class Flow:
     def turn(self, now: float) -> None:
         """Lets go on what has waited long enough for another part of its frame."""
         for stream_id in list(self._joining):
-            stream = self._streams.get(stream_id)
+            stream = self.streams.get(stream_id)
             for ready in [] if stream is None else stream.order.expire(now):
                 assert stream is not None
                 self._follow(stream, ready, now)
@@ -203,9 +195,7 @@ class Flow:
     def deadlines(self) -> Iterator[float]:
         """When `turn` should be called, in the engine's clock."""
         for stream_id in self._joining:
-            if (stream := self._streams.get(stream_id)) is not None and stream.order.deadline() < float(
-                "inf"
-            ):
+            if (stream := self.streams.get(stream_id)) is not None and stream.order.deadline() < float("inf"):
                 yield stream.order.deadline()
 
     def lose(self, stream: Stream, header: Header, reason: str) -> None:
@@ -223,38 +213,38 @@ class Flow:
 
     def _follow(self, stream: Stream, item: Item, now: float) -> None:
         """Behind the models; where a segment ends, a barrier goes ahead."""
-        if not self._graph.followers:
+        if not self.graph.followers:
             self._leave(stream, item, now)
             return
         stream.num_sides -= len(item.handles) - 1  # parts of its frame are one again
         segment, header = stream.segment, item.header
         if stream.is_live:
-            ends = header.epoch > segment.epoch or segment.num_items >= self._graph.segment_frames
+            ends = header.epoch > segment.epoch or segment.num_items >= self.graph.segment_frames
         else:
-            ends = self._lives.segment_of(header.frame_index) != segment.index
+            ends = self.lives.segment_of(header.frame_index) != segment.index
         if ends:
-            self._lives.cut(stream, header)
+            self.lives.cut(stream, header)
         stream.segment.num_items += 1
         if stream.segment.since_s is None:
             stream.segment.since_s = now
-        self._give(self._graph.followers[0], stream, item)
+        self._give(self.graph.followers[0], stream, item)
 
     def _give(self, stage: Stage, stream: Stream, item: Item) -> None:
         """Puts an item in front of a follower."""
-        if stage is self._graph.followers[-1]:
+        if stage is self.graph.followers[-1]:
             stream.ledger.take(item.header, item.failed, item.cost_usd)
-            self._workers.store(stage, stream, item)
+            self.workers.store(stage, stream, item)
         else:
-            self._workers.put(stage, stream, item)
+            self.workers.put(stage, stream, item)
 
     def saved(self, durable: Durable) -> None:
         """A checkpoint knows what is durable, and which epoch is in use."""
-        stream = self._streams.get(durable.stream_id)
+        stream = self.streams.get(durable.stream_id)
         if stream is not None and durable.epoch > stream.stored_epoch:
             stream.stored_epoch = durable.epoch
-            for stage in self._graph.followers[-1:]:
+            for stage in self.graph.followers[-1:]:
                 if stream.held:
-                    self._workers.release(stage, stream)
+                    self.workers.release(stage, stream)
 
     def _leave(self, stream: Stream, item: Item, now: float) -> None:
         """Behind the last stage it is a result."""
@@ -262,7 +252,7 @@ class Flow:
             stream.num_sides -= 1
         else:
             stream.num_items -= 1
-        self._meter.result(stream, item, now)
+        self.meter.result(stream, item, now)
         stream.account.leave(item.header, item.failed)
         if item.failed_in is None and item.header.cost:
             if not item.header.part:
@@ -276,38 +266,38 @@ class Flow:
         """Deals with what a worker said besides its payloads."""
         match note:
             case Event():
-                self._lives.events.append(note)
+                self.lives.events.append(note)
             case StreamInfo():
-                stream = self._streams[note.stream_id]
+                stream = self.streams[note.stream_id]
                 stream.info = note
                 stream.is_open = True
                 stream.size = (note.width, note.height)
             case ReadState():
-                stream = self._streams[note.stream_id]
+                stream = self.streams[note.stream_id]
                 stream.take_read(note)
                 for event in note.events:
                     stream.take_event(event)
-                    self._lives.tell(event)
+                    self.lives.tell(event)
             case Barrier():
-                self._take_barrier(stage, self._streams[note.stream_id], note)
+                self._take_barrier(stage, self.streams[note.stream_id], note)
             case Durable():
-                stream = self._streams[note.stream_id]
+                stream = self.streams[note.stream_id]
                 if stream.take_durable(note):
                     is_older = stream.is_live and note.epoch < stream.epoch
                     self.durables.append(replace(note, epoch=stream.epoch) if is_older else note)
             case StreamError():
-                is_source = note.stage == self._graph.source.name
-                self._lives.fail(self._streams[note.stream_id], note.error, keep=is_source)
+                is_source = note.stage == self.graph.source.name
+                self.lives.fail(self.streams[note.stream_id], note.error, keep=is_source)
 
     def _take_barrier(self, stage: Stage, stream: Stream, barrier: Barrier) -> None:
         """A follower has noted what it knows: the barrier goes on to the next."""
-        followers = self._graph.followers
+        followers = self.graph.followers
         place = followers.index(stage) + 1
         if place == len(followers):
             return
         if place == len(followers) - 1:
             barrier = replace(barrier, promise=stream.ledger.promise(barrier.promise))
-        self._workers.order(followers[place], stream, Cut((barrier,)))
+        self.workers.order(followers[place], stream, Cut((barrier,)))
 
 
 def _waits_long(item: Item, now: float) -> bool:

@@ -13,45 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from plantain.operators.health import FLOWING
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import FLOWING, Backlog, Durable
-from plantain.pipeline.engine.metrics import (
-    ANSWERED,
-    ANSWERS,
-    BATCH,
-    BUSY,
-    CALLS,
-    COMMIT_AGE,
-    COST,
-    DEATHS,
-    DECODED,
-    DELETED,
-    DRAWING_TIME,
-    DRAWINGS,
-    FAILED,
-    FRAME_AGE,
-    IN_FLIGHT,
-    LATENCY,
-    LOST,
-    PARTS,
-    QUERY_LATENCY,
-    QUEUE,
-    QUEUE_AGE,
-    RECONNECTS,
-    RUNG,
-    SKIPPED,
-    SPOOL_AGE,
-    SPOOL_BYTES,
-    SPOOL_FILL,
-    SPOOL_LOST,
-    SPOOL_MESSAGES,
-    STATE,
-    STREAMS,
-    WORKERS,
-    Distribution,
-    Metric,
-    Sample,
-)
+from plantain.operators.segments import Backlog, Durable
+from plantain.pipeline.engine import metrics
+from plantain.pipeline.engine.metrics import Distribution, Metric, Sample
 from plantain.pipeline.engine.stream import Phase, Stream
 
 if TYPE_CHECKING:
@@ -90,7 +56,7 @@ class _Marks:
     stream: Stream | None = None
     base: Counter[_Key] = field(default_factory=Counter)
     high: Counter[_Key] = field(default_factory=Counter)
-    latency: Distribution = field(default_factory=lambda: Distribution.of(LATENCY))
+    latency: Distribution = field(default_factory=lambda: Distribution.of(metrics.LATENCY))
     decoded_s: float | None = None
     durable: Durable | None = None
     durable_s: float = 0.0
@@ -115,14 +81,9 @@ class _Marks:
 
 
 class Meter:
-    """One engine's own; the engine tells it of every call and result.
+    """One engine's own; the engine tells it of every call and result. MAX_STREAMS streams have figures of their own."""
 
-    Args:
-        max_streams: Streams with figures of their own.
-    """
-
-    def __init__(self, max_streams: int = MAX_STREAMS) -> None:
-        self._max_streams = max_streams
+    def __init__(self) -> None:
         self._marks: dict[str, _Marks] = {}
         self._gone = _Marks(OTHERS)
         self._states: set[str] = {"connecting", *FLOWING}
@@ -133,13 +94,15 @@ class Meter:
         self._costs_usd: defaultdict[str, float] = defaultdict(float)
         self._lost: Counter[str] = Counter()
         self._drawings = 0
-        self._drawing_time = Distribution.of(DRAWING_TIME)
-        self._queries = Distribution.of(QUERY_LATENCY)
+        self._drawing_time = Distribution.of(metrics.DRAWING_TIME)
+        self._queries = Distribution.of(metrics.QUERY_LATENCY)
 
     def sent(self, call: Call) -> None:
         """A call goes to its worker."""
         if call.verb == "run":
-            self._batches.setdefault(call.stage, Distribution.of(BATCH)).observe(BATCH, len(call.headers))
+            self._batches.setdefault(call.stage, Distribution.of(metrics.BATCH)).observe(
+                metrics.BATCH, len(call.headers)
+            )
 
     def done(self, call: Call, reply: Reply) -> None:
         """A call has come back."""
@@ -151,7 +114,7 @@ class Meter:
         drawings = sum(header.cost for header in call.headers)
         if model_s and drawings:
             self._drawings += drawings
-            self._drawing_time.observe(DRAWING_TIME, model_s / drawings, drawings)
+            self._drawing_time.observe(metrics.DRAWING_TIME, model_s / drawings, drawings)
 
     def frame(self, stream: Stream, now: float) -> None:
         """A stream gave a frame."""
@@ -161,13 +124,13 @@ class Meter:
         """The sinks took what became of a frame; where nothing was asked, nothing is late."""
         if not item.header.cost:
             return
-        self._marks_of(stream).latency.observe(LATENCY, item.header.age_s + now - item.read_at)
+        self._marks_of(stream).latency.observe(metrics.LATENCY, item.header.age_s + now - item.read_at)
         if item.failed_in is None:
             self._answers.update(map(_task_of, item.header.prompts))
 
     def query(self, latency_s: float) -> None:
         """A frame of a query is answered."""
-        self._queries.observe(QUERY_LATENCY, latency_s)
+        self._queries.observe(metrics.QUERY_LATENCY, latency_s)
 
     def died(self, stage: str) -> None:
         """A copy of a stage is to be made anew."""
@@ -201,34 +164,34 @@ class Meter:
             _add(sheet, self._gone)
         self._states.update(states)
         for state, count in states.items():
-            sheet.add(STREAMS, count, state)
+            sheet.add(metrics.STREAMS, count, state)
         for task, count in self._answers.items():
-            sheet.add(ANSWERS, count, task)
+            sheet.add(metrics.ANSWERS, count, task)
         self._add_work(sheet, engine, now)
         self._add_backlogs(sheet, engine.backlogs.all)
         for what, size in engine.deletions.sizes.items():
-            sheet.add(DELETED, size, what)
+            sheet.add(metrics.DELETED, size, what)
         return list(sheet)
 
     def _add_work(self, sheet: _Sheet, engine: Engine, now: float) -> None:
         """What the stages do, and what waits for them."""
         for stage, seconds in engine.busy_s.items():
-            sheet.add(BUSY, seconds, stage)
-            sheet.add(DEATHS, self._deaths[stage], stage)
+            sheet.add(metrics.BUSY, seconds, stage)
+            sheet.add(metrics.DEATHS, self._deaths[stage], stage)
         for (stage, part), seconds in self._parts.items():
-            sheet.add(PARTS, seconds, stage, part)
+            sheet.add(metrics.PARTS, seconds, stage, part)
         for stage, load in engine.loads(now).items():
-            sheet.add(WORKERS, load.workers, stage)
-            sheet.add(CALLS, load.calls, stage)
-            sheet.add(QUEUE, load.items, stage)
-            sheet.add(QUEUE_AGE, load.age_s, stage)
+            sheet.add(metrics.WORKERS, load.workers, stage)
+            sheet.add(metrics.CALLS, load.calls, stage)
+            sheet.add(metrics.QUEUE, load.items, stage)
+            sheet.add(metrics.QUEUE_AGE, load.age_s, stage)
         for stage, batches in self._batches.items():
-            sheet.add(BATCH, batches, stage)
+            sheet.add(metrics.BATCH, batches, stage)
         for stage, cost_usd in self._costs_usd.items():
-            sheet.add(COST, cost_usd, stage)
-        sheet.add(DRAWINGS, self._drawings)
-        sheet.add(DRAWING_TIME, self._drawing_time)
-        sheet.add(QUERY_LATENCY, self._queries)
+            sheet.add(metrics.COST, cost_usd, stage)
+        sheet.add(metrics.DRAWINGS, self._drawings)
+        sheet.add(metrics.DRAWING_TIME, self._drawing_time)
+        sheet.add(metrics.QUERY_LATENCY, self._queries)
 
     def _add_backlogs(self, sheet: _Sheet, backlogs: list[Backlog]) -> None:
         """What the sinks keep on disk; those of several writers are added up."""
@@ -238,17 +201,17 @@ class Meter:
         for sink, each in totals.items():
             size = sum(backlog.size for backlog in each)
             self._lost[sink] = max(self._lost[sink], sum(backlog.lost for backlog in each))
-            sheet.add(SPOOL_MESSAGES, sum(backlog.messages for backlog in each), sink)
-            sheet.add(SPOOL_BYTES, size, sink)
-            sheet.add(SPOOL_FILL, size / sum(backlog.max_bytes for backlog in each), sink)
-            sheet.add(SPOOL_AGE, max(backlog.age_s for backlog in each), sink)
-            sheet.add(SPOOL_LOST, self._lost[sink], sink)
+            sheet.add(metrics.SPOOL_MESSAGES, sum(backlog.messages for backlog in each), sink)
+            sheet.add(metrics.SPOOL_BYTES, size, sink)
+            sheet.add(metrics.SPOOL_FILL, size / sum(backlog.max_bytes for backlog in each), sink)
+            sheet.add(metrics.SPOOL_AGE, max(backlog.age_s for backlog in each), sink)
+            sheet.add(metrics.SPOOL_LOST, self._lost[sink], sink)
 
     def _marks_of(self, stream: Stream) -> _Marks:
         marks = self._marks.get(stream.stream_id)
         if marks is None:
             own = sum(known.label != OTHERS for known in self._marks.values())
-            label = stream.stream_id if own < self._max_streams else OTHERS
+            label = stream.stream_id if own < MAX_STREAMS else OTHERS
             marks = self._marks[stream.stream_id] = _Marks(label)
         marks.follow(stream)
         return marks
@@ -286,16 +249,16 @@ def _task_of(prompt: str) -> str:
 def _count(marks: _Marks, stream: Stream) -> None:
     """Reads a stream's books."""
     account = stream.account
-    marks.reach(DECODED, account.decoded)
-    marks.reach(ANSWERED, account.results)
+    marks.reach(metrics.DECODED, account.decoded)
+    marks.reach(metrics.ANSWERED, account.results)
     if stream.is_live:
-        marks.reach(RECONNECTS, stream.num_reconnects)
+        marks.reach(metrics.RECONNECTS, stream.num_reconnects)
     for reason, count in account.lost.items():
-        marks.reach(LOST, count, reason)
+        marks.reach(metrics.LOST, count, reason)
     for reason, count in account.skipped.items():
-        marks.reach(SKIPPED, count, reason)
+        marks.reach(metrics.SKIPPED, count, reason)
     for stage, count in account.failed.items():
-        marks.reach(FAILED, count, stage)
+        marks.reach(metrics.FAILED, count, stage)
 
 
 def _add(sheet: _Sheet, marks: _Marks) -> None:
@@ -303,15 +266,15 @@ def _add(sheet: _Sheet, marks: _Marks) -> None:
     for metric, reason in {**marks.base, **marks.high}:
         count = marks.base[metric, reason] + marks.high[metric, reason]
         sheet.add(metric, count, *((marks.label,) if len(metric.labels) == 1 else (marks.label, reason)))
-    sheet.add(LATENCY, marks.latency, marks.label)
+    sheet.add(metrics.LATENCY, marks.latency, marks.label)
 
 
 def _add_state(sheet: _Sheet, marks: _Marks, stream: Stream, now: float) -> None:
     """How a stream is doing now."""
-    sheet.add(IN_FLIGHT, stream.num_items, marks.label)
+    sheet.add(metrics.IN_FLIGHT, stream.num_items, marks.label)
     marks.states.add(stream.state)
     for state in marks.states:
-        sheet.add(STATE, state == stream.state, marks.label, state)
+        sheet.add(metrics.STATE, state == stream.state, marks.label, state)
     durable, num_taken = stream.start.durable, stream.account.results + stream.account.failed.total()
     if marks.durable is None or durable != marks.durable:
         if marks.durable is not None and durable.position.delivered < marks.durable.position.delivered:
@@ -319,9 +282,9 @@ def _add_state(sheet: _Sheet, marks: _Marks, stream: Stream, now: float) -> None
         marks.durable, marks.durable_s = durable, now
     if durable.is_complete or num_taken - marks.num_before <= durable.position.delivered:
         marks.durable_s = now
-    sheet.top(COMMIT_AGE, now - marks.durable_s, marks.label)
+    sheet.top(metrics.COMMIT_AGE, now - marks.durable_s, marks.label)
     if stream.is_live:
-        sheet.top(RUNG, stream.rung, marks.label)
+        sheet.top(metrics.RUNG, stream.rung, marks.label)
     if stream.is_live and stream.phase is Phase.READING:
         marks.decoded_s = now if marks.decoded_s is None else marks.decoded_s
-        sheet.top(FRAME_AGE, now - marks.decoded_s, marks.label)
+        sheet.top(metrics.FRAME_AGE, now - marks.decoded_s, marks.label)

@@ -42,137 +42,118 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
-_C, _G, _H = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
+def _counter(name: str, meaning: str, *labels: str) -> Metric:
+    return Metric(name, MetricKind.COUNTER, meaning, labels)
 
-DECODED = Metric("plantain_frames_decoded_total", _C, "Frames that the source has delivered.", ("stream",))
-ANSWERED = Metric(
-    "plantain_frames_answered_total",
-    _C,
-    "Frames answered to every prompt, and taken by the sinks.",
-    ("stream",),
+
+def _gauge(name: str, meaning: str, *labels: str) -> Metric:
+    return Metric(name, MetricKind.GAUGE, meaning, labels)
+
+
+def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Metric:
+    return Metric(name, MetricKind.HISTOGRAM, meaning, labels, buckets)
+
+
+DECODED = _counter("plantain_frames_decoded_total", "Frames that the source has delivered.", "stream")
+ANSWERED = _counter(
+    "plantain_frames_answered_total", "Frames answered to every prompt, and taken by the sinks.", "stream"
 )
-LOST = Metric(
+LOST = _counter(
     "plantain_frames_lost_total",
-    _C,
     "Frames that were wanted and that nobody will ever look at, by reason.",
-    ("stream", "reason"),
+    "stream",
+    "reason",
 )
-SKIPPED = Metric(
+SKIPPED = _counter(
     "plantain_frames_skipped_total",
-    _C,
     "Frames that were let go since nobody wanted them, by reason.",
-    ("stream", "reason"),
+    "stream",
+    "reason",
 )
-FAILED = Metric(
+FAILED = _counter(
     "plantain_frames_failed_total",
-    _C,
     "Frames not answered to some prompt, by the stage that failed.",
-    ("stream", "reason"),
+    "stream",
+    "reason",
 )
-IN_FLIGHT = Metric("plantain_frames_in_flight", _G, "Frames between decoder and sink.", ("stream",))
-LATENCY = Metric(
+IN_FLIGHT = _gauge("plantain_frames_in_flight", "Frames between decoder and sink.", "stream")
+LATENCY = _histogram(
     "plantain_result_latency_seconds",
-    _H,
     "From a frame's capture (of files: its decoding) until the sinks took its answers.",
-    ("stream",),
     _LATENCIES_S,
+    "stream",
 )
-FRAME_AGE = Metric(
+FRAME_AGE = _gauge(
     "plantain_stream_frame_age_seconds",
-    _G,
     "How long ago a live stream that is read gave its newest frame.",
-    ("stream",),
+    "stream",
 )
-STATE = Metric(
+STATE = _gauge(
     "plantain_stream_state",
-    _G,
     "1 for the state that a stream is in, 0 for those that it was in before.",
-    ("stream", "state"),
+    "stream",
+    "state",
 )
-RECONNECTS = Metric(
-    "plantain_stream_reconnects_total",
-    _C,
-    "How often a live stream came back after it was lost.",
-    ("stream",),
+RECONNECTS = _counter(
+    "plantain_stream_reconnects_total", "How often a live stream came back after it was lost.", "stream"
 )
-RUNG = Metric(
-    "plantain_stream_rung", _G, "How much a stream has given up under overload; 0 is nothing.", ("stream",)
+RUNG = _gauge(
+    "plantain_stream_rung", "How much a stream has given up under overload; 0 is nothing.", "stream"
 )
-STREAMS = Metric("plantain_streams", _G, "Streams by state.", ("state",))
-COMMIT_AGE = Metric(
+STREAMS = _gauge("plantain_streams", "Streams by state.", "state")
+COMMIT_AGE = _gauge(
     "plantain_sink_commit_age_seconds",
-    _G,
     "How long results that the sinks took have not become durable; 0 if all have.",
-    ("stream",),
+    "stream",
 )
-SPOOL_MESSAGES = Metric(
-    "plantain_sink_waiting_messages", _G, "What a sink has promised, and cannot pass on just now.", ("sink",)
+SPOOL_MESSAGES = _gauge(
+    "plantain_sink_waiting_messages", "What a sink has promised, and cannot pass on just now.", "sink"
 )
-SPOOL_BYTES = Metric("plantain_sink_spool_bytes", _G, "Of that, on disk.", ("sink",))
-SPOOL_FILL = Metric(
-    "plantain_sink_spool_fill_ratio", _G, "Share of what a sink may keep on disk that it keeps.", ("sink",)
+SPOOL_BYTES = _gauge("plantain_sink_spool_bytes", "Of that, on disk.", "sink")
+SPOOL_FILL = _gauge(
+    "plantain_sink_spool_fill_ratio", "Share of what a sink may keep on disk that it keeps.", "sink"
 )
-SPOOL_AGE = Metric(
+SPOOL_AGE = _gauge(
     "plantain_sink_spool_age_seconds",
-    _G,
     "How long the oldest of it has waited on disk; 0 if nothing does.",
-    ("sink",),
+    "sink",
 )
-SPOOL_LOST = Metric(
-    "plantain_sink_lost_messages_total", _C, "For which there was no room on disk.", ("sink",)
+SPOOL_LOST = _counter("plantain_sink_lost_messages_total", "For which there was no room on disk.", "sink")
+ANSWERS = _counter("plantain_answers_total", "Prompts answered, by task.", "task")
+BUSY = _counter("plantain_stage_busy_seconds_total", "Time that a stage's operators worked.", "stage")
+PARTS = _counter(
+    "plantain_operator_seconds_total", "What the busy time of the stages was made of.", "stage", "operator"
 )
-DELETED = Metric(
-    "plantain_deleted_bytes_total", _C, "Results deleted as `output.keep` says, by what they were.", ("what",)
+DELETED = _counter(
+    "plantain_deleted_bytes_total", "Results deleted as `output.keep` says, by what they were.", "what"
 )
-ANSWERS = Metric("plantain_answers_total", _C, "Prompts answered, by task.", ("task",))
-BUSY = Metric("plantain_stage_busy_seconds_total", _C, "Time that a stage's operators worked.", ("stage",))
-PARTS = Metric(
-    "plantain_operator_seconds_total",
-    _C,
-    "What the busy time of the stages was made of.",
-    ("stage", "operator"),
+WORKERS = _gauge("plantain_stage_workers", "Copies of a stage.", "stage")
+CALLS = _gauge("plantain_stage_calls_in_flight", "Calls that a stage's copies have been given.", "stage")
+QUEUE = _gauge("plantain_stage_queue_items", "Frames that wait for a stage.", "stage")
+QUEUE_AGE = _gauge(
+    "plantain_stage_queue_age_seconds", "How long the oldest frame has waited for a stage.", "stage"
 )
-WORKERS = Metric("plantain_stage_workers", _G, "Copies of a stage.", ("stage",))
-CALLS = Metric(
-    "plantain_stage_calls_in_flight", _G, "Calls that a stage's copies have been given.", ("stage",)
+DEATHS = _counter(
+    "plantain_worker_restarts_total", "Copies of a stage that died and were made anew.", "stage"
 )
-QUEUE = Metric("plantain_stage_queue_items", _G, "Frames that wait for a stage.", ("stage",))
-QUEUE_AGE = Metric(
-    "plantain_stage_queue_age_seconds", _G, "How long the oldest frame has waited for a stage.", ("stage",)
+BATCH = _histogram("plantain_batch_items", "Frames given to a stage in one call.", _ITEMS, "stage")
+COST = _counter("plantain_cost_usd_total", "What the answers of a stage cost, US dollars.", "stage")
+DRAWINGS = _counter("plantain_drawings_total", "Drawings that the model made.")
+DRAWING_TIME = _histogram(
+    "plantain_drawing_seconds", "The model's time for one drawing, as its share of a batch.", _DRAWINGS_S
 )
-DEATHS = Metric(
-    "plantain_worker_restarts_total", _C, "Copies of a stage that died and were made anew.", ("stage",)
-)
-BATCH = Metric("plantain_batch_items", _H, "Frames given to a stage in one call.", ("stage",), _ITEMS)
-COST = Metric("plantain_cost_usd_total", _C, "What the answers of a stage cost, US dollars.", ("stage",))
-DRAWINGS = Metric("plantain_drawings_total", _C, "Drawings that the model made.")
-DRAWING_TIME = Metric(
-    "plantain_drawing_seconds",
-    _H,
-    "The model's time for one drawing, as its share of a batch.",
-    (),
-    _DRAWINGS_S,
-)
-QUERY_LATENCY = Metric(
+QUERY_LATENCY = _histogram(
     "plantain_query_latency_seconds",
-    _H,
     "From a query's frame waiting for the model until it is answered.",
-    (),
     _LATENCIES_S,
 )
-GPU_BUSY = Metric("plantain_gpu_utilisation_ratio", _G, "Share of time that the GPU was busy.", ("gpu",))
-GPU_USED = Metric("plantain_gpu_memory_used_bytes", _G, "GPU memory in use.", ("gpu",))
-GPU_MEMORY = Metric("plantain_gpu_memory_bytes", _G, "GPU memory that there is.", ("gpu",))
-BUILD = Metric(
-    "plantain_build_info", _G, "Always 1; what is running.", ("version", "model", "executor", "python")
-)
+GPU_BUSY = _gauge("plantain_gpu_utilisation_ratio", "Share of time that the GPU was busy.", "gpu")
+GPU_USED = _gauge("plantain_gpu_memory_used_bytes", "GPU memory in use.", "gpu")
+GPU_MEMORY = _gauge("plantain_gpu_memory_bytes", "GPU memory that there is.", "gpu")
+BUILD = _gauge("plantain_build_info", "Always 1; what is running.", "version", "model", "executor", "python")
 
-METRICS: tuple[Metric, ...] = (
-    DECODED, ANSWERED, LOST, SKIPPED, FAILED, IN_FLIGHT, LATENCY, FRAME_AGE, STATE, RECONNECTS, RUNG, STREAMS,
-    COMMIT_AGE, SPOOL_MESSAGES, SPOOL_BYTES, SPOOL_FILL, SPOOL_AGE, SPOOL_LOST, DELETED, ANSWERS, BUSY, PARTS,
-    WORKERS, CALLS, QUEUE, QUEUE_AGE, DEATHS, BATCH, COST, DRAWINGS, DRAWING_TIME, QUERY_LATENCY, GPU_BUSY, GPU_USED,
-    GPU_MEMORY, BUILD,
-)  # fmt: skip
+METRICS: tuple[Metric, ...] = tuple(each for each in [*globals().values()] if isinstance(each, Metric))
+"""All of the above."""
 
 
 @dataclass(slots=True)

@@ -295,10 +295,7 @@ class BoundPool(Pool):
 
 
 def pool_of(
-    stage: Stage,
-    workers: Workers,
-    swapped: deque[PlantainError | None],
-    is_awaited: Callable[[Item], bool],
+    stage: Stage, workers: Workers, swapped: deque[PlantainError | None], is_awaited: Callable[[Item], bool]
 ) -> Pool:
     """The pool that a stage describes."""
     if stage.kind is Kind.PARALLEL:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plantain.operators.errors import ModelBusyError, PlantainError, SourceError, UsageError
+from plantain.operators.health import FLOWING
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import FLOWING, Header, Result, joined
+from plantain.operators.types import Header, Result, joined
 from plantain.pipeline.calls import Call, Peek, Reply, StreamError
 from plantain.pipeline.commands import EngineDownError
 from plantain.pipeline.engine.item import Item
@@ -137,10 +138,7 @@ class Queries:
     def _put(self, headers: Sequence[Header], handles: Sequence[Any], now: float) -> None:
         for header, handle in zip(headers, handles, strict=True):
             item = Item(header, (handle,), 0, 0, now, is_query=True)
-            self._pool_of(header).put(item, None)
-
-    def _pool_of(self, header: Header) -> Pool:
-        return self._pools.get(header.pool) or next(iter(self._pools.values()))
+            (self._pools.get(header.pool) or next(iter(self._pools.values()))).put(item, None)
 
     def cancel(self, query_id: str) -> None:
         """Nobody waits for a query any more; what has not been given to a model yet will not be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from plantain.pipeline.calls import Call, Poll, Read, Wanted
 from plantain.pipeline.engine.flow import Flow
@@ -16,45 +17,45 @@ POLL_PAUSE_S = 0.02
 POLL_WAIT_S = 0.05
 
 
+@dataclass(eq=False, slots=True)
 class Reading:
     """Reads where frames may still enter, the emptiest streams first; the cameras of one reader together.
 
-    Args:
+    Attributes:
         graph: The stages.
         streams: By name.
         workers: Who reads.
         flow: Says which cameras are behind.
     """
 
-    def __init__(self, graph: Graph, streams: Mapping[str, Stream], workers: Workers, flow: Flow) -> None:
-        self._graph = graph
-        self._streams = streams
-        self._workers = workers
-        self._flow = flow
+    graph: Graph
+    streams: Mapping[str, Stream]
+    workers: Workers
+    flow: Flow
 
     def dispatch(self, now: float) -> Iterator[Call]:
         """What was ordered of the readers, and what they are asked for now."""
-        for lane in self._workers.lanes[self._graph.source.name]:
+        for lane in self.workers.lanes[self.graph.source.name]:
             while lane.queue:
                 order = lane.queue.popleft()
-                if isinstance(order, Call) and self._workers.is_current(order):
-                    yield self._workers.send(order)
+                if isinstance(order, Call) and self.workers.is_current(order):
+                    yield self.workers.send(order)
         yield from self._reads(now)
 
     def _reads(self, now: float) -> Iterator[Call]:
-        source, size = self._graph.source, self._graph.read_frames
-        lanes = self._workers.lanes[source.name]
-        reading = [each for each in self._streams.values() if _is_readable(each)]
+        source, size = self.graph.source, self.graph.read_frames
+        lanes = self.workers.lanes[source.name]
+        reading = [each for each in self.streams.values() if _is_readable(each)]
         if not reading:
             return
-        limit = self._graph.max_frames_in_flight
-        entered = sum(stream.num_items + stream.num_asked for stream in self._streams.values())
+        limit = self.graph.max_frames_in_flight
+        entered = sum(stream.num_items + stream.num_asked for stream in self.streams.values())
         fair = max(
             1, limit // len(reading)
         )  # of a camera, which rarely has more than one, no more are held free
         share = max(size, fair)
         polls: dict[int, list[Wanted]] = {}
-        late = self._flow.look_behind(now) if any(stream.is_live for stream in reading) else set()
+        late = self.flow.look_behind(now) if any(stream.is_live for stream in reading) else set()
         full: set[int] = set()
         has_files: set[int] = set()
         for stream in sorted(reading, key=lambda stream: stream.num_items + stream.num_asked):
@@ -78,22 +79,22 @@ class Reading:
                 entered += size
                 read = Read(_asked(stream, size))
                 call = Call(0, source.name, worker, read, stream.stream_id, stream.generation)
-                yield self._workers.send(call)
+                yield self.workers.send(call)
         for worker in full - polls.keys():  # room comes with a completion; it is not waited for by looking
             lanes[worker].next_poll_s = now + POLL_PAUSE_S
         for worker, asked in polls.items():
             lanes[worker].is_polled = True
             wait_s = 0.0 if worker in has_files else POLL_WAIT_S
-            yield self._workers.send(Call(0, source.name, worker, Poll(tuple(asked), wait_s)))
+            yield self.workers.send(Call(0, source.name, worker, Poll(tuple(asked), wait_s)))
 
     def answered(self, call: Call, now: float) -> set[str]:
         """A read has come back, or never will: the streams that it still counts for."""
         if isinstance(call.work, Poll):
-            lane = self._workers.lanes[call.stage][call.worker]
+            lane = self.workers.lanes[call.stage][call.worker]
             lane.is_polled, lane.next_poll_s = False, now + POLL_PAUSE_S
         current: set[str] = set()
         for wanted in call.wanted:
-            stream = self._streams.get(wanted.stream_id)
+            stream = self.streams.get(wanted.stream_id)
             if stream is None:
                 continue
             stream.num_reads -= 1
@@ -104,13 +105,13 @@ class Reading:
 
     def deadlines(self) -> Iterator[float]:
         """When cameras should be looked at again, in the engine's clock."""
-        source = self._graph.source.name
-        idle = {k for k, lane in enumerate(self._workers.lanes[source]) if not lane.is_polled}
-        for stream in self._streams.values() if idle else ():
+        source = self.graph.source.name
+        idle = {k for k, lane in enumerate(self.workers.lanes[source]) if not lane.is_polled}
+        for stream in self.streams.values() if idle else ():
             worker = stream.workers.get(source)
             if worker in idle and stream.is_live and _is_readable(stream):
                 idle.remove(worker)
-                yield self._workers.lanes[source][worker].next_poll_s
+                yield self.workers.lanes[source][worker].next_poll_s
 
 
 def _is_readable(stream: Stream) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from plantain.operators.health import FLOWING, MOMENTARY, HealthEvent
 from plantain.operators.render.looks import Look
+from plantain.operators.segments import Durable, Position
 from plantain.operators.streams import ReadState, Start, StreamInfo
-from plantain.operators.types import FLOWING, MOMENTARY, Durable, HealthEvent, Position
 from plantain.pipeline.calls import Call
 from plantain.pipeline.engine.books import Account, Ledger
 from plantain.pipeline.engine.item import Item

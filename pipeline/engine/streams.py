@@ -7,25 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from plantain.operators.errors import UsageError
+from plantain.operators.health import REMARKS, HealthEvent, HealthState
 from plantain.operators.render.looks import Look
+from plantain.operators.segments import Barrier, Durable, Position
 from plantain.operators.streams import Start
-from plantain.operators.types import (
-    FLOWING,
-    REMARKS,
-    Barrier,
-    Durable,
-    Event,
-    Header,
-    HealthEvent,
-    HealthState,
-    Position,
-)
-from plantain.pipeline.calls import Change, Close, Cut, Finish, Open, Relieve, Tell, Watch
+from plantain.operators.types import Event, Header
+from plantain.pipeline.calls import Change, Close, Cut, Finish, Open, Tell, Watch
+from plantain.pipeline.engine.binding import Binding
+from plantain.pipeline.engine.easing import Easing
 from plantain.pipeline.engine.meter import Meter
-from plantain.pipeline.engine.overload import Overload
 from plantain.pipeline.engine.stream import ENDED, IDLE, OpenSegment, Phase, Stream
 from plantain.pipeline.engine.workers import Workers
-from plantain.pipeline.graph import Graph, Kind, Stage
+from plantain.pipeline.graph import Graph
 
 # Of a camera that is away it is said so often that nothing was seen, seconds: each such minute has a row.
 GAP_S = 60.0
@@ -48,7 +41,6 @@ class Streams:
         wall_ns: Dates what happens to them, ns since 1970 UTC.
 
     Attributes:
-        bound: The stages whose copies they are bound to: the source, models that follow them, and the followers.
         events: How their health has changed, what was done to them, and what analytics tell, since somebody looked.
         departed: Those that were removed and are forgotten, since somebody looked.
     """
@@ -67,10 +59,9 @@ class Streams:
         self._meter = meter
         self._wall_ns = wall_ns
         self._next_generation = 0
-        self._models = tuple(stage for stage in graph.pools if stage.kind is Kind.STREAM)
         self._followers = graph.followers
-        self._overloads = {stage.name: stage.overload or graph.overload for stage in graph.pools}
-        self.bound = (graph.source, *self._models, *self._followers)
+        self._binding = Binding(graph, streams)
+        self._easing = Easing(graph, workers, self.say)
         self.events: deque[HealthEvent | Event] = deque()
         self.departed: deque[Stream] = deque()
 
@@ -229,12 +220,12 @@ class Streams:
         waiting: list[Stream] = []
         filling: list[Stream] = []
         for stream in list(self._streams.values()):
-            self._advance(stream, now)
+            self._advance(stream)
             match stream.phase:
                 case Phase.RETRYING:
                     self._retry(stream, now)
                 case Phase.READING if stream.is_live:
-                    self._ease(stream, now)
+                    self._easing.step(stream, now)
                     _mark_away(stream, now)
                     if stream.segment.since_s is not None or _is_long_away(stream, now):
                         filling.append(stream)
@@ -245,8 +236,9 @@ class Streams:
         if any(self._is_due(stream, now) for stream in filling):
             for stream in filling:  # all of them, so that their sinks commit once
                 self.cut(stream)
-        if waiting:
-            self._begin(waiting)
+        for stream in self._binding.bind(waiting) if waiting else ():
+            stream.move(Phase.READING)
+            self.open(stream)
 
     def _is_due(self, stream: Stream, now: float) -> bool:
         """Whether a camera's segment ends by time."""
@@ -296,7 +288,7 @@ class Streams:
         if not stream.is_live:
             start = replace(start, segment=self.segment_of(start.durable.position.frame_index))
         stream.segment = OpenSegment(start.segment, start.durable.epoch)
-        for stage in self.bound:
+        for stage in self._binding.stages:
             self._workers.order(stage, stream, Open(start))
         self.reopen_reader(stream)
         if stream.looks:
@@ -305,16 +297,13 @@ class Streams:
 
     def reopen_reader(self, stream: Stream) -> None:
         """What a stream's reader must know beside its start."""
-        source = self._graph.source
-        for pool, rung in stream.rungs.items():
-            if rung:
-                self._workers.order(source, stream, Relieve(self._overload_of(pool).ease(rung, pool)))
+        self._easing.again(stream)
         if stream.looks:
-            self._workers.order(source, stream, Watch(stream.looks))
+            self._workers.order(self._graph.source, stream, Watch(stream.looks))
 
     def close(self, stream: Stream) -> None:
         """Lets every stage forget a stream."""
-        for stage in self.bound:
+        for stage in self._binding.stages:
             if stage.name in stream.workers:
                 self._workers.order(stage, stream, Close())
 
@@ -334,9 +323,7 @@ class Streams:
             stream.told = event
         for stage in self._followers[-1:]:
             if stream is not None:
-                if stage.name not in stream.workers:
-                    counts = self._num_bound(stage)
-                    stream.workers[stage.name] = counts.index(min(counts))
+                self._binding.bind_to(stage, stream)
                 self._workers.tell(stage, stream, Tell(event))
 
     def _say_failed(self, stream: Stream) -> None:
@@ -345,7 +332,7 @@ class Streams:
 
     # -- how it is done ------------------------------------------------------------------------------------
 
-    def _advance(self, stream: Stream, now: float) -> None:
+    def _advance(self, stream: Stream) -> None:
         """Moves a stream on when the phase it is in is over."""
         if stream.phase is Phase.READING and stream.has_ended:
             stream.move(Phase.DRAINING)
@@ -355,7 +342,7 @@ class Streams:
             else:
                 self._finish(stream)
         elif stream.phase is Phase.FINISHING and not stream.num_calls:
-            self._end(stream, now)
+            self._end(stream)
         if stream.is_leaving and stream.phase in ENDED and stream.is_quiet and not stream.num_tells:
             del self._streams[stream.stream_id]
             self._next_generation = max(self._next_generation, stream.generation + 1)
@@ -376,13 +363,12 @@ class Streams:
             promise = stream.ledger.promise(
                 Durable(stream.stream_id, epoch, Position(known.position.frame_index), is_complete=True)
             )
-        for stage in (*self._models, *self._followers):
+        for stage in self._binding.behind:
             self._workers.order(stage, stream, Finish(promise))
         self._workers.order(self._graph.source, stream, Close())
 
-    def _end(self, stream: Stream, now: float) -> None:
+    def _end(self, stream: Stream) -> None:
         """What follows when everything of a stream is stored."""
-        del now
         then, stream.then = stream.then, None
         if stream.start.durable.is_complete and not stream.is_live:
             then = None  # it came to its end all the same
@@ -396,43 +382,6 @@ class Streams:
         if stream.phase in (Phase.FAILED, Phase.INTERRUPTED) and stream.is_leaving:
             self.close(stream)
 
-    def _begin(self, waiting: list[Stream]) -> None:
-        """Binds waiting streams to workers; cameras at once, files as soon as a reader is free.
-
-        A read of a slow file holds its reader up, and the cameras there: they are kept apart as far as that goes.
-        """
-        source = self._graph.source
-        bound = {stage.name: self._num_bound(stage) for stage in self.bound}
-        files = [0] * source.workers
-        for stream in self._streams.values():
-            if stream.phase not in IDLE and not stream.has_ended and not stream.is_live:
-                files[stream.workers[source.name]] += 1
-        for stream in waiting:
-            loads = (bound[source.name], files) if stream.is_live else (files, bound[source.name])
-            *_, reader = min(zip(*loads, range(source.workers), strict=True))
-            if not stream.is_live:
-                if files[reader] >= self._graph.streams_per_reader:
-                    continue
-                files[reader] += 1
-            bound[source.name][reader] += 1
-            stream.workers[source.name] = reader
-            for stage in self.bound[1:]:
-                counts = bound[stage.name]
-                worker = stream.workers.setdefault(stage.name, counts.index(min(counts)))
-                counts[worker] += 1
-            stream.move(Phase.READING)
-            self.open(stream)
-
-    def _num_bound(self, stage: Stage) -> list[int]:
-        """Streams that each copy of a stage still works for; a reader is free once its stream has ended."""
-        counts = [0] * stage.workers
-        for stream in self._streams.values():
-            worker = stream.workers.get(stage.name)
-            is_read = stage is self._graph.source and stream.has_ended
-            if worker is not None and stream.phase not in IDLE and not is_read:
-                counts[worker] += 1
-        return counts
-
     def _retry(self, stream: Stream, now: float) -> None:
         """Begins a camera again that could not store its results, when its pause is over."""
         if stream.retry_s is None:
@@ -441,31 +390,6 @@ class Streams:
         elif now >= stream.retry_s:
             _begin_again(stream)
             self.say(stream, "resumed", "tries again to store its results")
-
-    def _overload_of(self, pool: str) -> Overload:
-        return self._overloads.get(pool) or self._graph.overload
-
-    def _ease(self, stream: Stream, now: float) -> None:
-        """Lets a camera take a step on the overload ladder of a pool, where it is time to."""
-        if not stream.is_open:
-            return
-        for pool, strain in stream.strains.items():
-            if stream.health and stream.health not in FLOWING:
-                strain.pause(now)
-                continue
-            overload = self._overload_of(pool)
-            if not overload.ladder:
-                continue
-            before = stream.rungs.get(pool, 0)
-            rung = stream.rungs[pool] = strain.step(overload, before, now)
-            if rung == before:
-                continue
-            step = overload.ladder[max(rung, before) - 1]
-            self._workers.order(self._graph.source, stream, Relieve(overload.ease(rung, pool)))
-            sentence = f"gives up half the {step}" if rung > before else f"gets its {step} back"
-            of = "" if len(self._graph.pools) == 1 else f" for {pool}"
-            what: HealthState = "slowed" if rung > before else "recovered"
-            self.say(stream, what, f"{sentence}{of}, rung {rung} of {len(overload.ladder)}")
 
 
 def _mark_away(stream: Stream, now: float) -> None:

@@ -36,37 +36,11 @@ if TYPE_CHECKING:
     from plantain.pipeline.control import Control
 
 __all__ = [
-    "Analytic",
-    "Answer",
-    "Answering",
-    "AsyncClient",
-    "Boxes",
-    "Client",
-    "Control",
-    "DepthMap",
-    "Event",
-    "Failure",
-    "Frame",
-    "Image",
-    "Masks",
-    "ModelBackend",
-    "ModelSpec",
-    "NormalMap",
-    "PictureSource",
-    "PipelineConfig",
-    "PlantainError",
-    "Prompt",
-    "Sink",
-    "Source",
-    "Text",
-    "check",
-    "load",
-    "read_events",
-    "read_frames",
-    "read_objects",
-    "read_results",
-    "run",
-]
+    "Analytic", "Answer", "Answering", "AsyncClient", "Boxes", "Client", "Control", "DepthMap", "Event",
+    "Failure", "Frame", "Image", "Masks", "ModelBackend", "ModelSpec", "NormalMap", "PictureSource",
+    "PipelineConfig", "PlantainError", "Prompt", "Sink", "Source", "Text", "check", "load", "read_events",
+    "read_frames", "read_objects", "read_results", "run",
+]  # fmt: skip
 
 _WHERE = {
     "Analytic": "operators.analytics.base",

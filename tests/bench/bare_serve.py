@@ -35,9 +35,7 @@ def main() -> None:
     with ray_for_serve(None, "127.0.0.1"):
         quiet = {"log_level": "ERROR", "enable_access_log": False}
         serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": "127.0.0.1", "port": port},
-            logging_config=quiet,
+            proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port}, logging_config=quiet
         )
         serve.run(Bare.bind(), name="bare", route_prefix="/", logging_config=quiet)
         sys.stdout.write(f"ready on http://127.0.0.1:{port}\n")

@@ -103,7 +103,8 @@ def main() -> None:
         }
         chance = np.random.default_rng(0)
         for index in range(1, NUM_PARTS):
-            sink._folder.share({name: shifted(table, index, chance) for name, table in tables.items()})
+            shifts = {name: shifted(table, index, chance) for name, table in tables.items()}
+            sink._folder.share(f"part-{index:020d}-0.parquet", shifts)
         written = list(out.glob("*/*/*.parquet"))
         size = sum(path.stat().st_size for path in written)
         report("days_files_a_day", len(written) * TIMES_A_DAY, 20_000, simulated_minutes=MINUTES)

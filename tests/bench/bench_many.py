@@ -18,10 +18,11 @@ from plantain.operators.analytics.track import Track
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Position
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.store import Store
 from plantain.operators.streams import ReadState, Start, StreamInfo, StreamSpec
-from plantain.operators.types import FrameInfo, Header, Position, Prediction, Result, Timing
+from plantain.operators.types import FrameInfo, Header, Prediction, Result, Timing
 from plantain.operators.write import Write
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.engine.engine import Engine

@@ -21,10 +21,10 @@ import transformers
 
 from plantain.deploy.ray.cluster import start_ray
 from plantain.deploy.ray.executor import RayExecutor
+from plantain.operators.segments import Position
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from plantain.pipeline.config import check
 from plantain.pipeline.executor import ThreadExecutor
 from plantain.pipeline.runner import run

@@ -5,9 +5,9 @@ import statistics
 import time
 from contextlib import closing
 
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from tests.bench.bench_pipeline import CACHE
 from tests.bench.material import make_clip, report
 

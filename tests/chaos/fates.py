@@ -13,12 +13,13 @@ from typing import Any
 
 from plantain.operators.models.base import Pixels
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Position
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.sources.file.source import FileSource
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from tests.plugins import PickyModel
 
 DIE, FAIL, KILL = "die", "fail", "kill"

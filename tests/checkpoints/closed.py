@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.checkpoints.making import CLASSES, clip_tokenizer, save, widened
+from tests.checkpoints.making import CLASSES, clip_tokenizer, save, square, widened
 
 
 def dinov2(**changes: Any) -> Any:
@@ -38,9 +38,7 @@ def depth_anything(folder: Path, kind: str = "metric") -> Path:
         depth_estimation_type=kind,
         max_depth=80,
     )
-    processor = DPTImageProcessor(
-        size={"height": 70, "width": 70}, keep_aspect_ratio=True, ensure_multiple_of=14
-    )
+    processor = DPTImageProcessor(size=square(70), keep_aspect_ratio=True, ensure_multiple_of=14)
     return save(folder, widened(DepthAnythingForDepthEstimation(config), std=0.15), processor)
 
 
@@ -71,7 +69,7 @@ def zoedepth(folder: Path) -> Path:
         patch_transformer_hidden_size=16,
         patch_transformer_intermediate_size=32,
     )
-    processor = ZoeDepthImageProcessor(size={"height": 64, "width": 64})
+    processor = ZoeDepthImageProcessor(size=square(64))
     return save(folder, widened(ZoeDepthForDepthEstimation(config)), processor)
 
 
@@ -102,7 +100,7 @@ def depth_pro(folder: Path) -> Path:
         use_fov_model=True,
         num_fov_head_layers=2,
     )
-    processor = DepthProImageProcessor(size={"height": 256, "width": 256})
+    processor = DepthProImageProcessor(size=square(256))
     network = widened(DepthProForDepthEstimation(config), std=0.2)
     torch.nn.init.constant_(network.head.layers[-2].bias, 0.5)  # else its last step cuts off all there is
     torch.nn.init.constant_(network.fov_model.head.layers[-1].bias, 60.0)  # degrees
@@ -135,7 +133,7 @@ def tips(folder: Path) -> Path:
         num_depth_bins=16,
         id2label=CLASSES,
     )
-    processor = Tipsv2DptImageProcessor(size={"height": 56, "width": 56})
+    processor = Tipsv2DptImageProcessor(size=square(56))
     return save(folder, widened(Tipsv2DptForDensePrediction(config), std=0.2), processor)
 
 
@@ -144,7 +142,7 @@ def tips_normals(folder: Path) -> Path:
 
     whole = tips(folder.with_name(folder.name + "-whole"))
     config = Tipsv2DptConfig.from_pretrained(whole)
-    processor = Tipsv2DptImageProcessor(size={"height": 56, "width": 56})
+    processor = Tipsv2DptImageProcessor(size=square(56))
     return save(folder, widened(Tipsv2DptForNormalEstimation(config), std=0.2), processor)
 
 
@@ -158,7 +156,7 @@ def segformer(folder: Path) -> Path:
         decoder_hidden_size=16,
         id2label=CLASSES,
     )
-    processor = SegformerImageProcessor(size={"height": 64, "width": 64})
+    processor = SegformerImageProcessor(size=square(64))
     return save(folder, widened(SegformerForSemanticSegmentation(config), std=0.3), processor)
 
 
@@ -176,11 +174,7 @@ def swin() -> Any:
 
 
 def mask2former(folder: Path) -> Path:
-    from transformers import (
-        Mask2FormerConfig,
-        Mask2FormerForUniversalSegmentation,
-        Mask2FormerImageProcessor,
-    )
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor
 
     config = Mask2FormerConfig(
         backbone_config=swin(),
@@ -195,7 +189,7 @@ def mask2former(folder: Path) -> Path:
         num_queries=8,
         id2label=CLASSES,
     )
-    processor = Mask2FormerImageProcessor(size={"height": 64, "width": 64}, num_labels=4)
+    processor = Mask2FormerImageProcessor(size=square(64), num_labels=4)
     return save(folder, widened(Mask2FormerForUniversalSegmentation(config), std=0.3), processor)
 
 
@@ -233,7 +227,7 @@ def oneformer(folder: Path) -> Path:
     info = {str(k): {"name": name, "isthing": k < 2} for k, name in CLASSES.items()}
     (folder / "class_info.json").write_text(json.dumps(info))
     images = OneFormerImageProcessor(
-        size={"height": 64, "width": 64},
+        size=square(64),
         repo_path=str(folder),
         class_info_file="class_info.json",
         num_labels=4,
@@ -298,7 +292,7 @@ def rf_detr(folder: Path, *, paints: bool = True) -> Path:
         id2label=CLASSES,
     )
     cls = RfDetrForInstanceSegmentation if paints else RfDetrForObjectDetection
-    processor = RfDetrImageProcessor(size={"height": 56, "width": 56})
+    processor = RfDetrImageProcessor(size=square(56))
     network = widened(cls(config), std=0.2)
     torch.nn.init.zeros_(
         (network.model if paints else network).class_embed.bias
@@ -333,5 +327,5 @@ def rt_detr(folder: Path) -> Path:
         id2label=CLASSES,
     )
     torch.manual_seed(0)  # biases are drawn when a network is made
-    processor = RTDetrImageProcessor(size={"height": 64, "width": 64})
+    processor = RTDetrImageProcessor(size=square(64))
     return save(folder, widened(RTDetrForObjectDetection(config), std=0.3), processor)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import torch
 
-from tests.checkpoints.making import clip_tokenizer, qwen_tokenizer, widened
+from tests.checkpoints.making import (
+    clip_texts,
+    clip_tokenizer,
+    qwen_ids,
+    qwen_texts,
+    qwen_tokenizer,
+    small,
+    widened,
+)
 
 
 def klein(folder: Path) -> Path:
@@ -30,11 +38,8 @@ def klein(folder: Path) -> Path:
         chat_template="{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}",
     )
     texts = Qwen3Config(
+        **small(28),  # it reads the states of layers 9, 18 and 27
         vocab_size=len(vocabulary),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=28,  # it reads the states of layers 9, 18 and 27
-        num_attention_heads=2,
         num_key_value_heads=2,
         head_dim=8,
         tie_word_embeddings=True,
@@ -89,20 +94,8 @@ def qwen_edit(folder: Path) -> Path:
     )
 
     tokenizer = qwen_tokenizer()
-    number = tokenizer.convert_tokens_to_ids
     texts = Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4},
-            "pad_token_id": number("<|endoftext|>"),
-            "eos_token_id": number("<|im_end|>"),
-            "bos_token_id": number("<|endoftext|>"),
-        },
+        text_config=qwen_texts(tokenizer, 2, 16, [1, 1, 2]),
         vision_config={
             "depth": 1,
             "hidden_size": 16,
@@ -111,10 +104,7 @@ def qwen_edit(folder: Path) -> Path:
             "out_hidden_size": 16,
             "fullatt_block_indexes": [0],
         },
-        image_token_id=number("<|image_pad|>"),
-        video_token_id=number("<|video_pad|>"),
-        vision_start_token_id=number("<|vision_start|>"),
-        vision_end_token_id=number("<|vision_end|>"),
+        **qwen_ids(tokenizer),
     )
     torch.manual_seed(0)
     transformer = QwenImageTransformer2DModel(
@@ -174,16 +164,7 @@ def marigold(folder: Path) -> Path:
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
     )
-    texts = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=16,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+    texts = CLIPTextConfig(**clip_texts(tokenizer))
     pipeline = MarigoldNormalsPipeline(
         unet=widened(unet, std=0.15),
         vae=widened(vae, std=0.2),

@@ -41,6 +41,54 @@ def save(folder: Path, network: Any, *processors: Any) -> Path:
     return folder
 
 
+def small(layers: int = 1, width: int = 16, **more: Any) -> dict[str, Any]:
+    """A transformer of next to nothing, as most configurations name it."""
+    return {
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        **more,
+    }
+
+
+def square(side: int) -> dict[str, int]:
+    return {"height": side, "width": side}
+
+
+def clip_texts(tokenizer: Any, width: int = 16) -> dict[str, Any]:
+    """A text encoder of CLIP's for as long texts as it is wide."""
+    return small(
+        width=width,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=width,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
+
+
+def qwen_texts(tokenizer: Any, layers: int, width: int, sections: list[int], **more: Any) -> dict[str, Any]:
+    number = tokenizer.convert_tokens_to_ids
+    return small(
+        layers,
+        width,
+        vocab_size=len(tokenizer),
+        num_key_value_heads=2,
+        rope_parameters={"rope_type": "default", "mrope_section": sections, "rope_theta": 1e4},
+        pad_token_id=number("<|endoftext|>"),
+        eos_token_id=number("<|im_end|>"),
+        bos_token_id=number("<|endoftext|>"),
+        **more,
+    )
+
+
+def qwen_ids(tokenizer: Any) -> dict[str, int]:
+    """Which tokens stand for pictures and videos."""
+    names = {"image_token": "image_pad", "video_token": "video_pad"}
+    names |= {f"vision_{end}_token": f"vision_{end}" for end in ("start", "end")}
+    return {f"{name}_id": tokenizer.convert_tokens_to_ids(f"<|{token}|>") for name, token in names.items()}
+
+
 def clip_tokenizer(length: int = 16) -> Any:
     from transformers import CLIPTokenizer
 

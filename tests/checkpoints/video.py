@@ -6,8 +6,19 @@ from pathlib import Path
 
 import torch
 
-from tests.checkpoints.making import clip_tokenizer, save, widened
+from tests.checkpoints.making import clip_tokenizer, save, square, widened
 from tests.checkpoints.words import hiera, sam3_parts, sam_heads
+
+MEMORY = {
+    "memory_attention_hidden_size": 128,
+    "memory_attention_num_layers": 1,
+    "memory_attention_rope_feat_sizes": [8, 8],
+    "memory_encoder_hidden_size": 128,
+    "mask_downsampler_embed_dim": 128,
+    "memory_fuser_num_layers": 1,
+    "memory_fuser_embed_dim": 128,
+    "memory_fuser_intermediate_dim": 32,
+}
 
 
 def sam3_video(folder: Path) -> Path:
@@ -33,22 +44,10 @@ def sam3_video(folder: Path) -> Path:
     tracker = Sam3TrackerVideoConfig(
         vision_config={**parts["vision_config"], "model_type": "sam3_vision_model"},
         prompt_encoder_config={"hidden_size": 128, "image_size": 112, "patch_size": 14},
-        mask_decoder_config={
-            "hidden_size": 128,
-            "mlp_dim": 32,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 32,
-        },
-        memory_attention_hidden_size=128,
-        memory_attention_num_layers=1,
+        mask_decoder_config=sam_heads()["mask_decoder_config"],
         memory_attention_feed_forward_hidden_size=32,
-        memory_attention_rope_feat_sizes=[8, 8],
-        memory_encoder_hidden_size=128,
+        **MEMORY,
         memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_num_layers=1,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=32,
         image_size=112,
     )
     config = Sam3VideoConfig(
@@ -59,8 +58,8 @@ def sam3_video(folder: Path) -> Path:
         score_threshold_detection=0.2,
         new_det_thresh=0.2,
     )
-    size = {"height": 112, "width": 112}
-    images = Sam3ImageProcessor(size=size, mask_size={"height": 28, "width": 28})
+    size = square(112)
+    images = Sam3ImageProcessor(size=size, mask_size=square(28))
     processor = Sam3VideoProcessor(images, Sam2VideoVideoProcessor(size=size), clip_tokenizer(32))
     return save(folder, widened(Sam3VideoModel(config), std=0.15), processor)
 
@@ -90,22 +89,15 @@ def edgetam_video(folder: Path) -> Path:
         },
         **sam_heads(),
         image_size=128,
-        memory_attention_hidden_size=128,
-        memory_attention_num_layers=1,
+        **MEMORY,
         memory_attention_mlp_hidden_size=32,
-        memory_attention_rope_feat_sizes=[8, 8],
         memory_attention_rope_k_sizes=[4, 4],
         perceiver_resampler_num_latents=16,
         perceiver_resampler_num_latents_2d=16,
         perceiver_resampler_num_layers=1,
-        memory_encoder_hidden_size=128,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_num_layers=1,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=32,
     )
-    size = {"height": 128, "width": 128}
-    images = Sam2ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
+    size = square(128)
+    images = Sam2ImageProcessor(size=size, mask_size=square(32))
     processor = Sam2VideoProcessor(images, Sam2VideoVideoProcessor(size=size))
     network = widened(EdgeTamVideoModel(config), std=0.15)
     torch.nn.init.constant_(network.mask_decoder.pred_obj_score_head.proj_out.bias, 8.0)
@@ -125,18 +117,11 @@ def sam2_video(folder: Path) -> Path:
         vision_config={**hiera(), "model_type": "sam2_vision_model"},
         **sam_heads(),
         image_size=128,
-        memory_attention_hidden_size=128,
-        memory_attention_num_layers=1,
+        **MEMORY,
         memory_attention_feed_forward_hidden_size=32,
-        memory_attention_rope_feat_sizes=[8, 8],
-        memory_encoder_hidden_size=128,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_num_layers=1,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=32,
     )
-    size = {"height": 128, "width": 128}
-    images = Sam2ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
+    size = square(128)
+    images = Sam2ImageProcessor(size=size, mask_size=square(32))
     processor = Sam2VideoProcessor(images, Sam2VideoVideoProcessor(size=size))
     network = widened(Sam2VideoModel(config), std=0.15)
     torch.nn.init.constant_(

@@ -8,7 +8,18 @@ from typing import Any
 import torch
 
 from tests.checkpoints.closed import swin
-from tests.checkpoints.making import bert_tokenizer, clip_tokenizer, qwen_tokenizer, save, widened
+from tests.checkpoints.making import (
+    bert_tokenizer,
+    clip_texts,
+    clip_tokenizer,
+    qwen_ids,
+    qwen_texts,
+    qwen_tokenizer,
+    save,
+    small,
+    square,
+    widened,
+)
 
 
 def grounding_dino(folder: Path) -> Path:
@@ -20,9 +31,7 @@ def grounding_dino(folder: Path) -> Path:
         GroundingDinoProcessor,
     )
 
-    words = BertConfig(
-        vocab_size=96, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-    )
+    words = BertConfig(vocab_size=96, **small())
     pictures = swin()
     pictures.out_features = None
     pictures.out_indices = [2, 3, 4]
@@ -49,27 +58,11 @@ def owlv2(folder: Path) -> Path:
 
     tokenizer = clip_tokenizer()
     config = Owlv2Config(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "max_position_embeddings": 16,
-            "eos_token_id": tokenizer.eos_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-        },
-        vision_config={
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "image_size": 64,
-            "patch_size": 16,
-        },
+        text_config=clip_texts(tokenizer),
+        vision_config=small(image_size=64, patch_size=16),
         projection_dim=16,
     )
-    images = Owlv2ImageProcessor(size={"height": 64, "width": 64})
+    images = Owlv2ImageProcessor(size=square(64))
     return save(folder, widened(Owlv2ForObjectDetection(config), std=0.3), Owlv2Processor(images, tokenizer))
 
 
@@ -78,31 +71,15 @@ def clipseg(folder: Path) -> Path:
 
     tokenizer = clip_tokenizer()
     config = CLIPSegConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "max_position_embeddings": 16,
-            "eos_token_id": tokenizer.eos_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-        },
-        vision_config={
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 2,
-            "image_size": 64,
-            "patch_size": 16,
-        },
+        text_config=clip_texts(tokenizer),
+        vision_config=small(4, image_size=64, patch_size=16),
         projection_dim=16,
         extract_layers=[1, 2, 3],
         reduce_dim=16,
         decoder_num_attention_heads=2,
         decoder_intermediate_size=16,
     )
-    images = ViTImageProcessor(size={"height": 64, "width": 64})
+    images = ViTImageProcessor(size=square(64))
     processor = CLIPSegProcessor(images, tokenizer)
     return save(folder, widened(CLIPSegForImageSegmentation(config), std=0.3), processor)
 
@@ -110,14 +87,11 @@ def clipseg(folder: Path) -> Path:
 def sam3_parts() -> dict[str, Any]:
     torch.manual_seed(0)  # positions are drawn when a network is made
     tokenizer = clip_tokenizer(32)
-    small = {"hidden_size": 32, "num_attention_heads": 2}
+    heads = {"hidden_size": 32, "num_attention_heads": 2}
     return {
         "vision_config": {
             "backbone_config": {
-                "hidden_size": 32,
-                "intermediate_size": 32,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 2,
+                **small(2, 32),
                 "image_size": 112,
                 "patch_size": 14,
                 "window_size": 4,
@@ -130,27 +104,20 @@ def sam3_parts() -> dict[str, Any]:
         },
         "text_config": {
             "model_type": "clip_text_model",
-            "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "intermediate_size": 32,
             "projection_dim": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "max_position_embeddings": 32,
-            "eos_token_id": tokenizer.eos_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
+            **clip_texts(tokenizer, 32),
         },
-        "geometry_encoder_config": {**small, "num_layers": 1, "intermediate_size": 32},
-        "detr_encoder_config": {**small, "num_layers": 1, "intermediate_size": 32},
-        "detr_decoder_config": {**small, "num_layers": 2, "intermediate_size": 32, "num_queries": 8},
-        "mask_decoder_config": {"hidden_size": 32, "num_attention_heads": 2},
+        "geometry_encoder_config": {**heads, "num_layers": 1, "intermediate_size": 32},
+        "detr_encoder_config": {**heads, "num_layers": 1, "intermediate_size": 32},
+        "detr_decoder_config": {**heads, "num_layers": 2, "intermediate_size": 32, "num_queries": 8},
+        "mask_decoder_config": heads,
     }
 
 
 def sam3(folder: Path) -> Path:
     from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model, Sam3Processor
 
-    images = Sam3ImageProcessor(size={"height": 112, "width": 112}, mask_size={"height": 28, "width": 28})
+    images = Sam3ImageProcessor(size=square(112), mask_size=square(28))
     processor = Sam3Processor(images, clip_tokenizer(32))
     return save(folder, widened(Sam3Model(Sam3Config(**sam3_parts())), std=0.15), processor)
 
@@ -159,7 +126,7 @@ def sam2(folder: Path) -> Path:
     from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
     config = Sam2Config(vision_config=hiera(), **sam_heads())
-    images = Sam2ImageProcessor(size={"height": 128, "width": 128}, mask_size={"height": 32, "width": 32})
+    images = Sam2ImageProcessor(size=square(128), mask_size=square(32))
     return save(folder, widened(Sam2Model(config), std=0.15), Sam2Processor(images))
 
 
@@ -205,21 +172,8 @@ def qwen3_vl(folder: Path) -> Path:
     )
 
     tokenizer = qwen_tokenizer()
-    number = tokenizer.convert_tokens_to_ids
     config = Qwen3VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "intermediate_size": 32,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "head_dim": 16,
-            "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4},
-            "pad_token_id": number("<|endoftext|>"),
-            "eos_token_id": number("<|im_end|>"),
-            "bos_token_id": number("<|endoftext|>"),
-        },
+        text_config=qwen_texts(tokenizer, 3, 32, [2, 3, 3], head_dim=16),
         vision_config={
             "depth": 2,
             "hidden_size": 16,
@@ -230,10 +184,7 @@ def qwen3_vl(folder: Path) -> Path:
             "deepstack_visual_indexes": [0, 1],
             "num_position_embeddings": 16,
         },
-        image_token_id=number("<|image_pad|>"),
-        video_token_id=number("<|video_pad|>"),
-        vision_start_token_id=number("<|vision_start|>"),
-        vision_end_token_id=number("<|vision_end|>"),
+        **qwen_ids(tokenizer),
     )
     template = (
         "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
@@ -303,9 +254,7 @@ def florence(folder: Path) -> Path:
         },
         image_token_id=4,
     )
-    images = CLIPImageProcessor(
-        size={"height": 64, "width": 64}, do_center_crop=False, image_seq_length=5, resample=3
-    )
+    images = CLIPImageProcessor(size=square(64), do_center_crop=False, image_seq_length=5, resample=3)
     images.image_seq_length = 5
     numbers = {"NUM_BBOX_HEIGHT_BINS": 1000, "NUM_BBOX_WIDTH_BINS": 1000}
     reading = {

@@ -21,9 +21,10 @@ from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import PlantainError, SourceError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look, Picture
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from plantain.pipeline.commands import (
     Add,
     Ask,

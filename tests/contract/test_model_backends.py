@@ -112,11 +112,7 @@ CASES = {
         {"max_tokens": 24},
     ),
     "marigold": Case(
-        checkpoints.marigold,
-        ("normals",),
-        lambda net: net.vae.encoder,
-        {"steps": 2},
-        "marigold-normals",
+        checkpoints.marigold, ("normals",), lambda net: net.vae.encoder, {"steps": 2}, "marigold-normals"
     ),
     "owlv2": Case(
         checkpoints.owlv2, ("detect:car,bus", "detect:bus,tree"), lambda net: net.owlv2.vision_model

@@ -14,11 +14,11 @@ from plantain.deploy.job import run_job
 from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.answers.text.value import Text
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Position
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sinks.parquet.reading import read_frames, read_objects, read_results
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from plantain.pipeline.commands import Ask
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.control import Control

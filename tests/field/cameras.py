@@ -10,9 +10,11 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image
 
+from plantain.operators.health import FLOWING, HealthEvent, HealthState
+from plantain.operators.segments import Position
 from plantain.operators.sources.sequence import Picture, frame_of
 from plantain.operators.streams import StreamInfo, StreamSpec, View
-from plantain.operators.types import FLOWING, Frame, Header, HealthEvent, HealthState, Position
+from plantain.operators.types import Frame, Header
 from tests.assets.clips import numbered
 
 STATES: dict[str, HealthState] = {}

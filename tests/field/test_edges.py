@@ -74,7 +74,7 @@ def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
     assert said in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["fake", "fake-video", "embedded", "sam2-video", "sam3"])
+@pytest.mark.parametrize("name", ["fake", "fake-video", "embedded", "klein", "sam2-video", "sam3"])
 def test_the_options_that_are_read_from_the_source_are_those_of_the_class(name: str) -> None:
     spec = BACKENDS[name]
     known = options_of(spec.target)

@@ -14,6 +14,8 @@ import pytest
 
 from plantain.deploy.report.absences import absences_of, duration_of
 from plantain.deploy.report.page import write_report
+from plantain.operators.health import HealthEvent, HealthState
+from plantain.operators.segments import Barrier, Durable, Position
 from plantain.operators.sinks import gaps
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.kafka.messages import json_schema, messages_of
@@ -22,7 +24,7 @@ from plantain.operators.sinks.parquet.reading import read_frames, read_results
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.rows import Rows, table_of
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Barrier, Durable, HealthEvent, HealthState, Position, Result
+from plantain.operators.types import Result
 from plantain.operators.write import Write
 from plantain.pipeline.commands import Status
 from plantain.pipeline.config import check

@@ -14,9 +14,10 @@ import pytest
 from plantain.operators.decode import VideoReader
 from plantain.operators.decode.line import Line
 from plantain.operators.errors import SourceError
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import Sampling, StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from tests.assets.clips import make, packet_by_packet
 from tests.field.recordings import can, recipe_of, record
 from tests.field.runs import rows, run

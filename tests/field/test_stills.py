@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from plantain.pipeline.config.serve import ServeConfig
 from tests.assets.clips import numbered
 from tests.field.runs import rows, run

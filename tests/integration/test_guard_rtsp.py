@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from plantain.operators.errors import SourceError
+from plantain.operators.segments import Position
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from tests.assets.clips import make
 from tests.rtsp_server import RtspServer, why_missing
 from tests.watching import Watch, follow

@@ -20,10 +20,10 @@ import pytest
 
 from plantain.deploy.job import run_job
 from plantain.operators.errors import SinkBackpressureError, SinkError
+from plantain.operators.health import HealthEvent, HealthState
 from plantain.operators.sinks.kafka.brokers import errors
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sinks.rows import Rows
-from plantain.operators.types import HealthEvent, HealthState
 from plantain.pipeline.config import check
 from tests.kafka_broker import PASSWORD, USER, Broker
 from tests.kafka_client import header, ids, records

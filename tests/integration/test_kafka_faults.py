@@ -12,8 +12,8 @@ from unittest.mock import MagicMock
 import pytest
 
 from plantain.operators.errors import SinkBackpressureError, SinkError
+from plantain.operators.health import HealthEvent
 from plantain.operators.sinks.kafka.brokers import abandon, structs
-from plantain.operators.types import HealthEvent
 from tests.kafka_broker import Broker
 from tests.kafka_client import ids, records
 from tests.kafka_sinks import Sinks, given, identities, patiently, segment, store

@@ -214,12 +214,7 @@ MOMENTS = {
 )
 @pytest.mark.parametrize("lost", ["messages", "note", "both"])
 def test_settling_that_is_broken_off_neither_takes_away_nor_repeats(
-    sinks: Sinks,
-    broker: Broker,
-    prefix: str,
-    monkeypatch: pytest.MonkeyPatch,
-    lost: str,
-    moments: list[str],
+    sinks: Sinks, broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch, lost: str, moments: list[str]
 ) -> None:
     if not broker.is_ours:
         pytest.skip("the broker that was named is not ours to set up")

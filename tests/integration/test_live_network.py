@@ -15,10 +15,10 @@ import av
 import pytest
 from PIL import Image
 
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from tests.assets import clips
 from tests.watching import PATIENCE_S, Watch, follow
 

@@ -10,11 +10,12 @@ import duckdb
 import pytest
 
 from plantain.deploy.job import run_job
+from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Durable, Header, Position
+from plantain.operators.types import Header
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.engine.stream import Phase

@@ -12,10 +12,10 @@ from ray.cluster_utils import Cluster
 
 from plantain.deploy.job import run_job
 from plantain.deploy.ray.executor import RayExecutor
+from plantain.pipeline.calls import Call
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.executor import InlineExecutor
-from plantain.pipeline.worker import Call
 from tests.assets import clips
 from tests.stored import Row, rows_in
 

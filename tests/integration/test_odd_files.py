@@ -7,9 +7,10 @@ import pytest
 
 from plantain.operators.decode import scan
 from plantain.operators.errors import NoVideoError, SourceError
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from tests.assets import clips
 
 pytestmark = pytest.mark.skipif(

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import Sampling, StreamSpec, View
-from plantain.operators.types import Position
 from tests.assets import clips
 from tests.certificate import make_certificate
 from tests.ports import free_port

@@ -22,18 +22,10 @@ from plantain.deploy.ray.cluster import start_ray
 from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
-from plantain.pipeline.commands import (
-    Add,
-    Ask,
-    Listen,
-    Remove,
-    Status,
-    Streams,
-    Swap,
-)
+from plantain.pipeline.commands import Add, Ask, Listen, Remove, Status, Streams, Swap
 from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control
 from plantain.pipeline.executor import Executor, ThreadExecutor

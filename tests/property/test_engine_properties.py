@@ -195,7 +195,7 @@ def test_whatever_is_done_to_streams_meanwhile_nothing_is_lost_uncounted_or_left
         if stream.is_leaving:
             continue
         if stream.phase is Phase.PAUSED or stream.then is Phase.PAUSED:
-            world.engine.resume(stream.stream_id)
+            world.engine.lives.resume(stream.stream_id)
     world.run()
     assert not world.asked, "every query is answered or refused"
     for answer in world.answered.values():
@@ -208,7 +208,7 @@ def test_whatever_is_done_to_streams_meanwhile_nothing_is_lost_uncounted_or_left
             continue
         assert indexes(sink.frames_of(stream_id)) == indexes(plan.expected())
     for stream in list(world.engine.streams.values()):
-        world.engine.remove(stream.stream_id)
+        world.engine.lives.remove(stream.stream_id)
     world.run()
     world.step()  # an engine without streams goes on; what waited for nobody goes now
     assert not world.engine.streams
@@ -282,7 +282,7 @@ def test_whatever_is_done_to_streams_of_several_models_the_books_are_right(
             world.step()
     for stream in list(world.engine.streams.values()):
         if not stream.is_leaving and (stream.phase is Phase.PAUSED or stream.then is Phase.PAUSED):
-            world.engine.resume(stream.stream_id)
+            world.engine.lives.resume(stream.stream_id)
     world.run()
     assert not world.asked, "every query is answered or refused"
     for stream_id, plan in plan_of.items():
@@ -290,7 +290,7 @@ def test_whatever_is_done_to_streams_of_several_models_the_books_are_right(
         if not plan.is_live and stream is not None and stream.phase is Phase.DONE:
             assert indexes(sink.frames_of(stream_id)) == indexes(plan.expected())
     for stream in list(world.engine.streams.values()):
-        world.engine.remove(stream.stream_id)
+        world.engine.lives.remove(stream.stream_id)
     world.run()
     world.step()
     assert all(stream.account.in_flight == 0 for stream in world.gone)
@@ -320,8 +320,8 @@ def assert_results_are_what_is_stored(world: World, sink: OrderedSink, stream_id
 def assert_nothing_is_left(world: World) -> None:
     """No worker and no queue remembers a stream or a query."""
     engine = world.engine
-    assert not len(engine._queries)
-    assert not list(engine._queries.deadlines())
+    assert not len(engine.queries)
+    assert not list(engine.queries.deadlines())
     assert not engine._workers.sent
     assert not any(list(pool.waiting()) for pool in engine.pools.values())
     assert not any(lane.queue for lanes in engine._workers.lanes.values() for lane in lanes)
@@ -329,6 +329,6 @@ def assert_nothing_is_left(world: World) -> None:
         [worker for (stage, _), worker in world.workers.items() if stage == name]
         for name in ("read", "analyse", "write")
     )
-    assert not any(worker._reader._next or worker._reader._starts for worker in reader)
-    assert not any(worker._follower._streams for worker in follower)
-    assert not any(worker._follower._streams for worker in writer)
+    assert not any(worker.operator._next or worker.operator._starts for worker in reader)
+    assert not any(worker.operator._streams for worker in follower)
+    assert not any(worker.operator._streams for worker in writer)

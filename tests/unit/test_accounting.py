@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from plantain.operators.types import Durable, Header, Position
+from plantain.operators.segments import Durable, Position
+from plantain.operators.types import Header
 from plantain.pipeline.engine.books import Account, Book
 
 

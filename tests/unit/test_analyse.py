@@ -11,8 +11,9 @@ from plantain.operators.analytics.distance import Distance
 from plantain.operators.analytics.presence import Presence
 from plantain.operators.analytics.track import GAP, Track
 from plantain.operators.errors import UsageError
+from plantain.operators.segments import Barrier, Durable, Position
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Barrier, Durable, Event, Failure, Position, Result
+from plantain.operators.types import Event, Failure, Result
 from tests.results import CARS, result
 
 SEGMENT = 10

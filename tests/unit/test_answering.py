@@ -22,11 +22,12 @@ from plantain.operators.models.fake import FakeModel
 from plantain.operators.plan import request_of
 from plantain.operators.prompts import Prompt
 from plantain.operators.retry import retry
-from plantain.operators.types import Durable, Failure, Frame, FrameInfo, Header, Position, Request, Value
+from plantain.operators.segments import Durable, Position
+from plantain.operators.types import Failure, Frame, FrameInfo, Header, Request, Value
 from plantain.pipeline.calls import Call, Run
 from plantain.pipeline.engine.books import Ledger
 from plantain.pipeline.graph import Kind, Stage
-from plantain.pipeline.worker import StageWorker, worker_of
+from plantain.pipeline.worker import Worker, worker_of
 
 TASKS = [
     Prompt.parse(text) for text in ("semantic:car,road", "instances:car", "depth", "normals", "refer:a car")
@@ -104,12 +105,12 @@ def wall(of: Frame, size_hw: tuple[int, int] | None = None) -> DepthMap:
     return DepthMap(np.ones(size_hw, np.float32), np.ones(size_hw, np.bool_), 0.0)
 
 
-def worker(infer: Infer, pauses: list[float] | None = None) -> StageWorker:
+def worker(infer: Infer, pauses: list[float] | None = None) -> Worker:
     stage = Stage("infer", Kind.PARALLEL, lambda: infer)
     return worker_of(stage, sleep=([] if pauses is None else pauses).append)
 
 
-def run(made: StageWorker, *requests: Request):
+def run(made: Worker, *requests: Request):
     call = Call(1, "infer", 0, Run(), headers=tuple(each.header for each in requests))
     return made.run(call, [(each,) for each in requests])
 

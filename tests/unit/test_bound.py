@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plantain.operators.types import Barrier, Durable, Position
+from plantain.operators.segments import Barrier, Durable, Position
 from plantain.pipeline.calls import Call, Cut
 from plantain.pipeline.engine.bound import _together
 from plantain.pipeline.engine.workers import Lane

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from plantain.operators.errors import UsageError
+from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Durable, Position
 from plantain.pipeline.checkpoint import Checkpoints
 
 RUN = {"model": "fake", "prompts": ["depth"], "streams": {"clip": ["clip.mp4"]}}

@@ -18,9 +18,10 @@ from plantain.deploy.service.definitions import NAME, DefinitionStore
 from plantain.operators.errors import PlantainError, SinkError, UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look
+from plantain.operators.segments import Position
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from plantain.pipeline import commands, saver
+from plantain.pipeline.calls import Call
 from plantain.pipeline.commands import (
     Add,
     Ask,
@@ -41,7 +42,6 @@ from plantain.pipeline.control import Control, UnknownStreamError
 from plantain.pipeline.definitions import Definitions
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.executor import ThreadExecutor
-from plantain.pipeline.worker import Call
 from tests.assets.clips import make
 from tests.plugins import Cam
 from tests.serving import eventually
@@ -210,10 +210,7 @@ def test_a_drain_that_takes_long_is_answered_kept_and_may_be_asked_again(tmp_pat
         assert ("gate" in kept[0].paused) == (change is Pause)
         executor.drains.set()
         status = control.do(change("gate"))
-        assert (status.phase, status.in_flight) == (
-            {Pause: "paused", Remove: "interrupted"}[change],
-            0,
-        )
+        assert (status.phase, status.in_flight) == ({Pause: "paused", Remove: "interrupted"}[change], 0)
         again = control.do(change("gate"))
         assert (again.phase, again.results) == (status.phase, status.results)
         said = [note.event.state for note in control.do(Listen(wait_s=0.0))]
@@ -456,8 +453,7 @@ def test_the_configurations_cadences_hold_for_the_streams_of_a_service(tmp_path)
     """And for those that a request changed otherwise, and after a restart."""
     config = config_of(tmp_path, (camera("own"), camera("common", prompts=())), prompts=["depth@1fps"])
     again = kept(
-        config,
-        lambda wanted: wanted.streams.update(common=wanted.streams["common"].changed({"fps": 7.0})),
+        config, lambda wanted: wanted.streams.update(common=wanted.streams["common"].changed({"fps": 7.0}))
     )
     with running(
         config.model_copy(update={"streams": tuple(again.streams.values())}),

@@ -77,11 +77,7 @@ def test_what_is_missing_is_named():
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [
-        ("streams: [", "is not YAML"),
-        ("- a\n- b\n", "must hold a mapping"),
-        ("", "must hold a mapping"),
-    ],
+    [("streams: [", "is not YAML"), ("- a\n- b\n", "must hold a mapping"), ("", "must hold a mapping")],
 )
 def test_a_file_that_is_no_configuration(tmp_path, text, said):
     path = tmp_path / "street.yaml"

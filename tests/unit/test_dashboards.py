@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plantain.operators.types import HealthState
+from plantain.operators.health import HealthState
 from plantain.pipeline.engine.metrics import METRICS, MetricKind
 from tests.prometheus_server import promtool, why_missing
 

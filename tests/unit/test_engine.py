@@ -235,7 +235,7 @@ def test_a_further_batch_is_given_when_the_model_has_nearly_done_the_one_before(
     assert engine.deadline() <= due_s
     assert not [call for call in engine.dispatch(due_s - 0.01) if call.stage == "infer"]
     question = frame("?1", 0)
-    engine.ask("?1", [question.header], [question], due_s - 0.005)
+    engine.queries.ask("?1", [question.header], [question], due_s - 0.005)
     (call,) = [call for call in engine.dispatch(due_s + 0.001) if call.stage == "infer"]
     assert len(call.headers) > 1
     assert call.headers[0].stream_id == "?1", "it does not wait for a batch that waits"

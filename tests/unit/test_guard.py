@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from plantain.operators.errors import SourceError
+from plantain.operators.segments import Position
 from plantain.operators.sources.live.guard import AddressRefusedError, Relay, judged_addresses
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 from tests.watching import Watch, follow
 
 

@@ -34,15 +34,7 @@ from tests.hosted_asking import (
     said,
 )
 from tests.hosted_frames import frame
-from tests.hosted_servers import (
-    KEY,
-    KEY_ENV,
-    Asked,
-    Reply,
-    chat,
-    gemini,
-    serving,
-)
+from tests.hosted_servers import KEY, KEY_ENV, Asked, Reply, chat, gemini, serving
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from plantain.operators.types import HealthEvent
+from plantain.operators.health import HealthEvent
 from plantain.pipeline.commands import Note
 from plantain.pipeline.config import check
 from tests.gateways import StepGateway

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from plantain.operators.types import HealthEvent
+from plantain.operators.health import HealthEvent
 from plantain.pipeline import runner
 from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.journal import BEAT_S, Journal

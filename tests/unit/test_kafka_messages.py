@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from plantain.operators.answers.rasters import unpack
 from plantain.operators.errors import SinkBackpressureError, SinkError, UsageError
+from plantain.operators.health import HealthEvent
 from plantain.operators.sinks.kafka.attempts import Mark
 from plantain.operators.sinks.kafka.brokers import Brokers, errors
 from plantain.operators.sinks.kafka.messages import Message, health_record, json_schema, messages_of
 from plantain.operators.sinks.rows import Rows, identity_of
-from plantain.operators.types import Failure, Gap, HealthEvent, Result
+from plantain.operators.types import Failure, Gap, Result
 from plantain.pipeline.config import check
 from tests.kafka_client import forgotten_sockets_are_closed
 from tests.results import CARS, DEPTH, depth, masks, result

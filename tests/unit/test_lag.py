@@ -17,12 +17,7 @@ TURN_S = 0.05
 
 def world_of(plans: dict[str, Plan], max_items: int = 2, overload: Overload | None = None) -> World:
     graph = graph_of(
-        plans,
-        OrderedSink(plans),
-        models=1,
-        calls_in_flight=1,
-        max_items=max_items,
-        max_frames_in_flight=200,
+        plans, OrderedSink(plans), models=1, calls_in_flight=1, max_items=max_items, max_frames_in_flight=200
     )
     return World(replace(graph, overload=overload or Overload()), starts_of(plans))
 
@@ -46,7 +41,7 @@ def turns(world: World, seconds: float, *, busy: set[str]) -> None:
 @pytest.mark.parametrize("busy", ["infer", "write"])
 def test_a_camera_is_not_read_while_its_frames_wait(busy: str) -> None:
     world = world_of({"cam": Plan(10_000, is_live=True)})
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     turns(world, MAX_LIVE_WAIT_S + 4 * TURN_S, busy={busy})
     waiting = stream.num_items
     assert 0 < waiting < 100
@@ -59,7 +54,7 @@ def test_a_camera_is_not_read_while_its_frames_wait(busy: str) -> None:
 def test_files_are_read_ahead_and_do_not_hold_cameras_back() -> None:
     world = world_of({"file": Plan(10_000), "cam": Plan(10_000, is_live=True)})
     turns(world, 3.0, busy={"infer"})
-    file, camera = world.engine.find("file"), world.engine.find("cam")
+    file, camera = world.engine.lives.find("file"), world.engine.lives.find("cam")
     assert file.num_items > 90 > camera.num_items > 0
     turns(world, 8.0, busy=set())
     before = camera.account.decoded
@@ -70,7 +65,7 @@ def test_files_are_read_ahead_and_do_not_hold_cameras_back() -> None:
 def test_a_long_pass_of_the_model_does_not_hold_a_camera_back() -> None:
     """What a worker is at does not wait: a slow backend with many calls at once is kept busy."""
     world = world_of({"cam": Plan(10_000, is_live=True)})
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     turns(world, 0.01, busy={"infer"})
     turns(world, 10 * MAX_LIVE_WAIT_S, busy={"infer"})
     (inbox,) = (inbox for key, inbox in world.inboxes.items() if key[0] == "infer")
@@ -104,6 +99,6 @@ def test_a_camera_whose_clock_is_slow_is_not_taken_for_overloaded(monkeypatch: p
     monkeypatch.setattr(NumberSource, "__call__", of_yesterday)
     world = world_of({"cam": Plan(100_000, is_live=True)}, overload=Overload(("frames",)))
     turns(world, 20.0, busy=set())
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     assert stream.account.results > 100
     assert stream.rung == 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from plantain.operators.errors import UsageError
+from plantain.operators.segments import Position
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import Sampling, StreamSpec
-from plantain.operators.types import Position
 from tests.assets import clips
 from tests.scripted import (
     TICK,

@@ -10,20 +10,13 @@ import numpy as np
 import pytest
 
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
+from plantain.operators.segments import Position
 from plantain.operators.sources import open_source, source_for
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import Sampling, StreamSpec
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from tests.assets import clips
-from tests.scripted import (
-    LONG_S,
-    VIEW,
-    ManualClock,
-    holds,
-    indices,
-    read_on,
-    states,
-)
+from tests.scripted import LONG_S, VIEW, ManualClock, holds, indices, read_on, states
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ import pytest
 
 import plantain
 from plantain.operators.errors import SourceError
+from plantain.operators.segments import Position
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from tests.assets.clips import numbered
 from tests.serving import eventually
 

@@ -19,7 +19,7 @@ from plantain.deploy.gpus import gpu_samples
 from plantain.deploy.job import run_job
 from plantain.deploy.metrics import Exporter, families
 from plantain.operators.errors import UsageError
-from plantain.operators.types import HealthEvent
+from plantain.operators.health import HealthEvent
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.meter import MAX_REASONS, OTHERS
@@ -114,7 +114,7 @@ def test_every_result_has_a_latency_and_every_call_a_size() -> None:
 
 def test_the_latency_of_a_live_frame_counts_from_its_capture() -> None:
     lived = world({"a": Plan(1)})
-    source = lived.workers["read", 0]._reader
+    source = lived.workers["read", 0].operator
     plain = type(source).read
 
     class Aged:
@@ -126,7 +126,7 @@ def test_the_latency_of_a_live_frame_counts_from_its_capture() -> None:
             return [replace(frame, header=replace(frame.header, age_s=3.0)) for frame in frames]
 
     for index in (0, 1):
-        lived.workers["read", index]._reader = Aged()
+        lived.workers["read", index].operator = Aged()
     lived.run()
     (latency,) = (s.value for s in lived.engine.meter.samples(lived.engine, 0.0) if s.metric is LATENCY)
     assert isinstance(latency, Distribution)
@@ -146,9 +146,9 @@ def test_frames_of_which_nothing_was_asked_have_no_latency(tmp_path: Path) -> No
         assert 0 < found[f"{LATENCY.name}_count"][label,] == taken
 
 
-def test_streams_beyond_the_limit_are_counted_together_and_nothing_is_lost_when_they_go() -> None:
+def test_streams_beyond_the_limit_are_counted_together_and_nothing_is_lost_when_they_go(monkeypatch) -> None:
+    monkeypatch.setattr("plantain.pipeline.engine.meter.MAX_STREAMS", 2)
     lived = world({f"cam{k}": Plan(4) for k in range(6)})
-    lived.engine.meter._max_streams = 2
     lived.run()
     samples = lived.engine.meter.samples(lived.engine, lived.now)
     labels = {sample.labels[0] for sample in samples if sample.metric is DECODED}
@@ -347,7 +347,7 @@ def test_gpus_are_told_of_as_far_as_their_driver_says() -> None:
 def test_every_frame_of_a_query_has_a_latency_and_no_stream_of_its_own() -> None:
     lived = world({"a": Plan(6)})
     frames = [frame("?1", 0), frame("?1", 1)]
-    lived.engine.ask("?1", [each.header for each in frames], frames, lived.now)
+    lived.engine.queries.ask("?1", [each.header for each in frames], frames, lived.now)
     lived.asked.add("?1")
     lived.run()
     samples = lived.engine.meter.samples(lived.engine, lived.now)

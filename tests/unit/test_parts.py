@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from plantain.operators.read import Read
+from plantain.operators.segments import Position
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.file.parts import FileInParts
 from plantain.operators.sources.file.source import FileSource
 from plantain.operators.streams import Sampling, Start, StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from tests.assets import clips
 
 VIEW = View((90, 160), "stretch")

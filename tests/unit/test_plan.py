@@ -9,8 +9,9 @@ import pytest
 from plantain.operators.geometry import Letterbox
 from plantain.operators.plan import Plan, Target, smaller
 from plantain.operators.prompts import Prompt
+from plantain.operators.segments import Durable, Position
 from plantain.operators.streams import Ease, Sampling, Start, StreamSpec
-from plantain.operators.types import Durable, Frame, FrameInfo, Header, Position, Request, Result
+from plantain.operators.types import Frame, FrameInfo, Header, Request, Result
 
 DEPTH, NORMALS, BANDS = map(Prompt.parse, ("depth", "normals", "semantic:dark,bright"))
 

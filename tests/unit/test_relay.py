@@ -294,7 +294,7 @@ def test_what_was_sent_before_the_brokers_went_is_not_sent_again_by_the_same_pro
 
 
 def test_what_another_writer_still_holds_of_a_stream_goes_first(made, brokers, monkeypatch):
-    monkeypatch.setattr("plantain.operators.sinks.kafka.relay.ELSEWHERE_EVERY_S", 0.01)
+    monkeypatch.setattr("plantain.operators.sinks.kafka.courier.ELSEWHERE_EVERY_S", 0.01)
     brokers.is_away = True
     one, other = made(), made(patience_s=0.0)
     one.begin("cam", is_resumed=False)

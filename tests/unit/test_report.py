@@ -16,7 +16,8 @@ import pytest
 
 from plantain.deploy.lab.scoring import Score
 from plantain.deploy.report import charts, gallery
-from plantain.deploy.report.page import MAX_BYTES, queries, write_report
+from plantain.deploy.report.page import MAX_BYTES, write_report
+from plantain.deploy.report.sections import queries
 from plantain.operators.answers.depth.value import DepthMap
 from plantain.operators.answers.grids import enlarge
 from plantain.operators.answers.masks.value import Masks

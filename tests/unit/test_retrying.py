@@ -50,7 +50,7 @@ def steps(world: World, seconds: float) -> None:
 
 def test_a_camera_goes_on_when_there_is_space_again() -> None:
     world, disk = world_of()
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     steps(world, 1.0)
     before = stream.account.results
     assert before
@@ -70,7 +70,7 @@ def test_a_camera_goes_on_when_there_is_space_again() -> None:
 
 def test_a_first_pause_is_short_again_once_something_was_stored() -> None:
     world, disk = world_of()
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     for _ in range(3):
         steps(world, 3.0)
         assert stream.phase is Phase.READING
@@ -86,7 +86,7 @@ def test_what_never_worked_fails_at_once() -> None:
     world, disk = world_of()
     disk.is_full = True
     world.run()
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     assert (stream.phase, stream.error) == (Phase.FAILED, FULL)
 
 
@@ -95,7 +95,7 @@ def test_a_file_fails_and_can_be_run_again() -> None:
     steps(world, 1.0)
     disk.is_full = True
     world.run()
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     assert (stream.phase, stream.error) == (Phase.FAILED, FULL)
 
 
@@ -108,13 +108,13 @@ def test_somebody_may_decide_before_the_pause_is_over(what: str, phase: Phase | 
     engine = world.engine
     steps(world, 1.0)
     disk.is_full = True
-    while engine.find("cam").phase is not Phase.RETRYING:
+    while engine.lives.find("cam").phase is not Phase.RETRYING:
         world.step()
     disk.is_full = False
     if what == "drain":
         engine.drain()
     else:
-        getattr(engine, what)("cam")
+        getattr(engine.lives, what)("cam")
     steps(world, 0.4)
     if phase is None:
         assert not engine.streams
@@ -126,13 +126,13 @@ def test_somebody_may_decide_before_the_pause_is_over(what: str, phase: Phase | 
 
 def changed(world: World) -> None:
     """Its camera is asked for in another way, so it is opened again."""
-    start = world.engine.find("cam").start
-    world.engine.change(replace(start, spec=replace(start.spec, sampling=Sampling(every=2))))
+    start = world.engine.lives.find("cam").start
+    world.engine.lives.change(replace(start, spec=replace(start.spec, sampling=Sampling(every=2))))
 
 
 def test_a_camera_that_is_just_being_changed_goes_on_when_there_is_space_again() -> None:
     world, disk = world_of()
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     steps(world, 1.0)
     changed(world)
     disk.is_full = True
@@ -147,15 +147,15 @@ def test_a_camera_that_is_just_being_changed_goes_on_when_there_is_space_again()
 @pytest.mark.parametrize("is_live", [True, False])
 def test_what_failed_on_its_way_to_a_pause_forgets_that_when_it_is_resumed(is_live: bool) -> None:
     world, disk = world_of(is_live=is_live, num_frames=200)
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     steps(world, 0.5)
-    world.engine.pause("cam")
+    world.engine.lives.pause("cam")
     disk.is_full = True
     while stream.phase is Phase.DRAINING:
         world.step()
     assert (stream.phase, stream.error) == (Phase.FAILED, FULL)
     disk.is_full = False
-    world.engine.resume("cam")
+    world.engine.lives.resume("cam")
     world.run()
     assert stream.phase is Phase.DONE
 
@@ -165,9 +165,9 @@ def test_what_a_camera_had_stored_when_its_source_failed_stays_in_the_books_when
     disk = Disk(plans)
     world = World(graph_of(plans, disk), starts_of(plans))
     world.run()
-    stream = world.engine.find("cam")
+    stream = world.engine.lives.find("cam")
     assert (stream.phase, stream.account.results, len(disk.results)) == (Phase.FAILED, 7, 7)
-    world.engine.resume("cam")
+    world.engine.lives.resume("cam")
     while stream.phase is not Phase.READING:
         world.step()
     assert (stream.account.results, stream.account.lost.total()) == (7, 0)

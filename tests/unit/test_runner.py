@@ -10,8 +10,8 @@ import pytest
 import structlog
 
 from plantain.operators.errors import ModelUnavailableError, SinkError
+from plantain.operators.segments import Backlog
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Backlog
 from plantain.pipeline.calls import Completion
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.engine.stream import Phase

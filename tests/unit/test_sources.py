@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError, UsageError
+from plantain.operators.segments import Position
 from plantain.operators.sources import SOURCES, expand, names_of, open_source, source_for
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import Sampling, StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 from tests.assets import clips
 
 VIEW = View((90, 160), "stretch")

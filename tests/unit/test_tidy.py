@@ -22,6 +22,7 @@ from plantain.deploy.cli.app import app
 from plantain.deploy.cli.streams import _show
 from plantain.deploy.metrics import Exporter
 from plantain.operators.errors import SinkError
+from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.parquet import reading
 from plantain.operators.sinks.parquet.parts import parts_in
@@ -31,7 +32,6 @@ from plantain.operators.sinks.parquet.swapping import RemoteTables
 from plantain.operators.sinks.parquet.tidy import Keep, Tidy
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Durable, Position
 from plantain.pipeline import tidying as beside
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import Streams

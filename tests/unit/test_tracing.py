@@ -55,9 +55,7 @@ def follow(folder: Path, executor: Executor, share: float = 1.0) -> dict[str, li
     )
     exporter = InMemorySpanExporter()
     graph = observed(
-        build_graph(config, make_sinks=lambda: [MemorySink()]),
-        lambda: SimpleSpanProcessor(exporter),
-        share,
+        build_graph(config, make_sinks=lambda: [MemorySink()]), lambda: SimpleSpanProcessor(exporter), share
     )
     run(graph, executor, starts_of(config, None))
     traces: dict[str, list[ReadableSpan]] = defaultdict(list)

@@ -13,11 +13,12 @@ from plantain.operators.answers.image.value import Image
 from plantain.operators.errors import ModelBusyError, ModelError, SinkError, SourceLostError
 from plantain.operators.following import Follower
 from plantain.operators.render.looks import Look, Picture
+from plantain.operators.segments import Durable, Position
 from plantain.operators.streams import ReadState
-from plantain.operators.types import Durable, Failure, Position, Prediction, Result, Timing
+from plantain.operators.types import Failure, Prediction, Result, Timing
 from plantain.pipeline.calls import Call, Close, Fail, Open, Read, Refusal, Run, StreamError, Wanted, Work
 from plantain.pipeline.graph import Kind, Stage
-from plantain.pipeline.worker import StageWorker, worker_of
+from plantain.pipeline.worker import Worker, worker_of
 from tests.numbers import DEPTH, frame, starts_of
 from tests.numbers import Plan as NumberPlan
 
@@ -109,7 +110,7 @@ class Stateful(Following):
         return answered(result, failure)
 
 
-def worker_for(operator: object, kind: Kind, pauses: list[float] | None = None) -> StageWorker:
+def worker_for(operator: object, kind: Kind, pauses: list[float] | None = None) -> Worker:
     pauses = [] if pauses is None else pauses
     has_model = isinstance(operator, Scripted)
     return worker_of(Stage("stage", kind, make=lambda: operator, has_model=has_model), sleep=pauses.append)
@@ -120,7 +121,7 @@ def call_of(items: list[Result], work: Work) -> Call:
     return Call(1, "stage", 0, work, headers=headers, waits_ms=(0.0,) * len(items))
 
 
-def run(worker: StageWorker, items: list[Result]):
+def run(worker: Worker, items: list[Result]):
     return worker.run(call_of(items, Run()), [(item,) for item in items])
 
 
@@ -298,8 +299,7 @@ def test_an_error_on_closing_comes_too_late_to_matter():
 
 
 @pytest.mark.parametrize(
-    ("operator", "kind"),
-    [(Scripted(), Kind.PARALLEL), (Scripted(), Kind.STREAM), (Stateful(), Kind.STREAM)],
+    ("operator", "kind"), [(Scripted(), Kind.PARALLEL), (Scripted(), Kind.STREAM), (Stateful(), Kind.STREAM)]
 )
 def test_an_empty_call_is_nothing_special(operator, kind):
     reply, outputs = run(worker_for(operator, kind), [])

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from plantain.operators.errors import SinkBackpressureError, SinkError
+from plantain.operators.segments import Barrier, Durable, Position
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Barrier, Durable, Position
 from plantain.operators.write import Write
 from tests.results import DEPTH, result
 

@@ -20,9 +20,9 @@ from plantain.deploy.service.schemas import Event, EventPage
 from plantain.deploy.service.sse import event, stream_of
 from plantain.operators.answers.base import Row
 from plantain.operators.errors import SinkError
+from plantain.operators.health import HealthEvent
 from plantain.operators.sinks.events import event_row
 from plantain.operators.sinks.parquet.reading import find_events
-from plantain.operators.types import HealthEvent
 from plantain.pipeline.commands import EngineDownError, Listen, Note
 
 router = APIRouter(tags=["events"])

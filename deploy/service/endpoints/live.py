@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from plantain.deploy.service.endpoints.service import Service, TheService, service_of, slot_of
-from plantain.deploy.service.schemas import StreamName, WallIn, WantIn, read
+from plantain.deploy.service.schemas import StreamName, WallIn, read
 from plantain.operators.errors import PlantainError
 from plantain.operators.render.looks import Look, Picture
 from plantain.pipeline.commands import EngineDownError, Status, Watch
@@ -114,7 +114,11 @@ class _Wall:
             for number in said.seen:
                 self._on_the_way.pop(number, None)
             if said.watch is not None:
-                self._looks = tuple(dict.fromkeys(map(_look_of, said.watch)))
+                self._looks = tuple(
+                    dict.fromkeys(
+                        Look(each.stream_id, each.prompt, each.fps, each.width) for each in said.watch
+                    )
+                )
                 self._on_the_way.clear()
             self._has_changed.set()
 
@@ -148,7 +152,3 @@ class _Wall:
                 }
             ).encode()
             await self._socket.send_bytes(struct.pack(">I", len(head)) + head + picture.jpeg)
-
-
-def _look_of(asked: WantIn) -> Look:
-    return Look(asked.stream_id, asked.prompt, asked.fps, asked.width)

@@ -27,19 +27,7 @@ from plantain.operators.errors import PlantainError, SourceError
 from plantain.operators.prompts import Prompt
 from plantain.operators.render.looks import Look
 from plantain.operators.types import Failure, Result
-from plantain.pipeline.commands import (
-    Add,
-    AskStream,
-    Change,
-    Command,
-    EngineDownError,
-    Pause,
-    Remove,
-    Resume,
-    Status,
-    Streams,
-    Watch,
-)
+from plantain.pipeline import commands
 from plantain.pipeline.config import StreamConfig
 from plantain.pipeline.engine.stream import Phase
 from plantain.pipeline.status import REMOVING, StreamStatus
@@ -70,7 +58,7 @@ async def list_streams(
     after: Annotated[str, Query(max_length=100)] = "",
 ) -> StreamPage:
     """How all streams are doing, by name."""
-    items = [shown(status) for status in await service.engine.do(Streams())]
+    items = [shown(status) for status in await service.engine.do(commands.Streams())]
     rest = [item for item in sorted(items, key=lambda item: item.id) if item.id > after]
     items = rest[:limit]
     return StreamPage(items=items, next=items[-1].id if len(rest) > limit else None)
@@ -87,7 +75,7 @@ async def add_stream(
         id=stream.id, url=stream.url, prompts=prompts, fps=stream.fps, every=stream.every, options=options
     )
     named = None if key is None else f"{key} {hashlib.sha256(stream.model_dump_json().encode()).hexdigest()}"
-    added = await service.do(request, Add(config, stream.paused, named))
+    added = await service.do(request, commands.Add(config, stream.paused, named))
     response.status_code = 201 if added.is_new else 200
     response.headers["Location"] = f"/v1/streams/{stream.id}"
     return shown(added.status)
@@ -96,7 +84,7 @@ async def add_stream(
 @router.get("/v1/streams/{stream_id}")
 async def get_stream(stream_id: StreamName, service: TheService) -> Stream:
     """How a stream is doing."""
-    return shown(await service.engine.do(Status(stream_id)))
+    return shown(await service.engine.do(commands.Status(stream_id)))
 
 
 @router.patch("/v1/streams/{stream_id}", responses={202: {"model": Stream}})
@@ -111,13 +99,15 @@ async def change_stream(
             raise HttpError(422, "prompts: name at least one")
     if changes.get("every", 1) is None:
         changes["every"] = 1
-    command: Command[StreamStatus] = Change(stream_id, changes) if changes else Status(stream_id)
+    command: commands.Command[StreamStatus] = (
+        commands.Change(stream_id, changes) if changes else commands.Status(stream_id)
+    )
     status = await service.do(request, command)
     if patch.paused:
-        status = await service.do(request, Pause(stream_id, wait_s=DRAIN_S))
+        status = await service.do(request, commands.Pause(stream_id, wait_s=DRAIN_S))
         response.status_code = 200 if status.phase == Phase.PAUSED else 202
     elif patch.paused is not None:
-        status = await service.do(request, Resume(stream_id))
+        status = await service.do(request, commands.Resume(stream_id))
     return shown(status)
 
 
@@ -126,7 +116,7 @@ async def remove_stream(
     stream_id: StreamName, request: Request, response: Response, service: TheService
 ) -> Stream:
     """Stop watching a stream, for ever; its results stay. Gives its last status; 202 while it is being removed."""
-    status = await service.do(request, Remove(stream_id, wait_s=DRAIN_S))
+    status = await service.do(request, commands.Remove(stream_id, wait_s=DRAIN_S))
     response.status_code = 202 if status.phase == REMOVING else 200
     return shown(status)
 
@@ -140,16 +130,16 @@ async def query_stream(
     prompts = service.prompts_of(query.tasks)
     if query.watch:
         slot_of(request).stay()
-        (first,) = await service.do(request, AskStream(stream_id, prompts))
+        (first,) = await service.do(request, commands.AskStream(stream_id, prompts))
         answers.check_success([first])
         return stream_of(service, _watch(service, stream_id, prompts, query, first))
     form = answers.choose(request.headers.get("accept", "*/*"))
     check_form(form, prompts)
-    (result,) = await service.do(request, AskStream(stream_id, prompts))
+    (result,) = await service.do(request, commands.AskStream(stream_id, prompts))
     if result.info.picture is None and (form is Form.JPEG or query.drawn):
         # Cameras keep the pictures of their frames while somebody looks: look, and ask again.
-        await service.engine.do(Watch([Look(stream_id, "", 1.0, PICTURE_LONG_SIDE)], wait_s=LOOK_S))
-        (result,) = await service.do(request, AskStream(stream_id, prompts))
+        await service.engine.do(commands.Watch([Look(stream_id, "", 1.0, PICTURE_LONG_SIDE)], wait_s=LOOK_S))
+        (result,) = await service.do(request, commands.AskStream(stream_id, prompts))
     return await asyncio.to_thread(respond, form, [result], query, started)
 
 
@@ -178,8 +168,10 @@ async def _watch(
             was_there, trouble = is_there, ""
         await asyncio.sleep(max(0.0, query.every_s - (time.monotonic() - begun)))
         try:
-            (result,) = await service.engine.do(AskStream(stream_id, prompts), service.limits.timeout_s)
-        except EngineDownError:
+            (result,) = await service.engine.do(
+                commands.AskStream(stream_id, prompts), service.limits.timeout_s
+            )
+        except commands.EngineDownError:
             result = None  # it comes back
         except PlantainError as error:
             problem, kind = of_error(error), type(error)

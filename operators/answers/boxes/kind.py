@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from plantain.operators import colours
 from plantain.operators.answers import things
-from plantain.operators.answers.base import NUM_OBJECTS, Boxes4, Kind, Row, Thing
+from plantain.operators.answers.base import NUM_OBJECTS, Boxes4, Row
 from plantain.operators.answers.boxes.value import Boxes
-from plantain.operators.answers.sketch import Key, Mark, OnFrame
+from plantain.operators.answers.sketch import Mark, OnFrame
 from plantain.operators.geometry import Letterbox
 from plantain.operators.prompts import Prompt
 
@@ -21,11 +21,10 @@ from plantain.operators.prompts import Prompt
 MIDDLE = 0.5
 
 
-class Detections(Kind[Boxes]):
+class Detections(things.Things[Boxes]):
     """A box for each thing."""
 
     value = Boxes
-    has_things = True
     takes_metres = True
     frame_columns = (NUM_OBJECTS,)
 
@@ -36,7 +35,7 @@ class Detections(Kind[Boxes]):
     def objects(self, value: Boxes, fit: Letterbox, size_hw: tuple[int, int]) -> list[Row]:
         """A row for each box, without a mask."""
         del fit, size_hw
-        areas = (value.xyxy[:, 2:] - value.xyxy[:, :2]).prod(axis=1)
+        areas = self.sizes(value)
         return [
             {
                 "label": value.names[k],
@@ -61,6 +60,11 @@ class Detections(Kind[Boxes]):
             tuple(each["distance_m"] for each in objects),
         )
 
+    def sizes(self, value: Boxes) -> NDArray[np.float32]:
+        """Areas in source pixels."""
+        areas: NDArray[np.float32] = (value.xyxy[:, 2:] - value.xyxy[:, :2]).prod(axis=1)
+        return areas
+
     def is_empty(self, value: Boxes) -> bool:
         """Whether nothing was found."""
         return not value.names
@@ -69,47 +73,21 @@ class Detections(Kind[Boxes]):
         """The classes."""
         return ", ".join(prompt.classes)
 
-    def words(self, prompt: Prompt, value: Boxes) -> str:  # noqa: ARG002
-        """How many there are."""
-        return f"{len(value.names)} found"
-
-    def tally(self, value: Boxes) -> str:
-        """How many there are."""
-        return f"({len(value.names)})"
-
-    def has_tile(self, prompt: Prompt) -> bool:  # noqa: ARG002
-        """Boxes are drawn on the frame."""
-        return False
-
     def on_frame(self, prompt: Prompt, value: Boxes, fit: Letterbox) -> OnFrame | None:
         """The boxes, small ones last."""
         del prompt, fit
         marks = []
-        for k in self._by_size(value):
+        for k in self.by_size(value):
             identity = value.track_ids[k] if value.track_ids else None
             x1, y1, x2, y2 = value.xyxy[k].tolist()
-            words = things.words_of(k, value.track_ids, value.distances_m)
+            words = things.words_of(value, k)
             marks.append(Mark((x1, y1, x2, y2), colours.of_object(k, identity), value.names[k], words))
         return OnFrame(marks=tuple(marks)) if marks else None
-
-    def key(self, prompt: Prompt, value: Boxes | None, length: int) -> Key:  # noqa: ARG002
-        """The largest things."""
-        if value is None:
-            return Key()
-        return Key(things.chips_of(value.names, self._by_size(value), value.track_ids, value.distances_m))
 
     def places(self, value: Boxes, fit: Letterbox) -> Boxes4:
         """The boxes."""
         del fit
         return value.xyxy
-
-    def things(self, value: Boxes) -> list[Thing]:
-        """What is known of each."""
-        return things.things_of(value.names, value.track_ids, value.distances_m)
-
-    def with_tracks(self, value: Boxes, track_ids: tuple[int | None, ...]) -> Boxes:
-        """The boxes with the identity of each."""
-        return replace(value, track_ids=track_ids)
 
     def at_least(self, value: Boxes, score: float) -> Boxes:
         """The boxes that are so sure."""
@@ -134,10 +112,3 @@ class Detections(Kind[Boxes]):
             known = depth_m[y1:y2, x1:x2][valid[y1:y2, x1:x2]]
             distances.append(float(np.median(known)) if known.size else None)
         return replace(value, distances_m=tuple(distances))
-
-    @staticmethod
-    def _by_size(value: Boxes) -> list[int]:
-        """Numbers of the boxes, the largest first."""
-        areas = (value.xyxy[:, 2:] - value.xyxy[:, :2]).prod(axis=1)
-        order: list[int] = np.argsort(-areas, kind="stable").tolist()
-        return order

@@ -64,7 +64,7 @@ class InstancesCodec:
         scores = 1.0 - distances[1:] / np.maximum(1, areas) / TAU
         return Masks(
             labels.reshape(height, width),
-            (_name(prompt),) * len(scores),
+            (prompt.classes[0] if prompt.classes else prompt.text,) * len(scores),
             np.clip(scores, 0.0, 1.0).astype(np.float32),
             left_over / max(1, labels.size),
         )
@@ -83,11 +83,6 @@ class InstancesCodec:
         except PromptError as error:
             raise CodecError(f"{len(masks.names)} objects cannot be drawn: {error}") from error
         return draw(masks, palette, prompt)
-
-
-def _name(prompt: Prompt) -> str:
-    """What every region is called: the class, or the words of a verbatim prompt."""
-    return prompt.classes[0] if prompt.classes else prompt.text
 
 
 @compiled()

@@ -24,7 +24,6 @@ from plantain.operators.answers.base import (
     Picture,
     Raster,
     Row,
-    Thing,
 )
 from plantain.operators.answers.codec import Codec
 from plantain.operators.answers.grids import enlarge
@@ -188,8 +187,7 @@ class ClassMasks(Kind[Masks]):
             return Key(tuple(Chip(name, class_colour(prompt, name)) for name in prompt.classes))
         if not self.has_tile(prompt):
             return Key()
-        areas = np.bincount(value.labels.ravel(), minlength=len(value.names) + 1)[1:]
-        shares = areas / max(1, value.labels.size)
+        shares = _areas(value) / max(1, value.labels.size)
         chips = [
             Chip(value.names[k], class_colour(prompt, value.names[k]), _percent(float(shares[k])))
             for k in np.argsort(-shares, kind="stable")
@@ -231,7 +229,7 @@ class ClassMasks(Kind[Masks]):
                 (edges[k][0], edges[k][1], edges[k][2], edges[k][3]),
                 palette[k],
                 value.names[k],
-                things.words_of(int(k), value.track_ids, value.distances_m),
+                things.words_of(value, int(k)),
             )
             for k in np.argsort(-areas, kind="stable")
             if areas[k]
@@ -244,10 +242,8 @@ class ClassMasks(Kind[Masks]):
         return class_colour(prompt, value.names[number])
 
 
-class Instances(ClassMasks):
+class Instances(things.Things[Masks], ClassMasks):
     """A region for each single thing."""
-
-    has_things = True
 
     @cached_property
     def codec(self) -> Codec:
@@ -260,39 +256,15 @@ class Instances(ClassMasks):
         """The class."""
         return f"{prompt.classes[0]}, each apart" if prompt.classes else super().title(prompt)
 
-    def words(self, prompt: Prompt, value: Masks) -> str:  # noqa: ARG002
-        """How many there are."""
-        return f"{len(value.names)} found"
-
-    def tally(self, value: Masks) -> str:
-        """How many there are."""
-        return f"({len(value.names)})"
-
-    def has_tile(self, prompt: Prompt) -> bool:  # noqa: ARG002
-        """Things are drawn on the frame."""
-        return False
-
-    def key(self, prompt: Prompt, value: Masks | None, length: int) -> Key:  # noqa: ARG002
-        """The largest things; of nothing, no key: a track's colour is its own."""
-        if value is None:
-            return Key()
-        areas = np.bincount(value.labels.ravel(), minlength=len(value.names) + 1)[1:]
-        order = np.argsort(-areas, kind="stable").tolist()
-        return Key(things.chips_of(value.names, order, value.track_ids, value.distances_m))
+    def sizes(self, value: Masks) -> NDArray[np.int64]:
+        """Pixels."""
+        return _areas(value)
 
     def places(self, value: Masks, fit: Letterbox) -> Boxes4:
         """The tight box of each."""
         from plantain.operators.answers.masks.regions import boxes_of
 
         return fit.to_source(boxes_of(value.labels, len(value.names))[0])
-
-    def things(self, value: Masks) -> list[Thing]:
-        """What is known of each."""
-        return things.things_of(value.names, value.track_ids, value.distances_m)
-
-    def with_tracks(self, value: Masks, track_ids: tuple[int | None, ...]) -> Masks:
-        """The masks with the identity of each."""
-        return replace(value, track_ids=track_ids)
 
     def _colour(self, prompt: Prompt, value: Masks, number: int) -> RGB:  # noqa: ARG002
         return colours.of_object(number, value.track_ids[number] if value.track_ids else None)
@@ -303,6 +275,11 @@ def class_colour(prompt: Prompt, name: str) -> RGB:
     if name in prompt.classes and prompt.palette:
         return prompt.palette[prompt.classes.index(name)]
     return colours.HIGHLIGHT
+
+
+def _areas(value: Masks) -> NDArray[np.int64]:
+    """(N,) pixels of each region."""
+    return np.bincount(value.labels.ravel(), minlength=len(value.names) + 1)[1:]
 
 
 def _percent(share: float) -> str:

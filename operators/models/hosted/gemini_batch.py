@@ -19,10 +19,7 @@ SHARE = 0.5
 # Answers in the store were paid for when their batch was sent.
 _UNBOUNDED: dict[str, Any] = {"max_usd_per_hour": 1e9, "ledger": ""}
 
-BATCHED: dict[str, str] = {
-    "gemini": f"{__name__}:BatchedText",
-    "gemini-image": f"{__name__}:BatchedImage",
-}
+BATCHED: dict[str, str] = {"gemini": f"{__name__}:BatchedText", "gemini-image": f"{__name__}:BatchedImage"}
 """Where each backend is found as one of batches."""
 
 
@@ -65,9 +62,8 @@ class Batched(Gemini[Any]):
     def max_usd(self) -> float:
         """What all that is wanted can cost, US dollars."""
         options: GeminiOptions = self.options
-        return SHARE * sum(
-            options.max_usd(_words_of(self._store.request(key))) for key in self._store.wanted()
-        )
+        requests = map(self._store.request, self._store.wanted())
+        return SHARE * sum(options.max_usd(each["contents"][0]["parts"][1]["text"]) for each in requests)
 
 
 class BatchedText(Batched, GeminiModel):
@@ -76,7 +72,3 @@ class BatchedText(Batched, GeminiModel):
 
 class BatchedImage(Batched, GeminiImage):
     """Drawings."""
-
-
-def _words_of(request: Any) -> str:
-    return str(request["contents"][0]["parts"][1]["text"])

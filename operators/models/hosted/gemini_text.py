@@ -51,9 +51,7 @@ class GeminiModel(Gemini[TextOptions]):
             maxOutputTokens=options.max_tokens,
         )
         return Job(
-            lambda: self.generate(request),
-            lambda reply: self.told(reply, self._text),
-            options.max_usd(words),
+            lambda: self.generate(request), lambda reply: self.told(reply, self._text), options.max_usd(words)
         )
 
     def _text(self, parts: list[Part]) -> Text:

@@ -52,12 +52,8 @@ GONE: dict[str, tuple[date, str]] = {
 """Models that end: when, and what to name instead. Requests for some are then answered, and charged, as the other."""
 
 
-def price_of(model: str, today: date | None = None) -> Price:
-    """The list price of a model.
-
-    Args:
-        model: As the API calls it.
-        today: The day; the machine's if left out.
+def price_of(model: str) -> Price:
+    """The list price of a model, as the API calls it, today.
 
     Raises:
         UsageError: If it has none here, or the model ends.
@@ -70,5 +66,4 @@ def price_of(model: str, today: date | None = None) -> Price:
             f"the price of '{model}' is not known here (prices as of {AS_OF:%d %B %Y}): say what an answer costs "
             "at most, usd_per_answer"
         )
-    today = today or date.today()
-    return [price for price in PRICES[model] if price.since <= today][-1]
+    return [price for price in PRICES[model] if price.since <= date.today()][-1]

@@ -7,9 +7,10 @@ import sys
 
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_TOP_PAD_BYTES = 256 << 20
 
 
-def keep_freed_memory(top_pad_bytes: int = 256 << 20) -> bool:
+def keep_freed_memory() -> bool:
     """Makes glibc reuse large blocks instead of giving each back to the kernel.
 
     A feature map of some megabytes is otherwise mapped, zeroed page by page and unmapped for every layer.
@@ -30,6 +31,6 @@ def keep_freed_memory(top_pad_bytes: int = 256 << 20) -> bool:
         for parameter, value in (
             (_M_MMAP_MAX, 0),
             (_M_TRIM_THRESHOLD, 2**31 - 1),
-            (_M_TOP_PAD, top_pad_bytes),
+            (_M_TOP_PAD, _TOP_PAD_BYTES),
         )
     )

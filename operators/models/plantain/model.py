@@ -18,12 +18,14 @@ from plantain.operators.answers.depth.value import Lens
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import ModelError, ModelUnavailableError
 from plantain.operators.models.base import Pixels, Told
-from plantain.operators.models.plantain import HANDFUL, drawing, painting
+from plantain.operators.models.phrases import MAX_PHRASES, Phrases
+from plantain.operators.models.plantain import drawing, painting
+from plantain.operators.models.plantain.asked import groups, handfuls, phrases_of, task_of
 from plantain.operators.models.plantain.calibration import likelihoods
 from plantain.operators.models.plantain.lens import Lenses, hfov_deg, log_focal
 from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
-from plantain.operators.models.plantain.precision import has_bfloat16
+from plantain.operators.models.plantain.precision import dtype_of
 from plantain.operators.models.plantain.shared import Shared, shared
 from plantain.operators.models.plantain.sight import Sight
 from plantain.operators.models.plantain.text import Vocabulary
@@ -35,7 +37,6 @@ WEIGHTS = Path(__file__).with_name("weights.safetensors")
 CODE_VERSION = "5"
 """Raised whenever the same weights draw differently."""
 
-MAX_CACHED_PHRASES = 4096
 MAX_CACHED_PICTURES = 32
 
 
@@ -104,7 +105,7 @@ class EmbeddedModel:
                 "install a released package, or run `plantain train`"
             )
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._dtype = _dtype(dtype, self._device)
+        self._dtype = dtype_of(dtype, self._device)
         if self._device.type == "cpu":
             keep_freed_memory()
             if threads > 0:
@@ -114,7 +115,7 @@ class EmbeddedModel:
         except Exception as error:
             raise ModelUnavailableError(f"the weights {path} cannot be read: {error}") from error
         self.fingerprint = f"{self._shared.digest}-{CODE_VERSION}"
-        self._phrases: dict[str, Tensor] = {}
+        self._phrases = Phrases(self._encoded)
         self._pictures: dict[str, Tensor] = {}
         self._lenses = Lenses()
 
@@ -173,15 +174,11 @@ class EmbeddedModel:
     ) -> NDArray[np.float32]:
         """How likely each region overlaps with the truth by half, as was found on training scenes; see TellsMore."""
         return likelihoods(
-            self._held.network.calibration.float().cpu().numpy(), _task_of(prompt), sure, shares
+            self._held.network.calibration.float().cpu().numpy(), task_of(prompt), sure, shares
         )
 
     def _drawn(
-        self,
-        images: Pixels,
-        cameras: Sequence[_Camera],
-        image_of: Sequence[int],
-        prompts: Sequence[Prompt],
+        self, images: Pixels, cameras: Sequence[_Camera], image_of: Sequence[int], prompts: Sequence[Prompt]
     ) -> _Drawings:
         if len(image_of) != len(prompts):
             raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
@@ -208,7 +205,7 @@ class EmbeddedModel:
                     self._look(sight, threads, images, cameras, image_of, prompts, seen, made)
             else:
                 features = self._encode(images)
-                for indices in _groups(prompts, seen):
+                for indices in groups(prompts, seen):
                     self._decode(features, cameras, image_of, prompts, indices, made)
         return made
 
@@ -238,9 +235,9 @@ class EmbeddedModel:
         of_frame: dict[int, list[int]] = {}
         for index in seen:
             of_frame.setdefault(image_of[index], []).append(index)
-        asked = {index: _phrases_of(prompts[index]) for index in seen}
+        asked = {index: phrases_of(prompts[index]) for index in seen}
         self._vectors(["", *(phrase for phrases in asked.values() for phrase in phrases)])
-        handfuls = _handfuls(of_frame, threads)
+        together = handfuls(of_frame, threads)
         parts = -(-threads // len(of_frame))
 
         def encoded(frames: list[int]) -> Features:
@@ -254,7 +251,7 @@ class EmbeddedModel:
                     [self._vectors((*asked[i], *[""] * (width - len(asked[i])))) for i in indices]
                 )
                 keep = torch.tensor([[place < len(asked[i]) for place in range(width)] for i in indices])
-                words = [_task_of(prompts[index]) for index in indices]
+                words = [task_of(prompts[index]) for index in indices]
                 heads = ["masks" if word in ("semantic", "refer") else word for word in words]
                 maps = sight.decode(features, [TASKS.index(word) for word in words], heads, vectors, keep)
                 for index, word, (each, seen_lens) in zip(indices, words, maps, strict=True):
@@ -268,11 +265,11 @@ class EmbeddedModel:
             def drawn_of(frames: list[int]) -> None:
                 decoded(encoded(frames), [index for frame in frames for index in of_frame[frame]])
 
-            sight.each(drawn_of, handfuls, threads)
+            sight.each(drawn_of, together, threads)
             return
         shares = [
             (features, own[part::parts])
-            for [frame], features in zip(handfuls, sight.each(encoded, handfuls, threads), strict=True)
+            for [frame], features in zip(together, sight.each(encoded, together, threads), strict=True)
             for own in [of_frame[frame]]
             for part in range(min(parts, len(own)))
         ]
@@ -333,13 +330,13 @@ class EmbeddedModel:
         made: _Drawings,
     ) -> None:
         """Fills the drawings of prompts of one shape, on a GPU."""
-        asked = [_phrases_of(prompts[index]) for index in indices]
+        asked = [phrases_of(prompts[index]) for index in indices]
         width = max(1, *(len(each) for each in asked))
         vectors = torch.stack([self._vectors((*each, *[""] * (width - len(each)))) for each in asked])
         keep = torch.tensor(
             [[place < len(each) for place in range(width)] for each in asked], device=self._device
         )
-        task = torch.tensor([TASKS.index(_task_of(prompts[index])) for index in indices], device=self._device)
+        task = torch.tensor([TASKS.index(task_of(prompts[index])) for index in indices], device=self._device)
         frame = torch.tensor([image_of[index] for index in indices], device=self._device)
         fields = self._held.network.decoder(features.of(frame), task, vectors, keep)
         logits = fields.logits().float() if any(asked) else None
@@ -349,7 +346,7 @@ class EmbeddedModel:
             if own is not None and prompts[index].task is Task.REFER and not prompts[index].score:
                 own = drawing.sure(own)
             focal = 0.0
-            if _task_of(prompts[index]) == "depth":
+            if task_of(prompts[index]) == "depth":
                 seen_lens = fields.lens[row].cpu().numpy()
                 focal, made.lenses[index] = self._focal(cameras[image_of[index]], seen_lens)
             picture, likely = _draw(fields, own, row, prompts[index], focal)
@@ -366,21 +363,19 @@ class EmbeddedModel:
 
     def _vectors(self, phrases: Sequence[str]) -> Tensor:
         """Phrase vectors (P, width), each computed once."""
-        missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._phrases]
-        if missing:
-            if len(self._phrases) + len(missing) > MAX_CACHED_PHRASES:
-                self._phrases.clear()
-                missing = list(dict.fromkeys(phrases))
-            ids = self._held.vocabulary.tensor(missing).to(self._device)
-            self._phrases.update(zip(missing, self._held.network.phrases(ids), strict=True))
-        return torch.stack([self._phrases[phrase] for phrase in phrases])
+        (vectors,) = self._phrases.of(phrases)
+        return vectors
+
+    def _encoded(self, phrases: Sequence[str]) -> tuple[Tensor]:
+        ids = self._held.vocabulary.tensor(phrases).to(self._device)
+        return (self._held.network.phrases(ids),)
 
 
 def _draw(
     fields: Fields, logits: Tensor | None, row: int, prompt: Prompt, log_focal: float
 ) -> tuple[Tensor, Tensor | None]:
     """The drawing (H, W, 3) uint8 of one prompt, and how sure its regions are, made where the fields are."""
-    task = _task_of(prompt)
+    task = task_of(prompt)
     if task == "depth":
         return drawing.depth(fields.log_depth[row] + log_focal, fields.sky[row], prompt), None
     if task == "normals":
@@ -391,7 +386,7 @@ def _draw(
     return drawing.masks(logits, prompt)
 
 
-@lru_cache(MAX_CACHED_PHRASES)
+@lru_cache(MAX_PHRASES)
 def _drawable(description: str) -> str:
     """Of a description the words that scenes are described with: of others the generator was taught nothing."""
     from plantain.operators.scenes import (
@@ -399,39 +394,6 @@ def _drawable(description: str) -> str:
     )  # renders with compiled code: loaded where pictures are drawn
 
     return Vocabulary.of(descriptions.all_words()).known(description)
-
-
-def _task_of(prompt: Prompt) -> str:
-    """Which task word a prompt about a picture means."""
-    if prompt.task is Task.PROMPT:
-        return prompt.codec
-    return prompt.task.value
-
-
-def _phrases_of(prompt: Prompt) -> tuple[str, ...]:
-    if prompt.task is Task.PROMPT:
-        return (prompt.text,) if prompt.codec == "instances" else ()
-    return prompt.classes
-
-
-def _handfuls(of_frame: dict[int, list[int]], threads: int) -> list[list[int]]:
-    """Frames that are encoded together, each with as many prompts as the others; at least one for each thread."""
-    size = min(HANDFUL, -(-len(of_frame) // threads))
-    alike: dict[int, list[int]] = {}
-    for frame, indices in of_frame.items():
-        alike.setdefault(len(indices), []).append(frame)
-    return [
-        frames[first : first + size] for frames in alike.values() for first in range(0, len(frames), size)
-    ]
-
-
-def _groups(prompts: Sequence[Prompt], seen: Sequence[int]) -> list[list[int]]:
-    """The indices `seen` of prompts that are decoded together: with many phrases, with one, with none."""
-    shapes: dict[int, list[int]] = {}
-    for index in seen:
-        count = len(_phrases_of(prompts[index]))
-        shapes.setdefault(min(count, 2), []).append(index)
-    return list(shapes.values())
 
 
 def _cores() -> int:
@@ -443,17 +405,3 @@ def _cores() -> int:
     if said.isdigit() and int(said) > 0:
         return int(said)
     return num_cores()
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    """What to compute in.
-
-    Raises:
-        ModelUnavailableError: If `name` is none of the two.
-    """
-    if name:
-        found = {"bfloat16": torch.bfloat16, "float32": torch.float32}.get(name)
-        if found is None:
-            raise ModelUnavailableError(f"dtype '{name}' is unknown: use bfloat16 or float32")
-        return found
-    return torch.bfloat16 if has_bfloat16(device) else torch.float32

@@ -18,6 +18,11 @@ from plantain.operators.models.base import Answer
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Frame, FrameInfo, Value
 
+Asked = Sequence[Sequence[Prompt]]
+"""What is asked of each picture."""
+Answers = list[list[Value | Failure]]
+"""What is answered to that, in the same order."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -75,9 +80,7 @@ class Specialist(ABC):
         self._at_once: dict[tuple[int, int], int] = {}
 
     @abstractmethod
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """The answers about pictures of equal size, in the order of what is asked of each."""
 
     def refusal(self, prompt: Prompt) -> str:  # noqa: ARG002
@@ -140,11 +143,9 @@ class Specialist(ABC):
             return f"model {self.name} has no answer to '{prompt}': it answers {', '.join(self.tasks)}"
         return self.refusal(prompt)
 
-    def _in_parts(
-        self, size_hw: tuple[int, int], frames: Sequence[Frame], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def _in_parts(self, size_hw: tuple[int, int], frames: Sequence[Frame], asked: Asked) -> Answers:
         """Looks at so many frames at once as memory has been found to hold."""
-        values: list[list[Value | Failure]] = []
+        values: Answers = []
         while len(values) < len(frames):
             first, count = len(values), self._at_once.get(size_hw, len(frames))
             part = slice(first, first + count)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plantain.operators.answers.text.value import Text
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture, Specialist
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
 
 
 class Chat(Specialist):
@@ -27,9 +26,7 @@ class Chat(Specialist):
         # Padding on the right would be read as part of the question.
         parts.processor.tokenizer.padding_side = "left"
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """All questions about all pictures in one batch."""
         from PIL import Image
 

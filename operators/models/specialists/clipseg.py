@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist, in_float32
-from plantain.operators.models.specialists.phrases import Phrases
+from plantain.operators.models.phrases import Phrases
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture, Specialist, in_float32
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.types import Value
 
 
 class ClipSeg(Specialist):
@@ -29,9 +29,7 @@ class ClipSeg(Specialist):
         self._threshold = float(threshold)
         self._phrases = Phrases(self._encode)
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Pairs of a picture and a phrase through the small decoder."""
         pairs = list(
             dict.fromkeys((k, name) for k, prompts in enumerate(asked) for p in prompts for name in p.classes)

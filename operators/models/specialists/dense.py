@@ -5,30 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist
+from plantain.operators.models.specialists.base import Answers, Asked, Picture
 from plantain.operators.models.specialists.depth import depth_of, normals_of
-from plantain.operators.models.specialists.labels import Labels
+from plantain.operators.models.specialists.labels import Labelled
 from plantain.operators.models.specialists.segmentation import classes_of
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.types import Value
 
 
-class DensePredictor(Specialist):
+class DensePredictor(Labelled):
     """Reads each of the three maps only where it is asked for."""
 
     tasks = (Task.DEPTH, Task.NORMALS, Task.SEMANTIC)
 
-    def __init__(self, parts: Parts) -> None:
-        super().__init__(parts)
-        self._labels = Labels(parts.network.config.id2label)
-
-    def refusal(self, prompt: Prompt) -> str:
-        """Classes that it does not know."""
-        return self._labels.refusal(prompt, self.name)
-
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """One pass for all pictures and tasks."""
         sizes = [picture.size_hw for picture in pictures]
         processor, tasks = self.parts.processor, {prompt.task for prompts in asked for prompt in prompts}
@@ -54,7 +44,7 @@ class DensePredictor(Specialist):
                     classes[k].segmentation,
                     classes[k].segmentation_scores,
                     prompt.classes,
-                    self._labels.index_of(prompt.classes),
+                    self.labels.index_of(prompt.classes),
                 )
             return depths[k] if prompt.task is Task.DEPTH else normals[k]
 

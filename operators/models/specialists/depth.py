@@ -11,9 +11,8 @@ from torch import Tensor
 from plantain.operators.answers.depth.value import DepthMap, Lens
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelUnavailableError
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist
-from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture, Specialist
+from plantain.operators.prompts import Task
 
 # Depth Pro says 10 km (the inverse of its least inverse depth) where there is nothing.
 FARTHEST_M = 1e4
@@ -40,9 +39,7 @@ class DepthEstimator(Specialist):
                 f"{parts.name} knows only what is nearer than what, not how far it is: take a metric checkpoint"
             )
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Depth once for each picture."""
         sizes = [picture.size_hw for picture in pictures]
         inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")
@@ -62,9 +59,7 @@ class NormalEstimator(Specialist):
 
     tasks = (Task.NORMALS,)
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Directions once for each picture."""
         sizes = [picture.size_hw for picture in pictures]
         inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from plantain.operators.answers.boxes.value import Boxes
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist
-from plantain.operators.models.specialists.labels import Labels
-from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture
+from plantain.operators.models.specialists.labels import Labelled
+from plantain.operators.prompts import Task
 
 
-class Detector(Specialist):
+class Detector(Labelled):
     """A checkpoint of the library's object detection: RF-DETR, RT-DETR, D-FINE, DETR and their like.
 
     Args:
@@ -26,16 +25,9 @@ class Detector(Specialist):
 
     def __init__(self, parts: Parts, *, threshold: float = 0.5) -> None:
         super().__init__(parts)
-        self._labels = Labels(parts.network.config.id2label)
         self._threshold = float(threshold)
 
-    def refusal(self, prompt: Prompt) -> str:
-        """Classes that it does not know."""
-        return self._labels.refusal(prompt, self.name)
-
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Boxes once for each picture, of every class."""
         sizes = [picture.size_hw for picture in pictures]
         inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")
@@ -44,7 +36,7 @@ class Detector(Specialist):
         )
         return [
             [
-                boxes_of(each, prompt.classes, self._labels.index_of(prompt.classes), picture)
+                boxes_of(each, prompt.classes, self.labels.index_of(prompt.classes), picture)
                 for prompt in prompts
             ]
             for each, prompts, picture in zip(found, asked, pictures, strict=True)

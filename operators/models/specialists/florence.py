@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist
+from plantain.operators.models.phrases import MAX_PHRASES
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture, Specialist
 from plantain.operators.models.specialists.detection import boxes_of
-from plantain.operators.models.specialists.phrases import MAX_PHRASES
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.types import Value
 
 _ASKED = {Task.DETECT: "<OPEN_VOCABULARY_DETECTION>", Task.REFER: "<REFERRING_EXPRESSION_SEGMENTATION>"}
 """The library's name of each task; it stands before the words."""
@@ -41,9 +41,7 @@ class Florence(Specialist):
         self._beams, self._max_tokens = int(beams), int(max_tokens)
         self._questions: dict[str, Tensor] = {}
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Each question about each picture once."""
         questions = list(
             dict.fromkeys(

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist
+from plantain.operators.models.phrases import Phrases
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture, Specialist
 from plantain.operators.models.specialists.box_masks import BoxMasks
 from plantain.operators.models.specialists.detection import boxes_of
 from plantain.operators.models.specialists.kept import KeptPictures, KeptWords
-from plantain.operators.models.specialists.phrases import Phrases
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.types import Value
 
 # Pairs of a picture and a class that a network is asked about at once.
 MAX_PAIRS = 8
@@ -52,9 +52,7 @@ class Grounding(Specialist):
             "give it a SAM 2 checkpoint with the option masks"
         )
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Boxes of each class that is asked about, once; masks where they are wanted."""
         wanted = [
             list(dict.fromkeys(name for prompt in prompts for name in prompt.classes)) for prompts in asked

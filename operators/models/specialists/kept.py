@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plantain.operators.models.specialists.phrases import MAX_PHRASES
+from plantain.operators.models.phrases import MAX_PHRASES
 
 
 class KeptPictures(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
+from plantain.operators.models.specialists.base import Parts, Specialist
 from plantain.operators.prompts import Prompt
 
 # COCO's panoptic names say what was merged: `tree-merged`, `wall-other-merged`, `floor-other-merged`.
@@ -42,6 +43,22 @@ class Labels:
     def index_of(self, classes: Sequence[str]) -> dict[int, int]:
         """For each class number that is meant, the place of the first of `classes` that means it."""
         return {number: k for k, name in reversed(list(enumerate(classes))) for number in self.ids(name)}
+
+
+class Labelled(Specialist):
+    """A checkpoint with a closed list of classes.
+
+    Attributes:
+        labels: Those.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
+        self.labels = Labels(parts.network.config.id2label)
+
+    def refusal(self, prompt: Prompt) -> str:
+        """Classes that it does not know."""
+        return self.labels.refusal(prompt, self.name)
 
 
 def _names_in(written: str) -> list[str]:

@@ -10,10 +10,17 @@ import torch
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.models.generators.weights import pipeline_of
 from plantain.operators.models.loading import located, network_of
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist, device_called, dtype_called
+from plantain.operators.models.specialists.base import (
+    Answers,
+    Asked,
+    Parts,
+    Picture,
+    Specialist,
+    device_called,
+    dtype_called,
+)
 from plantain.operators.models.specialists.families import fingerprint_of
-from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.prompts import Task
 
 
 class Marigold(Specialist):
@@ -59,9 +66,7 @@ class Marigold(Specialist):
         super().__init__(Parts("marigold-normals", print_of, pipeline.to(where), None, where, precision))
         self._steps, self._resolution = int(steps), int(resolution)
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Directions once for each picture."""
         pixels = torch.stack([picture.pixels for picture in pictures]).float() / 255
         with self.computing():

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist, in_float32
+from plantain.operators.models.phrases import Phrases
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture, Specialist, in_float32
 from plantain.operators.models.specialists.detection import boxes_of
-from plantain.operators.models.specialists.phrases import Phrases
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.types import Value
 
 # Phrases that the detector is asked about at once: each takes the features of one picture, 60 MB at full size.
 MAX_PAIRS = 8
@@ -39,9 +39,7 @@ class Sam3(Specialist):
         self._threshold, self._mask_threshold = float(threshold), float(mask_threshold)
         self._phrases = Phrases(self._encode)
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Pairs of a picture and a phrase, each asked once however many prompts name it."""
         inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")
         with self.computing():

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from plantain.operators.answers.masks.value import Masks
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture
 from plantain.operators.models.specialists.detection import boxes_of
-from plantain.operators.models.specialists.labels import Labels
+from plantain.operators.models.specialists.labels import Labelled
 from plantain.operators.models.specialists.regions import numbered
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Value
+from plantain.operators.types import Value
 
 _READERS = {
     Task.SEMANTIC: "post_process_semantic_segmentation",
@@ -26,7 +26,7 @@ _READERS = {
 _ONEFORMER_TASKS = {Task.SEMANTIC: "semantic", Task.INSTANCES: "instance"}
 
 
-class Segmenter(Specialist):
+class Segmenter(Labelled):
     """A checkpoint that was taught a list of classes: SegFormer, Mask2Former, OneFormer, EoMT, RF-DETR and their like.
 
     Args:
@@ -38,7 +38,6 @@ class Segmenter(Specialist):
 
     def __init__(self, parts: Parts, *, threshold: float | None = None) -> None:
         super().__init__(parts)
-        self._labels = Labels(parts.network.config.id2label)
         self._surest = {} if threshold is None else {"threshold": float(threshold)}
         # One forward pass for all tasks, but for networks that are told the task beforehand.
         self._is_told = parts.network.config.model_type == "oneformer"
@@ -48,11 +47,9 @@ class Segmenter(Specialist):
         able = [task for task, reader in _READERS.items() if self._can(task, reader)]
         if prompt.task not in able:
             return f"model {self.name} has no answer to '{prompt}': it answers {', '.join(able)}"
-        return self._labels.refusal(prompt, self.name)
+        return super().refusal(prompt)
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Each task's outputs are read once for each picture, however many classes are asked about."""
         sizes = [picture.size_hw for picture in pictures]
         tasks = dict.fromkeys(prompt.task for prompts in asked for prompt in prompts)
@@ -84,7 +81,7 @@ class Segmenter(Specialist):
         return list(reader(_on_cpu(outputs), target_sizes=sizes, **self._surest))
 
     def _value(self, found: Any, prompt: Prompt, picture: Picture) -> Value:
-        index_of = self._labels.index_of(prompt.classes)
+        index_of = self.labels.index_of(prompt.classes)
         if prompt.task is Task.DETECT:
             return boxes_of(found, prompt.classes, index_of, picture)
         if prompt.task is Task.SEMANTIC:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from plantain.operators.models.base import Answer
-from plantain.operators.models.specialists.base import Parts, Picture, Specialist
+from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture, Specialist
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Frame, Value
 
@@ -53,9 +53,7 @@ class VideoModel(Specialist):
             answers |= {k: Answer(value, model_ms=spent_ms) for k, value in zip(asked, values, strict=True)}
         return [answers[k] for k in range(len(prompts))]
 
-    def look(
-        self, pictures: Sequence[Picture], asked: Sequence[Sequence[Prompt]]
-    ) -> list[list[Value | Failure]]:
+    def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """Pictures of nobody's stream: a session of one frame for each."""
         return [
             [*self.step(self.new_session(), 0, picture, prompts)]

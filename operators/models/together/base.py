@@ -17,6 +17,7 @@ from plantain.operators.errors import UsageError
 from plantain.operators.models import BACKENDS
 from plantain.operators.models.base import Answer, ModelSpec
 from plantain.operators.models.together.inner import Choice, Inner, load_all
+from plantain.operators.models.together.memory import Memory
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Frame, Value
 
@@ -51,10 +52,12 @@ class Together(ABC, Generic[P]):
         parts_type: What it can be told.
         parts: What it was told.
         inner: Its backends, in the order of `parts.choices`.
+        memory: What it found about streams a moment ago, where it keeps that.
     """
 
     name: ClassVar[str]
     parts_type: ClassVar[type[Parts]]
+    memory: Memory[Any] | None = None
 
     def __init__(self, **options: Any) -> None:
         self.parts: P = self.parts_type(**options)  # type: ignore[assignment]  # as the subclass says
@@ -81,6 +84,8 @@ class Together(ABC, Generic[P]):
         """Forgets what is kept about a stream."""
         for inner in self.inner:
             inner.forget(stream_id)
+        if self.memory is not None:
+            self.memory.forget(stream_id)
 
     def close(self) -> None:
         """Gives back what they hold."""

@@ -11,7 +11,7 @@ from plantain.operators.models.base import Answer
 from plantain.operators.models.drawn import failure_of
 from plantain.operators.models.presence import Likelihood
 from plantain.operators.models.together.base import Parts, Together, between, nothing, plus
-from plantain.operators.models.together.inner import Choice
+from plantain.operators.models.together.inner import Asked, Choice
 from plantain.operators.models.together.memory import Memory
 from plantain.operators.models.together.sentry import How, how_of, sentry_of
 from plantain.operators.prompts import Prompt, Task
@@ -79,7 +79,7 @@ class Gate(Together[GateParts]):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._model, self._sentry = self.inner[0], sentry_of(self.inner[1], self.parts.way)
-        self._memory: Memory[Likelihood] = Memory(self.parts.every_s)
+        self.memory: Memory[Likelihood] = Memory(self.parts.every_s)
 
     def answer(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
@@ -94,14 +94,9 @@ class Gate(Together[GateParts]):
             if not self._is_there(answer)
         }
         asked = [k for k in range(len(prompts)) if k not in told]
-        for k, answer in self._model.ask(frames, image_of, prompts, asked).items():
+        for k, answer in self._model.ask(Asked(frames, image_of, prompts, asked)).items():
             told[k] = plus(answer, seen[k]) if k in seen else answer
         return [told[k] for k in range(len(prompts))]
-
-    def forget(self, stream_id: str) -> None:
-        """Forgets what is kept about a stream."""
-        super().forget(stream_id)
-        self._memory.forget(stream_id)
 
     def _is_there(self, answer: Answer) -> bool:
         return isinstance(answer.value, Likelihood) and answer.value.of_presence >= self.parts.threshold
@@ -119,13 +114,13 @@ class Gate(Together[GateParts]):
         known = {
             k: self._sentry.inner.signed(Answer(likelihood))
             for (frame, question), k in first.items()
-            if (likelihood := self._memory.get(frames[frame], question)) is not None
+            if (likelihood := self.memory.get(frames[frame], question)) is not None
         }
         asked = [k for k in sorted(first.values()) if k not in known]
-        looked = self._sentry.look(frames, image_of, prompts, asked)
+        looked = self._sentry.look(Asked(frames, image_of, prompts, asked))
         for k, answer in looked.items():
             if isinstance(answer.value, Likelihood):
-                self._memory.put(frames[image_of[k]], about[k][1], answer.value)
+                self.memory.put(frames[image_of[k]], about[k][1], answer.value)
             elif not isinstance(answer.value, Failure):
                 said = f"{answer.model} does not say whether '{prompts[k]}' is there: name another model as presence"
                 looked[k] = replace(answer, value=failure_of(ModelError(said)))

@@ -64,6 +64,21 @@ class Choice:
         return Inner(load_model(self.name, self.options), is_paid=self.spec.is_paid)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Asked:
+    """Some of the prompts that a combination is asked, by their places.
+
+    Attributes:
+        frames, image_of, prompts: As of `Answering.answer`.
+        places: Of those that are asked of one backend.
+    """
+
+    frames: Sequence[Frame]
+    image_of: Sequence[int]
+    prompts: Sequence[Prompt]
+    places: Sequence[int]
+
+
 def load_all(choices: Sequence[Choice]) -> list[Inner]:
     """All of them, or none."""
     made: list[Inner] = []
@@ -92,28 +107,14 @@ class Inner:
         self.is_paid = is_paid
         self.name, self.fingerprint = model.name, model.fingerprint
 
-    def ask(
-        self,
-        frames: Sequence[Frame],
-        image_of: Sequence[int],
-        prompts: Sequence[Prompt],
-        asked: Sequence[int],
-    ) -> dict[int, Answer]:
-        """Answers to some of the prompts, by their place; each says who gave it.
-
-        Args:
-            frames: As of `Answering.answer`.
-            image_of: As there.
-            prompts: As there.
-            asked: Places of those that are asked.
-        """
-        by_frame = [
-            (k, list(places))
-            for k, places in groupby(sorted(asked, key=lambda k: image_of[k]), image_of.__getitem__)
-        ]
+    def ask(self, asked: Asked) -> dict[int, Answer]:
+        """Answers by their places; each says who gave it."""
+        frame_of = asked.image_of.__getitem__
+        by_frame = [(k, list(of_one)) for k, of_one in groupby(sorted(asked.places, key=frame_of), frame_of)]
         if not by_frame:
             return {}
-        work = partial(self._answers, frames, prompts)
+        frames = asked.frames
+        work = partial(self._answers, frames, asked.prompts)
         if self.is_paid:
             try:
                 groups = work(by_frame)

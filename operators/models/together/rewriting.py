@@ -11,7 +11,7 @@ from plantain.operators.answers.text.value import Text
 from plantain.operators.errors import UsageError
 from plantain.operators.models.base import Answer
 from plantain.operators.models.together.base import Parts, Together, between, nothing, plus
-from plantain.operators.models.together.inner import Choice
+from plantain.operators.models.together.inner import Asked, Choice
 from plantain.operators.models.together.memory import Memory
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Frame, Value
@@ -72,7 +72,7 @@ class Rewriting(Together[RewritingParts]):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._model, self._rewriter = self.inner
-        self._memory: Memory[Text] = Memory(self.parts.every_s)
+        self.memory: Memory[Text] = Memory(self.parts.every_s)
 
     def answer(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
@@ -90,33 +90,28 @@ class Rewriting(Together[RewritingParts]):
             else:
                 meant[k] = replace(prompts[k], classes=(phrase,))
         asked = [k for k in range(len(prompts)) if k not in told]
-        for k, answer in self._model.ask(frames, image_of, meant, asked).items():
+        for k, answer in self._model.ask(Asked(frames, image_of, meant, asked)).items():
             told[k] = answer
             if k in described:
                 told[k] = replace(plus(answer, described[k]), value=_named(answer.value, prompts[k]))
         return [told[k] for k in range(len(prompts))]
-
-    def forget(self, stream_id: str) -> None:
-        """Forgets what is kept about a stream."""
-        super().forget(stream_id)
-        self._memory.forget(stream_id)
 
     def _described(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
     ) -> dict[int, Answer]:
         """What the rewriter makes of each prompt that is rewritten."""
         wanted = [k for k, prompt in enumerate(prompts) if self._is_rewritten(prompt)]
-        kept = {k: self._memory.get(frames[image_of[k]], prompts[k].classes[0]) for k in wanted}
+        kept = {k: self.memory.get(frames[image_of[k]], prompts[k].classes[0]) for k in wanted}
         known = {k: self._rewriter.signed(Answer(text)) for k, text in kept.items() if text is not None}
         questions = list(prompts)
         for k in wanted:
             words = INSTRUCTION.format(question=prompts[k].classes[0])
             questions[k] = Prompt(Task.ASK, text=words, codec="text")
         asked = [k for k in wanted if k not in known]
-        said = self._rewriter.ask(frames, image_of, questions, asked)
+        said = self._rewriter.ask(Asked(frames, image_of, questions, asked))
         for k, answer in said.items():
             if isinstance(answer.value, Text):
-                self._memory.put(frames[image_of[k]], prompts[k].classes[0], answer.value)
+                self.memory.put(frames[image_of[k]], prompts[k].classes[0], answer.value)
             elif not isinstance(answer.value, Failure):
                 reason = f"{answer.model} describes nothing in words: name another model as rewriter"
                 said[k] = replace(answer, value=Failure("infer", reason, retryable=False))

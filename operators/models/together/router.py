@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from plantain.operators.errors import UsageError
 from plantain.operators.models.base import Answer
 from plantain.operators.models.together.base import Parts, Together
-from plantain.operators.models.together.inner import Choice
+from plantain.operators.models.together.inner import Asked, Choice
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Failure, Frame
 
@@ -132,5 +132,5 @@ class Router(Together[Routes]):
             else:
                 places.setdefault(place_of[choice.key], []).append(k)
         for inner, asked in places.items():
-            told |= self.inner[inner].ask(frames, image_of, prompts, asked)
+            told |= self.inner[inner].ask(Asked(frames, image_of, prompts, asked))
         return [told[k] for k in range(len(prompts))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -13,9 +12,9 @@ from plantain.operators.errors import PlantainError
 from plantain.operators.models.base import Answer, ModelSpec
 from plantain.operators.models.drawn import failure_of
 from plantain.operators.models.presence import Likelihood, Presence, is_there, read
-from plantain.operators.models.together.inner import Inner
+from plantain.operators.models.together.inner import Asked, Inner
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure, Frame, Value
+from plantain.operators.types import Failure, Value
 
 How = Literal["ask", "find"]
 
@@ -43,14 +42,8 @@ class Sentry(ABC):
         self.inner = inner
 
     @abstractmethod
-    def look(
-        self,
-        frames: Sequence[Frame],
-        image_of: Sequence[int],
-        prompts: Sequence[Prompt],
-        asked: Sequence[int],
-    ) -> dict[int, Answer]:
-        """A `Likelihood` or a Failure for each prompt that is asked; as of `Inner.ask`."""
+    def look(self, asked: Asked) -> dict[int, Answer]:
+        """A `Likelihood` or a Failure for each prompt that is asked, by its place."""
 
     def question(self, prompt: Prompt) -> str:
         """Equal for prompts that are about the same thing."""
@@ -60,16 +53,10 @@ class Sentry(ABC):
 class Finding(Sentry):
     """Is asked the prompt itself: what it finds is there."""
 
-    def look(
-        self,
-        frames: Sequence[Frame],
-        image_of: Sequence[int],
-        prompts: Sequence[Prompt],
-        asked: Sequence[int],
-    ) -> dict[int, Answer]:
+    def look(self, asked: Asked) -> dict[int, Answer]:
         """See Sentry."""
-        found = self.inner.ask(frames, image_of, prompts, asked)
-        return {k: self._meaning(answer, prompts[k]) for k, answer in found.items()}
+        found = self.inner.ask(asked)
+        return {k: self._meaning(answer, asked.prompts[k]) for k, answer in found.items()}
 
     def question(self, prompt: Prompt) -> str:
         """The prompt."""
@@ -85,16 +72,10 @@ class Finding(Sentry):
 class Speaking(Sentry):
     """Is asked for a letter."""
 
-    def look(
-        self,
-        frames: Sequence[Frame],
-        image_of: Sequence[int],
-        prompts: Sequence[Prompt],
-        asked: Sequence[int],
-    ) -> dict[int, Answer]:
+    def look(self, asked: Asked) -> dict[int, Answer]:
         """See Sentry."""
-        questions = [Prompt(Task.ASK, text=is_there(phrase_of(prompt)), codec="text") for prompt in prompts]
-        said = self.inner.ask(frames, image_of, questions, asked)
+        questions = [Prompt(Task.ASK, text=is_there(phrase_of(each)), codec="text") for each in asked.prompts]
+        said = self.inner.ask(replace(asked, prompts=questions))
         return {k: replace(answer, value=self._meaning(answer.value)) for k, answer in said.items()}
 
     def _meaning(self, value: Value | Failure) -> Value | Failure:
@@ -118,22 +99,16 @@ class Telling(Sentry):
         super().__init__(inner)
         self._model = model
 
-    def look(
-        self,
-        frames: Sequence[Frame],
-        image_of: Sequence[int],
-        prompts: Sequence[Prompt],
-        asked: Sequence[int],
-    ) -> dict[int, Answer]:
+    def look(self, asked: Asked) -> dict[int, Answer]:
         """See Sentry."""
-        if not asked:
+        if not asked.places:
             return {}
-        phrases = [phrase_of(prompts[k]) for k in asked]
+        phrases = [phrase_of(asked.prompts[k]) for k in asked.places]
         try:
-            answers = self._model.presence(frames, [image_of[k] for k in asked], phrases)
+            answers = self._model.presence(asked.frames, [asked.image_of[k] for k in asked.places], phrases)
         except Exception as error:  # noqa: BLE001 - a user's model may raise anything; it fails its own prompts only
-            answers = [Answer(failure_of(error))] * len(asked)
-        return {k: self.inner.signed(answer) for k, answer in zip(asked, answers, strict=True)}
+            answers = [Answer(failure_of(error))] * len(phrases)
+        return {k: self.inner.signed(answer) for k, answer in zip(asked.places, answers, strict=True)}
 
 
 def phrase_of(prompt: Prompt) -> str:

@@ -17,7 +17,7 @@ from plantain.operators import colours
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.models.base import Answer
 from plantain.operators.models.together.base import Parts, Together, between
-from plantain.operators.models.together.inner import Choice
+from plantain.operators.models.together.inner import Asked, Choice
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Frame
 
@@ -79,7 +79,7 @@ class Voting(Together[VotingParts]):
             places.append(list(range(len(asked), len(asked) + len(ballots))))
             asked += ballots
         whose = [image_of[k] for k, each in enumerate(places) for _ in each]
-        told = self.inner[0].ask(frames, whose, asked, range(len(asked)))
+        told = self.inner[0].ask(Asked(frames, whose, asked, range(len(asked))))
         return [
             elected([told[place] for place in each], prompt)
             for prompt, each in zip(prompts, places, strict=True)

@@ -148,12 +148,7 @@ def _is_open(admin: Any, partitions: Collection[Any], producer: Any) -> bool:
 
 
 def settle(
-    producer: Any,
-    partitions: Collection[Any],
-    group: str,
-    *,
-    commits: bool,
-    notes: Mapping[Any, Any],
+    producer: Any, partitions: Collection[Any], group: str, *, commits: bool, notes: Mapping[Any, Any]
 ) -> None:
     """Ends whatever hangs of earlier transactions of an initialised producer's id, in all places they could write to.
 

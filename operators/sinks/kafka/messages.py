@@ -23,11 +23,12 @@ import numpy as np
 from plantain.operators.answers import kind_of
 from plantain.operators.answers.base import Column, Row
 from plantain.operators.errors import SinkError
+from plantain.operators.health import HealthEvent, HealthState
 from plantain.operators.sinks.columns import EVENT_COLUMNS, FRAME_COLUMNS, OBJECT_COLUMNS, SCHEMA_VERSION
 from plantain.operators.sinks.events import event_row
 from plantain.operators.sinks.rows import AnswerRows, identity_of
 from plantain.operators.trace import traceparent_of
-from plantain.operators.types import Failure, Gap, Header, HealthEvent, HealthState, Prediction, Result
+from plantain.operators.types import Failure, Gap, Header, Prediction, Result
 
 Rasters = Literal["drop", "embed", "refer"]
 Topic = Literal["predictions", "events"]

@@ -13,25 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from plantain.operators.health import HealthEvent
 from plantain.operators.redaction import shown
+from plantain.operators.segments import Backlog
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.kafka.at_least_once import AtLeastOnce
 from plantain.operators.sinks.kafka.brokers import Brokers
 from plantain.operators.sinks.kafka.deliveries import Delivery
 from plantain.operators.sinks.kafka.exactly_once import ExactlyOnce
-from plantain.operators.sinks.kafka.messages import (
-    Rasters,
-    Topic,
-    event_messages,
-    health_record,
-    messages_of,
-)
+from plantain.operators.sinks.kafka.messages import Rasters, Topic, event_messages, health_record, messages_of
 from plantain.operators.sinks.kafka.notices import Notices
 from plantain.operators.sinks.kafka.relay import Relay
 from plantain.operators.sinks.kafka.spool import Spool
 from plantain.operators.sinks.rows import Rows, folder_of
 from plantain.operators.sinks.store import Store
-from plantain.operators.types import Backlog, HealthEvent
 
 
 class KafkaSink:
@@ -117,10 +112,7 @@ class KafkaSink:
             message
             for answer in rows.answers
             for message in messages_of(
-                answer,
-                rasters=self._rasters,
-                raster_ref=raster_ref,
-                max_bytes=self._max_message_bytes,
+                answer, rasters=self._rasters, raster_ref=raster_ref, max_bytes=self._max_message_bytes
             )
         ]
         if self._has_events:

@@ -42,7 +42,8 @@ def merge(name: str, files: Iterable[pq.ParquetFile], target: Any, *, rasters: b
         for table in _groups(_tables(name, files, rasters=rasters)):
             if writer is None:
                 writer = pq.ParquetWriter(target, table.schema, compression="zstd")
-            writer.write_table(_sorted(table), row_group_size=GROUP_ROWS)
+            in_order = table.sort_by([(column, "ascending") for column in _ORDER])  # stable
+            writer.write_table(in_order, row_group_size=GROUP_ROWS)
             count += table.num_rows
     finally:
         if writer is not None:
@@ -97,7 +98,3 @@ def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
             held, rows, size = [], 0, 0
     if held:
         yield pa.concat_tables(held)
-
-
-def _sorted(table: pa.Table) -> pa.Table:
-    return table.sort_by([(column, "ascending") for column in _ORDER])  # stable

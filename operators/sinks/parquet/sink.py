@@ -16,30 +16,21 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import wraps
-from pathlib import Path, PurePosixPath
-from typing import Any, ParamSpec, TypeVar
+from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from plantain.operators.answers.base import Row
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.parquet.exchange import Exchange, Replacement, has_links, make_empty
-from plantain.operators.sinks.parquet.swapping import LocalTables, tidying
-from plantain.operators.sinks.rows import SCHEMAS, SHARED, SPARSE, Rows, folder_of, table_of
-from plantain.operators.sinks.store import (
-    open_filesystem,
-    storage_error,
-    sync,
-    sync_folder,
-    write_durably,
-)
+from plantain.operators.sinks.parquet.local import LocalFolder
+from plantain.operators.sinks.parquet.remote import RemoteFolder
+from plantain.operators.sinks.rows import SCHEMAS, SPARSE, Rows, table_of
+from plantain.operators.sinks.store import open_filesystem, storage_error
 
 # A row group is written out when it has grown to this, so that memory does not depend on the segment's length.
 ROW_GROUP_BYTES = 8 << 20
@@ -81,11 +72,11 @@ class ParquetSink:
         self._metadata = metadata or {}
         self._rasters = rasters
         filesystem, root = open_filesystem(url)
-        self._folder: _LocalFolder | _RemoteFolder
+        self._folder: LocalFolder | RemoteFolder
         if isinstance(filesystem, fs.LocalFileSystem):
-            self._folder = _LocalFolder(Path(root))
+            self._folder = LocalFolder(Path(root))
         else:
-            self._folder = _RemoteFolder(filesystem, root)
+            self._folder = RemoteFolder(filesystem, root)
         self._open: dict[Segment, dict[str, _Part]] = {}
         self._sharing = ""
 
@@ -235,175 +226,3 @@ class _Part:
 def shared_name() -> str:
     """A new name for a part that several cameras share; later ones sort behind."""
     return f"part-{time.time_ns():020d}-{os.getpid()}.parquet"
-
-
-def _is_at_work(left: Path) -> bool:
-    """Whether the process that names a folder so still lives, as another writer of the same run does."""
-    try:
-        os.kill(int(left.name.split("-")[2].split(".")[0]), 0)
-    except (ProcessLookupError, ValueError, IndexError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-class _RemoteFolder:
-    """Parts on an object store: buffered, then one PUT each."""
-
-    def __init__(self, filesystem: fs.FileSystem, root: str) -> None:
-        self._filesystem = filesystem
-        self._root = PurePosixPath(root)
-
-    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
-        if is_resumed:
-            return
-        for name in SCHEMAS:
-            folder = str(self._root / folder_of(name, stream_id))
-            found = self._filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-            for info in found:
-                self._filesystem.delete_file(info.path)
-
-    def stage(self, segment: Segment, name: str) -> io.BytesIO:
-        del segment, name
-        return io.BytesIO()
-
-    def commit(self, segment: Segment, targets: dict[str, Any]) -> None:
-        for name in reversed(SCHEMAS):  # frames last
-            folder = self._root / folder_of(name, segment.stream_id)
-            place = str(folder / f"{segment.name}.parquet")
-            if name not in targets:  # an earlier run may have stated what this one does not
-                if self._filesystem.get_file_info(place).type is not fs.FileType.NotFound:
-                    self._filesystem.delete_file(place)
-                continue
-            if isinstance(self._filesystem, fs.SubTreeFileSystem):
-                self._filesystem.create_dir(str(folder))
-            with self._filesystem.open_output_stream(place) as stream:
-                stream.write(targets[name].getbuffer())
-
-    def share(self, name: str, tables: dict[str, pa.Table]) -> None:
-        for table in sorted(tables, reverse=True):  # objects, then frames, as everywhere
-            folder = self._root / folder_of(table, SHARED)
-            if isinstance(self._filesystem, fs.SubTreeFileSystem):
-                self._filesystem.create_dir(str(folder))
-            with self._filesystem.open_output_stream(str(folder / name)) as stream:
-                pq.write_table(tables[table], stream, compression="zstd")
-
-
-class _LocalFolder:
-    """Parts on a local file system, exchanged all at once."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._work = root / ".plantain" / "segments"
-        self._empty = root / ".plantain" / "empty"
-        self._shared = root / ".plantain" / "shared"
-        self._sharing: dict[Path, set[str]] = {}
-        self._recover_shared()
-
-    def begin(self, stream_id: str, *, is_resumed: bool) -> None:
-        """Ends or undoes commits that a killed run left, clears the workshop, and takes earlier parts away."""
-        work = self._work / stream_id
-        has_links(self._root)  # what it has not is said here, and what cannot be written to
-        for now in sorted(work.glob("*.now")):
-            self._exchange(stream_id, now.stem).recover()
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)  # what cannot be written to is said here
-        if is_resumed:
-            return
-        with tidying(self._root):
-            LocalTables(self._root).recover()
-            folders = [self._root / folder_of(name, stream_id) for name in SCHEMAS]
-            for part in sorted({path.stem for folder in folders for path in folder.glob("*.parquet")}):
-                self._exchange(stream_id, part).remove()
-            self._unshare(stream_id)
-
-    def stage(self, segment: Segment, name: str) -> Path:
-        return self._work / segment.stream_id / f"{segment.name}.new" / name
-
-    def commit(self, segment: Segment, targets: dict[str, Any]) -> None:
-        for target in targets.values():
-            descriptor = os.open(target, os.O_RDONLY)
-            try:
-                sync(descriptor)
-            finally:
-                os.close(descriptor)
-        self._exchange(segment.stream_id, segment.name).run()
-
-    def _unshare(self, stream_id: str) -> None:
-        """Takes the rows of a stream out of the parts that it shares."""
-        for part, names in self._shared_parts().items():
-            if stream_id not in names:
-                continue
-            names.discard(stream_id)
-            if not names:
-                part.unlink()
-                continue
-            held = pq.read_table(part, partitioning=None)
-            buffer = io.BytesIO()
-            pq.write_table(
-                held.filter(pc.not_equal(held["stream_id"], stream_id)), buffer, compression="zstd"
-            )
-            write_durably(part, buffer.getvalue())
-
-    def _shared_parts(self) -> dict[Path, set[str]]:
-        """Whose rows are in which part; each is looked into once, however many streams begin anew."""
-        for table in SCHEMAS:
-            for part in (self._root / folder_of(table, SHARED)).glob("*.parquet"):
-                if part not in self._sharing:
-                    held = pq.read_table(part, columns=["stream_id"], partitioning=None)
-                    self._sharing[part] = set(held["stream_id"].unique().to_pylist())
-        return {part: names for part, names in self._sharing.items() if part.exists()}
-
-    def share(self, name: str, tables: dict[str, pa.Table]) -> None:
-        """Adds a part that several cameras share: one fsync for each table, whatever their number.
-
-        The files are made durable aside, and the rename of their folder says that they are whole; then each is moved to
-        its place, frames last. What a crash leaves in between is moved by whoever opens the folder next.
-        """
-        aside = self._shared / f"{name}.new"
-        aside.mkdir(parents=True, exist_ok=True)
-        for table, rows in tables.items():
-            with (aside / table).open("wb") as file:
-                pq.write_table(rows, file, compression="zstd")
-                file.flush()
-                sync(file.fileno())
-        whole = aside.with_suffix(".whole")
-        aside.rename(whole)
-        self._place(whole)
-
-    def _place(self, whole: Path) -> None:
-        """Moves the files of a shared part to where readers look."""
-        for table in sorted(SCHEMAS, key=lambda table: table == "frames"):
-            if (file := whole / table).exists():
-                folder = self._root / folder_of(table, SHARED)
-                folder.mkdir(parents=True, exist_ok=True)
-                file.rename(folder / whole.stem)
-        whole.rmdir()
-
-    def _recover_shared(self) -> None:
-        """Ends the sharing that a killed process had begun, where its files were whole."""
-        for left in sorted(self._shared.glob("*.*")):
-            if _is_at_work(left):
-                continue
-            if left.suffix == ".whole":
-                self._place(left)
-            else:
-                shutil.rmtree(left, ignore_errors=True)
-
-    def _exchange(self, stream_id: str, part: str) -> Exchange | Replacement:
-        """Of a part in all tables; in a sparse one only where it is, or is about to be."""
-        places = {name: self._root / folder_of(name, stream_id) / f"{part}.parquet" for name in SCHEMAS}
-        new = self._work / stream_id / f"{part}.new"
-        for name in SPARSE:
-            if not (places[name].exists() or places[name].is_symlink() or (new / name).exists()):
-                del places[name]
-        for place in places.values():
-            if not place.parent.exists():
-                place.parent.mkdir(parents=True)
-                sync_folder(place.parent.parent)
-                sync_folder(self._root)
-        if not has_links(self._root):
-            return Replacement(places, self._work / stream_id / part)
-        empty = {name: make_empty(self._empty, name) for name in places}
-        return Exchange(places, self._work / stream_id / part, empty)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from plantain.operators.decode import PacketIndex, Range, scan
 from plantain.operators.errors import SourceError
+from plantain.operators.segments import Position
 from plantain.operators.sources.file.source import FileSource
 from plantain.operators.streams import Sampling, StreamSpec, View
-from plantain.operators.types import Frame, Position
+from plantain.operators.types import Frame
 
 # Frames of a part: enough that opening the file again (2 ms) does not count, few enough that the parts in memory
 # stay small (17 MB each at 384x224). A part is never shorter than the distance between two keyframes.

@@ -8,11 +8,12 @@ from time import perf_counter
 from plantain.operators.decode import Decoded, PacketIndex, PictureConverter, VideoReader
 from plantain.operators.errors import NoVideoError, SourceError
 from plantain.operators.redaction import shown
+from plantain.operators.segments import Position
 from plantain.operators.sources.identity import Kept
 from plantain.operators.sources.options import check_file, number_of
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import StreamInfo, StreamSpec, View
-from plantain.operators.types import Frame, FrameInfo, Header, Position
+from plantain.operators.types import Frame, FrameInfo, Header
 
 
 class FileSource:

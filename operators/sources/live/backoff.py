@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
+JITTER = 0.3
+"""How much of a pause is chance: it is between `1 - JITTER` and 1 of its full length."""
+
 
 class Backoff:
     """Pauses that double up to a cap, each a little longer or shorter by chance.
@@ -14,27 +17,20 @@ class Backoff:
         first_s: The first pause, seconds.
         cap_s: No pause is longer, seconds.
         random: Where the chance comes from.
-        jitter: How much of a pause is chance, from 0 to 1: a pause is between `1 - jitter` and 1 of its full length.
     """
 
-    def __init__(self, first_s: float, cap_s: float, random: Random, jitter: float = 0.3) -> None:
+    def __init__(self, first_s: float, cap_s: float, random: Random) -> None:
         self._first_s = first_s
         self._cap_s = cap_s
         self._random = random
-        self._jitter = jitter
         self._num_failures = 0
-
-    @property
-    def num_failures(self) -> int:
-        """Attempts that failed since the last success."""
-        return self._num_failures
 
     def next_s(self) -> float:
         """The pause after one more failure, seconds."""
         # 2**60 first pauses are longer than any cap; beyond that a float would overflow.
         full_s = min(self._cap_s, self._first_s * 2.0 ** min(self._num_failures, 60))
         self._num_failures += 1
-        return full_s * (1.0 - self._jitter * self._random.random())
+        return full_s * (1.0 - JITTER * self._random.random())
 
     def reset(self) -> None:
         """Begins again with the first pause."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from plantain.operators.health import MOMENTARY, HealthEvent, HealthState
 from plantain.operators.sources.clock import Clock
-from plantain.operators.types import MOMENTARY, HealthEvent, HealthState
 
 
 class Health:
@@ -25,19 +25,12 @@ class Health:
         self._events: deque[HealthEvent] = deque(maxlen=size)
         self._state: HealthState = "connecting"
         self._has_begun = False
-        self._num_forgotten = 0
 
     @property
     def state(self) -> HealthState:
         """What the stream is now; never one of the momentary states."""
         with self._lock:
             return self._state
-
-    @property
-    def num_forgotten(self) -> int:
-        """Events that were never collected and had to make room."""
-        with self._lock:
-            return self._num_forgotten
 
     def enter(
         self, state: HealthState, epoch: int, sentence: str, only_from: frozenset[HealthState] | None = None
@@ -58,8 +51,6 @@ class Health:
                 return False
             if only_from is not None and self._state not in only_from:
                 return False
-            if len(self._events) == self._events.maxlen:
-                self._num_forgotten += 1
             self._events.append(HealthEvent(self._stream_id, epoch, state, sentence, self._clock.wall_ns()))
             self._has_begun = True
             if state not in MOMENTARY:

@@ -10,17 +10,6 @@ from plantain.operators.sources.live.address import NO, is_yes, kind_of
 from plantain.operators.sources.live.ring import POLICIES, Policy
 from plantain.operators.streams import StreamSpec
 
-_YES = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
-
 HLS_TIMEOUT_S = 20.0  # two segments of the longest usual length
 STALENESS_S = 1.0  # what a viewer still calls live
 

@@ -14,10 +14,10 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from plantain.operators.errors import SourceError
+from plantain.operators.segments import Position
 from plantain.operators.sources.live.connection import Picture
 from plantain.operators.sources.live.source import LiveSource
 from plantain.operators.streams import StreamSpec, View
-from plantain.operators.types import Position
 
 
 class PictureSource(LiveSource, ABC):

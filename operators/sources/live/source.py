@@ -10,34 +10,30 @@ from random import Random
 from time import perf_counter
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
 from plantain.operators.decode import PictureConverter
 from plantain.operators.errors import NoVideoError, PlantainError, SourceError
-from plantain.operators.redaction import shown
+from plantain.operators.health import HealthEvent, HealthState
+from plantain.operators.segments import Position
 from plantain.operators.sources.clock import Clock, SystemClock
 from plantain.operators.sources.live.backoff import Backoff
 from plantain.operators.sources.live.capture import captured
 from plantain.operators.sources.live.connection import Connection, Opener, Picture
-from plantain.operators.sources.live.health import Health
 from plantain.operators.sources.live.held_back import HELD_BACK_S, HeldBack
 from plantain.operators.sources.live.opening import Opening
 from plantain.operators.sources.live.options import LiveOptions
 from plantain.operators.sources.live.ring import Counts, Reason, Ring
-from plantain.operators.sources.live.stillness import Stillness
+from plantain.operators.sources.live.telling import Telling
 from plantain.operators.sources.live.timeline import Timeline
 from plantain.operators.sources.live.trouble import LASTING, Trouble, trouble_at_opening, trouble_at_reading
 from plantain.operators.sources.sampler import Sampler
 from plantain.operators.streams import StreamInfo, StreamSpec, View
-from plantain.operators.types import FLOWING, Frame, FrameInfo, Header, HealthEvent, HealthState, Position
+from plantain.operators.types import Frame, FrameInfo, Header
 
 # A stream without keyframes (intra refresh) is taken as it is after this long.
 JOIN_LIMIT_S = 20.0
 # A connection that held this long was a good one: the next pause is the first again.
 STEADY_S = 5.0
-# A camera whose clock keeps jumping says so at most this often.
-REPEAT_S = 10.0
 # How long `close` waits beyond the timeout, for the camera to be told goodbye.
 CLOSE_S = 1.0
 
@@ -100,23 +96,18 @@ class LiveSource:
         self._ring = Ring(
             self._options.ring, self._options.policy, self._options.max_staleness_s, self._clock
         )
-        self._health = Health(spec.stream_id, self._clock)
+        self._told = Telling(spec, self._options, self._clock, is_realtime=self._is_realtime)
         chance = f"{self._options.seed}:{spec.stream_id}"
         self._pauses = Backoff(self._options.backoff_s, self._options.backoff_max_s, Random(chance))
         self._long_pauses = Backoff(self._options.patience_s, self._options.patience_max_s, Random(chance))
         self._timeline = Timeline()
         self._began_s = self._clock.monotonic_s()
-        self._silent_since_s: float | None = None
-        self._backwards_told_s = -REPEAT_S
-        self._epoch = self._options.epoch
         self._num_connections = 0
         self._num_damaged = 0
-        self._shape: tuple[str, int, int] | None = None
-        self._stillness = Stillness()
         self._failure: str | None = None
         self._shown_long_side = 0
         self._newest: tuple[float, Frame] | None = None
-        self._say("connecting", "connecting")
+        self._told.say("connecting", "connecting")
         if self._remaining == 0:
             self.stop()
         self._thread = threading.Thread(target=self._run, name=f"plantain-live-{spec.stream_id}", daemon=True)
@@ -161,7 +152,7 @@ class LiveSource:
     @property
     def epoch(self) -> int:
         """Of the connection that is open, or was last."""
-        return self._epoch
+        return self._told.epoch
 
     @property
     def counts(self) -> Counts:
@@ -190,13 +181,11 @@ class LiveSource:
     @property
     def state(self) -> HealthState:
         """How the stream is doing now."""
-        self._look()
-        return self._health.state
+        return self._told.state
 
     def events(self) -> list[HealthEvent]:
         """The changes of state since the last call, oldest first."""
-        self._look()
-        return self._health.drain()
+        return self._told.events()
 
     def stop(self) -> None:
         """Ends the stream without waiting; what is in the ring can still be read."""
@@ -233,7 +222,7 @@ class LiveSource:
             return None
         return max(0, limit - self._delivered_before - self._ring.counts.delivered)
 
-    # What follows runs in the thread, but for `_look` and `_say`.
+    # What follows runs in the thread.
 
     def _run(self) -> None:
         try:
@@ -242,40 +231,40 @@ class LiveSource:
                 if trouble is None:
                     break
                 self._pause(trouble)
-            self._say("ended", "ended")
+            self._told.say("ended", "ended")
         except PlantainError as error:
             self._fail(str(error))
         except Exception as error:  # noqa: BLE001 (the owner hears of it from `read`)
             where = traceback.extract_tb(error.__traceback__)[-1]
             what = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"  # its text may hold the URL
-            self._fail(self._sentence(f"reading it broke ({what}); please report this"))
+            self._fail(self._told.sentence(f"reading it broke ({what}); please report this"))
         finally:
             self._ring.stop()
 
     def _fail(self, sentence: str) -> None:
         self._failure = sentence
-        self._health.enter("failed", self._epoch, sentence)
+        self._told.fail(sentence)
 
     def _attempt(self) -> Trouble | None:
         """One connection from its opening to its loss; None if the stream is to end."""
-        started_s = self._silent_since_s = self._clock.monotonic_s()
+        started_s = self._told.silent_since_s = self._clock.monotonic_s()
         try:
             connection = self._open()
         except (*_BROKEN, NoVideoError) as error:
             if self._is_realtime and isinstance(error, NoVideoError):
                 raise
-            elapsed_s, self._silent_since_s = self._clock.monotonic_s() - started_s, None
+            elapsed_s, self._told.silent_since_s = self._clock.monotonic_s() - started_s, None
             return (
                 None if self._stop.is_set() else trouble_at_opening(error, elapsed_s, self._options.timeout_s)
             )
         damaged_before = self._num_damaged
         if self._num_connections:
-            self._epoch += 1
+            self._told.epoch += 1
         self._num_connections += 1
         try:
             return self._watch(connection, damaged_before)
         finally:
-            self._silent_since_s = None
+            self._told.silent_since_s = None
             connection.close()
 
     def _watch(self, connection: Connection, damaged_before: int) -> Trouble | None:
@@ -289,7 +278,7 @@ class LiveSource:
         has_joined, num_skipped = False, 0
         pictures = connection.pictures()
         while not self._stop.is_set():
-            silent_since_s = self._silent_since_s = self._clock.monotonic_s()
+            silent_since_s = self._told.silent_since_s = self._clock.monotonic_s()
             try:
                 picture = next(pictures)
             except StopIteration:
@@ -297,7 +286,7 @@ class LiveSource:
             except _BROKEN as error:
                 return self._why_over(error, silent_since_s)
             now_s = self._clock.monotonic_s()
-            self._silent_since_s = None
+            self._told.silent_since_s = None
             self._num_damaged = damaged_before + connection.num_damaged
             if now_s - opened_s >= STEADY_S:
                 self._pauses.reset()
@@ -339,16 +328,17 @@ class LiveSource:
         lost_as: Reason,
     ) -> None:
         """Samples, converts and puts one picture into the ring."""
-        self._compare_shape(picture, connection)
+        if self._told.has_changed(picture, connection):
+            width, height = picture.frame.width, picture.frame.height
+            self.info = replace(self.info, width=width, height=height, fps=connection.fps)
         time, back_s = self._timeline.place(picture.pts, connection.time_base, now_s - self._began_s)
-        if back_s and now_s - self._backwards_told_s >= REPEAT_S:
-            self._backwards_told_s = now_s
-            self._say("clock_backwards", f"its clock went back by {back_s:.3f} s at frame {index}; going on")
-        if self._health.state not in FLOWING:
+        if back_s:
+            self._told.backwards(back_s, index, now_s)
+        if not self._told.is_flowing:
             self._long_pauses.reset()
             rate = "" if connection.fps is None else f" at {connection.fps:g} fps"
             size = f"{self.info.width}x{self.info.height}"
-            self._say("live", f"live, {connection.codec} {size}{rate}, epoch {self._epoch}")
+            self._told.say("live", f"live, {connection.codec} {size}{rate}, epoch {self._told.epoch}")
         is_wanted = picture.is_keyframe or not self._options.keyframes_only
         if not (is_wanted and self._sampler.keeps(index, time)):
             self._ring.drop("not sampled")
@@ -376,62 +366,14 @@ class LiveSource:
             decode_ms=(picture.decode_s + perf_counter() - started) * 1e3,
             picture=display,
         )
-        self._compare_picture(image, now_s)
-        header = Header(self._spec.stream_id, self._epoch, index)
+        self._told.compare(image, now_s)
+        header = Header(self._spec.stream_id, self._told.epoch, index)
         self._newest = now_s, Frame(header, info, image, converter.canvases(picture.frame))
         self._ring.offer(self._newest[1], now_s, lost_as)
-
-    def _compare_shape(self, picture: Picture, connection: Connection) -> None:
-        """Tells of another resolution or codec than before."""
-        shape = connection.codec, picture.frame.width, picture.frame.height
-        if shape == self._shape:
-            return
-        if self._shape is not None:
-            before, after = (f"{codec} {width}x{height}" for codec, width, height in (self._shape, shape))
-            self._say("changed", f"changed from {before} to {after}; going on")
-        self._shape = shape
-        self.info = replace(self.info, width=shape[1], height=shape[2], fps=connection.fps)
-
-    def _compare_picture(self, image: NDArray[np.uint8], now_s: float) -> None:
-        """Tells of a picture that stands still, and of one that moves again."""
-        still_s = self._stillness.of(image, now_s)
-        if still_s is None:
-            moves = self._sentence("the picture moves again")
-            self._health.enter("live", self._epoch, moves, frozenset(("frozen",)))
-        elif still_s >= self._options.frozen_s:
-            sentence = self._sentence(
-                f"the same picture for {still_s:.1f} s (limit {self._options.frozen_s:g} s); "
-                "restart the camera if it should move"
-            )
-            self._health.enter("frozen", self._epoch, sentence, frozenset(("live",)))
 
     def _pause(self, trouble: Trouble) -> None:
         """Tells of the trouble and waits before the next attempt."""
         pauses = self._long_pauses if trouble.state in LASTING else self._pauses
         pause_s = pauses.next_s()
-        self._say(
-            trouble.state,
-            f"{shown(self._spec.url)} {trouble.what}; trying again in {pause_s:.1f} s, for ever; {trouble.advice}",
-        )
+        self._told.trouble(trouble, pause_s)
         self._clock.sleep(pause_s, self._stop)
-
-    def _look(self) -> None:
-        """Tells of silence while the thread is still waiting for the camera."""
-        silent_since_s = self._silent_since_s
-        if silent_since_s is None or self._is_realtime:  # a file is only waiting for its time
-            return
-        silent_s = self._clock.monotonic_s() - silent_since_s
-        if silent_s > self._options.timeout_s:
-            what = f"sent nothing for {silent_s:.1f} s (limit {self._options.timeout_s:g} s); waiting for it"
-            self._health.enter(
-                "silent",
-                self._epoch,
-                self._sentence(f"{shown(self._spec.url)} {what}"),
-                FLOWING | {"connecting"},
-            )
-
-    def _say(self, state: HealthState, what: str) -> None:
-        self._health.enter(state, self._epoch, self._sentence(what))
-
-    def _sentence(self, what: str) -> str:
-        return f"stream '{self._spec.stream_id}': {what}"

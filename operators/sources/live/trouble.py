@@ -8,8 +8,8 @@ from errno import EIO
 import av
 
 from plantain.operators.errors import NoVideoError
+from plantain.operators.health import HealthState
 from plantain.operators.redaction import redact
-from plantain.operators.types import HealthState
 
 # A camera that says nothing shows itself as "invalid data" once the timeout is over (PyAV 18.1, 2026-11), and one that
 # talks nonsense by the same error at once; timers may fire a little early.

@@ -30,9 +30,6 @@ from plantain.operators.prompts import CURVES, Prompt, Task
 from plantain.operators.scenes import CLASSES, THINGS, Scene, SceneFrame, stamp
 from plantain.operators.types import Failure, Value
 
-SPLIT_SEEDS = range(200)
-"""Held-out scenes: the fixed test split."""
-
 NUM_PHRASES = 5
 """Countable classes asked of each frame: up to three that are there, the others not."""
 
@@ -69,7 +66,6 @@ class Question:
 
     prompt: Prompt
     true: Value
-    meant: frozenset[int] = frozenset()
     table: Literal["confusion", "confusion_random"] = "confusion"
 
 
@@ -197,7 +193,7 @@ def questions(frame: SceneFrame, seed: int, index: int, rng: np.random.Generator
     some += _some([pair for pair in said if not pair[1]], 1, rng)
     for words, meant in some:
         prompt = Prompt.parse(f"refer:{words}")
-        asked.append(Question(prompt, truth.answer(frame, prompt, meant), meant))
+        asked.append(Question(prompt, truth.answer(frame, prompt, meant)))
     return asked
 
 

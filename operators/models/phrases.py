@@ -21,6 +21,10 @@ class Phrases:
         self._encode = encode
         self._held: dict[str, tuple[Tensor, ...]] = {}
 
+    def clear(self) -> None:
+        """Forgets all."""
+        self._held.clear()
+
     def of(self, phrases: Sequence[str]) -> tuple[Tensor, ...]:
         """What `encode` gives of the phrases, row by row."""
         missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._held]
