@@ -206,18 +206,40 @@ class Checkpoints:
     def _all(self) -> dict[str, _Stream]:
         """What is known of every stream."""
         if self._streams is None:
-            stored = self._store.get(STREAMS)
-            held = {} if stored is None else json.loads(stored)
-            self._streams = {name: _Stream.of(fields) for name, fields in held.items()}
+            held = read_json(self._store, STREAMS)
+            try:
+                self._streams = {name: _Stream.of(fields) for name, fields in held.items()}
+            except (KeyError, TypeError) as error:
+                raise _damaged(STREAMS, error) from error
         return self._streams
 
     def _known(self) -> dict[str, Any]:
         """What the run that was begun here before is made of; empty if there was none."""
-        stored = self._store.get(RUN)
-        return {} if stored is None else dict(json.loads(stored))
+        return read_json(self._store, RUN)
 
     def _has_results(self) -> bool:
         return bool(self._all()) or bool(self._store.names("frames"))
+
+
+def read_json(store: Store, name: str) -> dict[str, Any]:
+    """What is noted under a name in an output folder; empty if nothing is.
+
+    Raises:
+        SinkError: If it cannot be read.
+        UsageError: If it is damaged.
+    """
+    stored = store.get(name)
+    try:
+        held = {} if stored is None else json.loads(stored)
+    except ValueError as error:
+        raise _damaged(name, error) from error
+    if not isinstance(held, dict):
+        raise _damaged(name, "no mapping")
+    return held
+
+
+def _damaged(name: str, why: object) -> UsageError:
+    return UsageError(f"{name} in the output folder is damaged ({why}): choose another --out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from plantain.operators.sinks.parquet.tidy import Change
 from plantain.operators.sinks.store import Store
-from plantain.pipeline.checkpoint import FOLDER
+from plantain.pipeline.checkpoint import FOLDER, read_json
 
 DELETED = f"{FOLDER}/deleted.json"
 
@@ -46,9 +46,9 @@ class Deletions:
 
         Raises:
             SinkError: If it cannot be read.
+            UsageError: If it is damaged.
         """
-        stored = None if self._store is None else self._store.get(DELETED)
-        held = {} if stored is None else json.loads(stored)
+        held = {} if self._store is None else read_json(self._store, DELETED)
         self._deleted = {what: Deleted(**fields) for what, fields in held.items()}
 
     def add(self, change: Change) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -11,10 +10,10 @@ from contextlib import contextmanager
 
 import structlog
 
-from plantain.operators.errors import SinkError
+from plantain.operators.errors import PlantainError
 from plantain.operators.sinks.parquet.tidy import Change, Keep, Tidy
 from plantain.operators.sinks.store import Store
-from plantain.pipeline.checkpoint import RUN, Checkpoints
+from plantain.pipeline.checkpoint import RUN, Checkpoints, read_json
 from plantain.pipeline.config.output import KeepConfig, OutputConfig
 from plantain.pipeline.deletions import Deletions
 
@@ -53,8 +52,7 @@ def tidy(
 
 
 def _begins(store: Store, known: Checkpoints | None) -> Callable[[str], tuple[int, int] | None]:
-    stored = store.get(RUN)
-    segment_frames = 0 if stored is None else int(json.loads(stored).get("segment_frames", 0))
+    segment_frames = int(read_json(store, RUN).get("segment_frames", 0))
     checkpoints = known or Checkpoints(store)
 
     def begins(stream_id: str) -> tuple[int, int] | None:
@@ -84,7 +82,7 @@ def tidying_beside(output: OutputConfig, checkpoints: Checkpoints, deletions: De
                 for _ in tidy(output.out, output.keep, checkpoints, deletions):
                     if is_over.is_set():
                         return
-            except SinkError as error:
+            except PlantainError as error:
                 log.warning("not tidied", error=str(error))
 
     thread = threading.Thread(target=work, name="plantain-tidy", daemon=True)

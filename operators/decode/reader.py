@@ -27,6 +27,8 @@ from plantain.operators.redaction import shown
 MAX_FAILED_READS = 64
 
 _DEFAULT_FPS = 25
+# Containers that still play when their bytes are put one behind the other.
+_JOINABLE = frozenset(("mpegts", "mpeg"))
 _NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: a bare elementary stream
 
 
@@ -160,6 +162,25 @@ class VideoReader:
         decode_s = time.perf_counter() - started
         return Decoded(frame, self._next_index - 1, pts, is_corrupt, decode_s, part, moment, shift)
 
+    def following(self) -> int | None:
+        """Index of a video stream that begins behind the end of this one, which was read to there; None if none does.
+
+        So it is where transport streams of two cameras were joined, whose packets have different numbers.
+        """
+        if self._container.format.name not in _JOINABLE or len(self._container.streams.video) < 2:
+            return None
+        container, _ = open_video(self._url, self._stream, protocols=self._protocols, formats=self._formats)
+        with container:
+            waiting = {video.index for video in container.streams.video} - {self.video.index}
+            for packet in container.demux(*(container.streams[index] for index in waiting)):
+                if packet.pos is not None and packet.size and packet.stream_index in waiting:
+                    if packet.pos > self._last_pos:
+                        return packet.stream_index
+                    waiting.discard(packet.stream_index)
+                if not waiting:
+                    break
+        return None
+
     def close(self) -> None:
         """Gives back the file."""
         self._pictures.close()
@@ -182,6 +203,7 @@ class VideoReader:
         self.first_pts = None
         self.num_damaged = 0
         self._next_index = 0
+        self._last_pos = -1
         self._end: int | None = None
         self._line = Line(1 / Fraction(self.video.average_rate or _DEFAULT_FPS))
         self._waiting = None
@@ -232,6 +254,7 @@ class VideoReader:
                 for packet in self._container.demux(self.video):
                     num_failed = 0
                     if packet.size > 0:
+                        self._last_pos = max(self._last_pos, packet.pos or -1)
                         yield packet
                 break
             except av.FFmpegError as error:

@@ -8,9 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from plantain.operators.errors import SourceError
 from plantain.operators.paths import local_path
-from plantain.operators.redaction import shown
 from plantain.operators.sources import source_for
 from plantain.operators.sources.stills import stills_in
 from plantain.operators.sources.web import is_same, is_web, told_of
@@ -98,19 +96,13 @@ class Kept:
         self._known = None if is_web(spec.url) else identity_of(spec)
         self._inode = self._inode_now()
 
-    def check(self) -> None:
-        """Looks.
-
-        Raises:
-            SourceError: If it was cut, or another was written over it: what was read is of two films, or of half a one.
-        """
+    @property
+    def is_written_over(self) -> bool:
+        """Whether it was cut, or another was written over it: what was read is of two films, or of half a one."""
         if self._known is None or self._inode_now() != self._inode:
-            return
+            return False
         now = identity_of(self._spec, self._known)
-        if now is not None and change_of(self._spec, self._known, now) is Change.REPLACED:
-            raise SourceError(
-                f"'{shown(self._spec.url)}' was cut or written over while it was read: --replace does it anew"
-            )
+        return now is not None and change_of(self._spec, self._known, now) is Change.REPLACED
 
     def _inode_now(self) -> int | None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,9 @@ BROKEN = (
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 """What Pillow's parsers raise of damaged files."""
+
+AWAY = frozenset((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT))
+"""What is said of a disk that is gone: no file there is damaged for that."""
 
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # of TIFF
 
@@ -80,6 +85,11 @@ class ImagesSource(SequenceSource):
                     name=printable(str(file.relative_to(self._root)))
                 )
         except BROKEN as error:
+            if isinstance(error, OSError) and (error.errno in AWAY or not os.path.lexists(file)):
+                raise SourceError(
+                    f"'{shown(str(file))}' was there at the start, and cannot be reached any more ({error.strerror}): "
+                    "run the same command again to go on"
+                ) from error
             raise NoVideoError(
                 f"'{shown(str(file))}' is not an image that can be read; leave it out"
             ) from error

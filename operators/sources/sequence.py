@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from plantain.operators.errors import SourceError, UsageError
+from plantain.operators.errors import NoVideoError, SourceError, UsageError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.segments import Position
 from plantain.operators.sources.sampler import Sampler
@@ -76,7 +76,8 @@ class SequenceSource(ABC):
         """Picture `index`.
 
         Raises:
-            SourceError: If it cannot be made; it is counted as damaged and passed over.
+            NoVideoError: If it is none; it is counted as damaged and passed over.
+            SourceError: If it cannot be had just now.
         """
 
     @abstractmethod
@@ -84,13 +85,21 @@ class SequenceSource(ABC):
         """Size of the first picture, pixels."""
 
     def read(self, max_frames: int) -> list[Frame]:
-        """The next frames, at most `max_frames`; fewer at the end."""
+        """The next frames, at most `max_frames`; fewer at the end.
+
+        Raises:
+            SourceError: If the next one cannot be had.
+        """
         frames: list[Frame] = []
         while not self._ended and len(frames) < max_frames:
             try:
                 frames.append(self._frame(self._next_index))
-            except SourceError:
+            except NoVideoError:
                 self._num_bad += 1
+            except SourceError:
+                if not frames:
+                    raise
+                return frames
             self._next_index += 1
             self._advance()
         return frames

@@ -27,6 +27,8 @@ def mistakes_of(error: ValidationError, section: type[Section]) -> list[str]:
         message = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":
             message = f"unknown setting; known here: {', '.join(_known(mistake['loc'][:-1], section))}"
+        elif mistake["type"] == "string_unicode":
+            message = "is not UTF-8"
         elif mistake["type"] == "missing":
             message = "is required"
         lines.append(f"{where}: {message}")

@@ -114,3 +114,58 @@ def test_a_file_that_is_written_over_while_it_is_read_is_not_complete(tmp_path, 
             run([path], tmp_path / "out", threads=threads, model=model)
     elif do is not lengthen:
         assert indices(tmp_path / "out") == list(range(200))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_recordings_that_were_joined_under_other_numbers_are_not_complete_with_the_first(
+    tmp_path, threads
+) -> None:
+    other = {"mpegts_pmt_start_pid": "0x1020", "mpegts_start_pid": "0x300"}
+    one = make(tmp_path / "one.ts", 20, size=(64, 48))
+    two = make(tmp_path / "two.ts", 12, size=(64, 48), container_options=other)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(one.read_bytes() + two.read_bytes())
+    outcome = run([joined], tmp_path / "out", threads=threads)
+    assert outcome.exit_code == 1
+    assert "goes on in another video stream" in outcome.failed[0].error
+    assert indices(tmp_path / "out") == list(range(20)), "what was read is stored"
+    for stream, count in (("0", 20), ("1", 12)):
+        named = {"url": str(joined), "options": {"stream": stream}}
+        assert run([named], tmp_path / stream).exit_code == 0
+        assert indices(tmp_path / stream) == list(range(count))
+
+
+def test_streams_beside_each_other_are_no_matter(tmp_path) -> None:
+    path = make(tmp_path / "two.ts", 20, size=(128, 96), num_streams=2)
+    assert run([path], tmp_path / "out").exit_code == 0
+    assert indices(tmp_path / "out") == list(range(20))
+
+
+@pytest.mark.parametrize("num_gone", [1, 20, 40])
+def test_stills_that_vanish_while_they_are_read_are_no_damage(tmp_path, num_gone) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(40):
+        Image.new("RGB", (64, 48)).save(folder / f"{number}.png")
+    (folder / "0b.png").symlink_to("nothing")
+    gone = [folder / f"{number}.png" for number in range(40 - num_gone, 40)]
+    Meddling.do = lambda: [path.rename(tmp_path / path.name) for path in gone]
+    model = {"name": f"{__name__}:Meddling", "canvas": CANVAS}
+    outcome = run([folder], tmp_path / "out", model=model)
+    assert outcome.exit_code == 1
+    assert "cannot be reached any more" in outcome.failed[0].error
+    assert outcome.streams[0].num_damaged == 1, "the link that leads nowhere"
+    for path in gone:
+        (tmp_path / path.name).rename(path)
+    assert run([folder], tmp_path / "out", model=model).exit_code == 0
+    assert len(indices(tmp_path / "out")) == 40
+
+
+@pytest.mark.parametrize("name", ["streams.json", "run.json", "deleted.json"])
+@pytest.mark.parametrize("content", [b"", b'{"x"', b"[]", b"\xff\xfe", b"null"])
+def test_bookkeeping_that_is_damaged_is_one_sentence(tmp_path, name, content) -> None:
+    clip = make(tmp_path / "a.mp4", 3, size=(64, 48))
+    run([clip], tmp_path / "out")
+    (tmp_path / "out" / ".plantain" / name).write_bytes(content)
+    with pytest.raises(UsageError, match=f"{name} in the output folder is damaged"):
+        run([clip], tmp_path / "out")

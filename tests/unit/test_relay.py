@@ -312,7 +312,7 @@ def test_what_a_writer_leaves_that_ends_after_the_next_has_begun_is_delivered_fi
     made, brokers, monkeypatch
 ):
     """An engine that is begun again while the one before still waits for brokers that are away."""
-    monkeypatch.setattr("plantain.operators.sinks.kafka.relay.ELSEWHERE_EVERY_S", 0.01)
+    monkeypatch.setattr("plantain.operators.sinks.kafka.courier.ELSEWHERE_EVERY_S", 0.01)
     brokers.is_away = True
     one, other = made(), made(patience_s=0.0)
     one.begin("cam", is_resumed=False)

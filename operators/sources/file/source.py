@@ -51,6 +51,7 @@ class FileSource:
         self._next_index = position.frame_index
         self._skipped_s = 0.0
         self._kept = Kept(spec)
+        self._trouble: SourceError | None = None
         self._reader = VideoReader(
             spec.url,
             number_of(spec, "stream"),
@@ -77,9 +78,11 @@ class FileSource:
         """The next frames, at most `max_frames`; fewer at the end.
 
         Raises:
-            SourceError: If the frame at `end_frame` has not `end_pts`: the file is damaged before it. If it was
-                written over meanwhile.
+            SourceError: If the frame at `end_frame` has not `end_pts`: the file is damaged before it. Behind the
+                last frame, if that is not the end.
         """
+        if self._next is None and self._trouble is not None:
+            raise self._trouble
         frames: list[Frame] = []
         while self._next is not None and len(frames) < max_frames:
             frames.append(self._converted(self._next))
@@ -89,7 +92,7 @@ class FileSource:
     @property
     def ended(self) -> bool:
         """Whether all frames were read."""
-        return self._next is None
+        return self._next is None and self._trouble is None
 
     @property
     def position(self) -> Position:
@@ -105,7 +108,7 @@ class FileSource:
 
     def close(self) -> None:
         """Gives back the file."""
-        self._next = None
+        self._next = self._trouble = None
         self._reader.close()
 
     def _advance(self) -> None:
@@ -114,7 +117,7 @@ class FileSource:
         while not self._sampler.is_done:
             picture = self._reader.next()
             if picture is None:
-                self._kept.check()
+                self._trouble = self._wrong_end()
                 return
             self._next_index = picture.index
             if self._end_frame is not None and picture.index >= self._end_frame:
@@ -129,6 +132,18 @@ class FileSource:
                 self._next = picture
                 return
             self._skipped_s += picture.decode_s
+
+    def _wrong_end(self) -> SourceError | None:
+        """Why what looks like the end is none; whoever has named a stream has meant that."""
+        name = shown(self._spec.url)
+        if self._kept.is_written_over:
+            return SourceError(f"'{name}' was cut or written over while it was read: --replace does it anew")
+        if "stream" not in self._spec.options and (other := self._reader.following()) is not None:
+            return SourceError(
+                f"'{name}' goes on in another video stream where this one ends, since recordings were joined: name one "
+                f"with the option stream, {self._reader.video.index} or {other}"
+            )
+        return None
 
     def _converted(self, picture: Decoded) -> Frame:
         started = perf_counter()
