@@ -281,7 +281,7 @@ def test_bfloat16_draws_nearly_what_float32_draws(weights_path, model, pictures)
 def test_an_unsure_region_is_not_drawn():
     faint = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 1.0)])
     assert (drawing.sure(faint).argmax(0) == 0).all()
-    faint[1, 2, 2] = 2.0
+    faint[1, 2, 2] = drawing.REGION_LOGIT + 0.5
     assert torch.equal(drawing.sure(faint), faint)
 
 

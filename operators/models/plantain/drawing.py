@@ -27,9 +27,9 @@ NUM_COLOURS = 56
 MAX_OBJECTS = 56
 """Objects of one class in one picture; further ones join the nearest."""
 
-CENTRE_LOGIT = -1.6
-"""Logit of the heat (0.17) that makes a local maximum an object's centre. This and the next two were chosen on
-60 training scenes with the weights of run 2: training_log.md."""
+CENTRE_LOGIT = -2.2
+"""Logit of the heat (0.10) that makes a local maximum an object's centre. This and the next two were chosen on
+60 training scenes with the weights of run 6: training_log.md."""
 
 MIN_CELLS = 22
 """Half-resolution cells of an object that is drawn."""
@@ -37,8 +37,8 @@ MIN_CELLS = 22
 MIN_SCORE = 0.82
 """Mean likelihood of an object's cells from which it is drawn."""
 
-REGION_LOGIT = 1.5
-"""A referred region is drawn only if some cell's logit over the background's reaches this."""
+REGION_LOGIT = 3.0
+"""A referred region is drawn only if some cell's logit over the background's reaches this (same scenes)."""
 
 _CELL_PX = 48
 """An object keeps its colour while its centre stays in one cell of this size, unless two share a cell."""
