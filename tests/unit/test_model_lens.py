@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,14 +29,19 @@ DEPTH = Prompt.parse("depth[curve=street]")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> EmbeddedModel:
+def path_of_weights(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     vocabulary = Vocabulary.of(questions.all_words())
     network = Network(vocabulary.num_ids)
     torch.nn.init.normal_(network.decoder.to_lens.weight, std=0.05)
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     weights.save(path, network, vocabulary, {})
-    return EmbeddedModel(path, dtype="float32", threads=1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(path_of_weights) -> EmbeddedModel:
+    return EmbeddedModel(path_of_weights, dtype="float32", threads=1)
 
 
 def frame_of(
@@ -255,3 +261,15 @@ def test_an_estimated_lens_is_that_of_the_picture_without_its_bars(model, width)
     known = replace(frame, info=replace(frame.info, hfov_deg=guessed.value.lens.hfov_deg))
     (again,) = Drawn(model).answer([known], [0], [DEPTH])
     assert np.allclose(guessed.value.depth_m, again.value.depth_m, rtol=1e-3)
+
+
+def test_copies_of_a_model_take_a_stream_for_the_same_lens(model, path_of_weights):
+    """Each sees some of its frames, and depth must not jump from one to the other."""
+    other = EmbeddedModel(path_of_weights, dtype="float32", threads=1)
+    first, second = (frame_of(picture(seed), stream_id="shared") for seed in (11, 12))
+    (alone,) = Drawn(model).answer([replace(second, header=Header("", 0, 0))], [0], [DEPTH])
+    (before,) = Drawn(model).answer([first], [0], [DEPTH])
+    (after,) = Drawn(other).answer([second], [0], [DEPTH])
+    low, high = sorted((before.value.lens.hfov_deg, alone.value.lens.hfov_deg))
+    assert low < after.value.lens.hfov_deg < high, "the mean of both"
+    other.close()

@@ -22,7 +22,7 @@ from plantain.operators.models.phrases import MAX_PHRASES, Phrases
 from plantain.operators.models.plantain import drawing, painting
 from plantain.operators.models.plantain.asked import groups, handfuls, phrases_of, task_of
 from plantain.operators.models.plantain.calibration import likelihoods
-from plantain.operators.models.plantain.lens import Lenses, hfov_deg, log_focal
+from plantain.operators.models.plantain.lens import hfov_deg, log_focal
 from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
 from plantain.operators.models.plantain.precision import dtype_of
@@ -117,7 +117,6 @@ class EmbeddedModel:
         self.fingerprint = f"{self._shared.digest}-{CODE_VERSION}"
         self._phrases = Phrases(self._encoded)
         self._pictures: dict[str, Tensor] = {}
-        self._lenses = Lenses()
 
     @property
     def sight(self) -> Sight:
@@ -358,7 +357,7 @@ class EmbeddedModel:
         """Logarithm of a focal length over the canonical one, and the lens: as told, or as the network saw it, (2,)."""
         if camera.hfov_deg is not None:
             return log_focal(camera.hfov_deg, camera.share), Lens(camera.hfov_deg, 0.0)
-        focal, error = self._lenses.of(camera.stream_id, float(seen[0]), float(seen[1]))
+        focal, error = self._held.lenses.of(camera.stream_id, float(seen[0]), float(seen[1]))
         return focal, Lens(hfov_deg(focal, camera.share), error)
 
     def _vectors(self, phrases: Sequence[str]) -> Tensor:

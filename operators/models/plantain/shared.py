@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import torch
 
 from plantain.operators.models.plantain import weights
+from plantain.operators.models.plantain.lens import Lenses
 from plantain.operators.models.plantain.network import Network
 from plantain.operators.models.plantain.sight import Sight
 from plantain.operators.models.plantain.text import Vocabulary
@@ -25,12 +26,15 @@ class Shared:
         network: Folded, on its device and in its precision.
         vocabulary: Words that it knows.
         sight: What encodes and decodes on the CPU; None on a GPU.
+        lenses: What the cameras of streams are taken for: each copy sees only some frames of a stream, and its depth
+            must not jump from one copy to the other.
     """
 
     digest: str
     network: Network
     vocabulary: Vocabulary
     sight: Sight | None
+    lenses: Lenses = field(default_factory=Lenses)
 
 
 _Key = tuple[str, str, torch.dtype, int]
