@@ -70,7 +70,7 @@ def evaluate(
     if generate:
         _draw(model, options, scenes, out, as_json=as_json)
         return
-    from plantain.deploy.lab.scoring import MEASURES, scores_of
+    from plantain.deploy.lab.scoring import scores_of
     from plantain.operators.models import load_model, spec_of
     from plantain.operators.models.plantain.evaluation.evaluate import evaluate as measure
 
@@ -88,10 +88,7 @@ def evaluate(
     finally:
         backend.close()
     if as_json:
-        keys = [key for name in MEASURES if name in figures for key in (name, f"{name}_ci")]
-        told = {key: _finite(figures[key]) for key in keys}
-        told |= {key: figures[key] for key in ("num_scenes", "cost_usd", "num_asked", "failed", "stopped")}
-        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.write(json.dumps(_json_of(figures)) + "\n")
         return
     console = Console(highlight=False)
     console.print(f"[bold]{model} on {figures['num_scenes']} held-out scenes[/bold]", soft_wrap=True)

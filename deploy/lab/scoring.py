@@ -50,6 +50,7 @@ MEASURES: dict[str, Measure] = {
     "box_f1": Measure("boxes F1", "objects found, by boxes that overlap by half or more", 1),
     "il_mcc": Measure("presence IL_MCC", "whether it draws something exactly when something is there", 1),
     "ciou": Measure("referring cIoU", "agreement of drawn and meant regions", 1),
+    "refer_empty": Measure("nothing for nothing", "expressions that mean nothing, and get no region", 1),
     "calibration_error": Measure("calibration error", "how far scores are from the share that is right", 0),
     "off_palette": Measure("off palette", "share of pixels in colours that mean nothing", 0),
 }
