@@ -78,7 +78,16 @@ def test_eval_prints_one_object_with_the_agreed_keys() -> None:
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     agreed = MEASURES.keys() - TOLD.keys() - BOXES.keys()  # it cannot be told a field of view, and draws
-    account = {"num_scenes", "num_asked", "cost_usd", "failed", "stopped", "split", "model", "model_fingerprint"}
+    account = {
+        "num_scenes",
+        "num_asked",
+        "cost_usd",
+        "failed",
+        "stopped",
+        "split",
+        "model",
+        "model_fingerprint",
+    }
     account |= {"class_iou", "model_ms_per_frame"}
     assert set(figures) == {*agreed, *(f"{key}_ci" for key in agreed), *account}
     assert figures["miou"] > 0.99

@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -5,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from plantain.deploy.cli.app import app
+from plantain.deploy.cli.scores import streets_of
 from plantain.operators.errors import UsageError
 from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.plantain import weights
@@ -292,3 +295,20 @@ def test_a_wrong_folder_is_named(tmp_path):
     told = CliRunner().invoke(app, ["eval", "--streets", str(tmp_path)])
     assert isinstance(told.exception, UsageError)
     assert "manifest.jsonl" in str(told.exception)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_no_title_and_no_figure_of_the_table_is_cut_off(width):
+    own = {
+        "num_pictures": 1234,
+        "miou6": 0.5,
+        "miou6_ci": (0.4, 0.6),
+        "class_iou": dict.fromkeys(STREET_CLASSES, 0.25),
+    }
+    console = Console(file=io.StringIO(), width=width)
+    console.print(streets_of({**own, "sources": {"coco-panoptic": own}}, console.width))
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    for said in ("coco-panoptic", "1234", "0.500", "0.25", "car", "person"):
+        assert said in shown
+    assert ("0.400 to 0.600" in shown) == (width == 140)
