@@ -135,9 +135,14 @@ class ExactlyOnce:
         self._drop(stream_id)
 
     def close(self) -> None:
-        """Open segments are gone."""
-        for stream_id in list(self._streams):
-            self._drop(stream_id)
+        """Open segments are gone.
+
+        Who closes it while another thread is in the midst of a call has that thread close it again: a producer that it
+        made meanwhile is given back then.
+        """
+        for stream in list(self._streams.values()):
+            stream.held.close()
+            self._part(stream)
         self._coordinator.close()
 
     def _drop(self, stream_id: str) -> None:
