@@ -14,6 +14,7 @@ def scene(**changed: np.ndarray) -> metrics.Sums:
         "confusion_random": np.zeros((3, 3)),
         "presence": np.zeros(4),
         "angles": np.zeros(metrics.ANGLE_BINS),
+        "reliability": np.zeros((10, 3)),
     }
     names = (
         "depth_right",
