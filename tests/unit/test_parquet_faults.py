@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
+import plantain.operators.sinks.parquet.local as local
 import plantain.operators.sinks.parquet.sink as parquet
 from plantain.operators.errors import SinkError
 from plantain.operators.sinks.base import Segment
@@ -24,7 +25,7 @@ from tests.results import result, written
 @pytest.fixture(autouse=True)
 def links_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking for them is no change that matters, and doubles the time of some tests."""
-    monkeypatch.setattr(parquet, "has_links", lambda folder: True)
+    monkeypatch.setattr(local, "has_links", lambda folder: True)
 
 
 def first_time(root: Path) -> tuple[Any, Any]:
