@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -130,6 +132,7 @@ def _folder() -> str:
 def _init(**settings: Any) -> None:
     """Begins again where Ray gives its own processes up, after 30 s: it cannot be told to wait longer (2.60)."""
     for _ in range(STARTS):
+        before = _rays()
         try:
             ray.init(**settings)
             return
@@ -138,7 +141,26 @@ def _init(**settings: Any) -> None:
                 raise
             log.warning("ray", what="its processes did not start within 30 s: trying again")
             ray.shutdown()
+            for left in _rays() - before:  # of a start that was given up, which Ray forgets
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(left, signal.SIGKILL)
     raise PlantainError(f"Ray did not start in {STARTS} attempts of 30 s: this machine is too busy")
+
+
+def _rays() -> set[int]:
+    """Process ids of Ray's own processes that this one has started; none where the system does not tell them."""
+    found = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found |= {int(each) for each in task.read_text().split()}
+    return {each for each in found if "/ray/" in _command(each)}
+
+
+def _command(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _end_idlers() -> None:

@@ -6,7 +6,9 @@ import getpass
 import os
 import pwd
 import re
+import signal
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,34 @@ def test_one_that_does_not_come_up_in_time_is_begun_again(starts: list[Exception
     starts += [Exception(LATE), Exception(LATE), None]
     cluster.start_ray(None)
     assert starts == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_what_an_attempt_in_vain_leaves_is_ended_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[subprocess.Popen[bytes]] = []
+
+    def sleeper(name: str) -> None:
+        made.append(subprocess.Popen(["sleep", "60"] if not name else ["sh", "-c", "sleep 60; :", name]))
+
+    def init(**settings: Any) -> None:
+        del settings
+        if len(made) == 4:
+            return
+        sleeper("/x/ray/core/raylet")
+        sleeper("")
+        raise Exception(LATE)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    try:
+        cluster.start_ray(None)
+        for process in made[::2]:
+            assert process.wait(10) == -signal.SIGKILL
+        assert [process.poll() for process in made[1::2]] == [None, None]
+    finally:
+        for process in made:
+            process.kill()
+            process.wait()
 
 
 def test_where_it_never_comes_up_that_is_one_sentence(starts: list[Exception | None]) -> None:
