@@ -127,9 +127,8 @@ class Drawn:
         if isinstance(value, DepthMap) and told.lens is not None:
             return replace(answer, value=replace(value, lens=told.lens))
         if isinstance(value, Masks) and value.names and told.sure is not None:
-            from plantain.operators.answers.masks.regions import (
-                means_of,
-            )  # compiled: not for those who only plan
+            # Compiled: not for those who only plan.
+            from plantain.operators.answers.masks.regions import means_of
 
             assert isinstance(self.model, TellsMore)
             sure, shares = means_of(value.labels, frame.info.fit.crop(told.sure), len(value.names))
