@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from plantain.deploy import standard
 from plantain.deploy.folder_lock import locked
 from plantain.deploy.tracing import traced
 from plantain.operators.errors import SinkError, UsageError
@@ -50,6 +51,8 @@ def run_job(
     config = named_as_before(config)
     if config.watched and control is None:
         control = Control(config)
+    if config.executor != "ray":
+        standard.ensure_descriptors(sum(is_live(stream.spec()) for stream in config.named()))
     graph = traced(build_graph(config, is_managed=control is not None))
     with ExitStack() as holds:
         try:

@@ -1,14 +1,22 @@
-"""What a process takes for granted and may lack: output and error that are not closed or full, a name, a home."""
+"""What a process takes for granted and may lack: open output and error, a name, a home, descriptors."""
 
 from __future__ import annotations
 
 import contextlib
 import getpass
 import os
+import resource
 import sys
 import tempfile
 from pathlib import Path
 from typing import IO, Any
+
+from plantain.operators.errors import UsageError
+
+# What a process opens beside its cameras: libraries, workers, tables, brokers, clients.
+SPARE_DESCRIPTORS = 128
+# No machine runs out of memory by so many, which some containers allow by the thousand million.
+MOST_DESCRIPTORS = 1 << 16
 
 
 class _Patient:
@@ -47,6 +55,39 @@ def secure() -> None:
             setattr(sys, name, os.fdopen(number, "w", closefd=False))
     sys.stderr = _Patient(sys.stderr)
     user()
+    descriptors()
+
+
+def descriptors() -> int:
+    """How many descriptors this process may have; as many as it is allowed to ask for, like programs in Go and Java.
+
+    The limit that shells and services begin with, 1,024, is for programs that wait by `select`; nothing here does.
+    """
+    may, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if at_most == resource.RLIM_INFINITY else min(at_most, MOST_DESCRIPTORS)
+    if may != resource.RLIM_INFINITY and may < wanted:
+        with contextlib.suppress(OSError, ValueError):  # not everywhere is what is allowed possible
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, at_most))
+            may = wanted
+    return MOST_DESCRIPTORS if may == resource.RLIM_INFINITY else may
+
+
+def ensure_descriptors(cameras: int) -> None:
+    """Finds out before the first of many cameras is opened that the last ones could not be.
+
+    Args:
+        cameras: Connections that this process keeps open.
+
+    Raises:
+        UsageError: If the process may not have as many descriptors.
+    """
+    may = descriptors()
+    if cameras > max(may - SPARE_DESCRIPTORS, may // 2):
+        raise UsageError(
+            f"{cameras:,} cameras need some {cameras + SPARE_DESCRIPTORS:,} file descriptors, and this process may "
+            f"have {may:,}: raise the limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker), or run "
+            "on Ray on several machines"
+        )
 
 
 def user() -> str:

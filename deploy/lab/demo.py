@@ -17,8 +17,9 @@ from plantain.deploy.report.page import write_report
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import UsageError
 from plantain.operators.models import spec_of, truth
-from plantain.operators.scenes import CLASSES, Scene, stamp
+from plantain.operators.scenes import Scene, stamp
 from plantain.operators.sources.clip import write_clip
+from plantain.operators.vocabulary import CLASSES
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.runner import Outcome

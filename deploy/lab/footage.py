@@ -21,12 +21,12 @@ from plantain.operators.models.plantain.evaluation.asking import Asking
 from plantain.operators.models.plantain.evaluation.steadiness import Answered, Change, between
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import redact
-from plantain.operators.scenes import CLASSES
 from plantain.operators.segments import Position
 from plantain.operators.sinks.store import write_durably
 from plantain.operators.sources import expand, open_source
 from plantain.operators.streams import StreamSpec, View
 from plantain.operators.types import Frame, Prediction, Result, Timing
+from plantain.operators.vocabulary import CLASSES
 
 FILE = "footage.html"
 TASKS = (

@@ -10,8 +10,9 @@ from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelError
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.scenes import SceneFrame, members_of, referring
+from plantain.operators.scenes import SceneFrame, referring
 from plantain.operators.types import Value
+from plantain.operators.vocabulary import members_of
 
 FRAMES_PER_S = 25.0
 """Frame `index` of a stamped scene shows the moment `index / FRAMES_PER_S`."""

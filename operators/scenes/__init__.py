@@ -5,9 +5,7 @@ from plantain.operators.scenes.descriptions import Setting, described
 from plantain.operators.scenes.frame import SceneFrame, SceneObject
 from plantain.operators.scenes.scene import Scene
 from plantain.operators.scenes.stamp import read_stamp, stamp
-from plantain.operators.scenes.vocabulary import CLASSES, GROUPS, SYNONYMS, THINGS, class_of, members_of
 
 __all__ = [
-    "CLASSES", "GROUPS", "SYNONYMS", "THINGS", "Scene", "SceneFrame", "SceneObject", "Setting", "class_of",
-    "described", "members_of", "read_stamp", "referring", "stamp",
+    "Scene", "SceneFrame", "SceneObject", "Setting", "described", "read_stamp", "referring", "stamp",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from plantain.operators.scenes.frame import SceneFrame, SceneObject
-from plantain.operators.scenes.vocabulary import COLOURS, members_of
+from plantain.operators.vocabulary import COLOURS, members_of
 
 MIN_AREA_PX = 60
 """Smaller things are not spoken of, but they make an expression ambiguous all the same."""

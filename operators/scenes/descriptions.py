@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plantain.operators.scenes.vocabulary import CLASSES, COLOURS, SYNONYMS
+from plantain.operators.vocabulary import CLASSES, COLOURS, SYNONYMS
 
 MIN_SHARE = 0.004
 """What covers a smaller share of the picture is not spoken of."""

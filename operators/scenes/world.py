@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from plantain.operators.scenes.assets import Asset, Shelf
 from plantain.operators.scenes.materials import Materials
 from plantain.operators.scenes.mesh import Floats, Mesh, Vector, move
-from plantain.operators.scenes.vocabulary import CLASS_ID, CLASSES
+from plantain.operators.vocabulary import CLASS_ID, CLASSES
 
 CLEARANCE_M = {
     "vegetation": 4.0,

@@ -95,9 +95,11 @@ def parts(model: EmbeddedModel, network: Network) -> None:
             "decoder_cpu_ms", best(lambda: list(sight.decode(features, tasks, heads, vectors, keep)))[1] / 4
         )
         maps = [each for each, _ in sight.decode(features, tasks, heads, vectors, keep)]
-    drawn = np.empty_like(image)
+    drawn, sure = np.empty_like(image), np.empty(image.shape[:2], np.uint8)
     for word, each, prompt in zip(words, maps, prompts, strict=True):
-        painted = best(lambda each=each, word=word, prompt=prompt: painting.paint(word, each, prompt, drawn))
+        painted = best(
+            lambda each=each, word=word, prompt=prompt: painting.paint(word, each, prompt, drawn, sure)
+        )
         read = best(lambda prompt=prompt: codec_for(prompt).decode(drawn, prompt))
         report(f"{word}_drawing_cpu_ms", painted[1], codec_cpu_ms=round(read[1], 4))
     with torch.inference_mode():

@@ -206,6 +206,37 @@ def test_a_run_needs_nothing_of_its_surroundings(tmp_path: Path) -> None:
     assert (done.returncode, "3 frames of 1 streams" in done.stdout) == (0, True), done.stderr
 
 
+def begun(limit: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """A command under a limit of descriptors."""
+    command = f"ulimit {limit}; exec {sys.executable} {' '.join(words)}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_as_many_descriptors_are_taken_as_there_may_be() -> None:
+    said = begun("-Sn 64", ["-c", '"from plantain.deploy import standard as s; print(s.descriptors())"'])
+    assert int(said.stdout) > 64, said.stderr
+
+
+@pytest.mark.parametrize("words", [["run", "--executor", "threads"], ["run", "--executor", "inline"]])
+def test_more_cameras_than_descriptors_are_one_sentence(tmp_path: Path, words: list[str]) -> None:
+    config = tmp_path / "cameras.yaml"
+    addresses = "".join(f"  - {{url: 'rtsp://127.0.0.1:1/{number}'}}\n" for number in range(1000))
+    config.write_text(f"streams:\n{addresses}prompts: [depth]\nmodel: {{name: fake}}\n")
+    done = begun(
+        "-n 1024",
+        ["-m", "plantain.deploy.cli", *words, "--config", str(config), "--out", str(tmp_path / "o")],
+    )
+    assert done.returncode == 2
+    *starting, said = done.stderr.strip().splitlines()
+    assert said.startswith(
+        "1,000 cameras need some 1,128 file descriptors, and this process may have 1,024: raise"
+    )
+    assert all('"starting"' in line for line in starting)
+
+
 def test_help_and_version_are_where_people_look(capsys) -> None:
     for words in (["--version"], ["-h"], ["run", "-h"], ["streams", "list", "-h"]):
         with pytest.raises(SystemExit) as ended:

@@ -38,6 +38,8 @@ ENDINGS = [
     (av.error.ExitError(1, "Immediate exit requested", URL), 12.5, "silent"),
     (av.error.OSError(5, "Input/output error", URL), 0.0, "refused"),
     (OSError(113, "No route to host", URL), 0.0, "refused"),
+    (OSError(24, "Too many open files", URL), 0.0, "refused"),
+    (OSError(23, "Too many open files in system", URL), 0.0, "refused"),
     (NoVideoError("only audio"), 0.0, "no_video"),
     (av.error.EOFError(1, "End of file", URL), 0.0, "lost"),
     (ConnectionResetError(104, "Connection reset by peer", URL), 0.0, "lost"),

@@ -18,7 +18,8 @@ from plantain.operators.models.plantain.model import EmbeddedModel
 from plantain.operators.models.plantain.network import Network
 from plantain.operators.models.plantain.text import MAX_WORDS, NUM_UNKNOWN, Vocabulary
 from plantain.operators.prompts import Prompt
-from plantain.operators.scenes import CLASSES, Scene
+from plantain.operators.scenes import Scene
+from plantain.operators.vocabulary import CLASSES
 
 TASKS = ("semantic:car,road,sky", "instances:car", "refer:the red car", "depth", "normals")
 

@@ -24,7 +24,8 @@ from plantain.operators.models.plantain.text import MAX_WORDS, Vocabulary
 from plantain.operators.models.plantain.training import shards
 from plantain.operators.models.plantain.training.drafting import DraftOptions, Drafts, losses, train
 from plantain.operators.prompts import Prompt
-from plantain.operators.scenes import CLASSES, Scene, Setting, class_of, described, descriptions
+from plantain.operators.scenes import Scene, Setting, described, descriptions
+from plantain.operators.vocabulary import CLASSES, class_of
 
 
 @pytest.fixture(scope="module")

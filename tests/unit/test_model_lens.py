@@ -16,7 +16,7 @@ from plantain.operators.models.fake import FakeModel
 from plantain.operators.models.plantain import lens, weights
 from plantain.operators.models.plantain.lens import NUM_SEEN, Lenses
 from plantain.operators.models.plantain.model import EmbeddedModel
-from plantain.operators.models.plantain.network import LOG_SPREAD, Network
+from plantain.operators.models.plantain.network import EMBED, LOG_SPREAD, Network
 from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.models.plantain.training import losses, questions, samples, shards, views
 from plantain.operators.models.plantain.training.samples import collate
@@ -34,6 +34,8 @@ def path_of_weights(tmp_path_factory) -> Path:
     vocabulary = Vocabulary.of(questions.all_words())
     network = Network(vocabulary.num_ids)
     torch.nn.init.normal_(network.decoder.to_lens.weight, std=0.05)
+    with torch.no_grad():
+        network.decoder.out.bias[EMBED + 1] -= 100  # nothing is infinitely far
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     weights.save(path, network, vocabulary, {})
     return path

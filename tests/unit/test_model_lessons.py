@@ -19,7 +19,8 @@ from plantain.operators.models.plantain.training.lessons import Lesson
 from plantain.operators.models.plantain.training.samples import TAUGHT, collate
 from plantain.operators.models.plantain.training.train import TrainOptions, train
 from plantain.operators.prompts import Prompt
-from plantain.operators.scenes import CLASSES, Scene, SceneFrame
+from plantain.operators.scenes import Scene, SceneFrame
+from plantain.operators.vocabulary import CLASSES
 
 SIZE = (64, 96)
 PROMPTS = ("semantic:road,sky,building,car", "instances:car", "depth[curve=street]", "normals")

@@ -24,7 +24,7 @@ from plantain.operators.models.plantain.training.samples import collate
 from plantain.operators.models.plantain.training.stream import Stream
 from plantain.operators.models.plantain.training.train import TrainOptions, train
 from plantain.operators.prompts import Prompt
-from plantain.operators.scenes import CLASSES
+from plantain.operators.vocabulary import CLASSES
 
 SIZE = (64, 96)
 ROAD, SKY, CAR, PERSON, BUILDING = (

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from plantain.operators.errors import UsageError
-from plantain.operators.scenes import CLASSES, THINGS, Scene, SceneFrame, layout, referring
+from plantain.operators.scenes import Scene, SceneFrame, layout, referring
 from plantain.operators.scenes.frame import SceneObject
+from plantain.operators.vocabulary import CLASSES, THINGS
 
 SIZE = (60, 104)
 SEEDS = (1, 2, 3, 4, 5, 6)

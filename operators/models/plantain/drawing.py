@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 from plantain.operators import colours
 from plantain.operators.answers.depth import codec as depth_codec
 from plantain.operators.answers.normals.codec import NO_DIRECTION
-from plantain.operators.models.plantain.network import OFFSET_UNIT_PX
+from plantain.operators.models.plantain.network import OFFSET_UNIT_PX, Fields
 from plantain.operators.prompts import DepthCurve, Prompt
 
 NUM_COLOURS = 56
@@ -167,6 +168,27 @@ def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]
     gap = aim.square().sum(1, keepdim=True) - 2 * aim @ centres.T + centres.square().sum(1)
     owner[rows, columns] = gap.argmin(1) + 1
     return owner, centres.cpu()
+
+
+def maps_of(
+    fields: Fields, logits: Tensor | None, row: int, word: str
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What `Sight.decode` gives for a question, from the fields of a batch: (H/2, W/2, C) float32.
+
+    Args:
+        fields: Of a batch.
+        logits: (K + 1, H/2, W/2) of the question's phrases.
+        row: Of the question.
+        word: Its task: "refer", "instances" or "depth".
+    """
+    if word == "depth":
+        planes = torch.stack([fields.log_depth[row], fields.sky[row]])
+    else:
+        assert logits is not None
+        planes = logits
+        if word == "instances":
+            planes = torch.cat([logits[1:2] - logits[:1], fields.centre[row, None], fields.offset[row]])
+    return np.ascontiguousarray(planes.float().permute(1, 2, 0).cpu().numpy())
 
 
 def palette_at(centres: Sequence[Sequence[float]], background: colours.RGB) -> tuple[colours.RGB, ...]:

@@ -11,6 +11,14 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plantain.operators.answers.depth.value import Lens
+from plantain.operators.models.plantain.network import STRIDE
+from plantain.operators.types import Frame
 
 F0 = 0.7
 """Focal length of the canonical camera in widths of the canvas, a field of view of 71 degrees: about the training
@@ -71,3 +79,38 @@ class Lenses:
             if len(self._held) > _MAX_STREAMS:
                 self._held.popitem(last=False)
         return total / weights, (weights / count) ** -0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Through what a picture was taken.
+
+    Attributes:
+        stream_id: Whose camera; "" for nobody's.
+        hfov_deg: Horizontal field of view of its picture, degrees; None where it is not known.
+        share: The picture's width over the canvas's, as it is padded.
+    """
+
+    stream_id: str = ""
+    hfov_deg: float | None = None
+    share: float = 1.0
+
+    @classmethod
+    def of(cls, frame: Frame) -> Camera:
+        """The camera of a frame."""
+        fit = frame.info.fit
+        return cls(
+            frame.header.stream_id, frame.info.hfov_deg, fit.width / (-(-fit.model_hw[1] // STRIDE) * STRIDE)
+        )
+
+    def focal(self, lenses: Lenses, seen: NDArray[np.float32]) -> tuple[float, Lens]:
+        """Logarithm of the focal length over the canonical one, and the lens: as told, or as it is seen.
+
+        Args:
+            lenses: What cameras were taken for so far.
+            seen: (2,), the network's estimate from the present picture, see `Fields.lens`.
+        """
+        if self.hfov_deg is not None:
+            return log_focal(self.hfov_deg, self.share), Lens(self.hfov_deg, 0.0)
+        focal, error = lenses.of(self.stream_id, float(seen[0]), float(seen[1]))
+        return focal, Lens(hfov_deg(focal, self.share), error)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,49 +16,30 @@ from plantain.operators.answers.depth.value import Lens
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import ModelError, ModelUnavailableError
 from plantain.operators.models.base import Pixels, Told
-from plantain.operators.models.phrases import MAX_PHRASES, Phrases
-from plantain.operators.models.plantain import drawing, painting
-from plantain.operators.models.plantain.asked import groups, handfuls, phrases_of, task_of
+from plantain.operators.models.phrases import Phrases
+from plantain.operators.models.plantain import choosing, drawing, imagining, painting
+from plantain.operators.models.plantain.asked import (
+    Question,
+    expression_of,
+    groups,
+    handfuls,
+    questions_of,
+    task_of,
+)
 from plantain.operators.models.plantain.calibration import likelihoods
-from plantain.operators.models.plantain.lens import hfov_deg, log_focal
+from plantain.operators.models.plantain.lens import Camera
 from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
 from plantain.operators.models.plantain.precision import dtype_of
 from plantain.operators.models.plantain.shared import Shared, shared
 from plantain.operators.models.plantain.sight import Sight
-from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Frame
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 """Raised whenever the same weights draw differently."""
-
-MAX_CACHED_PICTURES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class _Camera:
-    """Through what a picture was taken.
-
-    Attributes:
-        stream_id: Whose camera; "" for nobody's.
-        hfov_deg: Horizontal field of view of its picture, degrees; None where it is not known.
-        share: The picture's width over the canvas's, as it is padded.
-    """
-
-    stream_id: str = ""
-    hfov_deg: float | None = None
-    share: float = 1.0
-
-    @classmethod
-    def of(cls, frame: Frame) -> _Camera:
-        """The camera of a frame."""
-        fit = frame.info.fit
-        return cls(
-            frame.header.stream_id, frame.info.hfov_deg, fit.width / (-(-fit.model_hw[1] // STRIDE) * STRIDE)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +95,7 @@ class EmbeddedModel:
             raise ModelUnavailableError(f"the weights {path} cannot be read: {error}") from error
         self.fingerprint = f"{self._shared.digest}-{CODE_VERSION}"
         self._phrases = Phrases(self._encoded)
-        self._pictures: dict[str, Tensor] = {}
+        self._pictures = imagining.Pictures()
 
     @property
     def sight(self) -> Sight:
@@ -154,7 +133,7 @@ class EmbeddedModel:
         Raises:
             ModelError: If words say nothing that the network could draw, or the arguments do not fit.
         """
-        return self._drawn(images, [_Camera()] * len(images), image_of, prompts).drawn
+        return self._drawn(images, [Camera()] * len(images), image_of, prompts).drawn
 
     def draw(self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
         """The same of frames; distances follow from the field of view that their streams tell, or are taken for."""
@@ -164,7 +143,7 @@ class EmbeddedModel:
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
     ) -> tuple[Pixels, list[Told]]:
         """The same, with how sure the network is of each pixel of a region and which lens it reckoned with."""
-        cameras = [_Camera.of(frame) for frame in frames]
+        cameras = [Camera.of(frame) for frame in frames]
         made = self._drawn(np.stack([frame.image for frame in frames]), cameras, image_of, prompts)
         return made.drawn, [Told(sure, lens) for sure, lens in zip(made.sure, made.lenses, strict=True)]
 
@@ -177,7 +156,7 @@ class EmbeddedModel:
         )
 
     def _drawn(
-        self, images: Pixels, cameras: Sequence[_Camera], image_of: Sequence[int], prompts: Sequence[Prompt]
+        self, images: Pixels, cameras: Sequence[Camera], image_of: Sequence[int], prompts: Sequence[Prompt]
     ) -> _Drawings:
         if len(image_of) != len(prompts):
             raise ModelError(f"{len(prompts)} prompts need as many image indices, not {len(image_of)}")
@@ -192,7 +171,7 @@ class EmbeddedModel:
         seen = []
         for index, prompt in enumerate(prompts):
             if prompt.codec == "image":
-                drawn[index] = self._imagined(prompt.text, drawn.shape[1:3])
+                drawn[index] = self._pictures.of(prompt.text, drawn.shape[1:3], self._held)
             else:
                 seen.append(index)
         if not seen:
@@ -204,8 +183,7 @@ class EmbeddedModel:
                     self._look(sight, threads, images, cameras, image_of, prompts, seen, made)
             else:
                 features = self._encode(images)
-                for indices in groups(prompts, seen):
-                    self._decode(features, cameras, image_of, prompts, indices, made)
+                self._decode(features, images, cameras, image_of, prompts, seen, made)
         return made
 
     def close(self) -> None:
@@ -221,7 +199,7 @@ class EmbeddedModel:
         sight: Sight,
         threads: int,
         images: Pixels,
-        cameras: Sequence[_Camera],
+        cameras: Sequence[Camera],
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
         seen: Sequence[int],
@@ -234,9 +212,11 @@ class EmbeddedModel:
         of_frame: dict[int, list[int]] = {}
         for index in seen:
             of_frame.setdefault(image_of[index], []).append(index)
-        asked = {index: phrases_of(prompts[index]) for index in seen}
-        self._vectors(["", *(phrase for phrases in asked.values() for phrase in phrases)])
-        together = handfuls(of_frame, threads)
+        asked = {index: questions_of(prompts[index]) for index in seen}
+        self._vectors(
+            ["", *(word for questions in asked.values() for each in questions for word in each.phrases)]
+        )
+        together = handfuls(of_frame, {index: len(questions) for index, questions in asked.items()}, threads)
         parts = -(-threads // len(of_frame))
 
         def encoded(frames: list[int]) -> Features:
@@ -245,19 +225,23 @@ class EmbeddedModel:
 
         def decoded(features: Features, indices: list[int]) -> None:
             with torch.inference_mode():
-                width = max(1, *(len(asked[index]) for index in indices))
-                vectors = torch.stack(
-                    [self._vectors((*asked[i], *[""] * (width - len(asked[i])))) for i in indices]
+                rows = [question for index in indices for question in asked[index]]
+                vectors, keep = self._padded(rows)
+                found = sight.decode(
+                    features,
+                    [TASKS.index(row.word) for row in rows],
+                    [row.head for row in rows],
+                    vectors,
+                    keep,
                 )
-                keep = torch.tensor([[place < len(asked[i]) for place in range(width)] for i in indices])
-                words = [task_of(prompts[index]) for index in indices]
-                heads = ["masks" if word in ("semantic", "refer") else word for word in words]
-                maps = sight.decode(features, [TASKS.index(word) for word in words], heads, vectors, keep)
-                for index, word, (each, seen_lens) in zip(indices, words, maps, strict=True):
-                    if word == "depth":
-                        focal, made.lenses[index] = self._focal(cameras[image_of[index]], seen_lens)
-                        each[..., 0] += focal
-                    painting.paint(word, each, prompts[index], made.drawn[index], made.sure[index])
+                for index in indices:
+                    maps, lenses = zip(*(next(found) for _ in asked[index]), strict=True)
+                    if asked[index][0].word == "depth":
+                        focal, made.lenses[index] = cameras[image_of[index]].focal(
+                            self._held.lenses, lenses[0]
+                        )
+                        maps[0][..., 0] += focal
+                    _paint(maps, images[image_of[index]], prompts[index], made.drawn[index], made.sure[index])
 
         if parts == 1:
 
@@ -284,30 +268,11 @@ class EmbeddedModel:
             return
         if not self._held.network.generator.lessons:
             raise ModelError(f"these weights cannot draw '{prompt}': their generator was not taught")
-        if not _drawable(prompt.text):
+        if not imagining.drawable(prompt.text):
             raise ModelError(
                 f"the embedded model knows no word of '{prompt}': it draws streets, squares, car parks and what "
                 "stands there, by day, at night, in rain or fog"
             )
-
-    def _imagined(self, description: str, size_hw: tuple[int, int]) -> Pixels:
-        """A new picture (H, W, 3) uint8; the same words give the same one, whatever frame they came with."""
-        key = " ".join(description.lower().split())
-        picture = self._pictures.get(key)
-        if picture is None:
-            words, seed = _drawable(key), zlib.crc32(key.encode())
-
-            def drawn() -> Tensor:
-                with torch.inference_mode():
-                    return self._held.network.generator.draw(words, self._held.vocabulary, seed).cpu()
-
-            # On one thread, as everything here (sight.py): 0.34 s, where two that meet at every operator take 0.23.
-            sight = self._held.sight
-            picture = drawn() if sight is None else sight.pool.submit(drawn).result()
-            while len(self._pictures) >= MAX_CACHED_PICTURES:
-                self._pictures.pop(next(iter(self._pictures)))
-            self._pictures[key] = picture
-        return drawing.filling(picture, size_hw).numpy()
 
     def _encode(self, images: Pixels) -> Features:
         height, width = images.shape[1:3]
@@ -319,46 +284,67 @@ class EmbeddedModel:
         features: Features = self._held.network.encoder(pictures)
         return features
 
+    def _padded(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
+        """Phrase vectors (N, K, width) of questions, and which of them are no padding."""
+        width = max(1, *(len(question.phrases) for question in questions))
+        vectors = torch.stack(
+            [self._vectors((*each.phrases, *[""] * (width - len(each.phrases)))) for each in questions]
+        )
+        keep = torch.tensor([[place < len(each.phrases) for place in range(width)] for each in questions])
+        return vectors, keep.to(self._device)
+
     def _decode(
         self,
         features: Features,
-        cameras: Sequence[_Camera],
+        images: Pixels,
+        cameras: Sequence[Camera],
         image_of: Sequence[int],
         prompts: Sequence[Prompt],
-        indices: list[int],
+        seen: Sequence[int],
         made: _Drawings,
     ) -> None:
-        """Fills the drawings of prompts of one shape, on a GPU."""
-        asked = [phrases_of(prompts[index]) for index in indices]
-        width = max(1, *(len(each) for each in asked))
-        vectors = torch.stack([self._vectors((*each, *[""] * (width - len(each)))) for each in asked])
-        keep = torch.tensor(
-            [[place < len(each) for place in range(width)] for each in asked], device=self._device
-        )
-        task = torch.tensor([TASKS.index(task_of(prompts[index])) for index in indices], device=self._device)
-        frame = torch.tensor([image_of[index] for index in indices], device=self._device)
-        fields = self._held.network.decoder(features.of(frame), task, vectors, keep)
-        logits = fields.logits().float() if any(asked) else None
-        height, across = made.drawn.shape[1:3]
-        for row, index in enumerate(indices):
-            own = None if logits is None else logits[row, : len(asked[row]) + 1]
-            if own is not None and prompts[index].task is Task.REFER and not prompts[index].score:
-                own = drawing.sure(own)
-            focal = 0.0
-            if task_of(prompts[index]) == "depth":
-                seen_lens = fields.lens[row].cpu().numpy()
-                focal, made.lenses[index] = self._focal(cameras[image_of[index]], seen_lens)
-            picture, likely = _draw(fields, own, row, prompts[index], focal)
-            made.drawn[index] = picture[:height, :across].cpu().numpy()
-            if likely is not None:
-                made.sure[index] = likely[:height, :across].cpu().numpy()
+        """Fills the drawings `seen` on a GPU, where questions of one shape are decoded at once."""
+        asked = [(index, question) for index in seen for question in questions_of(prompts[index])]
+        maps: dict[int, list[tuple[int, painting.Floats]]] = {}
+        for rows in groups([question for _, question in asked]):
+            questions = [asked[row][1] for row in rows]
+            vectors, keep = self._padded(questions)
+            task = torch.tensor([TASKS.index(each.word) for each in questions], device=self._device)
+            frame = torch.tensor([image_of[asked[row][0]] for row in rows], device=self._device)
+            fields = self._held.network.decoder(features.of(frame), task, vectors, keep)
+            logits = fields.logits().float() if questions[0].phrases else None
+            for at, row in enumerate(rows):
+                index, question = asked[row]
+                own = None if logits is None else logits[at, : len(question.phrases) + 1]
+                if expression_of(prompts[index]) is not None:
+                    maps.setdefault(index, []).append((row, drawing.maps_of(fields, own, at, question.word)))
+                else:
+                    self._draw(fields, own, at, index, cameras[image_of[index]], prompts[index], made)
+        for index, found in maps.items():
+            in_order = [each for _, each in sorted(found, key=lambda pair: pair[0])]
+            _paint(in_order, images[image_of[index]], prompts[index], made.drawn[index], made.sure[index])
 
-    def _focal(self, camera: _Camera, seen: NDArray[np.float32]) -> tuple[float, Lens]:
-        """Logarithm of a focal length over the canonical one, and the lens: as told, or as the network saw it, (2,)."""
-        if camera.hfov_deg is not None:
-            return log_focal(camera.hfov_deg, camera.share), Lens(camera.hfov_deg, 0.0)
-        focal, error = self._held.lenses.of(camera.stream_id, float(seen[0]), float(seen[1]))
-        return focal, Lens(hfov_deg(focal, camera.share), error)
+    def _draw(
+        self,
+        fields: Fields,
+        logits: Tensor | None,
+        row: int,
+        index: int,
+        camera: Camera,
+        prompt: Prompt,
+        made: _Drawings,
+    ) -> None:
+        """Fills the drawing of one prompt where the fields are."""
+        if logits is not None and prompt.task is Task.REFER and not prompt.score:
+            logits = drawing.sure(logits)
+        focal = 0.0
+        if task_of(prompt) == "depth":
+            focal, made.lenses[index] = camera.focal(self._held.lenses, fields.lens[row].cpu().numpy())
+        height, across = made.drawn.shape[1:3]
+        picture, likely = _draw(fields, logits, row, prompt, focal)
+        made.drawn[index] = picture[:height, :across].cpu().numpy()
+        if likely is not None:
+            made.sure[index] = likely[:height, :across].cpu().numpy()
 
     def _vectors(self, phrases: Sequence[str]) -> Tensor:
         """Phrase vectors (P, width), each computed once."""
@@ -368,6 +354,16 @@ class EmbeddedModel:
     def _encoded(self, phrases: Sequence[str]) -> tuple[Tensor]:
         ids = self._held.vocabulary.tensor(phrases).to(self._device)
         return (self._held.network.phrases(ids),)
+
+
+def _paint(maps: Sequence[painting.Floats], image: Pixels, prompt: Prompt, out: Pixels, sure: Pixels) -> None:
+    """Fills `out` and `sure` from the answers to a prompt's questions about a picture."""
+    expression = expression_of(prompt)
+    if expression is None:
+        painting.paint(task_of(prompt), maps[0], prompt, out, sure)
+    else:
+        meant = choosing.chosen(expression, maps, image, is_sure=not prompt.score)
+        painting.masks(meant, prompt, out, sure)
 
 
 def _draw(
@@ -383,16 +379,6 @@ def _draw(
     if task == "instances":
         return drawing.instances(logits, fields.centre[row], fields.offset[row], prompt)
     return drawing.masks(logits, prompt)
-
-
-@lru_cache(MAX_PHRASES)
-def _drawable(description: str) -> str:
-    """Of a description the words that scenes are described with: of others the generator was taught nothing."""
-    from plantain.operators.scenes import (
-        descriptions,
-    )  # renders with compiled code: loaded where pictures are drawn
-
-    return Vocabulary.of(descriptions.all_words()).known(description)
 
 
 def _cores() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from errno import EIO
+from errno import EIO, EMFILE, ENFILE
 
 import av
 
@@ -52,6 +52,12 @@ def trouble_at_opening(error: Exception, elapsed_s: float, timeout_s: float) -> 
         return Trouble("not_found", "has nothing at this path", "check the path, or plug the device in")
     if isinstance(error, NoVideoError):
         return Trouble("no_video", f"gives {error}", "check which stream of the camera this is")
+    if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+        return Trouble(
+            "refused",
+            "cannot be opened: no file descriptor is left here",
+            "raise this machine's limit (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of Docker)",
+        )
     if isinstance(error, _TIMEOUTS) or elapsed_s >= _SHARE_OF_TIMEOUT * timeout_s:
         return Trouble(
             "silent",

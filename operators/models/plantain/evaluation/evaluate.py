@@ -27,8 +27,9 @@ from plantain.operators.models.plantain.evaluation import metrics, reliability
 from plantain.operators.models.plantain.evaluation.asking import Asking, frame_of
 from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.prompts import CURVES, Prompt, Task
-from plantain.operators.scenes import CLASSES, THINGS, Scene, SceneFrame, stamp
+from plantain.operators.scenes import Scene, SceneFrame, stamp
 from plantain.operators.types import Failure, Value
+from plantain.operators.vocabulary import CLASSES, THINGS
 
 NUM_PHRASES = 5
 """Countable classes asked of each frame: up to three that are there, the others not."""

@@ -19,8 +19,9 @@ from plantain.operators.models.base import ModelBackend
 from plantain.operators.models.plantain.evaluation import metrics
 from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.prompts import Prompt
-from plantain.operators.scenes import CLASSES, Scene, described, referring
+from plantain.operators.scenes import Scene, described, referring
 from plantain.operators.scenes.descriptions import MIN_SHARE
+from plantain.operators.vocabulary import CLASSES
 
 MEASURES = ("drawn", "chance", "rendered")
 """Where the named classes are looked for."""

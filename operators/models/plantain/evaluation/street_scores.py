@@ -20,7 +20,7 @@ from plantain.operators.models.plantain.evaluation.metrics import Sums
 from plantain.operators.models.plantain.training import streets
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.prompts import Prompt
-from plantain.operators.scenes import CLASSES
+from plantain.operators.vocabulary import CLASSES
 
 STREET_CLASSES = ("road", "sky", "vegetation", "building", "car", "person")
 """What small public networks are compared by."""

@@ -10,7 +10,7 @@ from plantain.operators.models.plantain.network import OFFSET_UNIT_PX, TASKS, Fe
 from plantain.operators.models.plantain.precision import has_bfloat16
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.models.plantain.training.samples import TAUGHT, TrainingBatch
-from plantain.operators.scenes import CLASSES
+from plantain.operators.vocabulary import CLASSES
 
 WEIGHTS = {
     "semantic": 1.5,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from plantain.operators.scenes import CLASSES, GROUPS, SYNONYMS, THINGS, class_of, members_of
+from plantain.operators.vocabulary import CLASSES, GROUPS, SYNONYMS, THINGS, class_of, members_of
 
 IGNORE = 255
 """Target of pixels that no loss looks at (void, padding)."""

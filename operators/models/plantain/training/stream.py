@@ -13,7 +13,7 @@ from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.models.plantain.training import lessons, samples, shards, streets
 from plantain.operators.models.plantain.training.samples import Sample, TrainingBatch, collate
 from plantain.operators.models.plantain.training.streets import Album
-from plantain.operators.scenes import CLASSES
+from plantain.operators.vocabulary import CLASSES
 
 NUM_DRAWN = 3
 """Shots among which one is chosen for a sample."""

@@ -26,7 +26,7 @@ from plantain.operators.models.plantain.training.losses import class_weights
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.models.plantain.training.samples import TAUGHT, Sample, centres_of, log_depth_of
 from plantain.operators.models.plantain.training.views import random_placement, view_of
-from plantain.operators.scenes import CLASSES, THINGS
+from plantain.operators.vocabulary import CLASSES, THINGS
 
 _EVERY = frozenset(CLASSES[1:])
 _BY_PEOPLE = {

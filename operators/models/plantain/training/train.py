@@ -24,7 +24,7 @@ from plantain.operators.models.plantain.training import losses, questions, shard
 from plantain.operators.models.plantain.training.loading import batches_of
 from plantain.operators.models.plantain.training.samples import TrainingBatch
 from plantain.operators.models.plantain.training.stream import Stream
-from plantain.operators.scenes import CLASSES
+from plantain.operators.vocabulary import CLASSES
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from plantain.operators.scenes import CLASSES, GROUPS, SYNONYMS, members_of
+from plantain.operators.vocabulary import CLASSES, GROUPS, SYNONYMS, members_of
 
 
 def ids(*names: str) -> frozenset[int]:

@@ -54,9 +54,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "bicycle": ("bicycles", "bike", "bikes", "cycle", "pushbike"),
     "person": (
         "persons", "people", "pedestrian", "pedestrians", "human", "humans", "man", "men", "woman", "women",
-        "walker",
+        "walker", "child", "children", "boy", "boys", "girl", "girls",
     ),
-    "animal": ("animals", "dog", "dogs", "pet", "pets", "horse", "horses", "cat"),
+    "animal": ("animals", "dog", "dogs", "pet", "pets", "horse", "horses", "cat", "sheep"),
     "object": (
         "objects", "street furniture", "bin", "bins", "bench", "benches", "cone", "cones", "bollard",
         "hydrant",

@@ -1,0 +1,353 @@
+"""Which of several things an expression means: what it says is looked up in what the network sees.
+
+Asked for "the leftmost red car" the network marks what looks like a car and a little more what is red: it answers
+pixels one by one, and none of them knows what else is in the picture. So the expression is taken apart: the things of
+its kind are found as for `instances`, each is judged by what is said of it alone, and one is chosen by how it compares
+with the others: colours, places, sizes and distances.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plantain.operators.models.phrases import MAX_PHRASES
+from plantain.operators.models.plantain import painting
+from plantain.operators.vocabulary import THINGS, class_of
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MIN_CELLS = 16
+"""Half-resolution cells of a thing that can be meant."""
+
+MIN_SCORE = 0.75
+"""Mean likelihood of a thing's cells from which it can be meant; these and the next two were chosen on 90 training
+scenes: training_log.md."""
+
+MIN_FIT = 0.0
+"""How well a thing must fit what is said of it alone, in logits, for the expression to mean anything."""
+
+COLOUR_LOGITS = 16.0
+"""What a thing gains that shows nothing but the colour that is said of it."""
+
+MIN_SHARE = 0.08
+"""Share of a thing that must show the colour for it to be called so."""
+
+_PICKS = {
+    "leftmost": "leftmost", "rightmost": "rightmost", "nearest": "nearest", "closest": "nearest",
+    "farthest": "farthest", "furthest": "farthest", "largest": "largest", "biggest": "largest",
+    "smallest": "smallest",
+}  # fmt: skip
+_PLACES = re.compile(
+    r" (?:on|at|to) (?:the )?(?P<side>left|right)(?: side)?$| in (?:the )?(?P<middle>middle|cent(?:re|er))$"
+    r"| (?P<near>(?:closest|nearest) to (?:the )?(?:camera|viewer)|in (?:the )?foreground)$"
+    r"| (?P<far>in (?:the )?(?:background|distance))$"
+)
+_RELATIONS = re.compile(
+    r"(?P<who>.+?) (?:(?:to )?(?:the )?(?P<side>left|right) of|(?P<where>nearest to|closest to|next to|beside|near"
+    r"|behind|in front of)) (?P<anchor>.+)"
+)
+_BESIDE = {"nearest to", "closest to", "next to", "beside", "near"}
+_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
+_ARTICLES = {"a", "an", "the"}
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """What a referring expression says.
+
+    Attributes:
+        words: What it says of the thing alone: "red car", "person with orange umbrella".
+        kind: Class of countable things that it names.
+        colour: Word for one of COLOURS that it shows, "" if none is named.
+        part: What shows it.
+        pick: How it compares with the others of its kind, "" if nothing is said.
+        relation: Where it is from another thing, "" if nothing is said.
+        anchor: The other thing.
+    """
+
+    words: str
+    kind: str
+    colour: str = ""
+    part: str = "whole"
+    pick: str = ""
+    relation: str = ""
+    anchor: Expression | None = None
+
+    @property
+    def asked(self) -> tuple[tuple[str, str], ...]:
+        """What the network is asked, as (task word, phrase): the region, the things, and where it counts how far."""
+        things = [self] if self.anchor is None else [self, self.anchor]
+        own = [pair for each in things for pair in (("refer", each.words), ("instances", each.kind))]
+        return (*own, ("depth", "")) if self.is_about_distance else tuple(own)
+
+    @property
+    def is_about_distance(self) -> bool:
+        """Whether somebody has to know how far things are."""
+        return self.pick in ("nearest", "farthest") or self.relation in ("beside", "behind", "in front of")
+
+
+@lru_cache(MAX_PHRASES)
+def parsed(text: str) -> Expression | None:
+    """An expression taken apart; None where it names no countable thing, or another thing that is none."""
+    said = " ".join(text.lower().split())
+    place = _PLACES.search(said)
+    pick = ""
+    if place:
+        said = said[: place.start()]
+        pick = "nearest" if place["near"] else "farthest" if place["far"] else place["side"] or "middle"
+    relation, anchor = "", None
+    if not place and (found := _RELATIONS.fullmatch(said)):
+        anchor = parsed(found["anchor"])
+        if anchor is None:
+            return None
+        relation = found["side"] or ("beside" if found["where"] in _BESIDE else found["where"])
+        said = found["who"]
+    words = [word for word in _WORD.findall(said) if word not in _ARTICLES]
+    picks = [word for word in words if word in _PICKS]
+    if picks:
+        pick = _PICKS[picks[0]]
+        words = [word for word in words if word not in _PICKS]
+    at = _kind_at(words)
+    if at is None:
+        return None
+    last, kind = at
+    colours = [index for index, word in enumerate(words) if word in COLOURS]
+    colour, part = (words[colours[0]], "whole") if colours else ("", "whole")
+    if colours and kind == "person" and colours[0] > last:
+        behind = words[last:]
+        worn_below = any(word in _BELOW for word in behind)
+        part = "lower" if worn_below else "carried" if "with" in behind else "upper"
+    return Expression(" ".join(words), kind, colour, part, pick, relation, anchor)
+
+
+_BELOW = {"trousers", "pants", "jeans", "skirt", "shorts"}
+
+
+def _kind_at(words: Sequence[str]) -> tuple[int, str] | None:
+    """Behind which word, and which: the first class of countable things that words name."""
+    for first in range(len(words)):
+        for count in (2, 1):
+            kind = class_of(" ".join(words[first : first + count]))
+            if kind in THINGS:
+                return first + count, kind
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Thing:
+    """One thing of the kind that is asked for.
+
+    Attributes:
+        cells: (h, w), where it is.
+        size: How many they are.
+        box: x0, y0, x1, y1 in cells, the end excluded.
+    """
+
+    cells: Mask
+    size: int
+    box: tuple[int, int, int, int]
+
+    @property
+    def middle(self) -> float:
+        """Horizontal middle, in cells."""
+        return (self.box[0] + self.box[2]) / 2
+
+
+def chosen(
+    expression: Expression, maps: Sequence[Floats], image: NDArray[np.uint8], *, is_sure: bool
+) -> Floats:
+    """Logits (h, w, 2) of background and of the thing that is meant, all background if there is no such thing.
+
+    Args:
+        expression: Taken apart.
+        maps: Answers to what it asks (`Expression.asked`), each (h, w, C) at half resolution.
+        image: (H, W, 3) uint8, the picture.
+        is_sure: Nothing is chosen that fits too badly.
+    """
+    height, width = maps[0].shape[:2]
+    picture = image[: 2 * height : 2, : 2 * width : 2]
+    logits = np.zeros((height, width, 2), np.float32)
+    logits[..., 1] = -1.0
+    found = _chosen(expression, maps, picture, is_sure=is_sure)
+    if found is not None:
+        logits[..., 1] = np.where(found.cells, np.maximum(maps[1][..., 0], 0.1), -1.0)
+    return logits
+
+
+def _chosen(
+    expression: Expression, maps: Sequence[Floats], picture: NDArray[np.uint8], *, is_sure: bool
+) -> _Thing | None:
+    things = _things(maps[1])
+    fits = [_fit(expression, thing, maps[0], picture) for thing in things]
+    likely = [index for index, fit in enumerate(fits) if fit >= MIN_FIT or not is_sure]
+    far = maps[-1][..., 0] if expression.is_about_distance else None
+    if expression.anchor is not None:
+        others = _things(maps[3])
+        if not others or not likely:
+            return None
+        worth = [_fit(expression.anchor, each, maps[2], picture) + np.log(each.size) / 2 for each in others]
+        anchor = others[int(np.argmax(worth))]
+        likely = [
+            index for index in likely if (things[index].cells & anchor.cells).sum() < 0.3 * things[index].size
+        ]
+        return _related(
+            expression.relation, [things[i] for i in likely], [fits[i] for i in likely], anchor, far
+        )
+    if not likely:
+        return None
+    return _picked(expression.pick, [things[i] for i in likely], [fits[i] for i in likely], far)
+
+
+def _things(maps: Floats) -> list[_Thing]:
+    """Things of a kind, from the maps of `instances`."""
+    owner, centres = painting.owners(maps)
+    odds = maps[..., 0]
+    found = []
+    for index in range(len(centres)):
+        cells = (owner == index) & (odds > 0)
+        size = int(cells.sum())
+        if size < MIN_CELLS or float(np.mean(1 / (1 + np.exp(-odds[cells])))) < MIN_SCORE:
+            continue
+        columns, rows = np.flatnonzero(cells.any(0)), np.flatnonzero(cells.any(1))
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        found.append(_Thing(cells, size, box))
+    return found
+
+
+def _fit(expression: Expression, thing: _Thing, region: Floats, picture: NDArray[np.uint8]) -> float:
+    """How well a thing fits what is said of it alone, in logits."""
+    fit = float(np.mean((region[..., 1] - region[..., 0])[thing.cells]))
+    if not expression.colour:
+        return fit
+    share = _share_of(expression, thing, picture)
+    if share < MIN_SHARE and expression.part != "carried":
+        return -np.inf
+    return fit / 2 + COLOUR_LOGITS * share
+
+
+def _share_of(expression: Expression, thing: _Thing, picture: NDArray[np.uint8]) -> float:
+    """How much of what should show a colour does."""
+    left, top, right, bottom = thing.box
+    height = bottom - top
+    cells = thing.cells[top:bottom, left:right].copy()
+    if expression.part == "upper":
+        cells[int(0.55 * height) :] = False
+    elif expression.part == "lower":
+        cells[: int(0.5 * height)] = False
+    seen = picture[top:bottom, left:right][cells]
+    return float(shows(expression.colour, seen).mean()) if len(seen) else 0.0
+
+
+def _picked(pick: str, things: list[_Thing], fits: list[float], far: Floats | None) -> _Thing | None:
+    """The one of several things that stands out as is said."""
+    width = things[0].cells.shape[1]
+    best: Callable[[int], float]
+    match pick:
+        case "left" | "right":
+            on_side = [i for i, each in enumerate(things) if (each.middle < width / 2) == (pick == "left")]
+            if not on_side:
+                return None
+            return things[max(on_side, key=lambda i: fits[i] + np.log(things[i].size))]
+        case "leftmost":
+            best = lambda i: -things[i].middle  # noqa: E731
+        case "rightmost":
+            best = lambda i: things[i].middle  # noqa: E731
+        case "middle":
+            best = lambda i: -abs(things[i].middle - width / 2)  # noqa: E731
+        case "largest":
+            best = lambda i: things[i].size  # noqa: E731
+        case "smallest":
+            best = lambda i: -things[i].size  # noqa: E731
+        case "nearest" | "farthest":
+            assert far is not None
+            sign = -1 if pick == "nearest" else 1
+            best = lambda i: sign * _distance(things[i], far)  # noqa: E731
+        case _:
+            best = lambda i: fits[i] + np.log(things[i].size) / 2  # noqa: E731
+    return things[max(range(len(things)), key=best)]
+
+
+def _distance(thing: _Thing, far: Floats) -> float:
+    """Logarithm of how far a thing is."""
+    return float(np.median(far[thing.cells]))
+
+
+def _related(
+    relation: str, things: list[_Thing], fits: list[float], anchor: _Thing, far: Floats | None
+) -> _Thing | None:
+    """The thing that stands to another one as is said."""
+    if relation in ("left", "right"):
+        there = [i for i, each in enumerate(things) if (each.middle < anchor.middle) == (relation == "left")]
+    else:
+        assert far is not None
+        own = _distance(anchor, far)
+        if relation == "beside":
+            width = anchor.cells.shape[1]
+
+            def gap(thing: _Thing) -> float:
+                away, here = np.exp(_distance(thing, far)), np.exp(own)
+                across = (thing.middle - width / 2) / width * away - (
+                    anchor.middle - width / 2
+                ) / width * here
+                return float(np.hypot(across, away - here))
+
+            return min(things, key=gap, default=None)
+        sign = 1 if relation == "behind" else -1
+        there = [
+            i
+            for i, each in enumerate(things)
+            if sign * (_distance(each, far) - own) > 0
+            and each.box[0] < anchor.box[2]
+            and anchor.box[0] < each.box[2]
+        ]
+    if not there:
+        return None
+    return things[max(there, key=lambda i: fits[i] + np.log(things[i].size) / 2)]
+
+
+def shows(colour: str, pixels: NDArray[np.uint8]) -> Mask:
+    """Which of pixels (N, 3) uint8 RGB somebody would call by the word for a colour."""
+    (first, last), strong, light = COLOURS[colour]
+    hue, saturation, value = _hsv(pixels)
+    of_hue = (hue >= first) & (hue <= last) if first < last else (hue >= first) | (hue <= last)
+    is_as_strong = (saturation >= strong[0]) & (saturation <= strong[1])
+    return of_hue & is_as_strong & (value >= light[0]) & (value <= light[1])
+
+
+def _hsv(pixels: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+    """Hue in degrees, saturation and value from 0 to 1, each (N,)."""
+    rgb = pixels.astype(np.float32) / 255
+    red, green, blue = rgb.T
+    value, spread = rgb.max(1), rgb.max(1) - rgb.min(1)
+    wide = np.maximum(spread, 1e-6)
+    sixth = np.where(
+        value == red,
+        (green - blue) / wide % 6,
+        np.where(value == green, (blue - red) / wide + 2, (red - green) / wide + 4),
+    )
+    return 60 * sixth, spread / np.maximum(value, 1e-3), value
+
+
+COLOURS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
+    "red": ((342, 14), (0.45, 1), (0, 1)),
+    "orange": ((14, 40), (0.5, 1), (0.45, 1)),
+    "brown": ((0, 45), (0.3, 1), (0.22, 0.45)),
+    "yellow": ((40, 68), (0.45, 1), (0, 1)),
+    "green": ((75, 165), (0.25, 1), (0, 1)),
+    "blue": ((190, 255), (0.3, 1), (0, 1)),
+    "purple": ((255, 310), (0.2, 1), (0, 1)),
+    "pink": ((310, 342), (0.2, 1), (0.5, 1)),
+    "white": ((0, 360), (0, 0.2), (0.7, 1)),
+    "grey": ((0, 360), (0, 0.22), (0.25, 0.7)),
+    "gray": ((0, 360), (0, 0.22), (0.25, 0.7)),
+    "silver": ((0, 360), (0, 0.2), (0.45, 1)),
+    "black": ((0, 360), (0, 1), (0, 0.22)),
+}
+"""Words for colours, and what is called so: from and to of hue in degrees, saturation and value."""
