@@ -57,11 +57,14 @@ class InstancesCodec:
         components = np.empty(height * width, np.int32)
         count = _group(flat, width, red, green, blue, MIN_AREA * height * width, components)
         sums, boxes, cores = _measure(flat, width, components, count)
-        region_of = _merge(sums, boxes, cores / np.maximum(1, sums[:, 3]) >= MIN_CORE)
-        labels = np.empty(height * width, np.uint16)
-        distances, left_over = _label(flat, components, region_of, sums, labels)
-        areas = np.bincount(region_of, weights=sums[:, 3], minlength=len(distances))[1:]
-        scores = 1.0 - distances[1:] / np.maximum(1, areas) / TAU
+        region_of = _regions(sums, boxes, cores / np.maximum(1, sums[:, 3]) >= MIN_CORE)
+        total = np.zeros((region_of.max() + 1, 4))
+        np.add.at(total, region_of, sums)
+        areas = np.maximum(1, total[:, 3])
+        mean = (total[:, :3] / areas[:, None]).astype(np.float32)
+        labels, distances = np.empty(height * width, np.uint16), np.zeros(len(total))
+        left_over = _label(flat, components, region_of, mean, labels, distances)
+        scores = 1.0 - distances[1:] / areas[1:] / TAU
         return Masks(
             labels.reshape(height, width),
             (prompt.classes[0] if prompt.classes else prompt.text,) * len(scores),
@@ -115,11 +118,12 @@ def _group(
         components += 1
         seed = (np.int64(rgb[3 * i]), np.int64(rgb[3 * i + 1]), np.int64(rgb[3 * i + 2]))
         row = i // width
-        end = _spread(rgb, label, width, seed, components, row, i - row * width, i - row * width, spans, 0)
+        first = last = i - row * width
+        end = _spread(rgb, label, width, seed, components, row, first, last, spans, 0)
         area = 0
         done = 0
         while done < end:
-            row, first, last = spans[done, 0], spans[done, 1], spans[done, 2]
+            row, first, last = int(spans[done, 0]), int(spans[done, 1]), int(spans[done, 2])
             done += 1
             area += last - first + 1
             for step in (-1, 1):
@@ -143,7 +147,8 @@ def _group(
             components -= 1
             for k in range(end):
                 start = spans[k, 0] * width
-                label[start + spans[k, 1] : start + spans[k, 2] + 1] = DROPPED
+                for x in range(spans[k, 1], spans[k, 2] + 1):
+                    label[start + x] = DROPPED
     return components
 
 
@@ -196,7 +201,6 @@ def _spread(
     return end
 
 
-@compiled()
 def _measure(
     rgb: NDArray[np.uint8], width: int, label: NDArray[np.int32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -206,11 +210,23 @@ def _measure(
         Sums (count + 1, 4) of red, green, blue and pixels; bounding boxes (count + 1, 4) `left, top, right,
         bottom` with the last row and column included; and pixels (count + 1,) that a 3 x 3 erosion leaves.
     """
-    sums = np.zeros((count + 1, 4), np.int64)
-    boxes = np.empty((count + 1, 4), np.int64)
-    boxes[:, :2] = np.iinfo(np.int64).max
-    boxes[:, 2:] = -1
-    cores = np.zeros(count + 1, np.int64)
+    sums, cores = np.zeros((count + 1, 4), np.int64), np.zeros(count + 1, np.int64)
+    boxes = np.full((count + 1, 4), -1)
+    boxes[:, :2] = len(label)
+    _add_up(rgb, width, label, sums, boxes, cores)
+    return sums, boxes, cores
+
+
+@compiled()
+def _add_up(
+    rgb: NDArray[np.uint8],
+    width: int,
+    label: NDArray[np.int32],
+    sums: NDArray[np.int64],
+    boxes: NDArray[np.int64],
+    cores: NDArray[np.int64],
+) -> None:
+    """Fills what `_measure` returns."""
     height = len(label) // max(1, width)
     for y in range(height):
         start = y * width
@@ -249,18 +265,27 @@ def _measure(
             boxes[component, 1] = min(boxes[component, 1], y)
             boxes[component, 2] = max(boxes[component, 2], x - 1)
             boxes[component, 3] = y
-    return sums, boxes, cores
+
+
+def _regions(
+    sums: NDArray[np.int64], boxes: NDArray[np.int64], is_kept: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Stage 5: the region (count + 1,) of each component, 1..m in raster order, 0 for those not kept."""
+    region_of = np.zeros(len(sums), np.int64)
+    _merge(sums.astype(np.float64), boxes.copy(), is_kept, np.arange(len(sums)), region_of)
+    return region_of
 
 
 @compiled()
 def _merge(
-    sums: NDArray[np.int64], boxes: NDArray[np.int64], is_kept: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Stage 5: the region (count + 1,) of each component, 1..m in raster order, 0 for those not kept."""
-    count = len(sums)
-    total = sums.astype(np.float64)
-    box = boxes.copy()
-    into = np.arange(count)
+    total: NDArray[np.float64],
+    box: NDArray[np.int64],
+    is_kept: NDArray[np.bool_],
+    into: NDArray[np.int64],
+    region_of: NDArray[np.int64],
+) -> None:
+    """Fills `region_of`, all zeros before; the others, of which `into` names each part itself, are changed."""
+    count = len(into)
     has_changed = True
     while has_changed:
         has_changed = False
@@ -268,40 +293,46 @@ def _merge(
             if not is_kept[a] or into[a] != a:
                 continue
             for b in range(a + 1, count):
-                if is_kept[b] and into[b] == b and _is_one(total[a], total[b], box[a], box[b]):
+                if is_kept[b] and into[b] == b and _is_one(total, box, a, b):
                     into[b] = a
-                    total[a] += total[b]
-                    box[a, :2] = np.minimum(box[a, :2], box[b, :2])
-                    box[a, 2:] = np.maximum(box[a, 2:], box[b, 2:])
+                    for k in range(4):
+                        total[a, k] += total[b, k]
+                    for k in range(2):
+                        box[a, k] = min(box[a, k], box[b, k])
+                        box[a, k + 2] = max(box[a, k + 2], box[b, k + 2])
                     has_changed = True
-    region_of = np.zeros(count, np.int64)
     regions = 0
     for a in range(1, count):
-        if is_kept[a] and into[a] == a:
+        if not is_kept[a]:
+            continue
+        root = into[a]
+        if root == a:
             regions += 1
             region_of[a] = regions
-        elif is_kept[a]:
-            root = into[a]
-            while into[root] != root:
-                root = into[root]
-            region_of[a] = region_of[root]
-    return region_of
+            continue
+        while into[root] != root:
+            root = into[root]
+        region_of[a] = region_of[root]
 
 
 @compiled()
-def _is_one(
-    total_a: NDArray[np.float64], total_b: NDArray[np.float64], a: NDArray[np.int64], b: NDArray[np.int64]
-) -> bool:
+def _is_one(total: NDArray[np.float64], box: NDArray[np.int64], a: int, b: int) -> bool:
     """Whether two parts have the same mean colour and lie close enough to be one object."""
     distance_sq = 0.0
     for channel in range(3):
-        step = total_a[channel] / total_a[3] - total_b[channel] / total_b[3]
+        step = total[a, channel] / total[a, 3] - total[b, channel] / total[b, 3]
         distance_sq += step * step
     if distance_sq > TAU * TAU:
         return False
-    both = (max(a[2], b[2]) - min(a[0], b[0]) + 1) * (max(a[3], b[3]) - min(a[1], b[1]) + 1)
-    apart = (a[2] - a[0] + 1) * (a[3] - a[1] + 1) + (b[2] - b[0] + 1) * (b[3] - b[1] + 1)
-    return bool(both <= GAMMA * apart)
+    wide = max(box[a, 2], box[b, 2]) - min(box[a, 0], box[b, 0]) + 1
+    high = max(box[a, 3], box[b, 3]) - min(box[a, 1], box[b, 1]) + 1
+    return bool(wide * high <= GAMMA * (_area(box, a) + _area(box, b)))
+
+
+@compiled(inline="always")
+def _area(box: NDArray[np.int64], k: int) -> int:
+    area: int = (box[k, 2] - box[k, 0] + 1) * (box[k, 3] - box[k, 1] + 1)
+    return area
 
 
 @compiled()
@@ -309,18 +340,11 @@ def _label(
     rgb: NDArray[np.uint8],
     component: NDArray[np.int32],
     region_of: NDArray[np.int64],
-    sums: NDArray[np.int64],
+    mean: NDArray[np.float32],
     label: NDArray[np.uint16],
-) -> tuple[NDArray[np.float64], int]:
-    """Fills `label` (N,); returns each region's sum of distances (m + 1,) to its mean, and what is left."""
-    regions = region_of.max()
-    total = np.zeros((regions + 1, 4), np.float64)
-    for k in range(len(region_of)):
-        total[region_of[k]] += sums[k]
-    mean = np.zeros((regions + 1, 3), np.float32)
-    for k in range(1, regions + 1):
-        mean[k] = (total[k, :3] / total[k, 3]).astype(np.float32)
-    distances = np.zeros(regions + 1, np.float64)
+    distances: NDArray[np.float64],
+) -> int:
+    """Fills `label` (N,), adds to each region's `distances` (m + 1,) to its mean (m + 1, 3); returns what is left."""
     left_over = 0
     for i in range(len(label)):
         region = region_of[component[i]] if component[i] > 0 else 0
@@ -334,4 +358,4 @@ def _label(
             distances[region] += np.sqrt(dr * dr + dg * dg + db * db)
         elif component[i] != BACKGROUND:
             left_over += 1
-    return distances, left_over
+    return left_over

@@ -118,9 +118,14 @@ def _encode(
     num_runs = np.zeros(count + 2, np.int64)
     _lay_out(run_label, run_row, first_run, columns, grid_h, num_runs, np.empty((0, 2), np.int64))
     num_runs[1] = 0  # the background's
-    first = np.cumsum(num_runs)
-    edges = np.empty((first[-1], 2), np.int64)
-    _lay_out(run_label, run_row, first_run, columns, grid_h, first.copy(), edges)
+    first = np.empty(count + 2, np.int64)
+    place = np.empty(count + 2, np.int64)
+    total = np.int64(0)
+    for k in range(count + 2):
+        total += num_runs[k]
+        first[k] = place[k] = total
+    edges = np.empty((total, 2), np.int64)
+    _lay_out(run_label, run_row, first_run, columns, grid_h, place, edges)
     text = np.empty((2 * len(edges) + count) * _MAX_CHARACTERS, np.uint8)
     ends = np.zeros(count + 1, np.int64)
     end = 0
