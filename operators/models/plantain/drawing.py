@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 from plantain.operators import colours
 from plantain.operators.answers.depth import codec as depth_codec
 from plantain.operators.answers.normals.codec import NO_DIRECTION
+from plantain.operators.models.plantain.joining import joined
 from plantain.operators.models.plantain.network import OFFSET_UNIT_PX, Fields
 from plantain.operators.prompts import DepthCurve, Prompt
 
@@ -166,8 +167,10 @@ def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]
     centres = torch.stack([xs[order], ys[order]], 1).float() * 2
     aim = torch.stack([columns, rows], 1).float() * 2 + offset[:, rows, columns].T * OFFSET_UNIT_PX
     gap = aim.square().sum(1, keepdim=True) - 2 * aim @ centres.T + centres.square().sum(1)
-    owner[rows, columns] = gap.argmin(1) + 1
-    return owner, centres.cpu()
+    object_of = joined(odds.cpu().numpy(), centre.cpu().numpy(), centres.cpu().numpy())
+    first_of = np.unique(object_of, return_index=True)[1]
+    owner[rows, columns] = torch.from_numpy(object_of).to(owner.device)[gap.argmin(1)] + 1
+    return owner, centres.cpu()[first_of]
 
 
 def maps_of(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from plantain.operators.answers.normals.codec import NO_DIRECTION
 from plantain.operators.compiled import compiled
 from plantain.operators.models.plantain import drawing
+from plantain.operators.models.plantain.joining import joined
 from plantain.operators.models.plantain.network import OFFSET_UNIT_PX
 from plantain.operators.prompts import Prompt
 
@@ -91,7 +92,8 @@ def owners(maps: Floats) -> tuple[NDArray[np.int32], Floats]:
         maps: (h, w, 4), see `instances`.
 
     Returns:
-        Index (h, w) of a centre, -1 elsewhere, and the centres (n, 2) in full-resolution pixels, the strongest first.
+        Index (h, w) of an object, -1 elsewhere, and the objects' centres (n, 2) in full-resolution pixels, the
+        strongest first.
     """
     odds, centre = np.ascontiguousarray(maps[..., 0]), np.ascontiguousarray(maps[..., 1])
     found = _peaks(odds, centre, drawing.CENTRE_LOGIT)
@@ -102,7 +104,10 @@ def owners(maps: Floats) -> tuple[NDArray[np.int32], Floats]:
         if len(rows) == 0:
             return np.full(odds.shape, -1, np.int32), centres
         centres = np.array([[columns.mean() * 2, rows.mean() * 2]], np.float32)
-    return _owners(odds, maps, centres, OFFSET_UNIT_PX), centres
+    owner = _owners(odds, maps, centres, OFFSET_UNIT_PX)
+    object_of = joined(odds, centre, centres)
+    first_of = np.unique(object_of, return_index=True)[1]
+    return np.append(object_of, -1).astype(np.int32)[owner], centres[first_of]
 
 
 @compiled(inline="always")
