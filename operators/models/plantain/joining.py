@@ -72,4 +72,4 @@ def _lowest(
         if odds[y, x] <= 0 and 0 < step < steps:
             return -np.inf
         lowest = min(lowest, heat[y, x])
-    return lowest
+    return float(lowest)
