@@ -45,6 +45,10 @@ class Reading:
     def _reads(self, now: float) -> Iterator[Call]:
         source, size = self.graph.source, self.graph.read_frames
         lanes = self.workers.lanes[source.name]
+        if all(lane.is_polled or now < lane.next_poll_s for lane in lanes) and all(
+            stream.start.is_live for stream in self.streams.values()
+        ):  # of a thousand cameras, too, this is asked at every turn
+            return
         reading = [each for each in self.streams.values() if _is_readable(each)]
         if not reading:
             return
@@ -107,7 +111,9 @@ class Reading:
         """When cameras should be looked at again, in the engine's clock."""
         source = self.graph.source.name
         idle = {k for k, lane in enumerate(self.workers.lanes[source]) if not lane.is_polled}
-        for stream in self.streams.values() if idle else ():
+        for stream in self.streams.values():
+            if not idle:
+                return
             worker = stream.workers.get(source)
             if worker in idle and stream.is_live and _is_readable(stream):
                 idle.remove(worker)
