@@ -1,4 +1,5 @@
 import gc
+import json
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,12 +15,13 @@ from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import ModelError, ModelUnavailableError, UsageError
 from plantain.operators.models import BACKENDS, load_model
 from plantain.operators.models.plantain import drawing, painting, weights
-from plantain.operators.models.plantain.model import EmbeddedModel
+from plantain.operators.models.plantain.model import WEIGHTS, EmbeddedModel
 from plantain.operators.models.plantain.network import Network
 from plantain.operators.models.plantain.text import MAX_WORDS, NUM_UNKNOWN, Vocabulary
 from plantain.operators.prompts import Prompt
 from plantain.operators.scenes import Scene
 from plantain.operators.vocabulary import CLASSES
+from tests.bench import bench_model
 
 TASKS = ("semantic:car,road,sky", "instances:car", "refer:the red car", "depth", "normals")
 
@@ -353,3 +355,17 @@ def test_a_caller_gets_its_part_of_the_threads(monkeypatch):
         assert (first, second, third) == (4, 2, 1)
     with sight.share() as alone:
         assert alone == 4
+
+
+def test_the_bench_tells_what_its_parts_cost(monkeypatch, capsys):
+    monkeypatch.setattr(bench_model, "ROUNDS", 1)
+    monkeypatch.setattr(bench_model, "pictures", lambda count: np.zeros((count, 64, 96, 3), np.uint8))
+    model = EmbeddedModel(device="cpu", dtype="float32")
+    network, _ = weights.load(WEIGHTS)
+    monkeypatch.setattr(network.generator, "draw", lambda *_: None)
+    model.sight.pool.submit(bench_model.parts, model, network).result()
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["figure"] for each in told] == [
+        "encoder_cpu_ms", "decoder_cpu_ms", "semantic_drawing_cpu_ms", "instances_drawing_cpu_ms",
+        "depth_drawing_cpu_ms", "normals_drawing_cpu_ms", "generator_ms",
+    ]  # fmt: skip
