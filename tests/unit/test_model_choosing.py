@@ -18,7 +18,7 @@ from plantain.operators.prompts import Prompt
     [
         ("the car", "car", "car", "", "", "whole"),
         ("the leftmost red car", "red car", "car", "leftmost", "red", "whole"),
-        ("a bus on the right side", "bus", "bus", "right", "", "whole"),
+        ("a bus on the right side", "bus", "bus", "", "", "whole"),
         ("The lorry closest to the camera", "lorry", "truck", "nearest", "", "whole"),
         ("the furthest person", "person", "person", "farthest", "", "whole"),
         ("the person in the blue shirt", "person in blue shirt", "person", "", "blue", "upper"),
@@ -35,6 +35,19 @@ def test_expressions_are_taken_apart(text, words, kind, pick, colour, part):
     assert (found.words, found.kind, found.pick) == (words, kind, pick)
     assert (found.colour, found.part) == (colour, part)
     assert found.anchor is None
+    assert (found.side == "right") == ("on the right" in text)
+
+
+@pytest.mark.parametrize(
+    "text", ["the red cars", "all people", "buses on the left", "the lorries", "children"]
+)
+def test_words_for_many_mean_all(text):
+    assert parsed(text).is_many
+
+
+@pytest.mark.parametrize("text", ["the red car", "a person", "bus on the left", "the lorry", "any child"])
+def test_words_for_one_mean_one(text):
+    assert not parsed(text).is_many
 
 
 @pytest.mark.parametrize(

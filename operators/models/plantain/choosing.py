@@ -55,7 +55,7 @@ _RELATIONS = re.compile(
 )
 _BESIDE = {"nearest to", "closest to", "next to", "beside", "near"}
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
-_ARTICLES = {"a", "an", "the"}
+_ARTICLES = {"a", "an", "the", "all", "any", "every", "each"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +67,22 @@ class Expression:
         kind: Class of countable things that it names.
         colour: Word for one of COLOURS that it shows, "" if none is named.
         part: What shows it.
+        side: Half of the picture that it is in: left, right or "".
         pick: How it compares with the others of its kind, "" if nothing is said.
         relation: Where it is from another thing, "" if nothing is said.
         anchor: The other thing.
+        is_many: It speaks of all that fit, as in "the red cars".
     """
 
     words: str
     kind: str
     colour: str = ""
     part: str = "whole"
+    side: str = ""
     pick: str = ""
     relation: str = ""
     anchor: Expression | None = None
+    is_many: bool = False
 
     @property
     def asked(self) -> tuple[tuple[str, str], ...]:
@@ -101,7 +105,15 @@ def parsed(text: str) -> Expression | None:
     pick = ""
     if place:
         said = said[: place.start()]
-        pick = "nearest" if place["near"] else "farthest" if place["far"] else place["side"] or "middle"
+        pick = (
+            "nearest"
+            if place["near"]
+            else "farthest"
+            if place["far"]
+            else "middle"
+            if place["middle"]
+            else ""
+        )
     relation, anchor = "", None
     if not place and (found := _RELATIONS.fullmatch(said)):
         anchor = parsed(found["anchor"])
@@ -118,25 +130,38 @@ def parsed(text: str) -> Expression | None:
     if at is None:
         return None
     last, kind = at
+    noun = words[last - 1]
     colours = [index for index, word in enumerate(words) if word in COLOURS]
     colour, part = (words[colours[0]], "whole") if colours else ("", "whole")
     if colours and kind == "person" and colours[0] > last:
         behind = words[last:]
         worn_below = any(word in _BELOW for word in behind)
         part = "lower" if worn_below else "carried" if "with" in behind else "upper"
-    return Expression(" ".join(words), kind, colour, part, pick, relation, anchor)
+    return Expression(
+        words=" ".join(words),
+        kind=kind,
+        colour=colour,
+        part=part,
+        side=(place["side"] or "") if place else "",
+        pick=pick,
+        relation=relation,
+        anchor=anchor,
+        is_many=noun in _MANY
+        or any(class_of(noun.removesuffix(end)) == kind for end in ("s", "es") if noun.endswith(end)),
+    )
 
 
 _BELOW = {"trousers", "pants", "jeans", "skirt", "shorts"}
+_MANY = {"people", "men", "women", "children", "lorries"}
 
 
 def _kind_at(words: Sequence[str]) -> tuple[int, str] | None:
     """Behind which word, and which: the first class of countable things that words name."""
     for first in range(len(words)):
-        for count in (2, 1):
-            kind = class_of(" ".join(words[first : first + count]))
-            if kind in THINGS:
-                return first + count, kind
+        for last in (first + 2, first + 1):
+            kind = class_of(" ".join(words[first:last]))
+            if kind in THINGS and last <= len(words):
+                return last, kind
     return None
 
 
@@ -148,22 +173,28 @@ class _Thing:
         cells: (h, w), where it is.
         size: How many they are.
         box: x0, y0, x1, y1 in cells, the end excluded.
+        middle: Its horizontal middle, as a share of the picture's width.
+        fit: How well it fits what is said of it alone, in logits.
+        far: Logarithm of how far it is; 0 where nobody asks.
     """
 
     cells: Mask
     size: int
     box: tuple[int, int, int, int]
+    middle: float
+    fit: float
+    far: float
 
     @property
-    def middle(self) -> float:
-        """Horizontal middle, in cells."""
-        return (self.box[0] + self.box[2]) / 2
+    def worth(self) -> float:
+        """What speaks for it where nothing else decides: of two that fit as well, the larger is meant."""
+        return self.fit + float(np.log(self.size)) / 2
 
 
 def chosen(
     expression: Expression, maps: Sequence[Floats], image: NDArray[np.uint8], *, is_sure: bool
 ) -> Floats:
-    """Logits (h, w, 2) of background and of the thing that is meant, all background if there is no such thing.
+    """Logits (h, w, 2) of background and of what is meant, all background if there is no such thing.
 
     Args:
         expression: Taken apart.
@@ -173,40 +204,75 @@ def chosen(
     """
     height, width = maps[0].shape[:2]
     picture = image[: 2 * height : 2, : 2 * width : 2]
+    far = maps[-1][..., 0] if expression.is_about_distance else None
+    things = _things(expression, maps[0], maps[1], picture, far)
+    if is_sure:
+        things = [thing for thing in things if thing.fit >= MIN_FIT]
+    if expression.anchor is not None:
+        others = _things(expression.anchor, maps[2], maps[3], picture, far)
+        anchor = max(others, key=lambda other: other.worth, default=None)
+        things = [thing for thing in things if anchor and _stands(thing, expression.relation, anchor)]
+        if expression.relation == "beside" and anchor:
+            things = sorted(things, key=lambda thing: _gap(thing, anchor))[:1]
+    if expression.side:
+        things = [thing for thing in things if (thing.middle < 0.5) == (expression.side == "left")]
+    if things and (expression.pick or not expression.is_many):
+        things = [max(things, key=_BEST[expression.pick])]
     logits = np.zeros((height, width, 2), np.float32)
     logits[..., 1] = -1.0
-    found = _chosen(expression, maps, picture, is_sure=is_sure)
-    if found is not None:
-        logits[..., 1] = np.where(found.cells, np.maximum(maps[1][..., 0], 0.1), -1.0)
+    for thing in things:
+        logits[thing.cells, 1] = np.maximum(maps[1][thing.cells, 0], 0.1)
     return logits
 
 
-def _chosen(
-    expression: Expression, maps: Sequence[Floats], picture: NDArray[np.uint8], *, is_sure: bool
-) -> _Thing | None:
-    things = _things(maps[1])
-    fits = [_fit(expression, thing, maps[0], picture) for thing in things]
-    likely = [index for index, fit in enumerate(fits) if fit >= MIN_FIT or not is_sure]
-    far = maps[-1][..., 0] if expression.is_about_distance else None
-    if expression.anchor is not None:
-        others = _things(maps[3])
-        if not others or not likely:
-            return None
-        worth = [_fit(expression.anchor, each, maps[2], picture) + np.log(each.size) / 2 for each in others]
-        anchor = others[int(np.argmax(worth))]
-        likely = [
-            index for index in likely if (things[index].cells & anchor.cells).sum() < 0.3 * things[index].size
-        ]
-        return _related(
-            expression.relation, [things[i] for i in likely], [fits[i] for i in likely], anchor, far
-        )
-    if not likely:
-        return None
-    return _picked(expression.pick, [things[i] for i in likely], [fits[i] for i in likely], far)
+_BEST: dict[str, Callable[[_Thing], float]] = {
+    "leftmost": lambda thing: -thing.middle,
+    "rightmost": lambda thing: thing.middle,
+    "middle": lambda thing: -abs(thing.middle - 0.5),
+    "largest": lambda thing: thing.size,
+    "smallest": lambda thing: -thing.size,
+    "nearest": lambda thing: -thing.far,
+    "farthest": lambda thing: thing.far,
+    "": lambda thing: thing.worth,
+}
+"""What the one that is picked has most of."""
 
 
-def _things(maps: Floats) -> list[_Thing]:
-    """Things of a kind, from the maps of `instances`."""
+def _stands(thing: _Thing, relation: str, anchor: _Thing) -> bool:
+    """Whether a thing, another one than the anchor, is where an expression says."""
+    if (thing.cells & anchor.cells).sum() >= 0.3 * thing.size:
+        return False
+    match relation:
+        case "left":
+            return thing.middle < anchor.middle
+        case "right":
+            return thing.middle > anchor.middle
+        case "behind" | "in front of":
+            is_behind = thing.far > anchor.far
+            shares_columns = thing.box[0] < anchor.box[2] and anchor.box[0] < thing.box[2]
+            return shares_columns and is_behind == (relation == "behind")
+        case _:
+            return True
+
+
+def _gap(thing: _Thing, anchor: _Thing) -> float:
+    """About how far two things are from each other, in the unit of their distance from the camera."""
+    away, here = np.exp(thing.far), np.exp(anchor.far)
+    return float(np.hypot((thing.middle - 0.5) * away - (anchor.middle - 0.5) * here, away - here))
+
+
+def _things(
+    expression: Expression, region: Floats, maps: Floats, picture: NDArray[np.uint8], far: Floats | None
+) -> list[_Thing]:
+    """Things of the kind that an expression names.
+
+    Args:
+        expression: Says what each should fit.
+        region: (h, w, 2), what the network takes for what the words mean.
+        maps: (h, w, 4), see `painting.instances`.
+        picture: (h, w, 3) uint8.
+        far: (h, w), log depth; None where nobody asks.
+    """
     owner, centres = painting.owners(maps)
     odds = maps[..., 0]
     found = []
@@ -217,99 +283,31 @@ def _things(maps: Floats) -> list[_Thing]:
             continue
         columns, rows = np.flatnonzero(cells.any(0)), np.flatnonzero(cells.any(1))
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        found.append(_Thing(cells, size, box))
+        fit = float(np.mean((region[..., 1] - region[..., 0])[cells]))
+        if expression.colour:
+            share = _share_of(expression, cells, box, picture)
+            is_shown = share >= MIN_SHARE or expression.part == "carried"
+            fit = fit / 2 + COLOUR_LOGITS * share if is_shown else -np.inf
+        middle = (box[0] + box[2]) / 2 / odds.shape[1]
+        found.append(
+            _Thing(cells, size, box, middle, fit, 0.0 if far is None else float(np.median(far[cells])))
+        )
     return found
 
 
-def _fit(expression: Expression, thing: _Thing, region: Floats, picture: NDArray[np.uint8]) -> float:
-    """How well a thing fits what is said of it alone, in logits."""
-    fit = float(np.mean((region[..., 1] - region[..., 0])[thing.cells]))
-    if not expression.colour:
-        return fit
-    share = _share_of(expression, thing, picture)
-    if share < MIN_SHARE and expression.part != "carried":
-        return -np.inf
-    return fit / 2 + COLOUR_LOGITS * share
-
-
-def _share_of(expression: Expression, thing: _Thing, picture: NDArray[np.uint8]) -> float:
+def _share_of(
+    expression: Expression, cells: Mask, box: tuple[int, int, int, int], picture: NDArray[np.uint8]
+) -> float:
     """How much of what should show a colour does."""
-    left, top, right, bottom = thing.box
+    left, top, right, bottom = box
     height = bottom - top
-    cells = thing.cells[top:bottom, left:right].copy()
+    cells = cells[top:bottom, left:right].copy()
     if expression.part == "upper":
         cells[int(0.55 * height) :] = False
     elif expression.part == "lower":
         cells[: int(0.5 * height)] = False
     seen = picture[top:bottom, left:right][cells]
     return float(shows(expression.colour, seen).mean()) if len(seen) else 0.0
-
-
-def _picked(pick: str, things: list[_Thing], fits: list[float], far: Floats | None) -> _Thing | None:
-    """The one of several things that stands out as is said."""
-    width = things[0].cells.shape[1]
-    best: Callable[[int], float]
-    match pick:
-        case "left" | "right":
-            on_side = [i for i, each in enumerate(things) if (each.middle < width / 2) == (pick == "left")]
-            if not on_side:
-                return None
-            return things[max(on_side, key=lambda i: fits[i] + np.log(things[i].size))]
-        case "leftmost":
-            best = lambda i: -things[i].middle  # noqa: E731
-        case "rightmost":
-            best = lambda i: things[i].middle  # noqa: E731
-        case "middle":
-            best = lambda i: -abs(things[i].middle - width / 2)  # noqa: E731
-        case "largest":
-            best = lambda i: things[i].size  # noqa: E731
-        case "smallest":
-            best = lambda i: -things[i].size  # noqa: E731
-        case "nearest" | "farthest":
-            assert far is not None
-            sign = -1 if pick == "nearest" else 1
-            best = lambda i: sign * _distance(things[i], far)  # noqa: E731
-        case _:
-            best = lambda i: fits[i] + np.log(things[i].size) / 2  # noqa: E731
-    return things[max(range(len(things)), key=best)]
-
-
-def _distance(thing: _Thing, far: Floats) -> float:
-    """Logarithm of how far a thing is."""
-    return float(np.median(far[thing.cells]))
-
-
-def _related(
-    relation: str, things: list[_Thing], fits: list[float], anchor: _Thing, far: Floats | None
-) -> _Thing | None:
-    """The thing that stands to another one as is said."""
-    if relation in ("left", "right"):
-        there = [i for i, each in enumerate(things) if (each.middle < anchor.middle) == (relation == "left")]
-    else:
-        assert far is not None
-        own = _distance(anchor, far)
-        if relation == "beside":
-            width = anchor.cells.shape[1]
-
-            def gap(thing: _Thing) -> float:
-                away, here = np.exp(_distance(thing, far)), np.exp(own)
-                across = (thing.middle - width / 2) / width * away - (
-                    anchor.middle - width / 2
-                ) / width * here
-                return float(np.hypot(across, away - here))
-
-            return min(things, key=gap, default=None)
-        sign = 1 if relation == "behind" else -1
-        there = [
-            i
-            for i, each in enumerate(things)
-            if sign * (_distance(each, far) - own) > 0
-            and each.box[0] < anchor.box[2]
-            and anchor.box[0] < each.box[2]
-        ]
-    if not there:
-        return None
-    return things[max(there, key=lambda i: fits[i] + np.log(things[i].size) / 2)]
 
 
 def shows(colour: str, pixels: NDArray[np.uint8]) -> Mask:
