@@ -39,6 +39,9 @@ COLOUR_LOGITS = 16.0
 MIN_SHARE = 0.08
 """Share of a thing that must show the colour for it to be called so."""
 
+BESIDE = 0.4
+"""How far around persons what they carry is looked for, in their own width and height."""
+
 _PICKS = {
     "leftmost": "leftmost", "rightmost": "rightmost", "nearest": "nearest", "closest": "nearest",
     "farthest": "farthest", "furthest": "farthest", "largest": "largest", "biggest": "largest",
@@ -300,13 +303,17 @@ def _share_of(
 ) -> float:
     """How much of what should show a colour does."""
     left, top, right, bottom = box
-    height = bottom - top
-    cells = cells[top:bottom, left:right].copy()
-    if expression.part == "upper":
-        cells[int(0.55 * height) :] = False
-    elif expression.part == "lower":
-        cells[: int(0.5 * height)] = False
-    seen = picture[top:bottom, left:right][cells]
+    height, width = bottom - top, right - left
+    if expression.part == "carried":  # beside them, or above
+        beside, above = int(BESIDE * width), int(BESIDE * height)
+        seen = picture[max(0, top - above) : bottom, max(0, left - beside) : right + beside].reshape(-1, 3)
+    else:
+        cells = cells[top:bottom, left:right].copy()
+        if expression.part == "upper":
+            cells[int(0.55 * height) :] = False
+        elif expression.part == "lower":
+            cells[: int(0.5 * height)] = False
+        seen = picture[top:bottom, left:right][cells]
     return float(shows(expression.colour, seen).mean()) if len(seen) else 0.0
 
 
