@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plantain.operators.answers import codec_for
 from plantain.operators.models.plantain import painting, weights
+from plantain.operators.models.plantain.fields import TASKS as WORDS
 from plantain.operators.models.plantain.model import WEIGHTS, EmbeddedModel
-from plantain.operators.models.plantain.network import TASKS as WORDS
 from plantain.operators.models.plantain.network import Network
 from plantain.operators.prompts import Prompt
 from tests.bench.bench_pipeline import CACHE

@@ -14,9 +14,10 @@ from plantain.operators.models.base import DrawsFrames
 from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.fake import FakeModel
 from plantain.operators.models.plantain import lens, weights
+from plantain.operators.models.plantain.fields import EMBED
 from plantain.operators.models.plantain.lens import NUM_SEEN, Lenses
 from plantain.operators.models.plantain.model import EmbeddedModel
-from plantain.operators.models.plantain.network import EMBED, LOG_SPREAD, Network
+from plantain.operators.models.plantain.network import LOG_SPREAD, Network
 from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.models.plantain.training import losses, questions, samples, shards, views
 from plantain.operators.models.plantain.training.samples import collate

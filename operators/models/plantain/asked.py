@@ -14,7 +14,7 @@ class Question:
     """What the network is asked at once.
 
     Attributes:
-        word: One of `network.TASKS`.
+        word: One of `fields.TASKS`.
         phrases: Which are asked about.
     """
 

@@ -19,8 +19,8 @@ from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 from plantain.operators import colours
 from plantain.operators.answers.depth import codec as depth_codec
 from plantain.operators.answers.normals.codec import NO_DIRECTION
+from plantain.operators.models.plantain.fields import OFFSET_UNIT_PX, Fields
 from plantain.operators.models.plantain.joining import joined
-from plantain.operators.models.plantain.network import OFFSET_UNIT_PX, Fields
 from plantain.operators.prompts import DepthCurve, Prompt
 
 NUM_COLOURS = 56

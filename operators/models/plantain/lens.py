@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers.depth.value import Lens
-from plantain.operators.models.plantain.network import STRIDE
+from plantain.operators.models.plantain.fields import STRIDE
 from plantain.operators.types import Frame
 
 F0 = 0.7

@@ -27,9 +27,9 @@ from plantain.operators.models.plantain.asked import (
     task_of,
 )
 from plantain.operators.models.plantain.calibration import likelihoods
+from plantain.operators.models.plantain.fields import STRIDE, TASKS, Features, Fields
 from plantain.operators.models.plantain.lens import Camera
 from plantain.operators.models.plantain.memory import keep_freed_memory
-from plantain.operators.models.plantain.network import STRIDE, TASKS, Features, Fields
 from plantain.operators.models.plantain.precision import dtype_of
 from plantain.operators.models.plantain.shared import Shared, shared
 from plantain.operators.models.plantain.sight import Sight

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from plantain.operators.answers.normals.codec import NO_DIRECTION
 from plantain.operators.compiled import compiled
 from plantain.operators.models.plantain import drawing
+from plantain.operators.models.plantain.fields import OFFSET_UNIT_PX
 from plantain.operators.models.plantain.joining import joined
-from plantain.operators.models.plantain.network import OFFSET_UNIT_PX
 from plantain.operators.prompts import Prompt
 
 Floats = NDArray[np.float32]
@@ -30,7 +30,7 @@ def paint(task: str, maps: Floats, prompt: Prompt, out: Pixels, sure: Pixels) ->
     """Fills `out` (H, W, 3), or as much of it as there is, with the answer to a prompt.
 
     Args:
-        task: One of `network.TASKS`.
+        task: One of `fields.TASKS`.
         maps: (h, w, C) at half resolution, as `Sight.decode` gives them.
         prompt: Names colours, curve and map.
         out: The drawing.

@@ -24,16 +24,8 @@ from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from plantain.operators.compiled import compiled
 from plantain.operators.models.plantain import fused
-from plantain.operators.models.plantain.network import (
-    CENTRE_BIAS,
-    EMBED,
-    LOG_DEPTH_CENTRE,
-    STRIDE,
-    Decoder,
-    Features,
-    Network,
-    places,
-)
+from plantain.operators.models.plantain.fields import EMBED, STRIDE, Features
+from plantain.operators.models.plantain.network import CENTRE_BIAS, LOG_DEPTH_CENTRE, Decoder, Network, places
 
 T = TypeVar("T")
 R = TypeVar("R")

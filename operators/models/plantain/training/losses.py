@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from plantain.operators.models.plantain.network import OFFSET_UNIT_PX, TASKS, Features, Fields, Guide, Network
+from plantain.operators.models.plantain.fields import OFFSET_UNIT_PX, TASKS, Features, Fields
+from plantain.operators.models.plantain.network import Guide, Network
 from plantain.operators.models.plantain.precision import has_bfloat16
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.models.plantain.training.samples import TAUGHT, TrainingBatch
