@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -5,12 +6,13 @@ import pytest
 import torch
 
 from plantain.operators.answers.boxes.value import Boxes
-from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.depth.value import DepthMap, Lens
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.text.value import Text
 from plantain.operators.models import truth
 from plantain.operators.models.plantain import weights
 from plantain.operators.models.plantain.evaluation.agreement import agreement
+from plantain.operators.models.plantain.lens import log_focal
 from plantain.operators.models.plantain.model import EmbeddedModel
 from plantain.operators.models.plantain.network import Guide, Network
 from plantain.operators.models.plantain.text import NUM_UNKNOWN, Vocabulary
@@ -272,3 +274,16 @@ def test_a_student_comes_to_agree_with_its_teacher(tmp_path: Path):
     assert weights.load(trained)[1].words == ("road", "sky", "building")
     assert after["miou"] > before["miou"] + 0.1
     assert after["absrel"] < before["absrel"]
+
+
+@pytest.mark.parametrize("lens", [Lens(84.0, 0.0), Lens(55.0, 0.2), Lens(70.0, None), None])
+def test_metres_are_learnt_through_the_lens_that_they_were_measured_with(tmp_path, lens):
+    depth = DepthMap(np.full((48, 64), 5, np.float32), np.ones((48, 64), np.bool_), 0.0, lens)
+    image = np.zeros((48, 64, 3), np.uint8)
+    assert lessons.store(tmp_path / "a.npz", image, ((Prompt.parse("depth"), depth),))
+    kept = lessons.load(tmp_path / "a.npz")
+    assert kept.answers[0][1].lens == lens
+    for size_hw, share in (((96, 128), 1.0), ((96, 256), 0.5)):
+        made = lessons.sample(kept, size_hw, np.random.default_rng(0), augmented=False)
+        expected = math.nan if lens is None else log_focal(lens.hfov_deg, share)
+        assert made.log_focal == pytest.approx(expected, nan_ok=True)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.codec import Painted
-from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.depth.value import DepthMap, Lens
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.geometry import Letterbox
+from plantain.operators.models.plantain import lens
 from plantain.operators.models.plantain.training import questions
 from plantain.operators.models.plantain.training.questions import IGNORE
 from plantain.operators.models.plantain.training.samples import TAUGHT, Sample, centres_of, log_depth_of
@@ -91,7 +92,7 @@ def store(path: Path, image: NDArray[np.uint8], answers: tuple[Answer, ...]) -> 
         False if no answer is fit to learn from, and nothing was written.
     """
     arrays: dict[str, Any] = {}
-    meta: list[tuple[str, tuple[str, ...], list[float]]] = []
+    meta: list[tuple[str, tuple[str, ...], list[float | None]]] = []
     for prompt, value in answers:
         if unfit(prompt, value):
             continue
@@ -106,7 +107,7 @@ def store(path: Path, image: NDArray[np.uint8], answers: tuple[Answer, ...]) -> 
             case DepthMap():
                 known_m = np.where(value.valid, value.depth_m, 0).astype(np.float16)
                 arrays[name] = _fitted(known_m, image)
-                meta.append((str(prompt), (), []))
+                meta.append((str(prompt), (), list(value.lens or ())))
             case NormalMap():
                 known = value.normals * value.valid[..., None]
                 arrays[name] = _fitted(np.round(known * 127).astype(np.int8), image)
@@ -126,8 +127,8 @@ def load(path: Path) -> Lesson:
     with np.load(path) as held:
         meta = json.loads(held["meta"].tobytes())
         answers = [
-            (prompt := Prompt.parse(written), _value(prompt, held[f"map{index}"], tuple(names), scores))
-            for index, (written, names, scores) in enumerate(meta)
+            (prompt := Prompt.parse(written), _value(prompt, held[f"map{index}"], tuple(names), numbers))
+            for index, (written, names, numbers) in enumerate(meta)
         ]
         return Lesson(held["image"], tuple(answers))
 
@@ -155,17 +156,18 @@ def _fitted(values: NDArray[Any], image: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 def _value(
-    prompt: Prompt, stored: NDArray[np.generic], names: tuple[str, ...], scores: Sequence[float]
+    prompt: Prompt, stored: NDArray[np.generic], names: tuple[str, ...], numbers: Sequence[float]
 ) -> Value:
+    """An answer as it was stored: `numbers` are scores, or the lens of a depth map."""
     if prompt.codec == "boxes":
-        return Boxes(stored.astype(np.float32), names, np.array(scores, np.float32))
+        return Boxes(stored.astype(np.float32), names, np.array(numbers, np.float32))
     if prompt.codec == "depth":
         depth_m = stored.astype(np.float32)
-        return DepthMap(depth_m, depth_m > 0, 0.0)
+        return DepthMap(depth_m, depth_m > 0, 0.0, Lens(*numbers) if numbers else None)
     if prompt.codec == "normals":
         normals = stored.astype(np.float32) / np.float32(127)
         return NormalMap(normals, np.square(normals).sum(axis=-1) > 0.25, 0.0)
-    return Masks(stored.astype(np.uint16), names, np.array(scores, np.float32), 0.0)
+    return Masks(stored.astype(np.uint16), names, np.array(numbers, np.float32), 0.0)
 
 
 def sample(
@@ -174,6 +176,8 @@ def sample(
     """Of each kind of answer that a lesson has, one; the picture lies on the canvas as pipelines put it there.
 
     A region counts as much as its teacher was sure of it; what is outside of all regions, and what has no score, whole.
+    Metres are learnt as seen through the lens that the teacher reckoned with, if it says so, else through the student's
+    own guess.
     """
     fit = Letterbox.fit(lesson.image.shape[:2], size_hw)
     is_mirrored = augmented and bool(rng.random() < 0.5)
@@ -212,9 +216,12 @@ def sample(
         case prompt, Masks() as masks:
             region, expression = np.where(inside, masks.labels[grid], 0), prompt.classes[0]
             region_trust = float(masks.scores.max()) if len(masks.scores) else 1.0
+    log_focal = math.nan
     match chosen["depth"]:
         case _, DepthMap() as depth:
             log_depth = log_depth_of(depth.depth_m[grid], inside & depth.valid[grid])
+            if depth.lens is not None:
+                log_focal = lens.log_focal(depth.lens.hfov_deg, fit.width / size_hw[1])
     match chosen["normals"]:
         case _, NormalMap() as found:
             normals = view.directions(found.normals[grid] * found.valid[grid][..., None])
@@ -225,7 +232,7 @@ def sample(
         inside,
         np.array([*(chosen[kind] is not None for kind in TAUGHT[:-1]), False]),
         log_depth,
-        math.nan,
+        log_focal,
         normals,
         class_map,
         phrases,
