@@ -39,6 +39,32 @@ def test_expressions_are_taken_apart(text, words, kind, pick, colour, part):
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("the left car", ("car", "left", "", "")),
+        ("the right-hand bus", ("bus", "right", "", "")),
+        ("the nearest car on the left-hand side", ("car", "left", "nearest", "")),
+        ("the man on the left of the bus", ("man", "", "", "left")),
+        ("the person near the red car on the right", ("person", "", "", "beside")),
+        ("the nearest person behind the bus", ("person", "", "nearest", "behind")),
+        ("the bus at the far right", ("bus", "right", "", "")),
+        ("the middle bicycle", ("bicycle", "", "middle", "")),
+        ("the car nearest to the viewer", ("car", "", "nearest", "")),
+    ],
+)
+def test_ordinary_wordings(text, said):
+    found = parsed(text)
+    assert (found.words, found.side, found.pick, found.relation) == said
+
+
+def test_what_is_said_of_the_other_thing_is_its_own():
+    found = parsed("the truck to the right of the white car behind the bus on the left")
+    assert (found.words, found.relation) == ("truck", "right")
+    assert (found.anchor.words, found.anchor.relation) == ("white car", "behind")
+    assert (found.anchor.anchor.words, found.anchor.anchor.side) == ("bus", "left")
+
+
+@pytest.mark.parametrize(
     "text", ["the red cars", "all people", "buses on the left", "the lorries", "children"]
 )
 def test_words_for_many_mean_all(text):
@@ -156,6 +182,9 @@ def meant(text: str, boxes: dict[str, tuple[int, int, int, int]] = BOXES) -> lis
         ("the red car right of the white car", "near right"),
         ("the red car left of the white car", "far left"),
         ("the car next to the white car", "near right"),
+        ("the car next to the leftmost car", "middle"),
+        ("the car right of the nearest white car", "near right"),
+        ("the left car", "far left"),
     ],
 )
 def test_one_whole_thing_is_chosen(text, name):

@@ -47,14 +47,24 @@ _PICKS = {
     "farthest": "farthest", "furthest": "farthest", "largest": "largest", "biggest": "largest",
     "smallest": "smallest",
 }  # fmt: skip
-_PLACES = re.compile(
-    r" (?:on|at|to) (?:the )?(?P<side>left|right)(?: side)?$| in (?:the )?(?P<middle>middle|cent(?:re|er))$"
-    r"| (?P<near>(?:closest|nearest) to (?:the )?(?:camera|viewer)|in (?:the )?foreground)$"
-    r"| (?P<far>in (?:the )?(?:background|distance))$"
-)
+_PLACES = {
+    "left": re.compile(r" (?:on|at|to) (?:the )?(?:far )?left(?:[- ]hand)?(?: side)?$"),
+    "right": re.compile(r" (?:on|at|to) (?:the )?(?:far )?right(?:[- ]hand)?(?: side)?$"),
+    "middle": re.compile(r" in (?:the )?(?:middle|cent(?:re|er))$"),
+    "nearest": re.compile(
+        r" (?:(?:closest|nearest) to (?:the )?(?:camera|viewer)|in (?:the )?(?:foreground|front))$"
+    ),
+    "farthest": re.compile(r" in (?:the )?(?:background|distance)$"),
+}
+_ADJECTIVES = {
+    "left": "left", "left-hand": "left", "right": "right", "right-hand": "right", "middle": "middle",
+    "central": "middle",
+}  # fmt: skip
+_SIDES = {"left", "right"}
 _RELATIONS = re.compile(
-    r"(?P<who>.+?) (?:(?:to )?(?:the )?(?P<side>left|right) of|(?P<where>nearest to|closest to|next to|beside|near"
-    r"|behind|in front of)) (?P<anchor>.+)"
+    r"(?P<who>.+?) (?:(?:(?:to|on) )?(?:the )?(?P<side>left|right)(?: side)? of"
+    r"|(?P<where>nearest to|closest to|next to|beside|near|behind|in front of))"
+    r" (?P<anchor>(?!(?:the )?(?:camera|viewer)$).+)"
 )
 _BESIDE = {"nearest to", "closest to", "next to", "beside", "near"}
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
@@ -97,43 +107,37 @@ class Expression:
     @property
     def is_about_distance(self) -> bool:
         """Whether somebody has to know how far things are."""
-        return self.pick in ("nearest", "farthest") or self.relation in ("beside", "behind", "in front of")
+        picks = {self.pick, self.anchor.pick if self.anchor else ""}
+        return bool(picks & {"nearest", "farthest"}) or self.relation in ("beside", "behind", "in front of")
 
 
 @lru_cache(MAX_PHRASES)
 def parsed(text: str) -> Expression | None:
     """An expression taken apart; None where it names no countable thing, or another thing that is none."""
     said = " ".join(text.lower().split())
-    place = _PLACES.search(said)
-    pick = ""
-    if place:
-        said = said[: place.start()]
-        pick = (
-            "nearest"
-            if place["near"]
-            else "farthest"
-            if place["far"]
-            else "middle"
-            if place["middle"]
-            else ""
-        )
     relation, anchor = "", None
-    if not place and (found := _RELATIONS.fullmatch(said)):
+    if found := _RELATIONS.fullmatch(said):
         anchor = parsed(found["anchor"])
         if anchor is None:
             return None
         relation = found["side"] or ("beside" if found["where"] in _BESIDE else found["where"])
         said = found["who"]
+    places = []
+    for place, pattern in _PLACES.items():
+        if found := pattern.search(said):
+            places.append(place)
+            said = said[: found.start()]
     words = [word for word in _WORD.findall(said) if word not in _ARTICLES]
-    picks = [word for word in words if word in _PICKS]
-    if picks:
-        pick = _PICKS[picks[0]]
-        words = [word for word in words if word not in _PICKS]
     at = _kind_at(words)
     if at is None:
         return None
     last, kind = at
     noun = words[last - 1]
+    told = {index: _PICKS[word] for index, word in enumerate(words) if word in _PICKS}
+    told |= {index: _ADJECTIVES[word] for index, word in enumerate(words[: last - 1]) if word in _ADJECTIVES}
+    places += told.values()
+    last -= sum(index < last for index in told)
+    words = [word for index, word in enumerate(words) if index not in told]
     colours = [index for index, word in enumerate(words) if word in COLOURS]
     colour, part = (words[colours[0]], "whole") if colours else ("", "whole")
     if colours and kind == "person" and colours[0] > last:
@@ -145,8 +149,8 @@ def parsed(text: str) -> Expression | None:
         kind=kind,
         colour=colour,
         part=part,
-        side=(place["side"] or "") if place else "",
-        pick=pick,
+        side=next((place for place in places if place in _SIDES), ""),
+        pick=next((place for place in places if place not in _SIDES), ""),
         relation=relation,
         anchor=anchor,
         is_many=noun in _MANY
@@ -208,24 +212,31 @@ def chosen(
     height, width = maps[0].shape[:2]
     picture = image[: 2 * height : 2, : 2 * width : 2]
     far = maps[-1][..., 0] if expression.is_about_distance else None
-    things = _things(expression, maps[0], maps[1], picture, far)
-    if is_sure:
-        things = [thing for thing in things if thing.fit >= MIN_FIT]
+    least = MIN_FIT if is_sure else -np.inf
+    things = [each for each in _things(expression, maps[0], maps[1], picture, far) if each.fit >= least]
     if expression.anchor is not None:
         others = _things(expression.anchor, maps[2], maps[3], picture, far)
-        anchor = max(others, key=lambda other: other.worth, default=None)
+        if expression.anchor.pick:  # else the likeliest is taken, however unlikely
+            others = [each for each in others if each.fit >= MIN_FIT]
+        anchor = max(_meant(expression.anchor, others), key=lambda other: other.worth, default=None)
         things = [thing for thing in things if anchor and _stands(thing, expression.relation, anchor)]
         if expression.relation == "beside" and anchor:
             things = sorted(things, key=lambda thing: _gap(thing, anchor))[:1]
-    if expression.side:
-        things = [thing for thing in things if (thing.middle < 0.5) == (expression.side == "left")]
-    if things and (expression.pick or not expression.is_many):
-        things = [max(things, key=_BEST[expression.pick])]
+    things = _meant(expression, things)
     logits = np.zeros((height, width, 2), np.float32)
     logits[..., 1] = -1.0
     for thing in things:
         logits[thing.cells, 1] = np.maximum(maps[1][thing.cells, 0], 0.1)
     return logits
+
+
+def _meant(expression: Expression, things: list[_Thing]) -> list[_Thing]:
+    """Those of things on the side that is said, or the one of them that stands out as is said."""
+    if expression.side:
+        things = [thing for thing in things if (thing.middle < 0.5) == (expression.side == "left")]
+    if things and (expression.pick or not expression.is_many):
+        things = [max(things, key=_BEST[expression.pick])]
+    return things
 
 
 _BEST: dict[str, Callable[[_Thing], float]] = {
