@@ -61,7 +61,7 @@ def secure() -> None:
 def descriptors() -> int:
     """How many descriptors this process may have; as many as it is allowed to ask for, like programs in Go and Java.
 
-    The limit that shells and services begin with, 1,024, is for programs that wait by `select`; nothing here does.
+    The limit that shells and services begin with, 1,024, is that of `select`, which nobody here may wait by.
     """
     may, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if at_most == resource.RLIM_INFINITY else min(at_most, MOST_DESCRIPTORS)
@@ -75,8 +75,10 @@ def descriptors() -> int:
 def ensure_descriptors(cameras: int) -> None:
     """Finds out before the first of many cameras is opened that the last ones could not be.
 
+    A camera takes one; more where it is guarded (`hosts`) or sends over UDP, and then it is the one that says so.
+
     Args:
-        cameras: Connections that this process keeps open.
+        cameras: That this process keeps open.
 
     Raises:
         UsageError: If the process may not have as many descriptors.

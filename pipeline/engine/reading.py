@@ -45,9 +45,10 @@ class Reading:
     def _reads(self, now: float) -> Iterator[Call]:
         source, size = self.graph.source, self.graph.read_frames
         lanes = self.workers.lanes[source.name]
-        if all(lane.is_polled or now < lane.next_poll_s for lane in lanes) and all(
-            stream.start.is_live for stream in self.streams.values()
-        ):  # of a thousand cameras, too, this is asked at every turn
+        # Of a thousand cameras, too, this is asked at every turn. Where there are several pools, what comes in
+        # goes by who is behind just now.
+        is_resting = all(lane.is_polled or now < lane.next_poll_s for lane in lanes)
+        if is_resting and len(self.flow.pools) == 1 and all(s.start.is_live for s in self.streams.values()):
             return
         reading = [each for each in self.streams.values() if _is_readable(each)]
         if not reading:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
+from plantain.deploy import standard
 from plantain.operators.errors import SourceError
 from plantain.operators.segments import Position
 from plantain.operators.sources.live.guard import AddressRefusedError, Relay, judged_addresses
@@ -102,8 +105,13 @@ def camera(*answers: bytes) -> Iterator[int]:
         thread.join()
 
 
-def test_a_relay_passes_on_what_is_no_redirection() -> None:
-    with camera(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n") as port:
+@pytest.mark.parametrize("descriptors", [0, 1100])
+def test_a_relay_passes_on_what_is_no_redirection(descriptors: int) -> None:
+    if standard.descriptors() < descriptors + 200:
+        pytest.skip("so many descriptors are not allowed here")
+    with ExitStack() as held, camera(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n") as port:
+        for _ in range(descriptors):
+            held.enter_context(Path(os.devnull).open())
         relay = Relay(f"rtsp://me:secret@127.0.0.1:{port}/a?b=c", ["127.0.0.1"], 5)
         assert relay.url.startswith("rtsp://me:secret@127.0.0.1:")
         assert relay.url.endswith("/a?b=c")

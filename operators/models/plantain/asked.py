@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from plantain.operators.models.plantain import HANDFUL, choosing
+from plantain.operators.models.plantain import HANDFUL
+from plantain.operators.models.plantain.expressions import Expression, parsed
 from plantain.operators.prompts import Prompt, Task
 
 
@@ -34,11 +35,11 @@ def task_of(prompt: Prompt) -> str:
     return prompt.task.value
 
 
-def expression_of(prompt: Prompt) -> choosing.Expression | None:
+def expression_of(prompt: Prompt) -> Expression | None:
     """What a prompt that refers to a thing says of it; None for any other."""
     if prompt.task is not Task.REFER or len(prompt.classes) != 1:
         return None
-    return choosing.parsed(prompt.classes[0])
+    return parsed(prompt.classes[0])
 
 
 def questions_of(prompt: Prompt) -> tuple[Question, ...]:

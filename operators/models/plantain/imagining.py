@@ -35,7 +35,7 @@ class Pictures:
         key = " ".join(description.lower().split())
         picture = self._held.get(key)
         if picture is None:
-            words, seed = drawable(key), zlib.crc32(key.encode())
+            words, seed = drawable(key, model.vocabulary), zlib.crc32(key.encode())
 
             def drawn() -> Tensor:
                 with torch.inference_mode():
@@ -54,9 +54,9 @@ class Pictures:
 
 
 @lru_cache(MAX_PHRASES)
-def drawable(description: str) -> str:
-    """Of a description the words that scenes are described with: of others the generator was taught nothing."""
+def drawable(description: str, vocabulary: Vocabulary) -> str:
+    """Of a description the words that scenes are described with and weights know: others they were not taught."""
     # It renders with compiled code: loaded where pictures are drawn.
     from plantain.operators.scenes import descriptions
 
-    return Vocabulary.of(descriptions.all_words()).known(description)
+    return vocabulary.known(Vocabulary.of(descriptions.all_words()).known(description))

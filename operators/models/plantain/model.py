@@ -268,7 +268,7 @@ class EmbeddedModel:
             return
         if not self._held.network.generator.lessons:
             raise ModelError(f"these weights cannot draw '{prompt}': their generator was not taught")
-        if not imagining.drawable(prompt.text):
+        if not imagining.drawable(prompt.text, self._held.vocabulary):
             raise ModelError(
                 f"the embedded model knows no word of '{prompt}': it draws streets, squares, car parks and what "
                 "stands there, by day, at night, in rain or fog"

@@ -155,7 +155,7 @@ def _masks(logits: Floats, table: Pixels, out: Pixels, sure: Pixels) -> None:
 
 @compiled(inline="always")
 def _likelihood(odds: float) -> int:
-    """255ths that logarithmic odds mean, to half of one; looked up, as an exponential takes five times as long."""
+    """255ths that logarithmic odds mean, to one; looked up, as an exponential takes five times as long."""
     return _LIKELIHOODS[min(max(int((odds + _ODDS_END) * _ODDS_STEPS), 0), 1023)]  # type: ignore[no-any-return]
 
 

@@ -11,7 +11,7 @@ import contextlib
 import fnmatch
 import ipaddress
 import re
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -171,7 +171,7 @@ class Relay:
         with camera, contextlib.suppress(OSError, ValueError):
             with listener:
                 while not self._closing.is_set():
-                    if select.select([listener], [], [], _POLL_S)[0]:
+                    if _ready([listener]):
                         client, _ = listener.accept()
                         break
                 else:
@@ -184,7 +184,7 @@ class Relay:
         tail = b""
         while not self._closing.is_set():
             is_pending = isinstance(camera, ssl.SSLSocket) and camera.pending() > 0
-            ready = [camera] if is_pending else select.select([client, camera], [], [], _POLL_S)[0]
+            ready = [camera] if is_pending else _ready([client, camera])
             for one in ready:
                 data = one.recv(_CHUNK)
                 if not data:
@@ -197,6 +197,13 @@ class Relay:
                         return
                     tail = (tail + data)[-_LONGEST:]
                 (camera if one is client else client).sendall(data)
+
+
+def _ready(sockets: Sequence[socket.socket]) -> list[socket.socket]:
+    """Those of which something can be read, soon: by poll, as there are more descriptors than select knows."""
+    with selectors.PollSelector() as poll:
+        keys = {poll.register(each, selectors.EVENT_READ): each for each in sockets}
+        return [keys[key] for key, _ in poll.select(_POLL_S)]
 
 
 def _through(parts: SplitResult, port: int) -> str:

@@ -2,7 +2,7 @@
 
     <folder>/manifest.jsonl     a line each: id, source, complete, and who labelled
     <folder>/img/<id>.jpg       the picture
-    <folder>/sem/<id>.png       class ids of `operators.scenes.CLASSES`, IGNORE where unknown
+    <folder>/sem/<id>.png       class ids of `operators.vocabulary.CLASSES`, IGNORE where unknown
     <folder>/inst/<id>.png      0 no thing, 1.. one thing each, IGNORE where unknown
 
 A third kind of teaching beside `shards`, where everything is known, and `lessons`, where what was asked is.
