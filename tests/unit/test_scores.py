@@ -191,6 +191,18 @@ def test_a_calibration_is_found_again_from_what_it_makes() -> None:
     assert np.isfinite(one_sided).all()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_regions_that_are_much_alike_are_right_as_often_as_they_say(seed: int) -> None:
+    """As those of `refer` are, whole things that the network is sure of: there Newton's steps once flew off."""
+    rng = np.random.default_rng(seed)
+    sure, shares = 1 - 10.0 ** rng.uniform(-5, -1, 200), 10.0 ** rng.uniform(-4, -1, 200)
+    right = rng.random(200) < 0.4
+    numbers = fitted(terms(sure, shares), right)
+    assert np.abs(numbers).max() < 10
+    told = likelihoods(np.tile(numbers, (3, 1)), "refer", sure, shares)
+    assert told.mean() == pytest.approx(right.mean(), abs=0.05)
+
+
 def test_without_a_calibration_a_score_is_the_mean_likelihood() -> None:
     sure = np.array([0.01, 0.5, 0.9], np.float32)
     shares = np.full(3, 0.1, np.float32)

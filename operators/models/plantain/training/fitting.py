@@ -8,6 +8,7 @@ import numpy as np
 import structlog
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.models import truth
@@ -30,7 +31,7 @@ FIRST_SEED = 900_000
 MIN_REGIONS = 30
 """With fewer a task keeps the likelihoods that it has."""
 
-_STEPS, _RIDGE = 30, 1e-3
+_RIDGE = 1e-3
 
 
 def calibrate(path: Path, num_scenes: int = NUM_SCENES, size_hw: tuple[int, int] = (224, 384)) -> None:
@@ -72,15 +73,18 @@ def calibrate(path: Path, num_scenes: int = NUM_SCENES, size_hw: tuple[int, int]
 
 
 def fitted(x: NDArray[np.float64], y: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The three numbers of a logistic regression of y (R,) on terms x (R, 3), by Newton's method with a slight ridge.
+    """The three numbers of a logistic regression of y (R,) on terms x (R, 3), with a slight ridge.
 
-    A regression on few or one-sided examples stays finite by the ridge towards the likelihoods themselves.
+    The ridge draws towards the likelihoods themselves: what few or one-sided examples do not tell stays as it is.
     """
     start = uncalibrated()[0].numpy().astype(np.float64)
-    numbers = start.copy()
-    for _ in range(_STEPS):
-        likely = 1 / (1 + np.exp(-np.clip(x @ numbers, -30, 30)))
-        slope = x.T @ (likely - y) + _RIDGE * len(y) * (numbers - start)
-        bend = (x * (likely * (1 - likely))[:, None]).T @ x + _RIDGE * len(y) * np.eye(3)
-        numbers -= np.linalg.solve(bend, slope)
+    sign = np.where(y, 1.0, -1.0)
+
+    def loss(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (x @ numbers)
+        away = numbers - start
+        slope = -(sign * np.exp(-np.logaddexp(0, margin))) @ x / len(y) + _RIDGE * away
+        return float(np.logaddexp(0, -margin).mean() + _RIDGE * away @ away / 2), slope
+
+    numbers: NDArray[np.float64] = minimize(loss, start, jac=True, method="L-BFGS-B").x
     return numbers
