@@ -1,4 +1,4 @@
-"""The words of the scenes: classes, other words for them, wider words, and what a phrase covers."""
+"""Words for what streets hold: classes, other words for them, wider words, and what a phrase covers."""
 
 from __future__ import annotations
 

@@ -80,6 +80,8 @@ def test_what_is_said_of_the_other_thing_is_its_own():
         ("the taxis", "", "", "taxis"),
         ("the number 7 bus", "", "", "number 7 bus"),
         ("the dark-red car", "", "", "dark-red car"),
+        ("the nearest vehicle", "", "nearest", "vehicle"),
+        ("the largest vehicle on the left", "left", "largest", "vehicle"),
         ("the car in the middle lane", "", "", "car in middle lane"),
     ],
 )

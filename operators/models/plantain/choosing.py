@@ -59,7 +59,7 @@ class _Least:
 
 _SURE = _Least(MIN_SCORE, MIN_FIT, np.inf)
 _UNSURE = _Least(0.0, -np.inf, np.inf)
-_BESIDE = _Least(MIN_SCORE, -np.inf, 0.0)
+_OTHER = _Least(MIN_SCORE, -np.inf, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def chosen(
     things = _things(expression, seen[0], seen[1], picture, far, _SURE if is_sure else _UNSURE)
     if expression.anchor is not None:
         # Without a word on how it compares with others the likeliest is taken, however unlikely.
-        least = _SURE if expression.anchor.pick else _BESIDE
+        least = _SURE if expression.anchor.pick else _OTHER
         others = _things(expression.anchor, seen[2], seen[3], picture, far, least)
         anchor = max(_meant(expression.anchor, others), key=lambda other: other.worth, default=None)
         things = [thing for thing in things if anchor and _stands(thing, expression.relation, anchor)]

@@ -167,10 +167,9 @@ def group(odds: Tensor, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]
     centres = torch.stack([xs[order], ys[order]], 1).float() * 2
     aim = torch.stack([columns, rows], 1).float() * 2 + offset[:, rows, columns].T * OFFSET_UNIT_PX
     gap = aim.square().sum(1, keepdim=True) - 2 * aim @ centres.T + centres.square().sum(1)
-    object_of = joined(odds.cpu().numpy(), centre.cpu().numpy(), centres.cpu().numpy())
-    first_of = np.unique(object_of, return_index=True)[1]
+    object_of, strongest = joined(odds.cpu().numpy(), centre.cpu().numpy(), centres.cpu().numpy())
     owner[rows, columns] = torch.from_numpy(object_of).to(owner.device)[gap.argmin(1)] + 1
-    return owner, centres.cpu()[first_of]
+    return owner, torch.from_numpy(strongest)
 
 
 def maps_of(

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from plantain.operators.models.phrases import MAX_PHRASES
 from plantain.operators.models.plantain.hues import HUES
-from plantain.operators.vocabulary import THINGS, class_of
+from plantain.operators.vocabulary import CLASSES, THINGS, class_of, members_of
 
 _PICKS = {
     "leftmost": "leftmost", "rightmost": "rightmost", "nearest": "nearest", "closest": "nearest",
@@ -28,7 +28,7 @@ _SIDES = {"left", "right"}
 # What may follow on the thing or on its place: else it is part of another word, as in "bus stop" or "the middle lane".
 _PREPOSITIONS = {
     "in", "on", "at", "with", "near", "behind", "next", "beside", "by", "who", "that", "which", "and", "to", "from",
-    "under", "over", "across", "along", "between", "before", "after", "without",
+    "under", "over", "across", "along", "between", "before", "after",
 }  # fmt: skip
 _END = rf"(?=$| (?:{'|'.join(sorted(_PREPOSITIONS))}|\w+ing)\b)"
 _PLACES = {
@@ -72,7 +72,7 @@ class Expression:
 
     Attributes:
         words: What it says of the thing alone: "red car", "person with orange umbrella".
-        kind: Class of countable things that it names.
+        kind: Class of countable things that it names, or word for several, such as "vehicle".
         colour: Word for one of HUES that it shows, "" if none is named.
         part: What shows it: whole, upper or lower of what persons wear, or carried.
         side: Half of the picture that it is in: left, right or "".
@@ -188,9 +188,9 @@ def _noun(words: Sequence[str], told: dict[int, str]) -> _Noun | None:
             return None
         for last in (first + 2, first + 1):
             name = " ".join(words[first:last])
-            one = next((each for each in _singular(name) if class_of(each) in THINGS), "")
-            kind = class_of(name) or class_of(one)
-            if kind not in THINGS or last > len(words):
+            one = next((each for each in _singular(name) if _kind_of(each)), "")
+            kind = _kind_of(name) or _kind_of(one)
+            if not kind or last > len(words):
                 continue
             follows = words[last] if last < len(words) else "in"
             is_apart = (
@@ -198,6 +198,12 @@ def _noun(words: Sequence[str], told: dict[int, str]) -> _Noun | None:
             )
             return _Noun(first, last, kind, bool(one) or words[first] in _MANY) if is_apart else None
     return None
+
+
+def _kind_of(name: str) -> str:
+    """The class of countable things that a word names, the word itself where it names several such, else ""."""
+    kinds = {CLASSES[index] for index in members_of(name)}
+    return (class_of(name) or name) if kinds and kinds <= THINGS else ""
 
 
 def _singular(name: str) -> tuple[str, ...]:
@@ -228,7 +234,7 @@ def _colour(words: Sequence[str], noun: _Noun) -> tuple[str, str]:
         before = next(
             (each for each in reversed(words[:index]) if each in _PREPOSITIONS or each.endswith("ing")), ""
         )
-        if any(class_of(each) in THINGS for each in behind):
+        if any(_kind_of(each) for each in behind):
             continue
         if noun.kind != "person":
             if not behind:

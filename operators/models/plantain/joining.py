@@ -18,8 +18,8 @@ VALLEY = 0.6
 
 def joined(
     odds: NDArray[np.float32], heat: NDArray[np.float32], centres: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """The object (n,) of each centre, 0..m-1, by its strongest centre.
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The object (n,) of each centre, 0..m-1, and the objects' strongest centres (m, 2).
 
     Args:
         odds: (h, w), logits of "one of the things that are asked for is here" at half resolution.
@@ -28,7 +28,7 @@ def joined(
     """
     into = np.arange(len(centres))
     _join(odds, heat, (centres / 2).astype(np.int64), VALLEY, into)
-    return into
+    return into, centres[np.unique(into, return_index=True)[1]]
 
 
 @compiled()

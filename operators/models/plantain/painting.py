@@ -22,8 +22,11 @@ Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 _ODDS_END, _ODDS_STEPS = np.float32(8), np.float32(64)
-_LIKELIHOODS: Pixels = np.rint(255 / (1 + np.exp(8 - (np.arange(1024) + 0.5) / 64))).astype(np.uint8)
+_LIKELIHOODS: Pixels = np.rint(
+    255 / (1 + np.exp(_ODDS_END - (np.arange(2 * _ODDS_END * _ODDS_STEPS) + 0.5) / _ODDS_STEPS))
+).astype(np.uint8)
 """255ths that logarithmic odds from -8 to 8 mean, 64 steps for one."""
+_LAST = len(_LIKELIHOODS) - 1
 
 
 def paint(task: str, maps: Floats, prompt: Prompt, out: Pixels, sure: Pixels) -> None:
@@ -105,9 +108,8 @@ def owners(maps: Floats) -> tuple[NDArray[np.int32], Floats]:
             return np.full(odds.shape, -1, np.int32), centres
         centres = np.array([[columns.mean() * 2, rows.mean() * 2]], np.float32)
     owner = _owners(odds, maps, centres, OFFSET_UNIT_PX)
-    object_of = joined(odds, centre, centres)
-    first_of = np.unique(object_of, return_index=True)[1]
-    return np.append(object_of, -1).astype(np.int32)[owner], centres[first_of]
+    object_of, strongest = joined(odds, centre, centres)
+    return np.append(object_of, -1).astype(np.int32)[owner], strongest
 
 
 @compiled(inline="always")
@@ -156,7 +158,7 @@ def _masks(logits: Floats, table: Pixels, out: Pixels, sure: Pixels) -> None:
 @compiled(inline="always")
 def _likelihood(odds: float) -> int:
     """255ths that logarithmic odds mean, to one; looked up, as an exponential takes five times as long."""
-    return _LIKELIHOODS[min(max(int((odds + _ODDS_END) * _ODDS_STEPS), 0), 1023)]  # type: ignore[no-any-return]
+    return _LIKELIHOODS[min(max(int((odds + _ODDS_END) * _ODDS_STEPS), 0), _LAST)]  # type: ignore[no-any-return]
 
 
 @compiled(inline="always")
