@@ -144,6 +144,7 @@ def _run(folder: Path, clip: Path, out: Path, executor: Any) -> float:
             "model": {
                 "name": "transformers",
                 "options": {"checkpoint": str(folder), "device": "cpu"},
+                "cpus": 1,  # of which Ray makes a worker's threads
                 "canvas": {"width": CANVAS_HW[1], "height": CANVAS_HW[0]},
                 "batch": {"max_items": BATCH, "max_wait_ms": 2000},
             },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -207,6 +209,61 @@ def test_a_ledger_outlives_its_purse_and_is_shared(tmp_path: Path) -> None:
     with pytest.raises(ModelBusyError), fourth.paying(0.4):
         pass
     fourth.close()
+
+
+def test_what_another_has_put_aside_is_not_there(tmp_path: Path) -> None:
+    """Calls that are out count whole in every purse of the ledger, and what they did not cost is there again."""
+    clock = Clock()
+    first, second = (Purse(1.0, clock, Ledger(str(tmp_path / "spent.txt"), clock)) for _ in range(2))
+    with first.paying(0.6) as bill:
+        with pytest.raises(ModelBusyError), second.paying(0.6):
+            pass
+        with pytest.raises(ModelBusyError), first.paying(0.6):
+            pass
+        clock.sleep(5)
+        bill.usd = 0.1
+    with second.paying(0.9) as bill:
+        bill.usd = 0.0
+    with pytest.raises(ModelError), second.paying(0.9):
+        raise ModelError("denied")
+    with first.paying(0.9), pytest.raises(ModelBusyError) as refusal, second.paying(0.05):
+        pass
+    assert refusal.value.retry_after_s == pytest.approx(HOUR_S)
+    first.close()
+    second.close()
+
+
+SPENDER = """
+import sys, time
+from plantain.operators.errors import ModelBusyError
+from plantain.operators.models.hosted.ledger import Ledger
+from plantain.operators.models.hosted.purse import Purse
+
+purse, spent = Purse(1.0, ledger=Ledger(sys.argv[1])), 0
+print("ready", flush=True)
+sys.stdin.readline()
+while True:
+    try:
+        with purse.paying(0.03):
+            time.sleep(0.001)
+    except ModelBusyError:
+        break
+    spent += 1
+print(spent)
+"""
+
+
+def test_processes_of_one_ledger_do_not_spend_the_same_money_twice(tmp_path: Path) -> None:
+    """Each looks and puts aside at the same time as the others, as often as money lasts."""
+    command = [sys.executable, "-c", SPENDER, str(tmp_path / "spent.txt")]
+    spenders = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    for each in spenders:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    counts = [int(each.communicate("go\n", timeout=60)[0]) for each in spenders]
+    assert sum(counts) == 33, counts
 
 
 def test_a_server_that_wants_forever_is_asked_again_after_an_hour() -> None:

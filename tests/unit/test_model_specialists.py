@@ -234,6 +234,24 @@ def test_a_frame_is_seen_once_for_all_prompts_and_words_are_read_once_for_all_fr
     assert counts == {"seen": 3, "read": bool(reads)}
 
 
+def test_oneformer_sees_a_frame_once_for_all_tasks_and_says_what_it_says_of_each_alone(folder) -> None:
+    model = load_model("transformers", {"checkpoint": str(folder("oneformer")), "threshold": 0.1})
+    seen: list[int] = []
+    backbone = model.parts.network.get_submodule("model.pixel_level_module.module.encoder")  # type: ignore[attr-defined]
+    backbone.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    prompts = [Prompt.parse(each) for each in ("semantic:car,road", "instances:car", "semantic:tree")]
+    pairs = [(image, prompt) for image in range(2) for prompt in prompts]
+    frames = [frame(number) for number in range(2)]
+    told = model.answer(frames, [image for image, _ in pairs], [prompt for _, prompt in pairs])
+    assert seen == [2]
+    for (image, prompt), answer in zip(pairs, told, strict=True):
+        (alone,) = model.answer([frames[image]], [0], [prompt])
+        assert alone.value.names == answer.value.names
+        assert (alone.value.labels != answer.value.labels).mean() < 0.002
+    assert {len(answer.value.names) for answer in told} > {0}
+    assert not np.array_equal(told[0].value.labels, told[3].value.labels)
+
+
 def test_clipseg_draws_the_librarys_logits(folder) -> None:
     network = transformers.CLIPSegForImageSegmentation.from_pretrained(folder("clipseg")).eval()
     processor = transformers.AutoProcessor.from_pretrained(folder("clipseg"))

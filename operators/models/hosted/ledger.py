@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from plantain.operators.errors import UsageError
@@ -15,9 +17,10 @@ PIECE_BYTES = 1 << 20
 
 
 class Ledger:
-    """A line for each call that cost something: seconds since 1970, and billionths of a US dollar.
+    """Lines of seconds since 1970 and billionths of a US dollar: put aside, given back, spent.
 
-    Lines are short and appended whole, so that several processes of a machine can write into one file.
+    Lines are short and appended whole, so that several processes of a machine can write into one file. Money that was
+    put aside by one that was killed stays so for its hour: nobody knows whether its call was charged.
 
     Args:
         path: Made if it is not there, with its folder.
@@ -33,16 +36,36 @@ class Ledger:
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            with self.alone():  # or this file system has no locks
+                pass
         except OSError as error:
             raise UsageError(f"ledger cannot be written: {redact(str(error))}") from error
 
-    def add(self, nano_usd: int) -> None:
-        """Notes what a call cost.
+    @property
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._wall()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other ledger of this file is inside: between what is read and what is noted then, nobody spends.
+
+        Raises:
+            OSError: If the file cannot be locked.
+        """
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def add(self, when: float, nano_usd: int) -> None:
+        """Notes money as of a time.
 
         Raises:
             OSError: If that cannot be stored, for instance on a full disk.
         """
-        os.write(self._file, f"{self._wall():.3f} {nano_usd}\n".encode())
+        os.write(self._file, f"{when:.3f} {nano_usd}\n".encode())
 
     def news(self) -> list[tuple[float, int]]:
         """What was noted since this was last asked, by whomever: how long ago, seconds, and how much."""

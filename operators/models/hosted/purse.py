@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -58,9 +58,9 @@ class Purse:
         self._clock = clock
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._spent: deque[tuple[float, int]] = deque()  # (when, how much), within the last hour
+        self._spent: list[tuple[float, int]] = []  # a heap of (when, how much), within the last hour
         self._sum = 0
-        self._aside = 0
+        self._aside = 0  # what no ledger knows of
 
     @contextmanager
     def paying(self, max_usd: float) -> Iterator[Bill]:
@@ -72,9 +72,9 @@ class Purse:
             ModelBusyError: If there is not as much money; it says when there will be.
         """
         aside = math.ceil(max_usd * _NANO)
-        with self._lock:
+        with self._lock, nullcontext() if self._ledger is None else self._ledger.alone():
             self._check(aside)
-            self._aside += aside
+            noted_at = self._put_aside(aside)
         bill = Bill(max_usd)
         try:
             yield bill
@@ -85,7 +85,7 @@ class Purse:
             raise
         finally:
             with self._lock:
-                self._aside -= aside
+                self._give_back(aside, noted_at)
                 if cost := math.ceil(bill.usd * _NANO):
                     self._spend(cost)
 
@@ -94,18 +94,35 @@ class Purse:
         if self._ledger is not None:
             self._ledger.close()
 
+    def _put_aside(self, nano_usd: int) -> float | None:
+        """When the ledger says that it was; None if it is only known here."""
+        if self._ledger is not None and nano_usd and self._is_noted(now := self._ledger.now, nano_usd):
+            return now
+        self._aside += nano_usd
+        return None
+
+    def _give_back(self, nano_usd: int, noted_at: float | None) -> None:
+        if noted_at is None:
+            self._aside -= nano_usd
+        else:  # as of the same time, so that both leave the hour together
+            self._is_noted(noted_at, -nano_usd)
+
     def _spend(self, cost: int) -> None:
-        if self._ledger is None:
-            self._take(self._clock(), cost)
-            return
-        try:
-            self._ledger.add(cost)  # which gives it back
-        except OSError as error:
-            log.warning("ledger cannot be written; what is spent is kept in memory", error=sentence_of(error))
+        if self._ledger is None or not self._is_noted(self._ledger.now, cost):
             self._take(self._clock(), cost)
 
+    def _is_noted(self, when: float, nano_usd: int) -> bool:
+        """Whether the ledger has it, and gives it back as news."""
+        assert self._ledger is not None
+        try:
+            self._ledger.add(when, nano_usd)
+        except OSError as error:
+            log.warning("ledger cannot be written; what is spent is kept in memory", error=sentence_of(error))
+            return False
+        return True
+
     def _take(self, when: float, cost: int) -> None:
-        self._spent.append((when, cost))
+        heapq.heappush(self._spent, (when, cost))
         self._sum += cost
 
     def _check(self, wanted: int) -> None:
@@ -114,12 +131,12 @@ class Purse:
             for age_s, cost in self._ledger.news():
                 self._take(now - age_s, cost)
         while self._spent and now - self._spent[0][0] >= HOUR_S:
-            self._sum -= self._spent.popleft()[1]
+            self._sum -= heapq.heappop(self._spent)[1]
         lacking = self._sum + self._aside + wanted - self._bound
         if lacking <= 0:
             return
         wait_s = HOUR_S
-        for when, cost in self._spent:
+        for when, cost in sorted(self._spent):
             lacking -= cost
             if lacking <= 0:
                 wait_s = HOUR_S - (now - when)

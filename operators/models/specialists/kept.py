@@ -47,6 +47,29 @@ class KeptPictures(nn.Module):
         return features, [each[self._places] for each in self._positions]
 
 
+class KeptLevels(nn.Module):
+    """Backbone and pixel decoder of OneFormer, which is told its task after them: one pass for all tasks.
+
+    Args:
+        module: The library's.
+    """
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+        self._levels: Any = None
+
+    def forward(self, pixel_values: Tensor, output_hidden_states: bool = False) -> Any:
+        """What the library's module gives, of the first pictures since it was told to forget."""
+        if self._levels is None:
+            self._levels = self.module(pixel_values, output_hidden_states)
+        return self._levels
+
+    def forget(self) -> None:
+        """Gives back what the pictures took."""
+        self._levels = None
+
+
 class KeptWords(nn.Module):
     """A text encoder whose words do not depend on how far a row is padded: it reads each row once.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture
 from plantain.operators.models.specialists.detection import boxes_of
+from plantain.operators.models.specialists.kept import KeptLevels
 from plantain.operators.models.specialists.labels import Labelled
 from plantain.operators.models.specialists.regions import numbered
 from plantain.operators.prompts import Prompt, Task
@@ -39,8 +40,11 @@ class Segmenter(Labelled):
     def __init__(self, parts: Parts, *, threshold: float | None = None) -> None:
         super().__init__(parts)
         self._surest = {} if threshold is None else {"threshold": float(threshold)}
-        # One forward pass for all tasks, but for networks that are told the task beforehand.
-        self._is_told = parts.network.config.model_type == "oneformer"
+        self._told: KeptLevels | None = None  # of a network that is told its task
+        if parts.network.config.model_type == "oneformer":
+            self._told = parts.network.model.pixel_level_module = KeptLevels(
+                parts.network.model.pixel_level_module
+            )
 
     def refusal(self, prompt: Prompt) -> str:
         """What this checkpoint's library cannot read of it, and classes that it does not know."""
@@ -53,10 +57,7 @@ class Segmenter(Labelled):
         """Each task's outputs are read once for each picture, however many classes are asked about."""
         sizes = [picture.size_hw for picture in pictures]
         tasks = dict.fromkeys(prompt.task for prompts in asked for prompt in prompts)
-        outputs: dict[Task, Any] = {}
-        for task in tasks:
-            shared = None if self._is_told else next(iter(outputs.values()), None)
-            outputs[task] = shared or self._outputs(pictures, task)
+        outputs = self._outputs(pictures, list(tasks))
         read = {task: self._read(task, outputs[task], sizes) for task in tasks}
         return [
             [self._value(read[prompt.task][k], prompt, pictures[k]) for prompt in prompts]
@@ -68,10 +69,21 @@ class Segmenter(Labelled):
         has_boxes = task is not Task.DETECT or self.parts.network.config.model_type == "rf_detr"
         return has_boxes and callable(getattr(self.parts.processor, reader, None))
 
-    def _outputs(self, pictures: Sequence[Picture], task: Task) -> Any:
+    def _outputs(self, pictures: Sequence[Picture], tasks: Sequence[Task]) -> dict[Task, Any]:
+        """The network's outputs for each task: the same for all, where it is not told which."""
         pixels = [picture.pixels for picture in pictures]
-        told = {"task_inputs": [_ONEFORMER_TASKS[task]] * len(pixels)} if self._is_told else {}
-        return self.forward(**self.parts.processor(images=pixels, return_tensors="pt", **told))
+        if self._told is None:
+            outputs = self.forward(**self.parts.processor(images=pixels, return_tensors="pt"))
+            return dict.fromkeys(tasks, outputs)
+        told = [_ONEFORMER_TASKS[task] for task in tasks for _ in pixels]
+        inputs = self.parts.processor(images=pixels, task_inputs=told, return_tensors="pt")
+        rows = inputs.pop("task_inputs").split(len(pixels))
+        try:
+            return {
+                task: self.forward(**inputs, task_inputs=part) for task, part in zip(tasks, rows, strict=True)
+            }
+        finally:
+            self._told.forget()
 
     def _read(self, task: Task, outputs: Any, sizes: list[tuple[int, int]]) -> list[Any]:
         reader = getattr(self.parts.processor, _READERS[task])
