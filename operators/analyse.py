@@ -15,7 +15,7 @@ from plantain.operators.following import Follower
 from plantain.operators.redaction import redact
 from plantain.operators.segments import Barrier
 from plantain.operators.streams import Start
-from plantain.operators.types import Event, Failure, Moment, Result
+from plantain.operators.types import Event, Moment, Result
 
 FAILED = "failed"
 """Kind of the event that says that an analytic failed."""
@@ -105,16 +105,6 @@ class Analyse(Follower):
         """What is known about a stream."""
         return self._streams[stream_id].snapshot()
 
-    def restore(self, stream_id: str, state: str) -> None:
-        """Goes back to an earlier `snapshot` of this process."""
-        stream = self._streams[stream_id]
-        stream.restore(state, json.loads(state)["epoch"], is_live=False)
-
-    def fail(self, result: Result, failure: Failure) -> Result:
-        """The result that announces that this step failed; what is seen is looked for again in the next one."""
-        failed = tuple(replace(prediction, value=failure) for prediction in result.predictions)
-        return replace(result, predictions=failed)
-
     def close(self, stream_id: str | None = None) -> None:
         """Forgets one stream, or all."""
         for name in list(self._streams) if stream_id is None else [stream_id]:
@@ -129,13 +119,14 @@ class Analyse(Follower):
             result, news = _step(link, result)
             events += news
             self.laps.append((link.name, perf_counter() - begun_s))
-        return replace(result, events=tuple(events))
+        return replace(result, events=tuple(events)) if events else result
 
 
 def _step(link: _Link, result: Result) -> tuple[Result, Sequence[Event]]:
     """One analytic's share; where it fails, the result passes by, and an event says from when until when."""
-    before = link.analytic.snapshot()
+    before = ""
     try:
+        before = link.analytic.snapshot()
         analysed, events = link.analytic.step(result)
     except Exception as error:  # noqa: BLE001 - a user's analytic may raise anything; it fails itself only
         link.analytic.restore(before, 0)

@@ -8,19 +8,17 @@ from plantain.operators.health import HealthEvent
 from plantain.operators.render.looks import Look, Picture
 from plantain.operators.segments import Backlog, Barrier, Durable
 from plantain.operators.streams import Start
-from plantain.operators.types import Event, Failure, Result
+from plantain.operators.types import Event, Result
 
 
 class Follower:
     """A step that follows streams; what a subclass does not care about does nothing here.
 
+    An error ends the stream, and what was given before it stands.
+
     Attributes:
         laps: What the last calls were made of, as (part, seconds); whoever reads it clears it.
-        undoes: Whether it can go back to an earlier `snapshot`: an item that fails is then announced, and the rest go
-            on. Where it cannot, an error ends the stream, and what was given before it stands.
     """
-
-    undoes = False
 
     def __init__(self) -> None:
         self.laps: list[tuple[str, float]] = []
@@ -60,20 +58,6 @@ class Follower:
     def backlogs(self) -> Sequence[Backlog]:
         """What is promised, and waits on disk for somebody who is away."""
         return ()
-
-    def snapshot(self, stream_id: str) -> str:
-        """What is known about a stream, as JSON."""
-        del stream_id
-        return ""
-
-    def restore(self, stream_id: str, state: str) -> None:
-        """Goes back to an earlier `snapshot`."""
-
-    def fail(self, result: Result, failure: Failure) -> Result:
-        """The result that announces that this step failed."""
-        raise NotImplementedError(
-            f"{type(self).__name__} cannot announce failures of {result.header}: {failure.error}"
-        )
 
     def close(self, stream_id: str | None = None) -> None:
         """Forgets one stream, or gives back all that it holds."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Fit = Literal["letterbox", "stretch"]
+
+F = TypeVar("F", bound=np.floating)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,16 @@ class Letterbox:
         return (self.source_hw[0] * self.source_hw[1]) / (self.height * self.width)
 
 
-def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+def iou(a: NDArray[F], b: NDArray[F]) -> NDArray[F]:
     """Intersection over union of boxes a (N, 4) with boxes b (M, 4), as (N, M)."""
-    left_top = np.maximum(a[:, None, :2], b[None, :, :2])
-    right_bottom = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.clip(right_bottom - left_top, 0, None).prod(axis=2)
-    area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
-    union = area_a[:, None] + area_b[None, :] - overlap
-    shares: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    left_top = np.maximum(a[:, None, :2], b[:, :2])
+    sides = np.maximum(np.minimum(a[:, None, 2:], b[:, 2:]) - left_top, 0)
+    overlap = sides[:, :, 0] * sides[:, :, 1]
+    union = _areas(a)[:, None] + _areas(b) - overlap
+    shares: NDArray[F] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return shares
+
+
+def _areas(xyxy: NDArray[F]) -> NDArray[F]:
+    areas: NDArray[F] = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+    return areas

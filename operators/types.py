@@ -97,12 +97,15 @@ class FrameInfo:
     @property
     def time_s(self) -> float | None:
         """Presentation time in seconds."""
-        return None if self.pts is None else float(self.pts * self.time_base)
+        if self.pts is None:
+            return None
+        return self.pts * self.time_base.numerator / self.time_base.denominator  # as exact as the fraction
 
     @property
     def line_s(self) -> float | None:
         """Time in seconds on a line that never goes back within a file."""
-        return None if self.time_s is None else self.time_s + self.shift_s
+        time_s = self.time_s
+        return None if time_s is None else time_s + self.shift_s
 
 
 Canvases = Callable[[int], tuple[Letterbox, NDArray[np.uint8]]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from plantain.operators.types import CapturedBy, Moment, Result
 
 # For containers that give no times (raw H.264): the rate that most cameras have.
@@ -29,10 +27,11 @@ class StreamClock:
 
     def advance(self, result: Result) -> float:
         """The time of a result, seconds."""
-        moment, captured_by = replace(result.moment, time_s=result.info.line_s), result.info.captured_by
+        header, info, captured_by = result.header, result.info, result.info.captured_by
+        moment = Moment(header.epoch, header.frame_index, info.line_s, info.captured_ns)
         if self._last is not None:
             is_same_clock = captured_by == self._captured_by
-            is_joined = is_same_clock and captured_by == "file" and result.info.shift_s != 0
+            is_joined = is_same_clock and captured_by == "file" and info.shift_s != 0
             self._now_s += max(0.0, self._passed(self._last, moment, is_same_clock, is_joined))
         self._last, self._captured_by = moment, captured_by
         return self._now_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,50 +28,67 @@ GAP = 100_000
 
 
 @dataclass(slots=True)
-class _Object:
-    """One object.
-
-    Attributes:
-        track_id: Its identity.
-        box: In source pixels, when it was last seen.
-        velocity: Of the box, pixels a second.
-        seen_s: When that was, seconds.
-        given: The number under which the model follows it; None where the model follows nothing.
-    """
-
-    track_id: int
-    box: list[float]
-    velocity: list[float]
-    seen_s: float
-    given: int | None = None
-
-    def write(self) -> tuple[int, list[float], list[float], float, int | None]:
-        """For JSON; `astuple` would copy everything, before each step."""
-        return self.track_id, self.box, self.velocity, self.seen_s, self.given
-
-
-@dataclass(slots=True)
 class _Lane:
-    """The objects of one prompt.
+    """The objects of one prompt, those that were seen last first.
 
     Attributes:
-        objects: Those that are remembered.
+        ids: The identity of each.
+        given: The number under which the model follows each; None where it follows nothing.
+        boxes: (N, 4) in source pixels, when each was last seen.
+        speeds: (N, 4) of the boxes, pixels a second.
+        seen_s: (N,) when that was, seconds.
         looked_s: When it was last asked for them, seconds.
         interval_s: From one look to the next, lately. It grows twofold a look at most: an outage is no habit.
     """
 
-    objects: list[_Object] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    given: list[int | None] = field(default_factory=list)
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    speeds: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    seen_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     looked_s: float | None = None
     interval_s: float = 0.0
 
     def look(self, now_s: float) -> None:
         """Forgets what was not seen for too long."""
         bound_s = max(MAX_LOST_S, MAX_LOOKS * self.interval_s)
-        self.objects = [each for each in self.objects if now_s - each.seen_s <= bound_s]
+        known = now_s - self.seen_s <= bound_s
+        if not known.all():
+            kept = np.flatnonzero(known)
+            self.ids = [self.ids[k] for k in kept]
+            self.given = [self.given[k] for k in kept]
+            self.boxes, self.speeds, self.seen_s = self.boxes[kept], self.speeds[kept], self.seen_s[kept]
         if self.looked_s is not None:
             passed_s = now_s - self.looked_s
             self.interval_s = min(passed_s, 2 * self.interval_s) if self.interval_s else passed_s
         self.looked_s = now_s
+
+    def remember(self, seen: _Lane, unseen: list[int]) -> None:
+        """What is seen now, and behind it those of its objects that are not."""
+        if unseen:
+            seen.boxes = np.concatenate([seen.boxes, self.boxes[unseen]])
+            seen.speeds = np.concatenate([seen.speeds, self.speeds[unseen]])
+            seen.seen_s = np.concatenate([seen.seen_s, self.seen_s[unseen]])
+        self.boxes, self.speeds, self.seen_s = seen.boxes, seen.speeds, seen.seen_s
+        self.ids = seen.ids + [self.ids[k] for k in unseen]
+        self.given = seen.given + [self.given[k] for k in unseen]
+
+    def write(self) -> list[Any]:
+        """For JSON."""
+        rows = zip(
+            self.ids, self.boxes.tolist(), self.speeds.tolist(), self.seen_s.tolist(), self.given, strict=True
+        )
+        return [self.looked_s, self.interval_s, *rows]
+
+    @classmethod
+    def read(cls, written: list[Any]) -> _Lane:
+        """The lane that wrote this."""
+        looked_s, interval_s, *rows = written
+        lane = cls(looked_s=looked_s, interval_s=interval_s)
+        if rows:
+            lane.ids, boxes, speeds, seen_s, lane.given = map(list, zip(*rows, strict=True))
+            lane.boxes, lane.speeds, lane.seen_s = np.array(boxes), np.array(speeds), np.array(seen_s)
+        return lane
 
 
 class Track:
@@ -112,15 +129,12 @@ class Track:
         lane = self._lanes.setdefault(str(prediction.prompt), _Lane())
         lane.look(now_s)
         given = [thing.track_id for thing in kind.things(prediction.value)]
-        ids = self._match(lane, boxes, given, now_s)
+        ids = self._match(lane, boxes.astype(np.float64), given, now_s)
         return replace(prediction, value=kind.with_tracks(prediction.value, tuple(ids)))
 
     def snapshot(self) -> str:
         """The objects of every prompt."""
-        lanes = {
-            prompt: [lane.looked_s, lane.interval_s, *(each.write() for each in lane.objects)]
-            for prompt, lane in self._lanes.items()
-        }
+        lanes = {prompt: lane.write() for prompt, lane in self._lanes.items()}
         known = [self._next_id, self._clock.write(), self._source_hw, lanes]
         return json.dumps(known, separators=(",", ":"))
 
@@ -131,64 +145,50 @@ class Track:
             self._next_id, clock, size, lanes = json.loads(state)
             self._clock = StreamClock.read(clock)
             self._source_hw = None if size is None else (size[0], size[1])
-            self._lanes = {
-                prompt: _Lane([_Object(*each) for each in objects], looked_s, interval_s)
-                for prompt, (looked_s, interval_s, *objects) in lanes.items()
-            }
+            self._lanes = {prompt: _Lane.read(written) for prompt, written in lanes.items()}
         self._next_id += GAP * lost
 
     def _resize(self, source_hw: tuple[int, int]) -> None:
         """Goes on in other source pixels, where a camera was told to send larger or smaller pictures."""
         if self._source_hw is not None and self._source_hw != source_hw:
             scale_y, scale_x = source_hw[0] / self._source_hw[0], source_hw[1] / self._source_hw[1]
-            for each in (each for lane in self._lanes.values() for each in lane.objects):
-                each.box = _scaled(each.box, scale_x, scale_y)
-                each.velocity = _scaled(each.velocity, scale_x, scale_y)
+            for lane in self._lanes.values():
+                lane.boxes = lane.boxes * [scale_x, scale_y, scale_x, scale_y]
+                lane.speeds = lane.speeds * [scale_x, scale_y, scale_x, scale_y]
         self._source_hw = source_hw
 
     def _match(
-        self, lane: _Lane, boxes: NDArray[np.float32], given: list[int | None], now_s: float
+        self, lane: _Lane, boxes: NDArray[np.float64], given: list[int | None], now_s: float
     ) -> list[int]:
-        """The identity of each box, of which some are followed by the model; updates the lane."""
+        """The identity of each box, of which some are followed by the model; updates the lane.
+
+        What is kept is rounded to hundredths: the state stays short, and is the same whether it was stored meanwhile
+        or not.
+        """
         from scipy.optimize import linear_sum_assignment
 
-        known = np.array([each.box for each in lane.objects], np.float32).reshape(-1, 4)
-        speed = np.array([each.velocity for each in lane.objects], np.float32).reshape(-1, 4)
-        unseen_s = np.array([now_s - each.seen_s for each in lane.objects], np.float32).reshape(-1, 1)
-        overlap = iou(known + speed * unseen_s, boxes)
-        row_of = {each.given: row for row, each in enumerate(lane.objects) if each.given is not None}
+        unseen_s = (now_s - lane.seen_s)[:, None]
+        overlap = iou(lane.boxes + lane.speeds * unseen_s, boxes)
+        row_of = {number: row for row, number in enumerate(lane.given) if number is not None}
         for column, number in enumerate(given):
             if number in row_of:  # the model says who it is, whatever overlaps
                 overlap[row_of[number]], overlap[:, column] = 0, 0
                 overlap[row_of[number], column] = 1
-        rows, columns = linear_sum_assignment(-overlap)
+        rows, columns = linear_sum_assignment(overlap, maximize=True)
         is_same = overlap[rows, columns] >= MIN_IOU
-        rows, columns = rows[is_same], columns[is_same]
-        passed_s = unseen_s[rows]
-        moved = np.divide(boxes[columns] - known[rows], passed_s, out=speed[rows], where=passed_s > 0)
-        velocities = np.zeros((len(boxes), 4), np.float32)
-        velocities[columns] = 0.5 * speed[rows] + 0.5 * moved  # halves the jitter of mask edges
-        ids: list[int | None] = [None] * len(boxes)
-        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            ids[column] = lane.objects[row].track_id
-        seen: list[_Object] = []
-        for known_id, box, velocity, number in zip(
-            ids, _rounded(boxes), _rounded(velocities), given, strict=True
-        ):
-            track_id = known_id
-            if track_id is None:
-                track_id, self._next_id = self._next_id, self._next_id + 1
-            seen.append(_Object(track_id, box, velocity, now_s, number))
-        matched = set(rows.tolist())
-        lane.objects = seen + [each for row, each in enumerate(lane.objects) if row not in matched]
-        return [each.track_id for each in seen]
+        if not is_same.all():
+            rows, columns = rows[is_same], columns[is_same]
+        before, passed_s = lane.speeds[rows], unseen_s[rows]
+        moved = np.divide(boxes[columns] - lane.boxes[rows], passed_s, out=before.copy(), where=passed_s > 0)
+        speeds = np.zeros((len(boxes), 4))
+        speeds[columns] = (0.5 * (before + moved)).round(2)  # half and half halves the jitter of mask edges
+        known = dict(zip(columns.tolist(), rows.tolist(), strict=True))
+        ids = [lane.ids[known[k]] if k in known else self._new_id() for k in range(len(boxes))]
+        matched = set(known.values())
+        seen = _Lane(ids, given, boxes.round(2), speeds, np.full(len(boxes), now_s))
+        lane.remember(seen, [row for row in range(len(lane.ids)) if row not in matched])
+        return ids
 
-
-def _scaled(box: list[float], scale_x: float, scale_y: float) -> list[float]:
-    return [box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y]
-
-
-def _rounded(values: NDArray[np.float32]) -> list[list[float]]:
-    """To hundredths: the state stays short, and is the same whether it was stored meanwhile or not."""
-    rounded: list[list[float]] = values.astype(np.float64).round(2).tolist()
-    return rounded
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1

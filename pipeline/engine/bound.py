@@ -74,10 +74,11 @@ def _together(first: Call, lane: Lane, workers: Workers) -> Call:
     """
     if not isinstance(first.work, Cut):
         return first
-    calls = [first]
+    calls, named = [first], {first.stream_id}
     while lane.queue and isinstance(following := lane.queue[0], Call) and isinstance(following.work, Cut):
-        if following.stream_id in {call.stream_id for call in calls}:
+        if following.stream_id in named:
             break
+        named.add(following.stream_id)
         lane.queue.popleft()
         if workers.is_current(following):
             calls.append(following)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
 from plantain.operators.following import Follower
 from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Picture
-from plantain.operators.segments import Barrier, Durable
-from plantain.operators.types import Event, Result, joined
+from plantain.operators.segments import Barrier
+from plantain.operators.types import Result, joined
 from plantain.pipeline import calls
 from plantain.pipeline.calls import Call, Note
 from plantain.pipeline.graph import Stage
 from plantain.pipeline.worker.base import StageWorker
-
-Output = Result | Durable | Event | Picture
 
 
 class FollowerWorker(StageWorker[Follower]):
@@ -75,7 +73,7 @@ class FollowerWorker(StageWorker[Follower]):
             if stream_id in self._broken:
                 continue
             try:
-                for output in self._follow(stream_id, batch):
+                for output in self.operator(batch):
                     if isinstance(output, Result):
                         outputs.append(output)
                     elif isinstance(output, Picture):
@@ -86,22 +84,3 @@ class FollowerWorker(StageWorker[Follower]):
                 self._broken.add(stream_id)
                 notes.append(calls.StreamError(stream_id, self.stage.name, sentence_of(error)))
         return outputs, notes
-
-    def _follow(self, stream_id: str, batch: list[Result]) -> Iterator[Output]:
-        """An operator's outputs; where it can be set back, a failing item is announced and the rest go on."""
-        follower = self.operator
-        if not follower.undoes:
-            yield from follower(batch)
-            return
-        before = follower.snapshot(stream_id)
-        try:
-            outputs = list(follower(batch))
-        except Exception as error:  # noqa: BLE001 - a user's operator may raise anything; it fails its own items only
-            follower.restore(stream_id, before)
-            if len(batch) > 1:
-                outputs = [output for item in batch for output in self._follow(stream_id, [item])]
-            else:
-                failure = self.failure_of(error)
-                self.note_failed(batch[0].header, failure.error)
-                outputs = [follower.fail(batch[0], failure)]
-        yield from outputs

@@ -8,6 +8,7 @@ import resource
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -82,15 +83,16 @@ class Cameras:
 
 
 class Model:
-    """Sees two cars, always, in no time."""
+    """Sees two cars, always, in hardly any time; each map is a new one, which nobody has measured yet."""
 
     def __init__(self) -> None:
         self.laps: list[tuple[str, float]] = []
 
     def __call__(self, requests, waits_ms=()) -> list[Result]:
         return [
-            Result(each.header, each.info, (Prediction(PROMPT, CARS, "none", "1", Timing()),))
+            Result(each.header, each.info, (Prediction(PROMPT, cars, "none", "1", Timing()),))
             for each in requests
+            for cars in (replace(CARS, labels=LABELS.copy()),)
         ]
 
     def fail(self, request, failure): ...

@@ -13,7 +13,7 @@ from plantain.operators.analytics.track import GAP, Track
 from plantain.operators.errors import UsageError
 from plantain.operators.segments import Barrier, Durable, Position
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Event, Failure, Result
+from plantain.operators.types import Event, Result
 from tests.results import CARS, result
 
 SEGMENT = 10
@@ -112,18 +112,6 @@ def test_a_resumed_stream_states_the_same(at):
     assert after == {index: state for index, state in known.items() if index > at}
 
 
-def test_after_restore_it_is_as_if_nothing_had_happened():
-    analyse = step(*CHAIN)
-    analyse([result(0)])
-    before = analyse.snapshot("clip")
-    first = analyse([result(1), result(2)])
-    analyse.restore("clip", before)
-    assert analyse.snapshot("clip") == before
-    again = analyse([result(1), result(2)])
-    assert [each.events for each in again] == [each.events for each in first]
-    assert ids(again) == ids(first)
-
-
 # -- failures ------------------------------------------------------------------------------------------------
 
 
@@ -157,16 +145,6 @@ def test_a_resumed_stream_knows_what_was_failing():
     whole, known = cut_into_segments(step(*chain), frames)
     durable = Durable("clip", 0, Position(10, None, 10), known[10])
     assert stated(step(*chain, durable=durable)(frames[10:])) == stated(whole[10:])
-
-
-def test_a_frame_that_failed_in_this_step_changes_nothing_of_what_is_known():
-    analyse = step()
-    analyse([result(index) for index in range(10)])
-    before = analyse.snapshot("clip")
-    failed = analyse.fail(result(10), Failure("analyse", "no", retryable=False))
-    assert failed.failed_in == "analyse"
-    assert analyse.snapshot("clip") == before
-    assert ids(analyse([result(11)])) == [(1, 2)]
 
 
 # -- lives ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import find_objects
 
+from plantain.operators.answers.masks import regions
 from plantain.operators.answers.masks.regions import boxes_of, medians_of
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
@@ -53,3 +54,22 @@ def test_medians_are_those_that_numpy_finds(drawn):
     for k, median in enumerate(medians):
         own = values[(labels == k + 1) & valid]
         assert median == (float(np.median(own)) if own.size else None)
+
+
+def test_what_was_measured_goes_with_its_map():
+    """However many come and go, at the same place in memory, too."""
+    for number in range(200):
+        labels = np.zeros((20, 30), np.uint16)
+        labels[3 : 5 + number % 10, 4 : 6 + number % 20] = 1
+        for _ in range(2):
+            boxes, areas = boxes_of(labels, 1)
+            assert boxes.tolist() == [[4, 3, 6 + number % 20, 5 + number % 10]]
+            assert areas.tolist() == [(labels > 0).sum()]
+        del labels
+    assert len(regions._known) < 10
+
+
+def test_more_regions_of_the_same_map_are_measured_apart():
+    labels = np.array([[1, 2], [3, 0]], np.uint16)
+    assert [len(boxes_of(labels, count)[0]) for count in (1, 3, 1, 2)] == [1, 3, 1, 2]
+    assert boxes_of(labels, 3)[1].tolist() == [1, 1, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +12,39 @@ from numpy.typing import NDArray
 
 from plantain.operators.answers import pixels
 from plantain.operators.compiled import compiled
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Measured:
+    """The regions of a label map.
+
+    Attributes:
+        boxes, areas: See `boxes_of`.
+        extent: Top, bottom, left, right of the smallest rectangle that holds them all, the ends exclusive.
+        highest: The highest label.
+    """
+
+    boxes: NDArray[np.float32]
+    areas: NDArray[np.int64]
+    extent: tuple[int, int, int, int]
+    highest: int
+
+
+_known: dict[tuple[int, int], tuple[weakref.ref[NDArray[np.uint16]], Measured]] = {}
+
+
+def measured(labels: NDArray[np.uint16], count: int) -> Measured:
+    """The regions 1..count of a label map, which analytics, rows and pictures all ask for: measured once.
+
+    What was found out goes with the map, which nobody may change, like every answer.
+    """
+    key = id(labels), count
+    known = _known.get(key)
+    if known is not None and known[0]() is labels:
+        return known[1]
+    found = _measured(labels, count)
+    _known[key] = weakref.ref(labels, lambda _: _known.pop(key, None)), found
+    return found
 
 
 def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -22,22 +57,21 @@ def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32
     Returns:
         Boxes (count, 4) float32 `x1, y1, x2, y2` in pixel edges (x2, y2 exclusive), and areas (count,) in pixels.
     """
+    found = measured(labels, count)
+    return found.boxes, found.areas
+
+
+def _measured(labels: NDArray[np.uint16], count: int) -> Measured:
     boxes = np.zeros((count, 4), np.float32)
     areas = np.zeros(count, np.int64)
-    top, bottom, left, right = extent_of(labels)
-    inner = labels[top:bottom, left:right]
-    _measure(pixels.frozen(inner).reshape(inner.shape), boxes, areas)
-    boxes[areas > 0] += np.array([left, top, left, top], np.float32)
-    return boxes, areas
+    extent = _extent_of(labels)
+    highest = _measure(pixels.frozen(labels), labels.shape[1], extent, boxes, areas)
+    boxes.flags.writeable = areas.flags.writeable = False
+    return Measured(boxes, areas, extent, int(highest))
 
 
-def extent_of(labels: NDArray[np.uint16], margin: int = 0) -> tuple[int, int, int, int]:
-    """The smallest rectangle that holds every region of a label map: top, bottom, left, right, the ends exclusive.
-
-    Args:
-        labels: (H, W) uint16, 0 is background.
-        margin: Pixels more on each side, as far as the map goes. A map without regions gives its first pixels.
-    """
+def _extent_of(labels: NDArray[np.uint16]) -> tuple[int, int, int, int]:
+    """See `Measured`; of a map without regions, its first pixel."""
     height, width = labels.shape
     words = pixels.frozen(labels)
     if width % 4 == 0:  # four pixels at a time
@@ -45,14 +79,7 @@ def extent_of(labels: NDArray[np.uint16], margin: int = 0) -> tuple[int, int, in
     rows = np.zeros(height, words.dtype)
     columns = np.zeros(len(words) // max(1, height), words.dtype)
     _gather(words, rows, columns)
-    top, bottom = _ends(rows)
-    left, right = _ends(columns.view(np.uint16))
-    return (
-        max(0, top - margin),
-        min(height, bottom + margin),
-        max(0, left - margin),
-        min(width, right + margin),
-    )
+    return *_ends(rows), *_ends(columns.view(np.uint16))
 
 
 @compiled(is_short=True)
@@ -137,17 +164,26 @@ def _sums(
 
 
 @compiled(is_short=True)
-def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.float32], areas: NDArray[np.int64]) -> None:
-    """Fills boxes (count, 4) and areas (count,), run by run along the rows."""
-    height, width = labels.shape
+def _measure(
+    labels: NDArray[np.uint16],
+    width: int,
+    extent: tuple[int, int, int, int],
+    boxes: NDArray[np.float32],
+    areas: NDArray[np.int64],
+) -> np.int64:
+    """Fills boxes (count, 4) and areas (count,), run by run along the rows; returns the highest label."""
+    top, bottom, left, right = extent
     count = len(areas)
-    for y in range(height):
-        x = 0
-        while x < width:
-            label = np.int64(labels[y, x])
+    highest = np.int64(0)
+    for y in range(top, bottom):
+        row = y * width
+        x = left
+        while x < right:
+            label = np.int64(labels[row + x])
             first = x
-            while x < width and labels[y, x] == label:
+            while x < right and labels[row + x] == label:
                 x += 1
+            highest = max(highest, label)
             if label == 0 or label > count:
                 continue
             k = label - 1
@@ -157,6 +193,7 @@ def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.float32], areas: NDAr
             boxes[k, 2] = max(boxes[k, 2], np.float32(x))
             boxes[k, 3] = y + 1
             areas[k] += x - first
+    return highest
 
 
 @compiled()

@@ -7,6 +7,7 @@ first, as characters from '0' on. Byte for byte what pycocotools 2.0 writes.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -43,22 +44,23 @@ def encode_regions(
     """
     if labels.ndim != 2 or labels.dtype != np.uint16:
         raise CodecError(f"a label map must be (H, W) uint16, not {labels.shape} {labels.dtype}")
-    highest = int(labels.max(initial=0))
-    if highest > count:
-        raise CodecError(f"the label map holds label {highest}, but only {count} regions are asked for")
-    height, width = labels.shape
-    grid_h, grid_w = labels.shape if size_hw is None else size_hw
-    # Where on the grid each row of the map begins: the first pixel whose centre lies in it or below.
-    starts = np.searchsorted(sources(grid_h, height), np.arange(height + 1)).astype(np.int64)
-    columns = sources(grid_w, width) if labels.size else np.empty(0, np.int64)
-    # Only what holds regions is walked over, with an edge of background that stands for all that lies outside.
-    top, bottom, left, right = regions.extent_of(labels, margin=1)
-    inner = starts[top : bottom + 1].copy()
-    inner[0], inner[-1] = starts[0], starts[-1]
-    shown = np.maximum(0, np.minimum(columns - left, right - left - 1))
-    text, ends = _encode(pixels.frozen(labels[top:bottom, left:right].T), inner, shown, count)
+    known = regions.measured(labels, count)
+    if known.highest > count:
+        raise CodecError(f"the label map holds label {known.highest}, but only {count} regions are asked for")
+    starts, columns = _laid(labels.shape, labels.shape if size_hw is None else size_hw)
+    text, ends = _encode(pixels.frozen(labels), labels.shape[1], known.extent, starts, columns, count)
     whole = text.tobytes().decode("ascii")
-    return [whole[start:end] for start, end in pairwise(ends)]
+    return [whole[start:end] for start, end in pairwise(ends.tolist())]
+
+
+@lru_cache(64)  # of each size of cameras
+def _laid(map_hw: tuple[int, int], grid_hw: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where on a grid each row of a map begins (H + 1,), and which column of the map each of the grid's shows (W,)."""
+    (height, width), (grid_h, grid_w) = map_hw, grid_hw
+    # A row begins at the first pixel whose centre lies in it or below.
+    starts = np.searchsorted(sources(grid_h, height), np.arange(height + 1)).astype(np.int64)
+    columns = sources(grid_w, width) if height * width else np.empty(0, np.int64)
+    return starts, columns
 
 
 def decode_region(counts: str | bytes, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -79,12 +81,19 @@ def decode_region(counts: str | bytes, size_hw: tuple[int, int]) -> NDArray[np.b
 
 @compiled(is_short=True)
 def _encode(
-    labels: NDArray[np.uint16], starts: NDArray[np.int64], columns: NDArray[np.int64], count: int
+    labels: NDArray[np.uint16],
+    stride: int,
+    extent: tuple[int, int, int, int],
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    count: int,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The counts of all regions one after another, and where each begins and ends (count + 1,).
 
     Args:
-        labels: (W * H,), column by column.
+        labels: (H * W,), row by row.
+        stride: W.
+        extent: What holds regions (`regions.Measured`); only that is walked over.
         starts: (H + 1,) row of the grid at which each row of the map begins; the last is the grid's height.
         columns: (grid W,) column of the map that each column of the grid shows.
         count: How many regions there are.
@@ -92,13 +101,16 @@ def _encode(
     height = len(starts) - 1
     grid_h = starts[height]
     size = grid_h * len(columns)
+    # An edge of background stands for all that lies outside.
+    top, bottom, left, right = extent
+    top, bottom = max(0, top - 1), min(height, bottom + 1)
+    left, right = max(0, left - 1), min(stride, right + 1)
     # The runs of the map's columns: label, first row on the grid; and where each column's begin.
-    width = len(labels) // max(1, height)
-    num = 0
-    for x in range(width):
-        num += 1
-        for i in range(x * height + 1, (x + 1) * height):
-            if labels[i] != labels[i - 1]:
+    width = right - left
+    num = width
+    for y in range(top + 1, bottom):
+        for i in range(y * stride + left, y * stride + right):
+            if labels[i] != labels[i - stride]:
                 num += 1
     run_label = np.empty(num, np.int64)
     run_row = np.empty(num, np.int64)
@@ -106,17 +118,19 @@ def _encode(
     num = 0
     for x in range(width):
         first_run[x] = num
-        run_label[num], run_row[num] = labels[x * height], 0
-        num += 1
-        for i in range(x * height + 1, (x + 1) * height):
-            if labels[i] != labels[i - 1]:
-                run_label[num], run_row[num] = labels[i], starts[i - x * height]
+        if top < bottom:
+            run_label[num], run_row[num] = labels[top * stride + left + x], 0
+            num += 1
+        for y in range(top + 1, bottom):
+            i = y * stride + left + x
+            if labels[i] != labels[i - stride]:
+                run_label[num], run_row[num] = labels[i], starts[y]
                 num += 1
     first_run[width] = num
     # Laid out twice on the grid, first counted, then filled in, region by region, as positions where a region's
     # pixels begin and end.
     num_runs = np.zeros(count + 2, np.int64)
-    _lay_out(run_label, run_row, first_run, columns, grid_h, num_runs, np.empty((0, 2), np.int64))
+    _lay_out(run_label, run_row, first_run, columns, left, grid_h, num_runs, np.empty((0, 2), np.int64))
     num_runs[1] = 0  # the background's
     first = np.empty(count + 2, np.int64)
     place = np.empty(count + 2, np.int64)
@@ -125,7 +139,7 @@ def _encode(
         total += num_runs[k]
         first[k] = place[k] = total
     edges = np.empty((total, 2), np.int64)
-    _lay_out(run_label, run_row, first_run, columns, grid_h, place, edges)
+    _lay_out(run_label, run_row, first_run, columns, left, grid_h, place, edges)
     text = np.empty((2 * len(edges) + count) * _MAX_CHARACTERS, np.uint8)
     ends = np.zeros(count + 1, np.int64)
     end = 0
@@ -153,6 +167,7 @@ def _lay_out(
     run_row: NDArray[np.int64],
     first_run: NDArray[np.int64],
     columns: NDArray[np.int64],
+    left: int,
     grid_h: int,
     places: NDArray[np.int64],
     edges: NDArray[np.int64],
@@ -165,7 +180,7 @@ def _lay_out(
     is_counting = len(edges) == 0
     before = np.int64(0)
     for x in range(len(columns)):
-        column = columns[x]
+        column = max(0, min(columns[x] - left, len(first_run) - 2))
         for run in range(first_run[column], first_run[column + 1]):
             end = run_row[run + 1] if run + 1 < first_run[column + 1] else grid_h
             label = run_label[run]
