@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from plantain.operators import colours
@@ -142,6 +142,7 @@ class Prompt:
     colormap: str = "cube"
     codec: str = ""
     score: float = 0.0
+    _written: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.colormap not in COLORMAPS:
@@ -178,6 +179,11 @@ class Prompt:
 
     def __str__(self) -> str:
         """The canonical way to write this prompt; `parse` reads it back to an equal prompt."""
+        if not self._written:  # of every frame it is asked for several times
+            object.__setattr__(self, "_written", self._write())
+        return self._written
+
+    def _write(self) -> str:
         options = []
         if self.background != BLACK:
             options.append(f"background={colours.to_hex(self.background)}")

@@ -165,8 +165,6 @@ class Track:
         What is kept is rounded to hundredths: the state stays short, and is the same whether it was stored meanwhile
         or not.
         """
-        from scipy.optimize import linear_sum_assignment
-
         unseen_s = (now_s - lane.seen_s)[:, None]
         overlap = iou(lane.boxes + lane.speeds * unseen_s, boxes)
         row_of = {number: row for row, number in enumerate(lane.given) if number is not None}
@@ -174,10 +172,7 @@ class Track:
             if number in row_of:  # the model says who it is, whatever overlaps
                 overlap[row_of[number]], overlap[:, column] = 0, 0
                 overlap[row_of[number], column] = 1
-        rows, columns = linear_sum_assignment(overlap, maximize=True)
-        is_same = overlap[rows, columns] >= MIN_IOU
-        if not is_same.all():
-            rows, columns = rows[is_same], columns[is_same]
+        rows, columns = _pairs(overlap)
         before, passed_s = lane.speeds[rows], unseen_s[rows]
         moved = np.divide(boxes[columns] - lane.boxes[rows], passed_s, out=before.copy(), where=passed_s > 0)
         speeds = np.zeros((len(boxes), 4))
@@ -192,3 +187,18 @@ class Track:
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
+
+
+def _pairs(overlap: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the greatest total overlap (N, M), of pairs that may be the same."""
+    could_be = overlap >= MIN_IOU
+    rows, columns = np.nonzero(could_be)
+    if (
+        len(set(rows.tolist())) == len(rows) == len(set(columns.tolist()))
+    ):  # as good as always: nobody has a choice
+        return rows, columns
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(np.where(could_be, overlap, 0), maximize=True)
+    kept = could_be[rows, columns]
+    return rows[kept], columns[kept]

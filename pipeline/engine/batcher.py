@@ -64,7 +64,9 @@ class Batcher:
 
     def put(self, item: Item) -> None:
         """Adds an item behind the others of its key; one that was tried before goes to the front."""
-        queue = self._queues.setdefault(item.header.batch_key, _Queue())
+        queue = self._queues.get(item.header.batch_key)
+        if queue is None:
+            queue = self._queues[item.header.batch_key] = _Queue()
         waiting = queue.queries if item.is_query else queue.items
         if item.attempts:
             waiting.appendleft(item)

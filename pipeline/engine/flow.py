@@ -59,10 +59,10 @@ class Flow:
     _joining: set[str] = field(
         default_factory=set, init=False
     )  # streams with parts that wait for one another
+    _first: str = field(default="", init=False)
 
-    @property
-    def _first(self) -> str:
-        return next(iter(self.pools), "")
+    def __post_init__(self) -> None:
+        self._first = next(iter(self.pools), "")
 
     # -- in ------------------------------------------------------------------------------------------------
 
