@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sinks.rows import Rows
 from plantain.operators.streams import ReadState, Start, StreamInfo, StreamSpec
-from plantain.operators.types import Failure, FrameInfo, Header, Prediction, Result, Timing
+from plantain.operators.types import Event, Failure, FrameInfo, Header, Prediction, Result, Timing
 from plantain.operators.write import Write
 from plantain.pipeline.graph import Batch, Graph, Kind, Stage
 
@@ -42,7 +42,8 @@ class Plan:
 
     Attributes:
         num_frames: Its length.
-        infer_fails, analyse_fails: Frames that raise there.
+        infer_fails: Frames that raise there.
+        analyse_fails: Frames at which an analytic raises; they are stored all the same.
         poison: Frames that kill the worker that infers them.
         deadly: Those of `poison` that kill it even when they are only announced as failed.
         breaks_at: Frame before which the source raises; None to reach the end.
@@ -63,8 +64,6 @@ class Plan:
         return [(index, self._failed_in(index)) for index in range(count)]
 
     def _failed_in(self, index: int) -> str | None:
-        if index in self.analyse_fails:
-            return "analyse"
         return "infer" if index in self.infer_fails or index in self.poison else None
 
 
@@ -175,20 +174,27 @@ def _answered(item: Result, value: Image | Failure) -> Result:
     )
 
 
-class Picky(Analyse):
-    """Analyses, and raises as planned."""
+class Picky:
+    """An analytic that raises as planned, which concerns nobody else."""
 
-    undoes = True
+    is_stateless: ClassVar[bool] = False
 
     def __init__(self, plans: dict[str, Plan]) -> None:
-        super().__init__([("track", Track)])
         self._plans = plans
+        self._seen = 0
 
-    def __call__(self, results: Sequence[Result]) -> Sequence[Result]:
-        for result in results:
-            if result.header.frame_index in self._plans[result.header.stream_id].analyse_fails:
-                raise ValueError(f"cannot follow {result.header.frame_index}")
-        return super().__call__(results)
+    def step(self, result: Result) -> tuple[Result, Sequence[Event]]:
+        self._seen += 1
+        if result.header.frame_index in self._plans[result.header.stream_id].analyse_fails:
+            raise ValueError(f"cannot follow {result.header.frame_index}")
+        return result, ()
+
+    def snapshot(self) -> str:
+        return str(self._seen)
+
+    def restore(self, state: str, lost: int) -> None:
+        del lost
+        self._seen = int(state or 0)
 
 
 class OrderedSink(MemorySink):
@@ -347,7 +353,7 @@ def graph_of(
             Stage(
                 "analyse",
                 Kind.STREAM,
-                lambda: Picky(plans),
+                lambda: Analyse([("track", Track), ("picky", lambda: Picky(plans))]),
                 flow,
                 workers=trackers,
                 calls_in_flight=calls_in_flight,

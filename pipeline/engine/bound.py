@@ -17,10 +17,11 @@ def dispatch_bound(
     """Each copy's queue in order: items together, up to a batch; calls about a stream alone.
 
     Items of files wait for company, because large calls cost less. A camera's, and a query's, go as soon as the copy
-    has nothing to do: somebody waits for them, and while it is busy they gather by themselves.
+    has nothing to do: somebody waits for them, and while it is busy they gather by themselves. What a copy is told
+    about streams holds no pixels and goes at once: a thousand that begin would take as many turns.
     """
     for worker, lane in enumerate(workers.lanes[stage.name]):
-        while lane.queue and len(lane.tickets) < stage.calls_in_flight:
+        while lane.queue:
             head = lane.queue[0]
             if not workers.is_current(head):
                 lane.queue.popleft()
@@ -29,6 +30,8 @@ def dispatch_bound(
                 lane.queue.popleft()
                 yield workers.send(_together(head, lane, workers))
                 continue
+            if len(lane.tickets) >= stage.calls_in_flight:
+                break
             batch: list[Item] = []
             for entry in lane.queue:
                 if isinstance(entry, Call) or len(batch) == stage.batch.max_items:

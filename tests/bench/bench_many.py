@@ -92,7 +92,7 @@ class Model:
         return [
             Result(each.header, each.info, (Prediction(PROMPT, cars, "none", "1", Timing()),))
             for each in requests
-            for cars in (replace(CARS, labels=LABELS.copy()),)
+            for cars in (replace(CARS, labels=LABELS.view()),)
         ]
 
     def fail(self, request, failure): ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Sequence
 
@@ -87,29 +86,6 @@ class Following(Script, Follower):
         return self.play(results)
 
 
-class Stateful(Following):
-    """A follower with state, which items it has seen, that can be set back."""
-
-    undoes = True
-
-    def __init__(self, errors: dict[int, list[Exception]] | None = None) -> None:
-        super().__init__(errors)
-        self.seen: list[int] = []
-
-    def __call__(self, results):
-        self.seen += [result.header.frame_index for result in results]
-        return super().__call__(results)
-
-    def snapshot(self, stream_id):
-        return json.dumps(self.seen)
-
-    def restore(self, stream_id, state):
-        self.seen = json.loads(state)
-
-    def fail(self, result, failure):
-        return answered(result, failure)
-
-
 def worker_for(operator: object, kind: Kind, pauses: list[float] | None = None) -> Worker:
     pauses = [] if pauses is None else pauses
     has_model = isinstance(operator, Scripted)
@@ -169,19 +145,7 @@ def test_a_backend_that_answers_too_little_fails_its_items_and_says_so():
     assert [failure_of(each).error for each in outputs] == ["stage stage gave 0 outputs for 1 inputs"] * 2
 
 
-def test_a_stateful_operator_is_set_back_and_the_items_are_tried_one_by_one():
-    operator = Stateful({1: [ValueError("lost it")]})
-    reply, outputs = run(worker_for(operator, Kind.STREAM), things(0, 1, 2))
-    assert operator.seen == [0, 2], "as if the bad item had never been there"
-    assert [each.failures[0][1].error if each.failures else None for each in outputs] == [
-        None,
-        "ValueError: lost it",
-        None,
-    ]
-    assert reply.notes == ()
-
-
-def test_an_operator_that_cannot_be_set_back_is_never_given_an_item_twice():
+def test_a_follower_is_never_given_an_item_twice():
     operator = Following({1: [SinkError("disk full")]})
     reply, outputs = run(worker_for(operator, Kind.STREAM), things(0, 1, 2))
     assert operator.calls == [[0, 1, 2]]
@@ -299,7 +263,7 @@ def test_an_error_on_closing_comes_too_late_to_matter():
 
 
 @pytest.mark.parametrize(
-    ("operator", "kind"), [(Scripted(), Kind.PARALLEL), (Scripted(), Kind.STREAM), (Stateful(), Kind.STREAM)]
+    ("operator", "kind"), [(Scripted(), Kind.PARALLEL), (Scripted(), Kind.STREAM), (Following(), Kind.STREAM)]
 )
 def test_an_empty_call_is_nothing_special(operator, kind):
     reply, outputs = run(worker_for(operator, kind), [])
