@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -58,14 +59,19 @@ class Letterbox:
 
     def to_source(self, xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes (N, 4) `x1, y1, x2, y2` on the cropped picture, as boxes on the source picture."""
-        scale_x = self.source_hw[1] / self.width
-        scale_y = self.source_hw[0] / self.height
-        return (xyxy * np.array([scale_x, scale_y, scale_x, scale_y], np.float32)).astype(np.float32)
+        return (xyxy * _scale(self.source_hw, (self.height, self.width))).astype(np.float32)
 
     @property
     def area_scale(self) -> float:
         """Source pixels that one pixel of the cropped picture stands for."""
         return (self.source_hw[0] * self.source_hw[1]) / (self.height * self.width)
+
+
+@lru_cache(64)  # of each size of cameras
+def _scale(source_hw: tuple[int, int], picture_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """What boxes `x1, y1, x2, y2` on the cropped picture are multiplied by."""
+    scale_y, scale_x = source_hw[0] / picture_hw[0], source_hw[1] / picture_hw[1]
+    return np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
 
 
 def iou(a: NDArray[F], b: NDArray[F]) -> NDArray[F]:

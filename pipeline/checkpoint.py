@@ -37,6 +37,7 @@ class Checkpoints:
         self._lock = threading.Lock()
         self._streams: dict[str, _Stream] | None = None
         self._has_news = False
+        self._texts: dict[str, tuple[_Stream, str]] = {}  # as they were stored last
 
     def begin(self, run: dict[str, Any], *, resume: bool, may_differ: bool = False) -> None:
         """Starts or resumes a run in this folder.
@@ -199,9 +200,15 @@ class Checkpoints:
                 is_end = durable.is_complete and (stream.durable is None or not stream.durable.is_complete)
                 before_end = stream.durable if is_end else stream.before_end
                 streams[durable.stream_id] = replace(stream, durable=durable, before_end=before_end)
-            held = {name: asdict(stream) for name, stream in streams.items()}
+            self._texts = {name: self._text_of(name, stream) for name, stream in streams.items()}
+            held = ", ".join(f"{json.dumps(name)}: {text}" for name, (_, text) in self._texts.items())
             self._has_news = False
-        self._store.put(STREAMS, json.dumps(held).encode())
+        self._store.put(STREAMS, f"{{{held}}}".encode())
+
+    def _text_of(self, name: str, stream: _Stream) -> tuple[_Stream, str]:
+        """A stream as JSON, with itself; of a thousand, a few are news."""
+        known = self._texts.get(name)
+        return known if known is not None and known[0] is stream else (stream, json.dumps(asdict(stream)))
 
     def _all(self) -> dict[str, _Stream]:
         """What is known of every stream."""

@@ -220,7 +220,8 @@ class Streams:
         waiting: list[Stream] = []
         filling: list[Stream] = []
         for stream in list(self._streams.values()):
-            self._advance(stream)
+            if stream.phase is not Phase.READING or stream.has_ended:  # hardly one in a thousand
+                self._advance(stream)
             match stream.phase:
                 case Phase.RETRYING:
                     self._retry(stream, now)
