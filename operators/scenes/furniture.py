@@ -38,19 +38,6 @@ def lamp_post(variant: int) -> Mesh:
 
 
 @lru_cache(maxsize=16)
-def utility_pole(variant: int) -> Mesh:
-    """A wooden pole with crossbars."""
-    rng = np.random.default_rng((42, variant))
-    tall = rng.uniform(7, 10)
-    parts = [tube((0, 0, 0), (0, 0, tall), (0.16, 0.11), METAL, sides=7)]
-    parts += [
-        box((0.12, rng.uniform(1.4, 2.4), 0.12), (0, 0, tall - drop), METAL)
-        for drop in (0.5, 1.2)[: rng.integers(1, 3)]
-    ]
-    return join(parts)
-
-
-@lru_cache(maxsize=16)
 def traffic_light_pole(variant: int) -> Mesh:
     """The post of a traffic light, 3.2 m, every second one with an arm along +y."""
     parts = [tube((0, 0, 0), (0, 0, 3.4 if variant % 2 == 0 else 5.6), (0.08, 0.07), METAL, sides=8)]
