@@ -217,16 +217,7 @@ class Flow:
             self._leave(stream, item, now)
             return
         stream.num_sides -= len(item.handles) - 1  # parts of its frame are one again
-        segment, header = stream.segment, item.header
-        if stream.is_live:
-            ends = header.epoch > segment.epoch or segment.num_items >= self.graph.segment_frames
-        else:
-            ends = self.lives.segment_of(header.frame_index) != segment.index
-        if ends:
-            self.lives.cut(stream, header)
-        stream.segment.num_items += 1
-        if stream.segment.since_s is None:
-            stream.segment.since_s = now
+        self.lives.segments.follow(stream, item.header, now)
         self._give(self.graph.followers[0], stream, item)
 
     def _give(self, stage: Stage, stream: Stream, item: Item) -> None:

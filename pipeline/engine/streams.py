@@ -9,19 +9,18 @@ from dataclasses import replace
 from plantain.operators.errors import UsageError
 from plantain.operators.health import REMARKS, HealthEvent, HealthState
 from plantain.operators.render.looks import Look
-from plantain.operators.segments import Barrier, Durable, Position
+from plantain.operators.segments import Durable, Position
 from plantain.operators.streams import Start
-from plantain.operators.types import Event, Header
-from plantain.pipeline.calls import Change, Close, Cut, Finish, Open, Tell, Watch
+from plantain.operators.types import Event
+from plantain.pipeline.calls import Change, Close, Finish, Open, Tell, Watch
 from plantain.pipeline.engine.binding import Binding
 from plantain.pipeline.engine.easing import Easing
 from plantain.pipeline.engine.meter import Meter
+from plantain.pipeline.engine.segments import Segments
 from plantain.pipeline.engine.stream import ENDED, IDLE, OpenSegment, Phase, Stream
 from plantain.pipeline.engine.workers import Workers
 from plantain.pipeline.graph import Graph
 
-# Of a camera that is away it is said so often that nothing was seen, seconds: each such minute has a row.
-GAP_S = 60.0
 # A camera whose results could not be stored is begun again after pauses that double up to the last, seconds.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 5.0
 
@@ -41,6 +40,7 @@ class Streams:
         wall_ns: Dates what happens to them, ns since 1970 UTC.
 
     Attributes:
+        segments: Where their segments end.
         events: How their health has changed, what was done to them, and what analytics tell, since somebody looked.
         departed: Those that were removed and are forgotten, since somebody looked.
     """
@@ -62,6 +62,7 @@ class Streams:
         self._followers = graph.followers
         self._binding = Binding(graph, streams)
         self._easing = Easing(graph, workers, self.say)
+        self.segments = Segments(graph, workers)
         self.events: deque[HealthEvent | Event] = deque()
         self.departed: deque[Stream] = deque()
 
@@ -227,67 +228,31 @@ class Streams:
                     self._retry(stream, now)
                 case Phase.READING if stream.is_live:
                     self._easing.step(stream, now)
-                    _mark_away(stream, now)
-                    if stream.segment.since_s is not None or _is_long_away(stream, now):
+                    if self.segments.is_filling(stream, now):
                         filling.append(stream)
                 case _:
                     pass
             if stream.phase is Phase.WAITING:
                 waiting.append(stream)
-        if any(self._is_due(stream, now) for stream in filling):
-            for stream in filling:  # all of them, so that their sinks commit once
-                self.cut(stream)
+        self.segments.end(filling, now)
         for stream in self._binding.bind(waiting) if waiting else ():
             stream.move(Phase.READING)
             self.open(stream)
-
-    def _is_due(self, stream: Stream, now: float) -> bool:
-        """Whether a camera's segment ends by time."""
-        since_s = stream.segment.since_s
-        return _is_long_away(stream, now) if since_s is None else now >= since_s + self._graph.segment_s
 
     def deadlines(self) -> Iterator[float]:
         """When `turn` should be called, in the engine's clock."""
         for stream in self._streams.values():
             if stream.phase is Phase.RETRYING and stream.retry_s is not None:
                 yield stream.retry_s
-            elif stream.phase is Phase.READING and stream.is_live and stream.segment.since_s is not None:
-                yield stream.segment.since_s + self._graph.segment_s
-            elif stream.segment.away_s is not None and stream.is_away:
-                yield stream.segment.away_s + GAP_S
-
-    def cut(self, stream: Stream, following: Header | None = None) -> None:
-        """Ends a stream's segment: a barrier goes through all that follow it.
-
-        Args:
-            stream: The stream.
-            following: The first item of the next segment; None where a camera's ends by time.
-        """
-        if not self._followers:
-            return
-        index, epoch = stream.segment.index + 1, stream.segment.epoch
-        if following is not None and not stream.is_live:
-            index = self.segment_of(following.frame_index)
-        elif following is not None and following.epoch > epoch:
-            index, epoch = 0, following.epoch
-        at = stream.next_index if following is None else following.frame_index
-        position = Position(at, None if following is None else following.pts)
-        promise = Durable(stream.stream_id, epoch, position)
-        if len(self._followers) == 1:
-            promise = stream.ledger.promise(promise)
-        stream.segment = OpenSegment(index, epoch)
-        self._workers.order(self._followers[0], stream, Cut((Barrier(index, promise),)))
-
-    def segment_of(self, frame_index: int) -> int:
-        """Number of the segment that a file's frame belongs to, whatever was read before it."""
-        return frame_index // self._graph.segment_frames
+            else:
+                yield from self.segments.deadlines(stream)
 
     def open(self, stream: Stream) -> None:
         """Tells every stage that keeps something about a stream where it begins."""
         start = stream.start
         stream.account.begin(start.durable)
         if not stream.is_live:
-            start = replace(start, segment=self.segment_of(start.durable.position.frame_index))
+            start = replace(start, segment=self.segments.number_of(start.durable.position.frame_index))
         stream.segment = OpenSegment(start.segment, start.durable.epoch)
         for stage in self._binding.stages:
             self._workers.order(stage, stream, Open(start))
@@ -339,7 +304,7 @@ class Streams:
             stream.move(Phase.DRAINING)
         if stream.phase is Phase.DRAINING and stream.is_quiet:
             if stream.is_live and stream.segment.num_items:
-                self.cut(stream)
+                self.segments.cut(stream)
             else:
                 self._finish(stream)
         elif stream.phase is Phase.FINISHING and not stream.num_calls:
@@ -391,20 +356,6 @@ class Streams:
         elif now >= stream.retry_s:
             _begin_again(stream)
             self.say(stream, "resumed", "tries again to store its results")
-
-
-def _mark_away(stream: Stream, now: float) -> None:
-    """Notes since when a camera has been away with nothing handed on."""
-    segment = stream.segment
-    if not stream.is_away or segment.since_s is not None:
-        segment.away_s = None
-    elif segment.away_s is None:
-        segment.away_s = now
-
-
-def _is_long_away(stream: Stream, now: float) -> bool:
-    away_s = stream.segment.away_s
-    return away_s is not None and now >= away_s + GAP_S
 
 
 def _stop(stream: Stream, then: Phase) -> None:

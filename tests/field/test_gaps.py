@@ -28,7 +28,7 @@ from plantain.operators.types import Result
 from plantain.operators.write import Write
 from plantain.pipeline.commands import Status
 from plantain.pipeline.config import check
-from plantain.pipeline.engine import streams
+from plantain.pipeline.engine import segments
 from tests.field.cameras import STATES
 from tests.field.runs import running
 from tests.results import CARS, DEPTH, result
@@ -336,7 +336,7 @@ def test_lengths_of_time_are_said_in_words() -> None:
 
 
 def test_a_run_stores_the_gap_while_it_lasts_and_goes_on_after_a_restart(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(streams, "GAP_S", 0.3)
+    monkeypatch.setattr(segments, "GAP_S", 0.3)
     monkeypatch.setattr(gaps, "LEAST_NS", S // 5)
     STATES.clear()
     config = check(

@@ -26,7 +26,7 @@ from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import Status
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.control import Control
-from plantain.pipeline.engine import streams
+from plantain.pipeline.engine import segments
 from plantain.pipeline.runner import Outcome
 from tests.assets import clips
 from tests.field.cameras import STATES
@@ -180,7 +180,7 @@ def test_a_camera_that_is_away_while_kafka_is_has_each_of_its_gaps_once_in_both(
     """Gaps go into transactions as frames do: while the broker is away, after it is back, and over a restart."""
     if not broker.is_ours:
         pytest.skip("the broker that was named is not ours to kill")
-    monkeypatch.setattr(streams, "GAP_S", 0.5)
+    monkeypatch.setattr(segments, "GAP_S", 0.5)
     monkeypatch.setattr(gaps, "LEAST_NS", 200_000_000)
     STATES.clear()
     settings = settings_of(
