@@ -39,6 +39,16 @@ class _Link:
     analytic: Analytic
     failing: Moment | None = None
 
+    def snapshot(self) -> str:
+        """What the analytic knows; nothing, where it cannot say: it begins anew then, and nobody else does."""
+        try:
+            return self.analytic.snapshot()
+        except Exception as error:  # noqa: BLE001 - a user's analytic may raise anything; it fails itself only
+            log.warning(
+                "analytic failed", analytic=self.name, error=redact(f"{type(error).__name__}: {error}")
+            )
+            return ""
+
 
 @dataclass(slots=True)
 class _Stream:
@@ -50,7 +60,7 @@ class _Stream:
     def snapshot(self) -> str:
         """What is known, by analytic; text that `restored` reads."""
         links = {
-            link.name: [link.analytic.snapshot(), None if link.failing is None else astuple(link.failing)]
+            link.name: [link.snapshot(), None if link.failing is None else astuple(link.failing)]
             for link in self.links
             if not link.analytic.is_stateless or link.failing is not None
         }
@@ -124,9 +134,8 @@ class Analyse(Follower):
 
 def _step(link: _Link, result: Result) -> tuple[Result, Sequence[Event]]:
     """One analytic's share; where it fails, the result passes by, and an event says from when until when."""
-    before = ""
+    before = link.snapshot()
     try:
-        before = link.analytic.snapshot()
         analysed, events = link.analytic.step(result)
     except Exception as error:  # noqa: BLE001 - a user's analytic may raise anything; it fails itself only
         link.analytic.restore(before, 0)

@@ -147,6 +147,23 @@ def test_a_resumed_stream_knows_what_was_failing():
     assert stated(step(*chain, durable=durable)(frames[10:])) == stated(whole[10:])
 
 
+def test_an_analytic_that_cannot_say_what_it_knows_fails_nobody_else():
+    class Dumb(Counting):
+        def snapshot(self) -> str:
+            raise RuntimeError("no words")
+
+    analyse = step(("track", Track), ("dumb", Dumb))
+    out, known = cut_into_segments(analyse, [result(index) for index in range(12)])
+    assert ids(out) == [(1, 2)] * 12
+    assert sum(event.kind == "counted" for each in out for event in each.events) == 4
+    durable = Durable("clip", 0, Position(10), known[10])
+    again = step(("track", Track), ("dumb", Dumb), durable=durable)(
+        [result(index) for index in range(10, 14)]
+    )
+    assert ids(again) == [(1, 2)] * 4
+    assert [event.detail for each in again for event in each.events] == ["3"], "it begins anew"
+
+
 # -- lives ---------------------------------------------------------------------------------------------------
 
 
