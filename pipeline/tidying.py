@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from plantain.operators.errors import PlantainError
+from plantain.operators.redaction import sentence_of
 from plantain.operators.sinks.parquet.tidy import Change, Keep, Tidy
 from plantain.operators.sinks.store import Store
 from plantain.pipeline.checkpoint import RUN, Checkpoints, read_json
@@ -82,8 +82,8 @@ def tidying_beside(output: OutputConfig, checkpoints: Checkpoints, deletions: De
                 for _ in tidy(output.out, output.keep, checkpoints, deletions):
                     if is_over.is_set():
                         return
-            except PlantainError as error:
-                log.warning("not tidied", error=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a folder, it is tried again
+                log.warning("not tidied", error=sentence_of(error))
 
     thread = threading.Thread(target=work, name="plantain-tidy", daemon=True)
     thread.start()

@@ -412,3 +412,48 @@ def test_the_command_says_what_it_did(tmp_path):
     assert parts(tmp_path) == []
     ran = CliRunner().invoke(app, ["tidy", str(tmp_path), "--rows", "forever"])
     assert "--rows" in str(ran.exception)
+
+
+def zeroed(data: bytes) -> bytes:
+    """A page in the middle is lost, what a file ends with is there."""
+    return data[:40] + bytes(len(data) // 2 - 40) + data[len(data) // 2 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda _: b"", lambda data: data[: len(data) // 2], lambda data: data[:-9] + b"x" * 9, zeroed]
+)
+@pytest.mark.parametrize("table", ["frames", "objects"])
+def test_a_damaged_part_stays_and_holds_up_nothing(tmp_path, table, damage):
+    """A disk that lost power keeps parts without an end, or with holes."""
+    of_cameras(tmp_path, range(4))
+    of_cameras(tmp_path, range(4), ["alone", "beside"])
+    torn = tmp_path / table / parts(tmp_path, table)[1]
+    torn.write_bytes(damage(torn.read_bytes()))
+    left = torn.read_bytes()
+    with structlog.testing.capture_logs() as logs:
+        merged = list(tidy_at(tmp_path).compact())
+        stripped = list(tidy_at(tmp_path).expire(Keep(rasters_s=0)))
+    assert torn.read_bytes() == left
+    assert any(line["event"] == "damaged" for line in logs)
+    assert [change.what for change in stripped].count("rasters") == 1
+    assert merged or damage is zeroed  # neighbours of what only looks whole wait for it to be deleted
+    (rows,) = tidy_at(tmp_path, 10).expire(Keep(rows_s=86_400))
+    assert rows.what == "rows"
+    assert not torn.exists()
+
+
+def test_the_thread_that_tidies_outlives_whatever_is_wrong_with_a_folder(tmp_path, monkeypatch):
+    tries: list[str] = []
+
+    def fail(out, *_):
+        tries.append(out)
+        raise ValueError("not a file of ours")
+
+    monkeypatch.setattr(beside, "tidy", fail)
+    monkeypatch.setattr(beside, "FIRST_S", 0.01)
+    monkeypatch.setattr(beside, "EVERY_S", 0.01)
+    output = check(
+        {"streams": [{"url": "a.mp4"}], "prompts": ["depth"], "output": {"out": str(tmp_path)}}
+    ).output
+    with beside.tidying_beside(output, Checkpoints(Store(str(tmp_path))), beside.Deletions()):
+        eventually(lambda: len(tries) > 2, "tried again")

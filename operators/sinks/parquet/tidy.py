@@ -15,11 +15,12 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+import pyarrow as pa
 import structlog
 from pyarrow import fs
 
 from plantain.operators.errors import SinkError
-from plantain.operators.redaction import shown
+from plantain.operators.redaction import sentence_of, shown
 from plantain.operators.sinks.parquet.exchange import has_links
 from plantain.operators.sinks.parquet.merging import has_rasters, is_of_files, merge
 from plantain.operators.sinks.parquet.parts import Part, parts_in, stem_of
@@ -172,8 +173,10 @@ class Tidy:
                     continue
                 with self._held():
                     settled = [part for part in group if self._is_settled(part)]
-                    if len(settled) > 1:
-                        size = self._swap(settled, replace(settled[-1], stem=stem_of(settled)), rasters=True)
+                    if len(settled) < 2:
+                        continue
+                    made = replace(settled[-1], stem=stem_of(settled))
+                    if (size := self._swapped(settled, made, rasters=True)) is not None:
                         yield Change("merged", day, len(settled), sum(part.size for part in settled), size)
 
     def _is_settled(self, part: Part) -> bool:
@@ -184,32 +187,53 @@ class Tidy:
             begins = self._begins(part.stream_id)
             if (begins is None or part.span[1] >= begins) and self._is_of_files(part):
                 return False
-        return self._is_there(part)
+        return self._is_whole(part)
 
     def _is_of_files(self, part: Part) -> bool:
         """Whether the stream of a part can be read again; looked up once."""
         if part.stream_id not in self._of_files:
-            try:
-                self._of_files[part.stream_id] = is_of_files(self._tables.read(part, "frames"))
-            except FileNotFoundError:
+            if not self._is_whole(part):
                 return True
+            self._of_files[part.stream_id] = is_of_files(self._tables.read(part, "frames"))
         return self._of_files[part.stream_id]
 
-    def _is_there(self, part: Part) -> bool:
+    def _is_whole(self, part: Part) -> bool:
+        """Whether a part is still there, and its files have what Parquet ends with."""
         try:
-            self._tables.read(part, "frames")
+            for table in part.sizes:
+                self._tables.read(part, table)
         except FileNotFoundError:
+            return False
+        except (OSError, pa.ArrowInvalid) as error:
+            self._pass_over([part], error)
             return False
         return True
 
-    def _swap(self, gone: Sequence[Part], made: Part, *, rasters: bool) -> int:
+    def _pass_over(self, parts: Sequence[Part], error: Exception) -> None:
+        """Damage stays as it is, and holds up nothing else; what the storage itself says is raised again."""
+        if isinstance(error, OSError) and (error.errno is not None or self._local is None):
+            raise error
+        log.warning(
+            "damaged",
+            first=parts[0].path("frames"),
+            parts=len(parts),
+            what="cannot be read; left as it is",
+            error=sentence_of(error),
+        )
+
+    def _swapped(self, gone: Sequence[Part], made: Part, *, rasters: bool) -> int | None:
+        """Bytes of what came in the place of parts; None where one of them is damaged."""
         made = replace(made, written_ns=max(part.written_ns for part in gone))
 
         def write(table: str, file: Path) -> int:
             files = (self._tables.read(part, table) for part in gone if table in part.sizes)
             return merge(table, files, str(file), rasters=rasters)
 
-        return self._tables.swap(gone, made, write)
+        try:
+            return self._tables.swap(gone, made, write)
+        except (OSError, pa.ArrowInvalid) as error:
+            self._pass_over(gone, error)
+            return None
 
     # -- letting go ----------------------------------------------------------------------------------------
 
@@ -240,9 +264,10 @@ class Tidy:
         before = after = count = 0
         for part in parts:
             with self._held():
-                if self._is_there(part) and has_rasters(self._tables.read(part, "frames")):
-                    after += self._swap([part], part, rasters=False)
-                    before, count = before + part.size, count + 1
+                if not self._is_whole(part) or not has_rasters(self._tables.read(part, "frames")):
+                    continue
+                if (size := self._swapped([part], part, rasters=False)) is not None:
+                    before, after, count = before + part.size, after + size, count + 1
         if count:
             yield Change("rasters", day, count, before, after)
 
