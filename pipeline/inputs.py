@@ -9,7 +9,7 @@ import structlog
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import shown
 from plantain.operators.segments import Durable
-from plantain.operators.sources.identity import Change, change_of, content_of, identity_of
+from plantain.operators.sources.identity import Change, change_of, identity_of, is_same_content
 from plantain.operators.streams import StreamSpec
 from plantain.pipeline.checkpoint import Checkpoints
 
@@ -86,7 +86,7 @@ def same_elsewhere(spec: StreamSpec, checkpoints: Checkpoints, present: Collecti
     if now is None or checkpoints.load(spec.stream_id) is not None:
         return None
     for name, known in checkpoints.identities().items():
-        if name not in present and content_of(known) == content_of(now):
+        if name not in present and is_same_content(known, now):
             durable = checkpoints.load(name)
             if durable is not None and durable.is_complete:
                 return name

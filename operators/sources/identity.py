@@ -16,10 +16,15 @@ from plantain.operators.streams import StreamSpec
 
 # So much of the beginning and of the end is looked at, bytes: what two recordings have in common is less.
 WINDOW = 16_384
+# Recorders that fill files of one size begin and end all of them alike: samples of what is between, bytes each.
+SAMPLES, SAMPLE = 8, 4096
 
 Identity = Mapping[str, Any]
-"""Plain data: of a file `size`, `mtime_ns`, and digests of its `head` and `tail`; of a folder of stills their `count`,
-and a digest of their `names` and sizes, in order; of a file on the web what its server says (`web.told_of`)."""
+"""Plain data: of a file `size`, `mtime_ns`, and digests of its `head`, `tail` and `body`; of a folder of stills their
+`count`, and digests of their `names` and sizes, of their `times`, and of a sample of each (`body`), in order; of a file
+on the web what its server says (`web.told_of`). What an older version noted has no `body` and no `times`."""
+
+_TIMES = ("mtime_ns", "times")
 
 
 class Change(Enum):
@@ -44,14 +49,15 @@ def identity_of(spec: StreamSpec, known: Identity | None = None) -> Identity | N
     path = local_path(spec.url)
     try:
         if path.is_dir():
-            return _of_stills(path)
+            return _of_stills(path, known)
         if not path.is_file():
             return None
         status = path.stat()
         told = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
         if known is not None and told.items() <= known.items():
             return known
-        return {**told, "head": _digest(path, 0), "tail": _digest(path, status.st_size - WINDOW)}
+        tail = _digest(path, status.st_size - WINDOW)
+        return {**told, "head": _digest(path, 0), "tail": tail, "body": _body(path, status.st_size)}
     except OSError:
         return None  # whoever opens it says why
 
@@ -66,14 +72,14 @@ def change_of(spec: StreamSpec, known: Identity, now: Identity) -> Change:
         known: Its identity at an earlier time.
         now: Its identity now.
     """
-    if known == now or content_of(known) == content_of(now):
+    if is_same_content(known, now):
         return Change.NONE
     if is_web(spec.url):
         return Change.NONE if is_same({**known}, {**now}) else Change.REPLACED
     path = local_path(spec.url)
     try:
         if "count" in known and "count" in now and now["count"] > known["count"]:
-            is_grown = _of_stills(path, known["count"])["names"] == known["names"]
+            is_grown = is_same_content(known, _of_stills(path, count=known["count"]))
         elif "size" in known and "size" in now and now["size"] > known["size"] > 0:
             end = known["size"]
             is_grown = _digest(path, end - WINDOW, end) == known["tail"]
@@ -111,22 +117,41 @@ class Kept:
             return None
 
 
-def content_of(identity: Identity) -> dict[str, Any]:
-    """All but the time: a file that was copied or touched is the same."""
-    return {name: value for name, value in identity.items() if name != "mtime_ns"}
+def is_same_content(one: Identity, other: Identity) -> bool:
+    """Whether all but the time is equal, as far as both say: a file that was copied or touched is the same."""
+    if one.keys() - {"body"} - {*_TIMES} != other.keys() - {"body"} - {*_TIMES}:
+        return False
+    return all(one[name] == other[name] for name in one.keys() & other.keys() if name not in _TIMES)
 
 
-def _of_stills(folder: Path, count: int | None = None) -> Identity:
+def _of_stills(folder: Path, known: Identity | None = None, count: int | None = None) -> Identity:
     files = stills_in(folder)[:count]
-    told = "\n".join(f"{file.relative_to(folder)} {file.stat().st_size}" for file in files)
-    digest = hashlib.blake2b(told.encode(errors="surrogateescape"), digest_size=16).hexdigest()
-    return {"count": len(files), "names": digest}
+    states = [file.stat() for file in files]
+    names = [f"{file.relative_to(folder)} {state.st_size}" for file, state in zip(files, states, strict=True)]
+    times = [str(state.st_mtime_ns) for state in states]
+    told = {"count": len(files), "names": _digest_of(names), "times": _digest_of(times)}
+    if known is not None and told.items() <= known.items():
+        return known
+    samples = [
+        _digest(file, state.st_size // 2, size=SAMPLE) for file, state in zip(files, states, strict=True)
+    ]
+    return {**told, "body": _digest_of(samples)}
 
 
-def _digest(path: Path, begin: int, end: int | None = None) -> str:
-    """Of the bytes from `begin` on, at most `WINDOW` of them and none after `end`."""
+def _body(path: Path, size: int) -> str:
+    """Of samples that are spread evenly over a file."""
+    places = [size * k // (SAMPLES + 1) for k in range(1, SAMPLES + 1)]
+    return _digest_of([_digest(path, place, size=SAMPLE) for place in places])
+
+
+def _digest_of(lines: list[str]) -> str:
+    return hashlib.blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _digest(path: Path, begin: int, end: int | None = None, size: int = WINDOW) -> str:
+    """Of the bytes from `begin` on, at most `size` of them and none after `end`."""
     begin = max(0, begin)
-    size = WINDOW if end is None else min(WINDOW, end - begin)
+    size = size if end is None else min(size, end - begin)
     with path.open("rb") as file:
         file.seek(begin)
         return hashlib.blake2b(file.read(size), digest_size=16).hexdigest()

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from plantain.operators.errors import UsageError
+from plantain.operators.sources.identity import Change, change_of, identity_of
+from plantain.operators.streams import StreamSpec
 from tests.assets.clips import cut_off, make, numbered
 from tests.field.runs import indices, rows, run
 
@@ -95,6 +97,46 @@ def test_stills_that_are_added_are_done_and_replaced_ones_told(tmp_path: Path) -
         run([folder], out)
     assert run([folder], out, replace=True).exit_code == 0
     assert len(rows(out)) == 6
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tif"])
+def test_a_still_of_the_same_size_in_the_place_of_another_is_told(tmp_path: Path, suffix: str) -> None:
+    """Pictures that are not compressed are all of one size; a copy of the folder is the same."""
+    folder, out = tmp_path / "stills", tmp_path / "out"
+    for number in (1, 2, 3):
+        still(folder / f"{number}.{suffix}", number)
+    run([folder], out)
+    copied = Path(shutil.copytree(folder, tmp_path / "copied"))
+    shutil.rmtree(folder)
+    copied.rename(folder)
+    run([folder], out)
+    size = (folder / f"2.{suffix}").stat().st_size
+    still(folder / f"2.{suffix}", 9)
+    assert (folder / f"2.{suffix}").stat().st_size == size
+    with pytest.raises(UsageError, match="--replace"):
+        run([folder], out)
+
+
+@pytest.mark.parametrize("at", [0.15, 0.5, 0.8])
+def test_a_recording_of_the_same_size_and_ends_in_the_place_of_another_is_told(
+    tmp_path: Path, at: float
+) -> None:
+    """Recorders that write in circles make files of one size, whose ends are padding."""
+    path = tmp_path / "ring.ts"
+    spec = StreamSpec("ring", str(path))
+    size = 1 << 20
+    noise = bytearray(np.random.default_rng(1).bytes(size))
+    noise[:20_000] = noise[-20_000:] = bytes(20_000)
+    path.write_bytes(noise)
+    known = identity_of(spec)
+    noise[round(at * size) - 60_000 : round(at * size) + 60_000] = np.random.default_rng(2).bytes(120_000)
+    path.write_bytes(noise)
+    now = identity_of(spec, known)
+    assert known is not None
+    assert now is not None
+    assert change_of(spec, known, now) is Change.REPLACED
+    older = {name: value for name, value in known.items() if name != "body"}
+    assert change_of(spec, older, now) is Change.NONE, "what version 0.1 noted tells no more"
 
 
 @pytest.mark.parametrize("sibling", ["2/cam.ts", "cam.mkv", "a/cam.ts", "cam/cam.ts"])
