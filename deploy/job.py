@@ -67,7 +67,7 @@ def run_job(
             holds.enter_context(listening(control, socket))
         if config.watched and control is not None:
             holds.enter_context(taking_up(config.watched, control, checkpoints))
-        if config.output.tidy and "parquet" in config.output.sinks:
+        if config.output.tidy and {"parquet", "overlay"} & {*config.output.sinks}:
             holds.enter_context(tidying_beside(config.output, checkpoints, deletions))
         return run(
             graph,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -320,3 +322,74 @@ def test_a_tile_keeps_its_last_answer_where_its_prompt_is_not_asked_of_every_fra
     ]
     for each in shown[1:]:
         assert np.abs(each - shown[0]).mean() < 8, "depth is there all the time"
+
+
+def of_camera(
+    sink: OverlaySink,
+    epoch: int,
+    captured_s: float | None,
+    count: int = 10,
+    picture_hw: tuple[int, int] = (180, 320),
+) -> None:
+    """A connection of a camera at 25 frames a second, whose times begin at 0."""
+    name = Segment("gate", epoch, 0, is_live=True)
+    picture = np.zeros((*picture_hw, 3), np.uint8)
+    for index in range(count):
+        made = result(index, ("instances:car",))
+        ns = None if captured_s is None else round((captured_s + index / 25) * 1e9)
+        fit = Letterbox.fit(picture_hw, FIT.model_hw)
+        info = replace(made.info, captured_ns=ns, captured_by="arrival", picture=picture, fit=fit)
+        value = Masks(np.zeros((fit.height, fit.width), np.uint16), (), np.zeros(0, np.float32), 0.0)
+        predictions = (replace(made.predictions[0], value=value),)
+        made = Result(replace(made.header, epoch=epoch), info, predictions)
+        sink.write(name, Rows([made]))
+    sink.commit(name)
+
+
+@pytest.mark.parametrize(
+    ("captured_s", "begins_s"),
+    [
+        ([1000.0, 1010.0, 1100.0], [0, 10, 100]),
+        ([1000.0, 400.0, 401.0], [0, 0.4, 0.8]),  # the clock was set back
+        ([None, None, None], [0, 0.4, 0.8]),  # nobody knows when
+    ],
+)
+def test_each_connection_of_a_camera_keeps_its_pace_where_it_began(
+    tmp_path: Path, captured_s: list[float | None], begins_s: list[float]
+) -> None:
+    sink = OverlaySink(str(tmp_path))
+    sink.begin("gate", is_resumed=False)
+    for epoch, at_s in enumerate(captured_s):
+        of_camera(sink, epoch, at_s)
+    sink.finish("gate")
+    sink.close()
+    times = times_of(tmp_path / "overlay" / "gate.mp4")
+    assert times == pytest.approx([begin + k / 25 for begin in begins_s for k in range(10)], abs=1e-4)
+
+
+def test_a_camera_that_came_back_with_another_size_has_a_further_video(tmp_path: Path) -> None:
+    for epoch, size_hw in enumerate([(180, 320), (240, 320), (240, 320), (180, 320)]):
+        sink = OverlaySink(str(tmp_path))  # each time a new process
+        sink.begin("gate", is_resumed=epoch > 0)
+        of_camera(sink, epoch, 1000.0 + 10 * epoch, picture_hw=size_hw)
+        if epoch == 3:
+            sink.finish("gate")
+        sink.close()
+    videos = sorted(path.name for path in (tmp_path / "overlay").iterdir())
+    assert videos == ["gate (2).mp4", "gate (3).mp4", "gate.mp4"]
+    assert [len(times_of(tmp_path / "overlay" / name)) for name in videos] == [20, 10, 10]
+    OverlaySink(str(tmp_path)).begin("gate", is_resumed=False)
+    assert not list((tmp_path / "overlay").iterdir())
+
+
+def test_where_nothing_can_be_synced_videos_are_stored_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    sink = OverlaySink(str(tmp_path))
+    sink.begin("gate", is_resumed=False)
+    written(sink, range(3), 0)
+    sink.finish("gate")
+    sink.close()
+    assert len(times_of(tmp_path / "overlay" / "gate.mp4")) == 3

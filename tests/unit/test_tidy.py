@@ -334,14 +334,16 @@ def test_what_went_is_known_to_whoever_asks_how_things_are_also_after_a_restart(
     assert f"kept no longer: rows until {day}" in capsys.readouterr().out
 
 
-def test_pictures_go_by_age(tmp_path):
-    (tmp_path / "overlay").mkdir(parents=True)
+@pytest.mark.parametrize("folder", ["overlay", ".plantain/overlay/gate", "pictures/2026-11-30"])
+def test_pictures_go_by_age(tmp_path, folder):
+    """Also what a camera that still runs is going to make a video of."""
+    (tmp_path / folder).mkdir(parents=True)
     for name, days in (("old", 40), ("new", 20)):
-        (tmp_path / "overlay" / f"{name}.mp4").write_bytes(b"1234")
-        aged(tmp_path / "overlay" / f"{name}.mp4", days)
+        (tmp_path / folder / f"{name}.mp4").write_bytes(b"1234")
+        aged(tmp_path / folder / f"{name}.mp4", days)
     (change,) = tidy_at(tmp_path, 0).expire(Keep(pictures_s=30 * 86400))
     assert (change.what, change.parts, change.size) == ("pictures", 1, 4)
-    assert [path.name for path in (tmp_path / "overlay").iterdir()] == ["new.mp4"]
+    assert [path.name for path in (tmp_path / folder).iterdir()] == ["new.mp4"]
 
 
 def test_a_disk_that_fills_costs_the_oldest_days_and_never_today(tmp_path):

@@ -31,7 +31,7 @@ from plantain.operators.sinks.store import open_filesystem, storage_error
 # Parts are put together as long as their largest table is no larger than this.
 MERGED_BYTES = 192 << 20
 # Where pictures are: annotated videos and those of events.
-PICTURES = ("overlay", "pictures")
+PICTURES = ("overlay", ".plantain/overlay", "pictures")
 
 Begins = Callable[[str], tuple[int, int] | None]
 """Where a file's rows may be made anew, as epoch and number of the segment; None if nothing will be."""

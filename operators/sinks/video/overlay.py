@@ -1,6 +1,7 @@
 """Annotated video: every stream as one mp4 that shows what was found in it.
 
 ROOT/overlay/NAME.mp4                       finished videos; nothing else is ever there
+ROOT/overlay/NAME (2).mp4                   what follows where its pictures have another size from then on
 ROOT/.plantain/overlay/NAME/part-*.mp4      finished segments
 ROOT/.plantain/overlay/NAME/part-*.writing  segments being written
 """
@@ -8,11 +9,12 @@ ROOT/.plantain/overlay/NAME/part-*.writing  segments being written
 from __future__ import annotations
 
 import contextlib
-import os
+import glob
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,7 +30,7 @@ from plantain.operators.render.drawing import draw
 from plantain.operators.render.layout import Layout, has_tile, layout_for
 from plantain.operators.sinks.base import Segment
 from plantain.operators.sinks.rows import Rows
-from plantain.operators.sinks.store import storage_error, sync_folder
+from plantain.operators.sinks.store import storage_error, sync, sync_folder
 from plantain.operators.types import Prediction, Result
 
 # A frame of 1706x754 on one core, with the conversion to YUV: ultrafast 10 ms, veryfast 20 ms and half the
@@ -61,11 +63,27 @@ class _Piece:
     last: int
 
 
+@dataclass(slots=True)
+class _Life:
+    """A connection to a camera, whose times begin anew with each.
+
+    Attributes:
+        epoch: Which.
+        begin_s: Where on the video's line its time 0 is, seconds.
+        latest_s: Of its latest frame on that line, seconds.
+    """
+
+    epoch: int
+    begin_s: Fraction
+    latest_s: Fraction
+
+
 class OverlaySink:
     """Draws results on the frames and makes H.264 videos of them.
 
-    Frames keep their times, so a video has the pace and the gaps of its stream. Needs the display picture in
-    `FrameInfo.picture`; without it, answers are drawn on a plain ground.
+    Frames keep their times, so a video has the pace and the gaps of its stream; a camera's are those of its own clock,
+    each connection put where it began by the wall's. Needs the display picture in `FrameInfo.picture`; without it,
+    answers are drawn on a plain ground.
 
     Args:
         root: The output folder, on a local disk.
@@ -87,6 +105,7 @@ class OverlaySink:
         self._open: dict[str, tuple[Segment, _Piece]] = {}  # the one that was written to last, last
         self._resting: dict[str, tuple[Segment, list[Path]]] = {}
         self._finished: set[str] = set()
+        self._lives: dict[str, _Life] = {}
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
         """Forgets the piece being written; if the stream starts anew, its earlier pieces and video go too."""
@@ -98,7 +117,8 @@ class OverlaySink:
             self._finished.discard(stream_id)
             if not is_resumed:
                 shutil.rmtree(folder, ignore_errors=True)
-                self._video_of(stream_id).unlink(missing_ok=True)
+                for video in (self._video_of(stream_id), *self._further_of(stream_id)):
+                    video.unlink(missing_ok=True)
 
     def write(self, segment: Segment, rows: Rows) -> None:
         """Draws and encodes results of one segment, in frame order.
@@ -115,9 +135,10 @@ class OverlaySink:
                 layout = self._layouts[segment.stream_id]
                 tiles = self._tiles.setdefault(segment.stream_id, {})
                 shown = replace(result, predictions=_with_tiles(result, len(layout.tiles), tiles))
-                piece = self._piece(segment, result, layout)
+                time = self._time(result, is_live=segment.is_live)
+                piece = self._piece(segment, time, layout)
                 picture = VideoFrame.from_ndarray(draw(shown, layout), format="rgb24")
-                _encode(piece, picture, self._time(result))
+                _encode(piece, picture, time)
 
     def commit(self, segment: Segment) -> None:
         """Puts the finished piece in the place of an earlier one of the same segment."""
@@ -143,13 +164,14 @@ class OverlaySink:
         with _storing(self._videos):
             folder = self._pieces_of(stream_id)
             pieces = sorted(folder.glob("part-*.mp4"))
-            if pieces:
+            for number, alike in enumerate(_alike(pieces), start=1):
                 joined = folder / "joined.writing"
-                _join(pieces, joined, self._fps)
+                _join(alike, joined, self._fps)
                 self._videos.mkdir(parents=True, exist_ok=True)
-                _publish(joined, self._video_of(stream_id))
+                _publish(joined, self._video_of(stream_id, number))
             self._layouts.pop(stream_id, None)
             self._tiles.pop(stream_id, None)
+            self._lives.pop(stream_id, None)
             self._finished.add(stream_id)
 
     def forget(self, stream_id: str) -> None:
@@ -167,8 +189,8 @@ class OverlaySink:
                 shutil.rmtree(self._pieces_of(stream_id), ignore_errors=True)
             self._finished.clear()
 
-    def _piece(self, segment: Segment, result: Result, layout: Layout) -> _Piece:
-        """The piece of a segment, opened if it is not."""
+    def _piece(self, segment: Segment, first: int, layout: Layout) -> _Piece:
+        """The piece of a segment, opened if it is not, whose next frame is shown at `first`."""
         if segment.stream_id in self._open:
             is_open, piece = self._open.pop(segment.stream_id)
             self._open[segment.stream_id] = is_open, piece
@@ -183,20 +205,25 @@ class OverlaySink:
             self._rest(next(iter(self._open)))
         folder = self._pieces_of(segment.stream_id)
         folder.mkdir(parents=True, exist_ok=True)
-        first = self._time(result)
         further = f"_{len(resting[1]):04d}" if resting[1] else ""
         piece = _open_piece(folder / f"{segment.name}{further}.writing", layout, first)
         self._open[segment.stream_id] = (segment, piece)
         return piece
 
-    def _time(self, result: Result) -> int:
+    def _time(self, result: Result, *, is_live: bool) -> int:
         """When a frame is shown, in units of the video's clock."""
-        info = result.info
-        if info.pts is None:
-            return round(result.header.frame_index / DEFAULT_FPS / _CLOCK)
-        return round(
-            (info.pts * info.time_base + Fraction(info.shift_s).limit_denominator(1_000_000)) / _CLOCK
-        )
+        header, info = result.header, result.info
+        shown_s = header.frame_index / DEFAULT_FPS if info.pts is None else info.pts * info.time_base
+        if not is_live:
+            return round((shown_s + Fraction(info.shift_s).limit_denominator(1_000_000)) / _CLOCK)
+        life = self._lives.get(header.stream_id)
+        if life is None or life.epoch != header.epoch:
+            begun_s = shown_s if info.captured_ns is None else Fraction(info.captured_ns, 10**9)
+            if life is not None:  # somebody may have set the clock back
+                begun_s = max(begun_s, life.latest_s + 1 / DEFAULT_FPS)
+            life = self._lives[header.stream_id] = _Life(header.epoch, begun_s - shown_s, begun_s)
+        life.latest_s = max(life.latest_s, shown_s + life.begin_s)
+        return round((shown_s + life.begin_s) / _CLOCK)
 
     def _rest(self, stream_id: str) -> None:
         """Finishes a stream's piece; what comes next goes into a further one of the same segment."""
@@ -216,8 +243,13 @@ class OverlaySink:
     def _pieces_of(self, stream_id: str) -> Path:
         return self._work / quote(stream_id, safe="")
 
-    def _video_of(self, stream_id: str) -> Path:
-        return self._videos / f"{quote(stream_id, safe='')}.mp4"
+    def _video_of(self, stream_id: str, number: int = 1) -> Path:
+        """Of a stream's videos the one with this number; no stream's name is written with a space or a bracket."""
+        further = f" ({number})" if number > 1 else ""
+        return self._videos / f"{quote(stream_id, safe='')}{further}.mp4"
+
+    def _further_of(self, stream_id: str) -> list[Path]:
+        return list(self._videos.glob(f"{glob.escape(quote(stream_id, safe=''))} (*).mp4"))
 
 
 def _open_piece(path: Path, layout: Layout, first: int) -> _Piece:
@@ -272,8 +304,19 @@ def _with_tiles(result: Result, num_tiles: int, tiles: dict[str, Prediction]) ->
     return (*(each for each in result.predictions if not has_tile(each.prompt)), *tiles.values())
 
 
+def _alike(pieces: Sequence[Path]) -> Iterator[list[Path]]:
+    """Neighbours that can be one video: a camera's pictures may have another size after it was away."""
+
+    def coding(piece: Path) -> bytes | None:
+        with av.open(str(piece)) as container:
+            return container.streams.video[0].codec_context.extradata
+
+    for _, alike in groupby(pieces, coding):
+        yield list(alike)
+
+
 def _join(pieces: Sequence[Path], path: Path, fps: Fraction | None) -> None:
-    """One video of all pieces: each frame at its own time, or `fps` frames a second."""
+    """One video of pieces that are alike: each frame at its own time, or `fps` frames a second."""
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as joined:
         stream: VideoStream | None = None
         begin, last, number = 0, -1, 0
@@ -284,11 +327,6 @@ def _join(pieces: Sequence[Path], path: Path, fps: Fraction | None) -> None:
                 if stream is None:
                     stream = joined.add_stream_from_template(video)
                     begin = first
-                elif stream.codec_context.extradata != video.codec_context.extradata:
-                    raise SinkError(
-                        f"{path.parent.name}: pieces of its overlay video have different sizes; "
-                        "run it again with --no-resume"
-                    )
                 for packet in container.demux(video):
                     if packet.size == 0 or packet.pts is None:
                         continue
@@ -304,7 +342,7 @@ def _join(pieces: Sequence[Path], path: Path, fps: Fraction | None) -> None:
 def _publish(written: Path, path: Path) -> None:
     """Makes a finished file durable and gives it its name."""
     with written.open("rb") as file:
-        os.fsync(file.fileno())
+        sync(file.fileno())
     written.replace(path)
     sync_folder(path.parent)
 
