@@ -88,7 +88,7 @@ MAKE: dict[str, Callable[[Path], Path]] = {
     "two_streams.mp4": partial(clips.make, num_frames=30, num_streams=2),
     "cut.mp4": partial(_damaged, partial(clips.cut_off, share=0.5)),
     "bitflips.mp4": partial(_damaged, _flipped),
-    "hole.mp4": partial(_damaged, partial(clips.hole, at=0.3, size=4000)),
+    "hole.mp4": partial(_damaged, partial(clips.hole, at=0.4, size=1500)),
     "mid_gop.ts": _mid_gop,
 }
 NO_VIDEO: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -207,7 +207,7 @@ def test_the_parts_of_a_file_are_the_whole(made, name: str) -> None:
 def test_a_damaged_file_refuses_to_be_read_in_parts(made) -> None:
     path = made("hole.mp4")
     parts = scan(str(path)).ranges(3)
-    assert len(parts) > 1
+    assert len(parts) == 3
 
     def read_parts() -> None:
         for part in parts[:-1]:
