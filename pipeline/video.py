@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from plantain.operators.analyse import Analyse, Make
-from plantain.operators.analytics import ANALYTICS, make_analytic
+from plantain.operators.analytics import check_analytic, make_analytic
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import UsageError
 from plantain.operators.infer import Infer, WarmUp
@@ -74,11 +74,8 @@ def build_graph(
     for spec, _ in specs:
         source_for(spec)
     analytics = analytics_of(config)
-    for name, make in analytics:
-        if (
-            name in ANALYTICS or ":" not in name
-        ):  # a user's own is imported by the worker, as sinks and models are
-            make()
+    for analytic in config.analytics:
+        check_analytic(analytic.name, analytic.options)
     cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
     targets, run_id = targets_of(config), run_id_of(config)
