@@ -86,6 +86,23 @@ def test_hidden_folders_and_notes_are_no_stills(tmp_path: Path) -> None:
     assert (outcome.exit_code, rows(tmp_path / "out")) == (0, [("in", 0, 0.0, "a.png")])
 
 
+def test_links_to_folders_are_followed_once_and_never_in_circles(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "z" / "1.png")
+    save(tmp_path / "elsewhere" / "2.png")
+    save(tmp_path / "elsewhere" / "deep" / "3.png")
+    for link, target in {
+        "a": "in/z",  # is there itself: it keeps its name
+        "b": "elsewhere",
+        "c": "elsewhere",
+        "up": "in",
+        "z/round": "in",
+        "gone": "nowhere",
+    }.items():
+        (tmp_path / "in" / link).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
+    assert images_of(tmp_path / "in")[0] == ["b/2.png", "b/deep/3.png", "z/1.png"]
+
+
 def level(image: np.ndarray) -> int:
     return round(float(image.mean()))
 
