@@ -95,6 +95,7 @@ class Start:
         cadences: How often prompts are asked that are not asked of every frame, by their text.
         pools: Which pool of models is asked, by the prompts' text; the first one if a prompt is not named.
         segment: Number of the segment that its next result belongs to.
+        is_recording: It is one of many in a watched folder, and is told of once, when it has been read.
     """
 
     spec: StreamSpec
@@ -104,6 +105,7 @@ class Start:
     cadences: tuple[tuple[str, Sampling], ...] = ()
     pools: tuple[tuple[str, str], ...] = ()
     segment: int = 0
+    is_recording: bool = False
 
     @classmethod
     def fresh(cls, spec: StreamSpec, prompts: tuple[Prompt, ...], *, is_live: bool = False) -> Start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from plantain.operators.analytics import check_analytic
 from plantain.operators.errors import UsageError
 from plantain.operators.models import check_model
 from plantain.operators.sinks import check_sink
@@ -24,6 +25,7 @@ def check_run(config: PipelineConfig) -> None:
     checks += [partial(check_source, spec) for spec, _ in config.specs()]
     checks += [partial(check_source, _of_a_recording(stream)) for stream in config.watched]
     checks += [partial(check_model, model.name, model.options) for model in config.pools.values()]
+    checks += [partial(check_analytic, each.name, each.options) for each in config.analytics]
     checks.append(partial(_build, config))
     mistakes = []
     for each in checks:

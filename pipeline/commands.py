@@ -89,6 +89,7 @@ class Add(Command[Added]):
         stream: What it is; without prompts it is asked what the run asks of all.
         paused: It does not run until it is resumed.
         key: Names the request; the same request under the same key adds nothing twice.
+        is_recording: See `Start`.
 
     Raises:
         ConflictError: If the name is taken, the key stands for another request, or there are too many streams.
@@ -98,6 +99,7 @@ class Add(Command[Added]):
     stream: StreamConfig
     paused: bool = False
     key: str | None = None
+    is_recording: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
 from plantain.operators.errors import UsageError
 from plantain.operators.redaction import shown
 from plantain.operators.segments import Durable
-from plantain.operators.sources.identity import Change, change_of, identity_of, is_same_content
+from plantain.operators.sources.identity import Change, Identity, change_of, identity_of, is_same_content
+from plantain.operators.sources.web import is_web
 from plantain.operators.streams import StreamSpec
 from plantain.pipeline.checkpoint import Checkpoints
+
+# So many servers are asked at a time which file they have.
+MOST_ASKED = 32
 
 log = structlog.get_logger()
 
@@ -20,7 +25,28 @@ class ChangedInputError(UsageError):
     """Another file is where that was whose results are stored."""
 
 
-def resumed(spec: StreamSpec, checkpoints: Checkpoints, *, replace_changed: bool) -> Durable | None:
+def told_of_all(specs: Iterable[StreamSpec]) -> dict[str, Identity | None]:
+    """What servers say of the files on the web among streams, by the stream's name.
+
+    They are asked beside one another: one that does not answer takes seconds.
+
+    Raises:
+        UsageError: If no source reads one.
+    """
+    asked = [spec for spec in specs if is_web(spec.url)]
+    if not asked:
+        return {}
+    with ThreadPoolExecutor(min(len(asked), MOST_ASKED), thread_name_prefix="plantain-head") as pool:
+        return dict(zip([spec.stream_id for spec in asked], pool.map(identity_of, asked), strict=True))
+
+
+def resumed(
+    spec: StreamSpec,
+    checkpoints: Checkpoints,
+    *,
+    replace_changed: bool,
+    told: Mapping[str, Identity | None] | None = None,
+) -> Durable | None:
     """What is durable of a stream, and counts: None if it begins anew.
 
     What has grown goes on, also if it was complete: before its last segment, which is made again. Which input it is is
@@ -30,13 +56,14 @@ def resumed(spec: StreamSpec, checkpoints: Checkpoints, *, replace_changed: bool
         spec: The stream.
         checkpoints: What is durable.
         replace_changed: Whether it is to begin anew if its file is another one.
+        told: What servers have said (`told_of_all`); one that is not in it is asked.
 
     Raises:
         ChangedInputError: If its file is another one, and it is not to begin anew.
     """
     name = spec.stream_id
     known, durable = checkpoints.identity(name), checkpoints.load(name)
-    now = identity_of(spec, known)
+    now = told[name] if told is not None and name in told else identity_of(spec, known)
     if now is None:
         return durable
     change = Change.NONE

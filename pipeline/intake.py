@@ -88,10 +88,6 @@ class Intake:
             self._current = None  # somebody removed it
             return True
         self._recordings.done(path, self._clock(), is_good=status.phase == Phase.DONE)
-        if status.phase == Phase.FAILED:
-            log.error("failed", stream=name, error=status.error, answered=status.results)
-        else:
-            log.info("read", stream=name, answered=status.results)
         if path in self._recordings.paths:  # or the folder itself may be away just now
             self._checkpoints.thin(f"{shown(str(self._folder))}/", self._present(), MOST_GONE)
         self._current = None
@@ -118,7 +114,7 @@ class Intake:
             self._recordings.done(path, self._clock(), is_good=True)
             return False
         try:
-            self._control.do(Add(stream))
+            self._control.do(Add(stream, is_recording=True))
         except ConflictError as error:
             if not self._is_there(name):  # what it was is leaving, or there is no room
                 log.debug("not yet", stream=name, error=str(error))

@@ -57,11 +57,9 @@ class Journal:
         if self._ended.get(stream_id) is phase:
             return
         self._ended[stream_id] = phase
-        figures: dict[str, int | str] = {
-            name: count for name, count in _book_of(stream).items() if count or name == "answered"
-        }
-        if stream.num_damaged:
-            figures |= {"damaged_packets": stream.num_damaged, "source": shown(stream.start.spec.url)}
+        if stream.start.is_recording and phase is not Phase.INTERRUPTED:
+            return  # it is told of when it leaves
+        figures = figures_of(stream)
         if phase is Phase.INTERRUPTED:
             figures |= {"remedy": "run the same command again to go on"}
         if phase is not Phase.FAILED:
@@ -96,6 +94,25 @@ class Journal:
             return None if "://" in self._out else round(shutil.disk_usage(self._out).free / 1e9, 1)
         except OSError:
             return None
+
+
+def figures_of(stream: Stream) -> dict[str, int | str]:
+    """What became of a stream's frames, and whether its file is damaged, as a line of the log says it."""
+    figures: dict[str, int | str] = {
+        name: count for name, count in _book_of(stream).items() if count or name == "answered"
+    }
+    if stream.num_damaged:
+        figures |= {"damaged_packets": stream.num_damaged, "source": shown(stream.start.spec.url)}
+    return figures
+
+
+def tell_recording(stream: Stream) -> None:
+    """The one line about a recording of a watched folder, when it leaves: that it was read, or why not."""
+    figures = figures_of(stream)
+    if stream.phase is Phase.FAILED:
+        log.error("failed", stream=stream.stream_id, error=stream.error, **figures)
+    else:
+        log.info("read" if stream.phase is Phase.DONE else "removed", stream=stream.stream_id, **figures)
 
 
 def _books_of(streams: Mapping[str, Stream]) -> dict[str, Counter[str]]:

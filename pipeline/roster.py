@@ -90,7 +90,7 @@ class Roster:
         return self._aside.submit(self._start_of, add)
 
     def _start_of(self, add: Add) -> Start:
-        start = start_of(self._config, add.stream, self._checkpoints)
+        start = replace(start_of(self._config, add.stream, self._checkpoints), is_recording=add.is_recording)
         if self._checkpoints is not None and not start.is_live:
             self._checkpoints.admit(start.spec.stream_id, made_of(self._config, add.stream))
         return start

@@ -25,6 +25,7 @@ from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import Phase, Stream
 from plantain.pipeline.executor import Executor
 from plantain.pipeline.graph import Graph
+from plantain.pipeline.journal import tell_recording
 from plantain.pipeline.saver import Saver
 from plantain.pipeline.status import doing
 
@@ -148,15 +149,20 @@ def run(
                     _wait(
                         engine, executor, clock, MAX_WAIT_S if control is None else control.rest_s(), turned_s
                     )
+                gone: dict[str, Stream] = {}
                 while engine.lives.departed:
                     stream = engine.lives.departed.popleft()
+                    gone[stream.stream_id] = stream
+                    if stream.start.is_recording:
+                        tell_recording(stream)
                     num_removed += 1
                     removed.add(stream.account)
                     if control is not None:
                         control.forget(stream)
                 _save(engine, saver)
                 while engine.lives.events:
-                    _tell(engine.lives.events.popleft(), engine, control)
+                    event = engine.lives.events.popleft()
+                    _tell(event, engine.streams.get(event.stream_id) or gone.get(event.stream_id), control)
                 if clock() - reported >= PROGRESS_EVERY_S:
                     reported = clock()
                     executor.entitle({name: doing(each, reported) for name, each in engine.streams.items()})
@@ -249,16 +255,16 @@ def _scale(scaling: Scaling, executor: Executor) -> None:
     executor.remove(scaling.stage, scaling.worker)
 
 
-def _tell(event: HealthEvent | Event, engine: Engine, control: Control | None) -> None:
+def _tell(event: HealthEvent | Event, stream: Stream | None, control: Control | None) -> None:
     """One log line for each change of a stream's health, and word to those who listen."""
     if isinstance(event, Event):
         if control is not None:
             control.tell(event)
         return
-    stream = engine.streams.get(event.stream_id)
-    is_told = (
-        event.state == "failed" and stream is not None and not stream.is_live
-    )  # how files end is told with their figures
+    is_told = stream is not None and (
+        (event.state == "failed" and not stream.is_live)  # how files end is told with their figures
+        or (event.state in ("added", "removed") and stream.start.is_recording)  # once, when it leaves
+    )
     if not is_told:
         say = log.error if event.state == "failed" else log.info if event.state in QUIET else log.warning
         say(event.state, stream=event.stream_id, epoch=event.epoch, what=event.sentence)

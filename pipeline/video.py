@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from plantain.operators.analyse import Analyse, Make
-from plantain.operators.analytics import ANALYTICS, make_analytic
+from plantain.operators.analytics import check_analytic, make_analytic
 from plantain.operators.cores import num_cores
 from plantain.operators.errors import UsageError
 from plantain.operators.infer import Infer, WarmUp
@@ -30,6 +30,7 @@ from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks import make_sink
 from plantain.operators.sinks.base import Sink
 from plantain.operators.sources import is_live, source_for
+from plantain.operators.sources.identity import Identity
 from plantain.operators.streams import Canvas, Sampling, Start, View
 from plantain.operators.write import Write
 from plantain.pipeline.checkpoint import Checkpoints
@@ -40,7 +41,7 @@ from plantain.pipeline.config.stream import digest_of, mark_of
 from plantain.pipeline.copies import copies_of
 from plantain.pipeline.engine.overload import Overload
 from plantain.pipeline.graph import Batch, Graph, Kind, Stage
-from plantain.pipeline.inputs import ChangedInputError, resumed
+from plantain.pipeline.inputs import ChangedInputError, resumed, told_of_all
 from plantain.pipeline.reader import PlannedReader
 
 # Sinks that keep nothing back.
@@ -74,11 +75,8 @@ def build_graph(
     for spec, _ in specs:
         source_for(spec)
     analytics = analytics_of(config)
-    for name, make in analytics:
-        if (
-            name in ANALYTICS or ":" not in name
-        ):  # a user's own is imported by the worker, as sinks and models are
-            make()
+    for analytic in config.analytics:
+        check_analytic(analytic.name, analytic.options)
     cores = num_cores()
     readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
     targets, run_id = targets_of(config), run_id_of(config)
@@ -263,9 +261,11 @@ def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[S
         UsageError: If no source reads one, or files are other ones and are not to be done anew.
     """
     starts, changed = [], []
-    for stream in config.named():
+    streams = config.named()
+    told = {} if checkpoints is None else told_of_all(stream.spec() for stream in streams)
+    for stream in streams:
         try:
-            starts.append(start_of(config, stream, checkpoints))
+            starts.append(start_of(config, stream, checkpoints, told))
         except ChangedInputError as error:
             changed.append(str(error))
     if changed:
@@ -273,8 +273,19 @@ def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[S
     return starts
 
 
-def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoints | None) -> Start:
+def start_of(
+    config: PipelineConfig,
+    stream: StreamConfig,
+    checkpoints: Checkpoints | None,
+    told: Mapping[str, Identity | None] | None = None,
+) -> Start:
     """A stream with a name, where it is durable.
+
+    Args:
+        config: What is run.
+        stream: The stream.
+        checkpoints: What is durable; None if nothing is.
+        told: See `resumed`.
 
     Raises:
         UsageError: If no source reads it.
@@ -291,7 +302,7 @@ def start_of(config: PipelineConfig, stream: StreamConfig, checkpoints: Checkpoi
     start = replace(fresh, cadences=cadences, pools=config.pools_of(stream))
     durable = None
     if checkpoints is not None:
-        durable = resumed(spec, checkpoints, replace_changed=config.output.replace)
+        durable = resumed(spec, checkpoints, replace_changed=config.output.replace, told=told)
     if durable is None:
         return start
     if live:  # a camera has no past to go back to: it begins a new epoch, with what the analytics knew

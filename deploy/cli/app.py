@@ -247,12 +247,13 @@ def _told(config: PipelineConfig, outcome: Outcome, *, as_json: bool) -> str:
         if outcome.num_removed:
             report["removed"] = {"streams": outcome.num_removed} | asdict(outcome.removed)
         return json.dumps(report)
-    frames = outcome.removed.results + sum(stream.account.results for stream in outcome.streams)
-    count = outcome.num_removed + len(outcome.streams)
-    return (
-        f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s; "
-        f"results in {shown(config.output.out)}"
-    )
+    kept = sum(stream.account.results for stream in outcome.failed)
+    frames = outcome.removed.results + sum(stream.account.results for stream in outcome.streams) - kept
+    count = outcome.num_removed + len(outcome.streams) - len(outcome.failed)
+    told = [f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s"]
+    if outcome.failed:
+        told.append(f"{len(outcome.failed)} failed" + (f", after {kept} frames" if kept else ""))
+    return "; ".join([*told, f"results in {shown(config.output.out)}"])
 
 
 def main() -> None:

@@ -16,6 +16,18 @@ ANALYTICS = {
 """Name of each analytic, and where its class is."""
 
 
+def check_analytic(name: str, options: Mapping[str, Any]) -> None:
+    """Finds what making an analytic would find; one of the user's own is imported, not made.
+
+    Raises:
+        UsageError: If there is no such analytic, or one of ours does not take the options.
+    """
+    if name in ANALYTICS:
+        make_analytic(name, options)
+    else:
+        naming.class_of("analytic", name, name, ANALYTICS)
+
+
 def make_analytic(name: str, options: Mapping[str, Any]) -> Analytic:
     """The analytic called `name`, or the class that `module:Class` names, for one stream.
 

@@ -93,6 +93,15 @@ def is_unreadable(url: str, error: Exception) -> bool:
     return False
 
 
+def version_of(url: str) -> tuple[int, ...] | None:
+    """What changes when a local file is written to or replaced; None where there is none."""
+    try:
+        status = local_path(url).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _why_closed(name: str, path: Path | None, error: av.FFmpegError) -> SourceError:
     """What to tell the user about a file that FFmpeg does not open."""
     if isinstance(error, FileNotFoundError | av.error.HTTPNotFoundError):

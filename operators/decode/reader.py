@@ -16,7 +16,7 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
+from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video, version_of
 from plantain.operators.decode.deinterlace import Deinterlacer
 from plantain.operators.decode.index import PacketIndex, scan
 from plantain.operators.decode.line import Line
@@ -249,6 +249,7 @@ class VideoReader:
     def _packets(self) -> Generator[Packet[VideoStream] | None]:
         """The stream's packets from where the container stands, then None."""
         num_failed = 0
+        readable: tuple[int, ...] | None = None  # the file as it was when it could be read to its end
         while num_failed < MAX_FAILED_READS:
             try:
                 for packet in self._container.demux(self.video):
@@ -258,11 +259,16 @@ class VideoReader:
                         yield packet
                 break
             except av.FFmpegError as error:
-                if is_unreadable(self._url, error):
+                version = version_of(self._url)
+                is_known = version is not None and version == readable
+                # Looked at once more before it is taken for the end: the disk may have gone behind the damage.
+                if (not is_known or num_failed + 1 == MAX_FAILED_READS) and is_unreadable(self._url, error):
                     raise SourceError(
                         f"'{shown(self._url)}' broke off while it was read ({error.strerror}), also when asked again; "
                         "what was read is stored: run the same command again to go on"
                     ) from error
+                if isinstance(error, OSError):
+                    readable = version
                 num_failed += 1
                 self.num_damaged += 1
         yield None

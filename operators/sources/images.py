@@ -181,12 +181,10 @@ def _white_of(opened: Image.Image) -> float | None:
     """The number that stands for white in an image of one wide channel, by its type; None for 8 bits."""
     if opened.mode == "F":
         return 1.0
-    if opened.mode.startswith("I;16"):
-        return 65_535.0
-    if opened.mode != "I":
+    if opened.mode != "I" and not opened.mode.startswith("I;16"):
         return None
-    if isinstance(opened, TiffImageFile):
-        bits = int(np.max(opened.tag_v2.get(_BITS_PER_SAMPLE, 32)))
+    if isinstance(opened, TiffImageFile):  # also of 12 bits, in numbers of 16
+        bits = int(np.max(opened.tag_v2.get(_BITS_PER_SAMPLE, 32 if opened.mode == "I" else 16)))
         is_signed = int(np.max(opened.tag_v2.get(_SAMPLE_FORMAT, 1))) == _SIGNED
         return float(2 ** (bits - is_signed) - 1)
     return 65_535.0  # PNG and its like have no more than 16 bits

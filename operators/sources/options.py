@@ -13,6 +13,7 @@ from plantain.operators.sources.live.options import LiveOptions
 from plantain.operators.streams import StreamSpec
 
 _OF_FILES = {"stream", "threads", "deinterlace", "end_frame", "end_pts"}
+_OF_HOSTS = ("rtsp", "rtsps", "http", "https")
 # A decoder takes memory for each of its threads, and none is faster for more than some ten.
 MAX_THREADS = 256
 _NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,12})?(/\d{1,12})?")
@@ -21,11 +22,12 @@ _FORM = "synthetic://street?seed=3&frames=100&fps=25&width=384&height=224&split=
 
 
 def check_file(spec: StreamSpec) -> None:
-    """Looks at the options of a file.
+    """Looks at the address and options of a file.
 
     Raises:
         UsageError: If one is unknown, or is not what it must be.
     """
+    _check_host(spec)
     if unknown := sorted(set(spec.options) - _OF_FILES):
         raise UsageError(
             f"stream '{spec.stream_id}': files have no option {', '.join(unknown)}; "
@@ -56,8 +58,16 @@ def check_street(spec: StreamSpec) -> None:
 
 
 def check_live(spec: StreamSpec) -> None:
-    """Looks at the options of a camera; raises as `check_file` does."""
+    """Looks at the address and options of a camera; raises as `check_file` does."""
+    _check_host(spec)
     LiveOptions.of(spec)
+
+
+def _check_host(spec: StreamSpec) -> None:
+    url = urlsplit(spec.url)
+    scheme = url.scheme.lower()
+    if scheme in _OF_HOSTS and not url.hostname:
+        raise UsageError(f"stream '{spec.stream_id}': its address names no host; write {scheme}://HOST/PATH")
 
 
 CHECKS: dict[str, Callable[[StreamSpec], None]] = {

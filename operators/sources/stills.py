@@ -26,6 +26,9 @@ def stills_in(folder: Path) -> list[Path]:
 def files_in(folder: Path) -> list[Path]:
     """All files below a folder, in natural order; without what is hidden, but for sidecars, and without our own output.
 
+    Links to folders are followed, behind all that is there itself: each folder is looked at once, also where links go
+    round in circles.
+
     Raises:
         OSError: If a folder cannot be read.
     """
@@ -33,11 +36,22 @@ def files_in(folder: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise error
 
-    found = []
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        here = Path(place)
-        folders[:] = [name for name in folders if not (name.startswith(".") or is_output(here / name))]
-        found += [here / name for name in names if not name.startswith(".") or name.startswith("._")]
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        links: list[Path] = []
+        for place, folders, names in os.walk(waiting.pop(0), onerror=refuse):
+            here = Path(place)
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = [name for name in folders if not (name.startswith(".") or is_output(here / name))]
+            links += [here / name for name in folders if (here / name).is_symlink()]
+            found += [here / name for name in names if not name.startswith(".") or name.startswith("._")]
+        waiting += sorted(links)
     return sorted(found, key=lambda file: natural(file.relative_to(folder)))
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from plantain.pipeline.config.secret import secret_of
 from plantain.pipeline.config.section import Section
+
+_SERVER = re.compile(r"(?:\w+://)?(?:\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
+
+
+def _servers(bootstrap: str) -> str:
+    for server in bootstrap.split(","):
+        found = _SERVER.fullmatch(server.strip())
+        if found is None or not 0 < int(found[1]) < 1 << 16:
+            raise ValueError(f"'{server.strip()}' is no host:port: write such as broker-1:9092,broker-2:9092")
+    return bootstrap
 
 
 class KafkaSecurityConfig(Section):
@@ -49,7 +60,7 @@ class KafkaSecurityConfig(Section):
 class KafkaConfig(Section):
     """The sink `kafka`."""
 
-    bootstrap: str = Field(
+    bootstrap: Annotated[str, AfterValidator(_servers)] = Field(
         default="127.0.0.1:9092", min_length=1, description="host:port of some brokers, separated by commas."
     )
     topic_prefix: str = Field(

@@ -7,9 +7,13 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from plantain.operators.redaction import shown
 from plantain.pipeline.config.amounts import Age, Share, Size, age_of, share_of, size_of
 from plantain.pipeline.config.kafka import KafkaConfig
 from plantain.pipeline.config.section import Section
+
+# Object stores and file systems that pyarrow opens.
+_STORES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "hf", "mock")
 
 
 class SpoolConfig(Section):
@@ -102,13 +106,27 @@ class OutputConfig(Section):
     def spool_options(self) -> dict[str, Any]:
         """The spool as a sink takes it."""
         folder = self.spool.folder
-        if folder is None and ("://" not in self.out or self.out.startswith("file://")):
+        if folder is None and self._is_local:
             folder = str(Path(self.out.removeprefix("file://")) / ".plantain" / "spool")
         size = size_of(self.spool.size)
         return {"spool": folder if size else None, "spool_bytes": size}
 
+    @property
+    def _is_local(self) -> bool:
+        return "://" not in self.out or self.out.startswith("file://")
+
     @model_validator(mode="after")
     def _check(self) -> OutputConfig:
+        scheme, is_url, _ = self.out.partition("://")
+        if is_url and scheme not in _STORES:
+            raise ValueError(
+                f"out: nothing is stored at {shown(self.out)}: name a folder, or s3://, gs:// or abfs://"
+            )
+        if "overlay" in self.sinks and not self._is_local:
+            raise ValueError(
+                f"overlay videos need a local folder, not {shown(self.out)}: leave the sink overlay out, or name "
+                "another out"
+            )
         if (
             "kafka" in self.sinks
             and self.kafka.rasters == "refer"

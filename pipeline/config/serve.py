@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
+from plantain.operators.sources.live.hosts import checked_host
 from plantain.pipeline.config.secret import secret_of
 from plantain.pipeline.config.section import Section
 
@@ -27,7 +28,7 @@ class ServeConfig(Section):
     schemes: tuple[Literal["synthetic", "rtsp", "rtsps"], ...] = Field(
         default=("synthetic",), description="Kinds of stream that a request may add."
     )
-    hosts: tuple[str, ...] = Field(
+    hosts: tuple[Annotated[str, AfterValidator(checked_host)], ...] = Field(
         default=(),
         description="Cameras that a request may name: host names (*.example.org), addresses, networks (10.0.0.0/8).",
     )

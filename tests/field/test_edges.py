@@ -64,6 +64,23 @@ CAMERA = "rtsp://cam.example/1"
         ({"models": {"a": {"name": "fake"}, "b": {"name": "sam2-video", "options": {"findr": 1}}}}, "findr"),
         ({"analytics": ["presense"]}, "analytic 'presense' is unknown"),
         ({"analytics": [{"name": "presence", "options": {"mins": 3}}]}, "mins"),
+        ({"analytics": ["no.such:Analytic"]}, "analytic 'no.such:Analytic' cannot be imported"),
+        ({"analytics": ["plantain.operators.analytics.track:Trak"]}, "has no 'Trak'"),
+        ({"streams": [{"url": "rtsp://"}]}, "its address names no host; write rtsp://HOST/PATH"),
+        ({"streams": [{"url": "https:///a.mp4"}]}, "address names no host"),
+        ({"streams": [{"url": CAMERA, "options": {"hosts": "a b/999"}}]}, "'b/999' is no host"),
+        ({"output": {"out": "ftp://b/x"}}, "nothing is stored at ftp://b/x"),
+        ({"output": {"out": "s3a://b/x"}}, "name a folder, or s3://"),
+        (
+            {"output": {"out": "s3://b/x", "sinks": ["parquet", "overlay"]}},
+            "need a local folder, not s3://b/x",
+        ),
+        ({"output": {"kafka": {"bootstrap": "broker"}}}, "'broker' is no host:port"),
+        ({"output": {"kafka": {"bootstrap": "a:9092, b:x"}}}, "'b:x' is no host:port"),
+        ({"output": {"kafka": {"bootstrap": "a:99999"}}}, "'a:99999' is no host:port"),
+        ({"serve": {"hosts": ["a b/999"]}}, "serve.hosts.0: 'a b/999' is no host"),
+        ({"serve": {"hosts": ["10.0.0.0/99"]}}, "'10.0.0.0/99' is no host"),
+        ({"serve": {"hosts": ["300.1.2.3"]}}, "'300.1.2.3' is no host"),
     ],
 )
 def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
@@ -72,6 +89,20 @@ def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
     with pytest.raises(UsageError) as refusal:
         check_run(check({"streams": [CLIP], "prompts": ["depth"], **settings}))
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"output": {"out": "abfs://b/x", "kafka": {"bootstrap": "a:1, [::1]:9092,SSL://b-1.example:65535"}}},
+        {"output": {"out": "file:///tmp/x", "sinks": ["overlay"]}},
+        {"streams": [{"url": "udp://:5000"}, {"url": "rtsp://[::1]/a"}, {"url": "http://h/a.mp4"}]},
+        {"serve": {"hosts": ["*.example.org", "cam_1", "10.1.0.0/16", "::1", "2001:db8::/32", "*"]}},
+        {"analytics": ["plantain.operators.analytics.track:Track"]},
+    ],
+)
+def test_what_is_written_well_is_not_refused(settings: dict) -> None:
+    check_run(check({"streams": [CLIP], "prompts": ["depth"], **settings}))
 
 
 @pytest.mark.parametrize("name", ["fake", "fake-video", "embedded", "klein", "sam2-video", "sam3"])

@@ -223,6 +223,26 @@ def test_a_question_is_asked_in_words_or_refused(page) -> None:
     assert "answers no questions in words" in said
 
 
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [
+        ("how many cars are there", "ask"),
+        ("count the cars", "ask"),
+        ("number of cars", "ask"),
+        ("the number of cars", "ask"),
+        ("tell me how many cars there are", "ask"),
+        ("can you see a dog", "ask"),
+        ("can on the street", "refer"),
+        ("can", "refer"),
+        ("counter", "refer"),
+        ("a number plate", "refer"),
+    ],
+)
+def test_questions_without_their_mark_are_told_from_what_is_looked_for(page, text: str, task: str) -> None:
+    said = page.run(f"import('/web/questions.js').then(({{tasksOf}}) => tasksOf('{text}', true)[0])")
+    assert said == f"{task}:{text}"
+
+
 def test_a_watch_goes_on_in_the_background_and_says_when_nobody_can_tell(page) -> None:
     page.run(
         "window.told = []; window.Notification = class { constructor(title) { window.told.push(title) } }"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,23 @@ def test_hidden_folders_and_notes_are_no_stills(tmp_path: Path) -> None:
     assert (outcome.exit_code, rows(tmp_path / "out")) == (0, [("in", 0, 0.0, "a.png")])
 
 
+def test_links_to_folders_are_followed_once_and_never_in_circles(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "z" / "1.png")
+    save(tmp_path / "elsewhere" / "2.png")
+    save(tmp_path / "elsewhere" / "deep" / "3.png")
+    for link, target in {
+        "a": "in/z",  # is there itself: it keeps its name
+        "b": "elsewhere",
+        "c": "elsewhere",
+        "up": "in",
+        "z/round": "in",
+        "gone": "nowhere",
+    }.items():
+        (tmp_path / "in" / link).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
+    assert images_of(tmp_path / "in")[0] == ["b/2.png", "b/deep/3.png", "z/1.png"]
+
+
 def level(image: np.ndarray) -> int:
     return round(float(image.mean()))
 
@@ -109,6 +127,18 @@ def test_wide_numbers_are_scaled_by_their_type(tmp_path: Path, kind: str, has_wh
         Image.fromarray(pixels).save(tmp_path / f"{place}.{suffix}")
         (image,) = images_of(tmp_path)[1][place:]
         assert abs(level(image) - shade) <= 1
+
+
+@pytest.mark.parametrize(("value", "shade"), [(0, 0), (1024, 64), (4095, 255)])
+def test_twelve_bits_are_scaled_by_what_the_file_says(tmp_path: Path, value: int, shade: int) -> None:
+    pair = bytes((value >> 4, (value & 15) << 4 | value >> 8, value & 255))  # two pixels in three bytes
+    pixels = pair * (64 * 36 // 2)
+    tags = {256: 64, 257: 36, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 36, 279: len(pixels)}
+    head = b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels
+    listed = b"".join(struct.pack("<HHII", tag, 4, 1, number) for tag, number in tags.items())
+    path = tmp_path / "a.tif"
+    path.write_bytes(head + struct.pack("<H", len(tags)) + listed + bytes(4))
+    assert [level(image) for image in images_of(tmp_path)[1]] == [shade]
 
 
 def test_what_is_no_number_is_black(tmp_path: Path) -> None:

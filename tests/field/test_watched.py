@@ -216,6 +216,8 @@ def test_a_run_takes_up_what_comes_grows_and_is_renamed_in_order_and_each_once(t
         assert told(lines, "read") == ["r1.ts", "r2.ts", "r10.ts"]
         assert has(out, r1=12, r2=20, r10=12)()
         assert told(lines, "failed") == ["r3.ts"], "the bad one holds up nobody"
+        assert [line["event"] for line in lines if line.get("stream") == "nvr-r1.ts"] == ["read"]
+        assert [line["answered"] for line in lines if line["event"] == "read"] == [12, 20, 12]
         aside = folder / "r11.ts.part"
         aside.write_bytes(clips[20])
         with (folder / "r12.ts").open("wb") as growing:

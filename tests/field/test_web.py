@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from plantain.operators.decode import container
 from plantain.operators.errors import UsageError
-from plantain.operators.sources import web
+from plantain.operators.sinks.store import Store
+from plantain.operators.sources import identity, web
+from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.config import check
+from plantain.pipeline.video import starts_of
 from tests.assets.clips import hole, make
 from tests.field.runs import indices, run
 from tests.field.web import Flaky, serving
@@ -69,6 +74,22 @@ def test_what_is_damaged_is_damage_and_no_error_of_the_disk(tmp_path: Path, clip
     outcome = run([hole(whole, tmp_path / "a.mp4", 0.5, 3000)], tmp_path / "out")
     assert outcome.exit_code == 0
     assert outcome.streams[0].num_damaged > 0
+
+
+def test_servers_are_asked_beside_one_another_which_files_they_have(tmp_path: Path, monkeypatch) -> None:
+    together = threading.Barrier(8)
+
+    def told_of(url: str) -> dict[str, str] | None:
+        together.wait(timeout=20)
+        return None if "5" in url else {"etag": url}
+
+    monkeypatch.setattr(identity, "told_of", told_of)
+    urls = [f"http://10.0.0.1/{number}.mp4" for number in range(8)]
+    config = check({"streams": [{"url": url} for url in urls] + [{"url": "a.mp4"}], "prompts": ["depth"]})
+    checkpoints = Checkpoints(Store(str(tmp_path)))
+    assert len(starts_of(config, checkpoints)) == 9
+    noted = [checkpoints.identity(str(stream.id)) for stream in config.named()]
+    assert noted == [None if "5" in url else {"etag": url} for url in urls] + [None]
 
 
 DATED = {"Last-Modified": "Sat, 28 Nov 2026 10:00:00 GMT"}

@@ -76,6 +76,23 @@ def test_a_good_run_ends_with_0_and_says_where_the_results_are(run, clip, tmp_pa
     assert json.loads(answer.err.splitlines()[0])["event"] == "starting"
 
 
+@pytest.mark.parametrize(
+    ("num_good", "num_bad", "said"),
+    [(1, 2, "12 frames of 1 streams answered"), (2, 1, "24 frames of 2"), (0, 2, "0 frames of 0")],
+)
+def test_streams_that_failed_are_not_said_to_be_answered(run, clip, tmp_path, num_good, num_bad, said):
+    good = [tmp_path / f"good{number}.mp4" for number in range(num_good)]
+    bad = [tmp_path / f"bad{number}.mp4" for number in range(num_bad)]
+    for path in good:
+        path.write_bytes(clip.read_bytes())
+    for path in bad:
+        path.write_bytes(b"no video")
+    answer = run(*good, *bad, "--executor", "inline")
+    assert answer.code == 1
+    assert answer.out.startswith(said)
+    assert f" s; {num_bad} failed; results in" in answer.out
+
+
 def test_json_is_one_object_on_stdout(run, clip):
     answer = run(clip, "--json")
     report = json.loads(answer.out)

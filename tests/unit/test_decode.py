@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -7,9 +10,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.container import InputContainer
+from av.packet import Packet
 from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
 
 from plantain.operators.decode import PictureConverter, VideoReader, open_video, scan
+from plantain.operators.decode.reader import MAX_FAILED_READS
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
 from tests.assets import clips
 
@@ -122,6 +129,41 @@ def test_a_file_cut_off_gives_all_that_is_in_it_whatever_the_threads(
     reader.close()
     assert found == times
     assert 0 < len(found) < 50
+
+
+class Refusing:
+    """Stands for a container whose demuxer says of damage what a disk would."""
+
+    def __init__(self, container: InputContainer) -> None:
+        self._container = container
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._container, name)
+
+    def demux(self, video: VideoStream) -> Iterator[Packet]:
+        raise av.error.OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize(
+    ("away_from", "num_looks", "num_damaged"),
+    [(None, 2, MAX_FAILED_READS), (1, 1, 0), (2, 2, MAX_FAILED_READS - 1)],
+)
+def test_a_damaged_file_is_read_to_its_end_once_and_once_more_before_it_is_given_up(
+    tmp_path: Path, monkeypatch, away_from: int | None, num_looks: int, num_damaged: int
+) -> None:
+    reader = VideoReader(str(clips.make(tmp_path / "a.mp4", 4)))
+    looks = []
+
+    def look(url: str, error: Exception) -> bool:
+        looks.append(url)
+        return away_from is not None and len(looks) >= away_from
+
+    monkeypatch.setattr("plantain.operators.decode.reader.is_unreadable", look)
+    monkeypatch.setattr(reader, "_container", Refusing(reader._container))
+    with pytest.raises(SourceError, match="broke off") if away_from else nullcontext():
+        assert reader.next() is None
+    assert (len(looks), reader.num_damaged) == (num_looks, num_damaged)
+    reader.close()
 
 
 @pytest.mark.parametrize("num_threads", [1, 4])

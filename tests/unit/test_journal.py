@@ -99,7 +99,7 @@ def test_a_disk_that_is_not_ours_or_not_there_costs_nothing(out: str) -> None:
 def test_the_level_says_whether_somebody_should_look(state, level) -> None:
     world = world_of({"gate": Plan(3, is_live=True)})
     with capture_logs() as lines:
-        runner._tell(HealthEvent("gate", 0, state, "what it is", 0), world.engine, None)
+        runner._tell(HealthEvent("gate", 0, state, "what it is", 0), world.engine.streams["gate"], None)
     assert [(line["event"], line["log_level"], line["what"]) for line in lines] == [
         (state, level, "what it is")
     ]

@@ -3,7 +3,18 @@
 const TASKS = ["semantic", "instances", "refer", "depth", "normals", "generate", "detect", "ask", "prompt"];
 const KNOWN = new RegExp(`^(${TASKS.join("|")})(\\[[^\\]]*\\])?\\s*(:|$)`);
 const PREFIX = /^([A-Za-z_]+)\s*(\[[^\]]*\])?\s*:\s*(.*)$/;
-const QUESTION = /\?\s*$|^(how|what|where|when|who|why|which|whose|is|are|was|were|do|does|did|can|could|has|have)\b/i;
+// A question without its mark: by its first words, or what asks for a number. "can" alone is a thing, too: a can on the
+// street is looked for, unless who might be able to follows it.
+const QUESTION = new RegExp(
+  [
+    "\\?\\s*$",
+    "^(how|what|where|when|who|why|which|whose|is|are|was|were|do|does|did|could|has|have)\\b",
+    "^can\\s+(you|we|i|they|he|she|it|anyone|anybody|someone|somebody|people|the|this|that|these|those|any)\\b",
+    "^(please\\s+)?(count|tell|say|describe|explain|estimate)\\b",
+    "^(the\\s+)?(total\\s+)?(number|count|amount)\\s+of\\b",
+  ].join("|"),
+  "i",
+);
 const LOOKS_FOR = /^(instances|refer|semantic|detect)\b/;
 
 // `hasWords`: whether the model here answers in words.

@@ -23,6 +23,7 @@ from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
 from plantain.operators.sources.live.address import Kind
 from plantain.operators.sources.live.connection import AvConnection
+from plantain.operators.sources.live.hosts import network_of
 from plantain.operators.sources.live.options import LiveOptions
 from plantain.operators.sources.pace import Pace
 
@@ -51,8 +52,8 @@ def judged_addresses(host: str, port: int, allowed: Sequence[str]) -> list[str]:
         AddressRefusedError: If the host is not allowed, or leads to a special address.
         OSError: If the name cannot be resolved just now.
     """
-    networks = [network for entry in allowed if (network := _network(entry)) is not None]
-    names = [entry.lower() for entry in allowed if _network(entry) is None]
+    networks = [network for entry in allowed if (network := network_of(entry)) is not None]
+    names = [entry.lower() for entry in allowed if network_of(entry) is None]
     literal = _address(host)
     if literal is not None:
         if not _is_in(literal, networks):
@@ -79,13 +80,6 @@ def judged_addresses(host: str, port: int, allowed: Sequence[str]) -> list[str]:
             f"the host {host} is not among those that requests may name, or leads to a private address"
         )
     return good
-
-
-def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        return None
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

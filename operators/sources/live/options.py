@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from plantain.operators.errors import UsageError
 from plantain.operators.sources.live.address import NO, is_yes, kind_of
+from plantain.operators.sources.live.hosts import checked_host
 from plantain.operators.sources.live.ring import POLICIES, Policy
 from plantain.operators.streams import StreamSpec
 
@@ -89,8 +90,11 @@ def _value(spec: StreamSpec, name: str, text: str, default: object) -> object:
         if text not in _CHOICES[name]:
             raise _refusal(spec, name, text, f"one of {', '.join(_CHOICES[name])}")
         return text
-    if isinstance(default, str):
-        return text
+    if name == "hosts":
+        try:
+            return " ".join(map(checked_host, text.split()))
+        except ValueError as error:
+            raise UsageError(f"stream '{spec.stream_id}': option hosts: {error}") from error
     if isinstance(default, bool):
         if not (is_yes(text) or text.lower() in NO):
             raise _refusal(spec, name, text, "true or false")
