@@ -284,7 +284,14 @@ def _check_weights(checkpoint: Checkpoint) -> None:
             "which are never read because they may run anything"
         )
     for index in checkpoint.folder.rglob("*.safetensors.index.json"):
-        wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        try:
+            wanted = {
+                str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            }
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ModelUnavailableError(
+                f"{index.relative_to(checkpoint.folder)} of {checkpoint.name} is damaged: copy it again"
+            ) from error
         if absent := sorted(name for name in wanted if not (index.parent / name).is_file()):
             raise ModelUnavailableError(
                 f"{checkpoint.name} lacks {', '.join(absent)}: copy all parts of the weights"
