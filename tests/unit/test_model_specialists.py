@@ -13,6 +13,7 @@ import torch
 import transformers
 from PIL import Image
 
+from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.models import BACKENDS, load_model
 from plantain.operators.models.specialists.labels import Labels
@@ -371,6 +372,15 @@ def test_the_surest_mask_is_on_top_and_what_is_hidden_is_no_region() -> None:
 def test_relative_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="knows only what is nearer than what"):
         ours(checkpoints.depth_anything(tmp_path / "relative", "relative"), "depth")
+
+
+def test_depth_that_nobody_calls_metric_is_refused_unless_its_unit_is_given(folder) -> None:
+    with pytest.raises(
+        ModelUnavailableError, match=r"does not say that its depth is metric, .* option scale"
+    ):
+        ours(folder("dpt"), "depth")
+    one, two = (ours(folder("dpt"), "depth", scale=scale).depth_m for scale in (1, 2))
+    np.testing.assert_allclose(two, 2 * one)
 
 
 def test_lower_precision_answers_nearly_the_same_under_another_fingerprint(folder) -> None:
