@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.geometry import Letterbox
@@ -295,6 +297,16 @@ def test_sam_2_makes_masks_in_the_boxes_of_another(folder) -> None:
     model = load_model("transformers", {"checkpoint": str(dino)})
     (refused,) = model.answer([FRAME], [0], [Prompt.parse("refer:car")])
     assert "give it a SAM 2 checkpoint with the option masks" in refused.value.error
+
+
+def test_the_weights_that_make_masks_are_in_the_fingerprint(folder, tmp_path: Path) -> None:
+    sam = Path(shutil.copytree(folder("sam2"), tmp_path / "sam"))
+    options = {"checkpoint": str(folder("grounding_dino")), "masks": str(sam)}
+    before = load_model("transformers", options).fingerprint
+    assert load_model("transformers", {**options, "masks": str(folder("sam2"))}).fingerprint == before
+    weights = load_file(sam / "model.safetensors")
+    save_file({name: 2 * each for name, each in weights.items()}, sam / "model.safetensors", {"format": "pt"})
+    assert load_model("transformers", options).fingerprint != before
 
 
 def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_questions(folder) -> None:
