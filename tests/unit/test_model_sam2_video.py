@@ -33,7 +33,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def model(root: Path, name: str = "sam2", **options: Any) -> Sam2Video:
-    finder = {"finder": str(root / "owlv2"), "finder_options": {"threshold": 0.85}}
+    finder = {"finder": str(root / "owlv2"), "finder_options": {"threshold": 0.85, "device": "cpu"}}
     made = load_model(f"{name}-video", {"checkpoint": str(root / name), **finder, **options})
     assert isinstance(made, Sam2Video)
     return made
@@ -109,6 +109,13 @@ def test_things_that_are_not_seen_are_given_up(root: Path, monkeypatch) -> None:
     assert not last.names
     assert not session.obj_ids
     assert boxes(made, 5).names == (), "and a frame without things is a frame"
+
+
+def test_a_finder_has_options_of_its_own_and_shares_the_others(root: Path) -> None:
+    made = model(root, dtype="bfloat16", device="cpu")
+    assert (made._finder.parts.dtype, made.parts.dtype) == (torch.bfloat16, torch.bfloat16)
+    own = model(root, finder_options={"dtype": "float32"}, dtype="bfloat16")
+    assert (own._finder.parts.dtype, own.parts.dtype) == (torch.float32, torch.bfloat16)
 
 
 def test_a_finder_is_needed_and_must_find_boxes(root: Path, tmp_path: Path) -> None:

@@ -247,7 +247,8 @@ def sam2_video(
         )
     found = located(checkpoint, revision, offline=offline)
     found.expect((kind,), name)
-    finding = specialist(finder, device=device, dtype=dtype, offline=offline, **(finder_options or {}))
+    shared = {"device": device, "dtype": dtype, "offline": offline}
+    finding = specialist(finder, **{**shared, **(finder_options or {})})
     if Task.DETECT not in finding.tasks:
         raise UsageError(f"finder {finder} finds no boxes: it answers {', '.join(finding.tasks)}")
     parts = parts_of(
