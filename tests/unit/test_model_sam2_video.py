@@ -13,9 +13,11 @@ import transformers
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import load_model, spec_of
+from plantain.operators.models.base import Answer
 from plantain.operators.models.specialists import sessions
 from plantain.operators.models.specialists.sam2_video import Sam2Video
 from plantain.operators.prompts import Prompt
+from plantain.operators.types import Failure
 from tests import checkpoints
 from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 from tests.unit.test_model_sam3_video import frame
@@ -96,6 +98,18 @@ def test_new_things_are_looked_for_every_few_frames_and_known_ones_keep_their_nu
     assert len(looks) == 3, "a phrase that is new is looked for at once"
     made.forget("cam")
     assert not set(boxes(made, 0).track_ids) & seen[0]
+
+
+def test_what_its_finder_cannot_say_is_no_frame_without_things(root: Path) -> None:
+    made = model(root, look_every=1000)
+    find, why = made._finder.answer, Failure("infer", "too little memory", retryable=True)
+    assert boxes(made, 0).names
+    made._finder.answer = lambda *_: [Answer(why)]  # type: ignore[method-assign]
+    assert boxes(made, 1).names, "nobody looks, so nothing fails"
+    car, bus = made.answer([frame(2)], [0, 0], [CAR, Prompt.parse("detect:car,bus")])
+    assert (bool(car.value.names), bus.value) == (True, why)
+    made._finder.answer = find  # type: ignore[method-assign]
+    assert boxes(made, 3, Prompt.parse("detect:bus")) != why, "it is looked for again at once"
 
 
 def test_things_that_are_not_seen_are_given_up(root: Path, monkeypatch) -> None:
