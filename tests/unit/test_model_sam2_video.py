@@ -125,6 +125,21 @@ def test_things_that_are_not_seen_are_given_up(root: Path, monkeypatch) -> None:
     assert boxes(made, 5).names == (), "and a frame without things is a frame"
 
 
+def test_phrases_that_nobody_asks_about_any_more_are_given_up(root: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sessions, "FORGET_AFTER", 2)
+    made, bus = model(root, look_every=1000), Prompt.parse("detect:bus")
+    cars = {*boxes(made, 0).track_ids}
+    assert cars
+    buses = {*boxes(made, 0, bus).track_ids}
+    followed = made._sessions["cam"][1]
+    for _ in range(2):
+        boxes(made, 0, bus)
+    assert {name for name, _ in followed.names.values()} == {"bus"}
+    assert {*followed.session.obj_ids} == {*followed.names} >= {*followed.places} == buses
+    assert set(followed.looked_at) == {"bus"}
+    assert not {*boxes(made, 0).track_ids} & cars, "who asks again, begins anew"
+
+
 def test_a_finder_has_options_of_its_own_and_shares_the_others(root: Path) -> None:
     made = model(root, dtype="bfloat16", device="cpu")
     assert (made._finder.parts.dtype, made.parts.dtype) == (torch.bfloat16, torch.bfloat16)

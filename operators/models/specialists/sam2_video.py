@@ -14,6 +14,7 @@ from torch import Tensor
 from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.geometry import Letterbox, iou
 from plantain.operators.models.base import Answering
+from plantain.operators.models.specialists import sessions
 from plantain.operators.models.specialists.base import Parts, Picture, in_float32
 from plantain.operators.models.specialists.sam3 import value_of
 from plantain.operators.models.specialists.video import VideoModel, rows_of
@@ -32,6 +33,7 @@ class Followed:
         session: The library's, with an end to it.
         names: What each object is, and how sure its finder was.
         looked_at: By phrase, on which frame it was last looked for.
+        asked_at: By phrase, on which frame it was last asked about.
         places: Where each object was on the last frame, `x1, y1, x2, y2` in pixels of the picture.
         numbers: Of objects to come.
     """
@@ -39,15 +41,25 @@ class Followed:
     session: Any
     names: dict[int, tuple[str, float]] = field(default_factory=dict)
     looked_at: dict[str, int] = field(default_factory=dict)
+    asked_at: dict[str, int] = field(default_factory=dict)
     places: dict[int, list[float]] = field(default_factory=dict)
     numbers: Any = field(default_factory=itertools.count)
+
+    def drop(self, phrase: str) -> None:
+        """Gives up a phrase, and all that was found of it."""
+        for number in [each for each, (name, _) in self.names.items() if name == phrase]:
+            self.session.remove_object(number)
+            del self.names[number]
+            self.places.pop(number, None)
+        self.looked_at.pop(phrase, None)
+        del self.asked_at[phrase]
 
 
 class Sam2Video(VideoModel):
     """Looks for new things every few frames, and follows those that it knows on every one.
 
     The score of a thing is its finder's when it was found. Things are given up after `sessions.FORGET_AFTER` frames on
-    which they are not seen.
+    which they are not seen, or on which nobody asks about their phrase.
 
     Args:
         parts: The checkpoint's.
@@ -62,11 +74,9 @@ class Sam2Video(VideoModel):
 
     def new_session(self) -> Followed:
         """A session without objects."""
-        from plantain.operators.models.specialists.sessions import EdgeTamSession, Sam2Session
-
         device = self.parts.device
         is_edge = self.parts.network.config.model_type == "edgetam_video"
-        made = (EdgeTamSession if is_edge else Sam2Session)(
+        made = (sessions.EdgeTamSession if is_edge else sessions.Sam2Session)(
             inference_device=device,
             inference_state_device=device,
             video_storage_device=device,
@@ -81,6 +91,9 @@ class Sam2Video(VideoModel):
         phrases = list(dict.fromkeys(name for prompt in prompts for name in prompt.classes))
         held = session.session
         now = held.seen
+        session.asked_at |= dict.fromkeys(phrases, now)
+        for name in [name for name, when in session.asked_at.items() if now - when > sessions.FORGET_AFTER]:
+            session.drop(name)
         due = [
             name
             for name in phrases
