@@ -10,10 +10,11 @@ import pytest
 
 from plantain.operators.answers import codec_for, kind_of
 from plantain.operators.answers.masks.value import Masks
-from plantain.operators.errors import UsageError
+from plantain.operators.errors import ModelError, UsageError
 from plantain.operators.models import load_model, spec_of
 from plantain.operators.models.base import Answer, Answering, Pixels
 from plantain.operators.models.fake import FakeModel
+from plantain.operators.models.presence import read
 from plantain.operators.models.together.memory import MAX_KEPT, Memory
 from plantain.operators.models.together.voting import elected, recoloured
 from plantain.operators.prompts import Prompt, Task
@@ -131,6 +132,22 @@ def test_the_dear_model_is_asked_where_something_is_there(sentry: dict[str, obje
     assert isinstance(absent, Masks)
     assert absent.names == ()
     assert kind_of(CARS).size_hw(absent) == (frame().info.fit.height, frame().info.fit.width)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("A", 1), (" (A)", 1), ("Answer: A", 1), ("**Answer:** B", 0), ("The answer is B.", 0), ("b) no", 0),
+        ("A: yes", 1), ("'A'", 1), ("Yes, there is", 1), ("no\n", 0), ("perhaps", None), ("Both", None),
+        ("Answer", None), ("", None), ("None of them", None),
+    ],
+)  # fmt: skip
+def test_a_letter_is_read_as_models_write_it(said: str, meant: float | None) -> None:
+    if meant is None:
+        with pytest.raises(ModelError, match="asked for A or B, and answers neither"):
+            read(said, "sentry")
+    else:
+        assert read(said, "sentry") == meant
 
 
 def test_what_a_cheap_model_finds_opens_the_gate() -> None:
