@@ -15,7 +15,7 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from plantain.operators.errors import ModelUnavailableError
+from plantain.operators.errors import ModelError, ModelUnavailableError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.models import BACKENDS, load_model
 from plantain.operators.models.specialists.labels import Labels
@@ -235,6 +235,18 @@ def test_a_frame_is_seen_once_for_all_prompts_and_words_are_read_once_for_all_fr
     for number in range(3):
         model.answer([frame(number)], [0, 0, 0], prompts)
     assert counts == {"seen": 3, "read": bool(reads)}
+
+
+def test_what_is_kept_of_pictures_is_let_go_when_memory_runs_out(folder, monkeypatch) -> None:
+    model: Any = load_model("transformers", {"checkpoint": str(folder("grounding_dino"))})
+
+    def no_memory(**_: Any) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+    monkeypatch.setattr(model, "forward", no_memory)
+    with pytest.raises(ModelError, match="has not enough memory for one picture"):
+        model.answer([FRAME], [0], [Prompt.parse("detect:car")])
+    assert not model._seen._features
 
 
 def test_oneformer_sees_a_frame_once_for_all_tasks_and_says_what_it_says_of_each_alone(folder) -> None:
