@@ -69,12 +69,7 @@ class Checkpoint:
         """
         if self.commit:
             return self.commit[:12]
-        whole = hashlib.sha256()
-        for path in sorted(path for each in _WANTED for path in self.folder.rglob(each)):
-            with path.open("rb") as file:
-                whole.update(path.relative_to(self.folder).as_posix().encode())
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-        return whole.hexdigest()[:12]
+        return digest_of(self.folder, [path for each in _WANTED for path in self.folder.rglob(each)])
 
     def expect(self, kinds: Sequence[str], who: str) -> None:
         """Refuses the checkpoint of another model, which its library would fill with random numbers.
@@ -98,6 +93,16 @@ class Checkpoint:
                 f"{self.name} is run by Python code of its own, which may do anything here: read it, "
                 "and give the option trust_remote_code: true"
             )
+
+
+def digest_of(folder: Path, files: Sequence[Path]) -> str:
+    """Changes with any of the files below a folder, and with what they are called there."""
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            whole.update(path.relative_to(folder).as_posix().encode())
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:12]
 
 
 def located(
