@@ -64,6 +64,8 @@ def fetch(name: Name, revision: Revision = "") -> None:
 
     for source, of in _sources(name, revision):
         found = located(source, of)
+        if found.brings_code:  # which only lies there, until the option trust_remote_code is given
+            found = located(source, of, has_code=True)
         size_gb = sum(path.stat().st_size for path in found.folder.rglob("*") if path.is_file()) / 1e9
         version = f", commit {found.commit}" if found.commit else ""
         out.print(

@@ -62,6 +62,11 @@ class Checkpoint:
         named = self.config.get("architectures") or []
         return str(named[0]) if named else str(self.config.get("_class_name", ""))
 
+    @property
+    def brings_code(self) -> bool:
+        """Whether it is run by Python code of its own."""
+        return "auto_map" in self.config
+
     def digest(self) -> str:
         """Changes with any of its weights and settings: the commit, or of a folder the hash of every file.
 
@@ -88,7 +93,7 @@ class Checkpoint:
         Raises:
             ModelUnavailableError: With the option that allows it.
         """
-        if "auto_map" in self.config and not is_trusted:
+        if self.brings_code and not is_trusted:
             raise ModelUnavailableError(
                 f"{self.name} is run by Python code of its own, which may do anything here: read it, "
                 "and give the option trust_remote_code: true"

@@ -419,16 +419,31 @@ def test_a_model_that_is_made_of_others_asks_for_what_they_ask_for(plantain, tmp
         assert all(source in each for source, each in zip(sources, said, strict=True))
 
 
-def test_all_that_a_model_is_made_of_is_fetched(plantain, monkeypatch):
+def found_by(monkeypatch, config):
+    """What is asked for where every repository holds this configuration: its name, revision, and whether with code."""
     asked = []
-    monkeypatch.setattr(
-        "plantain.operators.models.loading.located",
-        lambda source, revision: (
-            asked.append((source, revision)) or Checkpoint(source, Path("/none"), "", {})
-        ),
-    )
+
+    def located(source, revision, *, has_code=False):
+        asked.append((source, revision, has_code))
+        return Checkpoint(source, Path("/none"), "", config)
+
+    monkeypatch.setattr("plantain.operators.models.loading.located", located)
+    return asked
+
+
+def test_all_that_a_model_is_made_of_is_fetched(plantain, monkeypatch):
+    asked = found_by(monkeypatch, {})
     assert plantain("models", "fetch", "sam2-video", "--revision", "v1").code == 0
-    assert asked == [("facebook/sam2.1-hiera-tiny", "v1"), ("IDEA-Research/grounding-dino-tiny", "")]
+    assert asked == [
+        ("facebook/sam2.1-hiera-tiny", "v1", False),
+        ("IDEA-Research/grounding-dino-tiny", "", False),
+    ]
+
+
+def test_code_that_a_checkpoint_is_run_by_is_fetched_with_it(plantain, monkeypatch):
+    asked = found_by(monkeypatch, {"auto_map": {"AutoModel": "code.Model"}})
+    assert plantain("models", "fetch", "someone/coded").code == 0
+    assert asked == [("someone/coded", "", False), ("someone/coded", "", True)]
 
 
 def test_a_model_that_cannot_run_here_says_what_is_missing(plantain, monkeypatch):
