@@ -14,8 +14,8 @@ from rich.markup import escape
 
 from plantain.deploy.cli.options import JobOut, JobSocket, Json, options_of, told
 from plantain.operators.errors import ModelUnavailableError, UsageError
-from plantain.operators.models import BACKENDS, how_to_install, missing_modules
-from plantain.operators.models.base import ModelSpec, Weights
+from plantain.operators.models import BACKENDS, how_to_install, missing_modules, whole_of
+from plantain.operators.models.base import ModelSpec
 from plantain.operators.models.here import has_gpu, machine_gb, memory_gb, obstacles
 from plantain.operators.models.page import commercial, size_of
 
@@ -40,12 +40,13 @@ def listed(context: typer.Context, as_json: Json = False) -> None:
         sys.stdout.write(json.dumps(rows) + "\n")
         return
     for row in rows:
-        spec = BACKENDS[row["name"]]
+        spec = whole_of(BACKENDS[row["name"]])
         here = "runs here" if not row["obstacles"] else f"not here: {'; '.join(row['obstacles'])}"
         if row["missing"]:
             here += f": {how_to_install(spec)}"
         size = f"; {row['size']} parameters" if row["size"] else ""
         source = f" from {row['source']}" if row["source"] else ""
+        source += f" with {', '.join(row['members'])}" if row["members"] else ""
         out.print(f"[bold]{row['name']}[/bold]  {escape(here)}", soft_wrap=True)
         out.print(f"    {row['summary']}", soft_wrap=True, markup=False)
         out.print(
@@ -61,24 +62,31 @@ def fetch(name: Name, revision: Revision = "") -> None:
     """Bring a backend's weights into the cache, so that it runs without a network."""
     from plantain.operators.models.loading import located
 
-    source = _source(name)
-    found = located(source, revision)
-    size_gb = sum(path.stat().st_size for path in found.folder.rglob("*") if path.is_file()) / 1e9
-    version = f", commit {found.commit}" if found.commit else ""
-    out.print(
-        f"{source} is here and whole: {size_gb:.2f} GB in {found.folder}{version}",
-        soft_wrap=True,
-        markup=False,
-    )
+    for source, of in _sources(name, revision):
+        found = located(source, of)
+        if found.brings_code:  # which only lies there, until the option trust_remote_code is given
+            found = located(source, of, has_code=True)
+        size_gb = sum(path.stat().st_size for path in found.folder.rglob("*") if path.is_file()) / 1e9
+        version = f", commit {found.commit}" if found.commit else ""
+        out.print(
+            f"{source} is here and whole: {size_gb:.2f} GB in {found.folder}{version}",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 @models.command()
 def check(name: Name, revision: Revision = "", as_json: Json = False) -> None:
     """Say whether a backend would run here: extras, licence, weights, disk, memory, device; exit code 1 if not."""
-    spec = BACKENDS.get(name, ModelSpec(needs=BACKENDS["transformers"].needs, extra="models"))
+    spec = whole_of(BACKENDS.get(name, ModelSpec(needs=BACKENDS["transformers"].needs, extra="models")))
     findings = [
         _extras(spec),
         _licence(spec),
+        *(
+            (what, is_fine, f"{member}: {said}")
+            for member in spec.members
+            for what, is_fine, said in [_licence(BACKENDS[member])]
+        ),
         *(_elsewhere() if spec.is_hosted else _here(name, spec, revision)),
     ]
     if as_json:
@@ -108,7 +116,8 @@ def swap(
 
 
 def _row(name: str, spec: ModelSpec) -> dict[str, Any]:
-    missing = missing_modules(spec)
+    whole = whole_of(spec)
+    missing = missing_modules(whole)
     return {
         "name": name,
         "summary": spec.summary,
@@ -117,31 +126,36 @@ def _row(name: str, spec: ModelSpec) -> dict[str, Any]:
         "commercial": commercial(spec.weights),
         "size": size_of(spec.weights),
         "source": spec.weights.source,
-        "needs": list(spec.needs),
-        "device": "GPU" if spec.weights.needs_gpu else "CPU or GPU",
+        "members": list(spec.members),
+        "needs": list(whole.needs),
+        "device": "GPU" if whole.weights.needs_gpu else "CPU or GPU",
         "shown": spec.weights.shown,
         "usable": not missing,
         "missing": missing,
-        "obstacles": obstacles(spec, missing),
+        "obstacles": obstacles(whole, missing),
     }
 
 
-def _source(name: str) -> str:
-    """Where a backend's weights come from.
+def _sources(name: str, revision: str) -> list[tuple[str, str]]:
+    """Where the weights of a backend and of its members come from, and which version of them is wanted.
 
     Raises:
         UsageError: If there are none to fetch.
     """
     if name not in BACKENDS:
         if "/" in name or Path(name).is_dir():
-            return name
+            return [(name, revision)]
         raise UsageError(
             f"model '{name}' is unknown: use one of 'plantain models', or a repository owner/name"
         )
-    source = BACKENDS[name].weights.source
-    if not source:
+    spec = BACKENDS[name]
+    sources = [
+        (spec.weights.source, revision),
+        *((BACKENDS[each].weights.source, "") for each in spec.members),
+    ]
+    if not any(source for source, _ in sources):
         raise UsageError(f"model '{name}' has nothing to fetch: its weights come with it, or by an option")
-    return source
+    return [(source, of) for source, of in sources if source]
 
 
 Finding = tuple[str, bool, str]
@@ -155,7 +169,7 @@ def _elsewhere() -> list[Finding]:
 
 def _here(name: str, spec: ModelSpec, revision: str) -> list[Finding]:
     """What a model asks of this machine."""
-    return [*_weights(name, spec.weights, revision), _memory(spec), _device(spec)]
+    return [*_weights(name, spec, revision), _memory(spec), _device(spec)]
 
 
 def _extras(spec: ModelSpec) -> Finding:
@@ -173,9 +187,9 @@ def _licence(spec: ModelSpec) -> Finding:
     )
 
 
-def _weights(name: str, weights: Weights, revision: str) -> list[Finding]:
+def _weights(name: str, spec: ModelSpec, revision: str) -> list[Finding]:
     """Whether they are here and whole, and if not, whether they would fit; the hub is not asked."""
-    if name in BACKENDS and not weights.source:
+    if name in BACKENDS and not spec.weights.source and not spec.members:
         return [("weights", True, "they come with it, or by the option checkpoint")]
     if missing_modules(BACKENDS["transformers"]):
         return [("weights", False, "cannot be looked for without the extras")]
@@ -183,17 +197,19 @@ def _weights(name: str, weights: Weights, revision: str) -> list[Finding]:
 
     from plantain.operators.models.loading import located
 
-    try:
-        found = located(_source(name), revision, offline=True)
-        return [("weights", True, f"whole, in {found.folder}")]
-    except ModelUnavailableError as error:
-        cache = Path(constants.HF_HUB_CACHE)
-        there = next(each for each in (cache, *cache.parents) if each.exists())
-        free_gb, wanted_gb = shutil.disk_usage(there).free / 1e9, weights.parameters_m * 4 / 1e3
-        return [
-            ("weights", False, str(error)),
-            ("disk", free_gb > wanted_gb, f"{free_gb:.0f} GB free in {cache}, up to {wanted_gb:.1f} needed"),
-        ]
+    findings: list[Finding] = []
+    for source, of in _sources(name, revision):
+        try:
+            findings.append(("weights", True, f"whole, in {located(source, of, offline=True).folder}"))
+        except ModelUnavailableError as error:
+            findings.append(("weights", False, str(error)))
+    if all(is_fine for _, is_fine, _ in findings):
+        return findings
+    cache = Path(constants.HF_HUB_CACHE)
+    there = next(each for each in (cache, *cache.parents) if each.exists())
+    free_gb, wanted_gb = shutil.disk_usage(there).free / 1e9, spec.weights.parameters_m * 4 / 1e3
+    said = f"{free_gb:.0f} GB free in {cache}, up to {wanted_gb:.1f} needed"
+    return [*findings, ("disk", free_gb > wanted_gb, said)]
 
 
 def _memory(spec: ModelSpec) -> Finding:

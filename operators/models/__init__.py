@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from plantain.operators import naming
@@ -124,6 +125,23 @@ def check_model(name: str, options: Mapping[str, Any]) -> None:
     spec = BACKENDS.get(name)
     if spec is not None and not spec.by_options:
         check_options(name, spec.target, options, spec.preset)
+
+
+def whole_of(spec: ModelSpec) -> ModelSpec:
+    """What a backend and its members ask of a machine together; the rest is its own."""
+    all_of_them = [spec, *(BACKENDS[name] for name in spec.members)]
+    weights = [each.weights for each in all_of_them]
+    return replace(
+        spec,
+        needs=tuple(dict.fromkeys(module for each in all_of_them for module in each.needs)),
+        extra=next((each.extra for each in all_of_them if each.extra), ""),
+        weights=replace(
+            spec.weights,
+            parameters_m=sum(each.parameters_m for each in weights),
+            needs_gpu=any(each.needs_gpu for each in weights),
+            bytes_each=max(each.bytes_each for each in weights),
+        ),
+    )
 
 
 def missing_modules(spec: ModelSpec) -> list[str]:

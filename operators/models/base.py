@@ -72,6 +72,7 @@ class ModelSpec:
         extra: The extra of this package that brings what it needs; empty where each module is installed by its name.
         preset: Options that it is made with unless they are given, for a target that several backends share.
         weights: Where they come from, and what they ask for.
+        members: Backends whose weights it takes beside its own, as long as its options name no others.
     """
 
     target: str = ""
@@ -92,6 +93,7 @@ class ModelSpec:
     extra: str = ""
     preset: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights = Weights()
+    members: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -18,6 +18,8 @@ _SPECIALIST = "specialists.families:specialist"
 _NEEDS = ("torch", "transformers", "torchvision", "huggingface_hub")
 _MASKS = (Task.SEMANTIC, Task.INSTANCES, Task.REFER)
 _APACHE, _MIT = "Apache-2.0", "MIT"
+_FINDER = Weights("IDEA-Research/grounding-dino-tiny", True, 172)
+"""Of `grounding-dino`, which also finds what others follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,10 @@ LIBRARY: dict[str, ModelSpec] = {
         Weights("facebook/sam2.1-hiera-tiny", True, 39, needs_gpu=True),
         _APACHE,
         (1024, 1024),
-        preset={"finder": "IDEA-Research/grounding-dino-tiny"},
+        preset={"finder": _FINDER.source},
         fit="stretch",
         keeps_streams=True,
+        members=("grounding-dino",),
     ),
     "edgetam-video": _row(
         "specialists.families:sam2_video",
@@ -114,10 +117,11 @@ LIBRARY: dict[str, ModelSpec] = {
         preset={
             "name": "edgetam-video",
             "kind": "edgetam_video",
-            "finder": "IDEA-Research/grounding-dino-tiny",
+            "finder": _FINDER.source,
         },
         fit="stretch",
         keeps_streams=True,
+        members=("grounding-dino",),
     ),
     "klein": _row(
         "generators.klein:Klein",
@@ -251,7 +255,7 @@ LIBRARY: dict[str, ModelSpec] = {
         _SPECIALIST,
         "Grounding DINO: boxes of whatever words mean; masks, too, with the option masks (a SAM 2 checkpoint)",
         (Task.DETECT, *_MASKS),
-        Weights("IDEA-Research/grounding-dino-tiny", True, 172),
+        _FINDER,
         _APACHE,
         (800, 1328),
         preset={"name": "grounding-dino", "kinds": ("grounding-dino", "mm-grounding-dino")},

@@ -62,6 +62,11 @@ class Checkpoint:
         named = self.config.get("architectures") or []
         return str(named[0]) if named else str(self.config.get("_class_name", ""))
 
+    @property
+    def brings_code(self) -> bool:
+        """Whether it is run by Python code of its own."""
+        return "auto_map" in self.config
+
     def digest(self) -> str:
         """Changes with any of its weights and settings: the commit, or of a folder the hash of every file.
 
@@ -69,12 +74,7 @@ class Checkpoint:
         """
         if self.commit:
             return self.commit[:12]
-        whole = hashlib.sha256()
-        for path in sorted(path for each in _WANTED for path in self.folder.rglob(each)):
-            with path.open("rb") as file:
-                whole.update(path.relative_to(self.folder).as_posix().encode())
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-        return whole.hexdigest()[:12]
+        return digest_of(self.folder, [path for each in _WANTED for path in self.folder.rglob(each)])
 
     def expect(self, kinds: Sequence[str], who: str) -> None:
         """Refuses the checkpoint of another model, which its library would fill with random numbers.
@@ -93,11 +93,21 @@ class Checkpoint:
         Raises:
             ModelUnavailableError: With the option that allows it.
         """
-        if "auto_map" in self.config and not is_trusted:
+        if self.brings_code and not is_trusted:
             raise ModelUnavailableError(
                 f"{self.name} is run by Python code of its own, which may do anything here: read it, "
                 "and give the option trust_remote_code: true"
             )
+
+
+def digest_of(folder: Path, files: Sequence[Path]) -> str:
+    """Changes with any of the files below a folder, and with what they are called there."""
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            whole.update(path.relative_to(folder).as_posix().encode())
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:12]
 
 
 def located(
@@ -284,7 +294,14 @@ def _check_weights(checkpoint: Checkpoint) -> None:
             "which are never read because they may run anything"
         )
     for index in checkpoint.folder.rglob("*.safetensors.index.json"):
-        wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        try:
+            wanted = {
+                str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            }
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ModelUnavailableError(
+                f"{index.relative_to(checkpoint.folder)} of {checkpoint.name} is damaged: copy it again"
+            ) from error
         if absent := sorted(name for name in wanted if not (index.parent / name).is_file()):
             raise ModelUnavailableError(
                 f"{checkpoint.name} lacks {', '.join(absent)}: copy all parts of the weights"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,6 +12,9 @@ from plantain.operators.models.base import Answer
 from plantain.operators.types import Frame, Value
 
 _LETTERS = {"A": 1.0, "YES": 1.0, "B": 0.0, "NO": 0.0}
+
+# `A`, `(A)`, `**B**`, `Answer: A`, `The answer is B.`, `No, there is none`
+_ANSWER = re.compile(r"\W*(?:(?:the )?answer(?: is)?\b\W*)?(a|b|yes|no)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,10 @@ def read(said: str, who: str) -> float:
     Raises:
         ModelError: If it says something else.
     """
-    word = said.strip().strip(".\"'*").partition(" ")[0].rstrip(".,:;)").upper()
-    if word not in _LETTERS:
+    answer = _ANSWER.match(said)
+    if answer is None:
         raise ModelError(f"{who} was asked for A or B, and answers neither: ask another model")
-    return _LETTERS[word]
+    return _LETTERS[answer[1].upper()]
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from __future__ import annotations
 from tests.checkpoints.closed import (
     depth_anything,
     depth_pro,
+    dpt,
     eomt,
     eomt_splitting,
     mask2former,
@@ -27,6 +28,7 @@ __all__ = [
     "clipseg",
     "depth_anything",
     "depth_pro",
+    "dpt",
     "edgetam_video",
     "eomt",
     "eomt_splitting",

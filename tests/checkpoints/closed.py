@@ -42,6 +42,22 @@ def depth_anything(folder: Path, kind: str = "metric") -> Path:
     return save(folder, widened(DepthAnythingForDepthEstimation(config), std=0.15), processor)
 
 
+def dpt(folder: Path) -> Path:
+    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+
+    config = DPTConfig(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 16, 16],
+        fusion_hidden_size=8,
+    )
+    return save(folder, DPTForDepthEstimation(config), DPTImageProcessor(size=square(32)))
+
+
 def zoedepth(folder: Path) -> Path:
     from transformers import BeitConfig, ZoeDepthConfig, ZoeDepthForDepthEstimation, ZoeDepthImageProcessor
 

@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from plantain.deploy.cli import app as cli
+from plantain.operators.models.loading import Checkpoint
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from tests.assets.clips import cut_off, hole, make, sound
 from tests.checkpoints import segformer
@@ -402,6 +403,7 @@ def test_models_are_listed_with_what_they_ask_for(plantain):
         "commercial": "yes",
         "size": "840 M",
         "source": "facebook/sam3",
+        "members": [],
         "needs": ["torch", "transformers", "torchvision", "huggingface_hub"],
         "device": "GPU",
         "shown": "real architecture, tiny weights",
@@ -410,6 +412,55 @@ def test_models_are_listed_with_what_they_ask_for(plantain):
         "obstacles": [],
     }
     assert rows["depth-pro"]["commercial"] == "no"
+
+
+def test_a_model_that_is_made_of_others_asks_for_what_they_ask_for(plantain, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("plantain.operators.models.here.has_gpu", lambda: False)
+    rows = {row["name"]: row for row in json.loads(plantain("models", "--json").out)}
+    assert rows["specialists"]["members"] == ["depth-anything-v2-outdoor", "tipsv2", "sam3"]
+    assert "no GPU: minutes a picture" in rows["specialists"]["obstacles"]
+    for name, sources in {
+        "specialists": [
+            "depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf",
+            "google/tipsv2",
+            "facebook/sam3",
+        ],
+        "sam2-video": ["facebook/sam2.1-hiera-tiny", "IDEA-Research/grounding-dino-tiny"],
+        "edgetam-video": ["yonigozlan/EdgeTAM-hf", "IDEA-Research/grounding-dino-tiny"],
+    }.items():
+        answer = plantain("models", "check", name, "--json")
+        assert answer.code == 1
+        said = [row["detail"] for row in json.loads(answer.out) if row["what"] == "weights"]
+        assert len(said) == len(sources)
+        assert all(source in each for source, each in zip(sources, said, strict=True))
+
+
+def found_by(monkeypatch, config):
+    """What is asked for where every repository holds this configuration: its name, revision, and whether with code."""
+    asked = []
+
+    def located(source, revision, *, has_code=False):
+        asked.append((source, revision, has_code))
+        return Checkpoint(source, Path("/none"), "", config)
+
+    monkeypatch.setattr("plantain.operators.models.loading.located", located)
+    return asked
+
+
+def test_all_that_a_model_is_made_of_is_fetched(plantain, monkeypatch):
+    asked = found_by(monkeypatch, {})
+    assert plantain("models", "fetch", "sam2-video", "--revision", "v1").code == 0
+    assert asked == [
+        ("facebook/sam2.1-hiera-tiny", "v1", False),
+        ("IDEA-Research/grounding-dino-tiny", "", False),
+    ]
+
+
+def test_code_that_a_checkpoint_is_run_by_is_fetched_with_it(plantain, monkeypatch):
+    asked = found_by(monkeypatch, {"auto_map": {"AutoModel": "code.Model"}})
+    assert plantain("models", "fetch", "someone/coded").code == 0
+    assert asked == [("someone/coded", "", False), ("someone/coded", "", True)]
 
 
 def test_a_model_that_cannot_run_here_says_what_is_missing(plantain, monkeypatch):

@@ -164,6 +164,17 @@ def test_a_part_of_the_weights_that_is_missing(copy: Path) -> None:
         located(str(copy))
 
 
+@pytest.mark.parametrize(
+    "written", ['{"weight_map": {"a": ', "[]", "{}", '{"weight_map": ["a"]}', "7", "\xff"]
+)
+def test_a_list_of_parts_that_is_cut_or_odd(copy: Path, written: str) -> None:
+    (copy / "model.safetensors.index.json").write_text(written, encoding="latin-1")
+    with pytest.raises(
+        ModelUnavailableError, match=rf"model.safetensors.index.json of {copy} is damaged: copy it again"
+    ):
+        located(str(copy))
+
+
 def test_single_weights_that_are_missing_are_never_random(copy: Path) -> None:
     tensors = load_file(copy / "model.safetensors")
     del tensors["decode_head.classifier.weight"]

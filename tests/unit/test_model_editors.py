@@ -185,6 +185,8 @@ def test_low_rank_weights_are_added_and_change_the_fingerprint(
     assert np.abs(added.render(pictures(1), [0], [CARS]) - plain).max() > LEVELS
     assert np.abs(none.render(pictures(1), [0], [CARS]) - plain).max() <= LEVELS
     assert len({added.fingerprint, none.fingerprint, model.fingerprint}) == 3
+    save_file(weights, tmp_path / "another.safetensors")
+    assert load_drawing("klein", options).fingerprint == added.fingerprint, "what lies beside it is no matter"
     save_file({"unet.somewhere.weight": torch.zeros(2, 2)}, tmp_path / "lora.safetensors")
     with pytest.raises(ModelUnavailableError, match=r"lora.safetensors"):
         load_drawing("klein", options)

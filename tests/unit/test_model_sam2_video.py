@@ -13,9 +13,11 @@ import transformers
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import load_model, spec_of
+from plantain.operators.models.base import Answer
 from plantain.operators.models.specialists import sessions
 from plantain.operators.models.specialists.sam2_video import Sam2Video
 from plantain.operators.prompts import Prompt
+from plantain.operators.types import Failure
 from tests import checkpoints
 from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 from tests.unit.test_model_sam3_video import frame
@@ -33,7 +35,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def model(root: Path, name: str = "sam2", **options: Any) -> Sam2Video:
-    finder = {"finder": str(root / "owlv2"), "finder_options": {"threshold": 0.85}}
+    finder = {"finder": str(root / "owlv2"), "finder_options": {"threshold": 0.85, "device": "cpu"}}
     made = load_model(f"{name}-video", {"checkpoint": str(root / name), **finder, **options})
     assert isinstance(made, Sam2Video)
     return made
@@ -98,6 +100,18 @@ def test_new_things_are_looked_for_every_few_frames_and_known_ones_keep_their_nu
     assert not set(boxes(made, 0).track_ids) & seen[0]
 
 
+def test_what_its_finder_cannot_say_is_no_frame_without_things(root: Path) -> None:
+    made = model(root, look_every=1000)
+    find, why = made._finder.answer, Failure("infer", "too little memory", retryable=True)
+    assert boxes(made, 0).names
+    made._finder.answer = lambda *_: [Answer(why)]  # type: ignore[method-assign]
+    assert boxes(made, 1).names, "nobody looks, so nothing fails"
+    car, bus = made.answer([frame(2)], [0, 0], [CAR, Prompt.parse("detect:car,bus")])
+    assert (bool(car.value.names), bus.value) == (True, why)
+    made._finder.answer = find  # type: ignore[method-assign]
+    assert boxes(made, 3, Prompt.parse("detect:bus")) != why, "it is looked for again at once"
+
+
 def test_things_that_are_not_seen_are_given_up(root: Path, monkeypatch) -> None:
     monkeypatch.setattr(sessions, "FORGET_AFTER", 1)
     made = model(root, look_every=1000)
@@ -109,6 +123,28 @@ def test_things_that_are_not_seen_are_given_up(root: Path, monkeypatch) -> None:
     assert not last.names
     assert not session.obj_ids
     assert boxes(made, 5).names == (), "and a frame without things is a frame"
+
+
+def test_phrases_that_nobody_asks_about_any_more_are_given_up(root: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sessions, "FORGET_AFTER", 2)
+    made, bus = model(root, look_every=1000), Prompt.parse("detect:bus")
+    cars = {*boxes(made, 0).track_ids}
+    assert cars
+    buses = {*boxes(made, 0, bus).track_ids}
+    followed = made._sessions["cam"][1]
+    for _ in range(2):
+        boxes(made, 0, bus)
+    assert {name for name, _ in followed.names.values()} == {"bus"}
+    assert {*followed.session.obj_ids} == {*followed.names} >= {*followed.places} == buses
+    assert set(followed.looked_at) == {"bus"}
+    assert not {*boxes(made, 0).track_ids} & cars, "who asks again, begins anew"
+
+
+def test_a_finder_has_options_of_its_own_and_shares_the_others(root: Path) -> None:
+    made = model(root, dtype="bfloat16", device="cpu")
+    assert (made._finder.parts.dtype, made.parts.dtype) == (torch.bfloat16, torch.bfloat16)
+    own = model(root, finder_options={"dtype": "float32"}, dtype="bfloat16")
+    assert (own._finder.parts.dtype, own.parts.dtype) == (torch.float32, torch.bfloat16)
 
 
 def test_a_finder_is_needed_and_must_find_boxes(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from plantain.operators.errors import ModelError, ModelUnavailableError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.models import BACKENDS, load_model
 from plantain.operators.models.specialists.labels import Labels
@@ -234,6 +237,18 @@ def test_a_frame_is_seen_once_for_all_prompts_and_words_are_read_once_for_all_fr
     assert counts == {"seen": 3, "read": bool(reads)}
 
 
+def test_what_is_kept_of_pictures_is_let_go_when_memory_runs_out(folder, monkeypatch) -> None:
+    model: Any = load_model("transformers", {"checkpoint": str(folder("grounding_dino"))})
+
+    def no_memory(**_: Any) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+    monkeypatch.setattr(model, "forward", no_memory)
+    with pytest.raises(ModelError, match="has not enough memory for one picture"):
+        model.answer([FRAME], [0], [Prompt.parse("detect:car")])
+    assert not model._seen._features
+
+
 def test_oneformer_sees_a_frame_once_for_all_tasks_and_says_what_it_says_of_each_alone(folder) -> None:
     model = load_model("transformers", {"checkpoint": str(folder("oneformer")), "threshold": 0.1})
     seen: list[int] = []
@@ -294,6 +309,16 @@ def test_sam_2_makes_masks_in_the_boxes_of_another(folder) -> None:
     model = load_model("transformers", {"checkpoint": str(dino)})
     (refused,) = model.answer([FRAME], [0], [Prompt.parse("refer:car")])
     assert "give it a SAM 2 checkpoint with the option masks" in refused.value.error
+
+
+def test_the_weights_that_make_masks_are_in_the_fingerprint(folder, tmp_path: Path) -> None:
+    sam = Path(shutil.copytree(folder("sam2"), tmp_path / "sam"))
+    options = {"checkpoint": str(folder("grounding_dino")), "masks": str(sam)}
+    before = load_model("transformers", options).fingerprint
+    assert load_model("transformers", {**options, "masks": str(folder("sam2"))}).fingerprint == before
+    weights = load_file(sam / "model.safetensors")
+    save_file({name: 2 * each for name, each in weights.items()}, sam / "model.safetensors", {"format": "pt"})
+    assert load_model("transformers", options).fingerprint != before
 
 
 def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_questions(folder) -> None:
@@ -371,6 +396,15 @@ def test_the_surest_mask_is_on_top_and_what_is_hidden_is_no_region() -> None:
 def test_relative_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="knows only what is nearer than what"):
         ours(checkpoints.depth_anything(tmp_path / "relative", "relative"), "depth")
+
+
+def test_depth_that_nobody_calls_metric_is_refused_unless_its_unit_is_given(folder) -> None:
+    with pytest.raises(
+        ModelUnavailableError, match=r"does not say that its depth is metric, .* option scale"
+    ):
+        ours(folder("dpt"), "depth")
+    one, two = (ours(folder("dpt"), "depth", scale=scale).depth_m for scale in (1, 2))
+    np.testing.assert_allclose(two, 2 * one)
 
 
 def test_lower_precision_answers_nearly_the_same_under_another_fingerprint(folder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
@@ -10,14 +11,16 @@ import pytest
 
 from plantain.operators.answers import codec_for, kind_of
 from plantain.operators.answers.masks.value import Masks
-from plantain.operators.errors import UsageError
+from plantain.operators.errors import ModelError, UsageError
 from plantain.operators.models import load_model, spec_of
-from plantain.operators.models.base import Answer, Answering, Pixels
+from plantain.operators.models.base import Answer, Answering, ModelSpec, Pixels
 from plantain.operators.models.fake import FakeModel
+from plantain.operators.models.presence import read
+from plantain.operators.models.together.inner import Asked, Inner
 from plantain.operators.models.together.memory import MAX_KEPT, Memory
 from plantain.operators.models.together.voting import elected, recoloured
 from plantain.operators.prompts import Prompt, Task
-from plantain.operators.types import Failure
+from plantain.operators.types import Failure, Frame
 from tests import scripted_models as scripted
 from tests.hosted_frames import frame
 from tests.scripted_models import CALLS, CLOSED, FORGOTTEN, Noted, Paid, Speaking, Telling, named
@@ -105,6 +108,39 @@ def test_what_breaks_in_one_backend_fails_its_prompts_of_the_bad_frame_alone() -
     assert ("weak", "clip") in FORGOTTEN
 
 
+class Following(Noted):
+    """Keeps which frames of a stream it has taken, and which of them twice."""
+
+    spec = ModelSpec(tasks=(Task.DEPTH,), model_hw=(64, 96), keeps_streams=True)
+
+    def __init__(self, breaks_on: Sequence[int]) -> None:
+        super().__init__("following")
+        self._breaking = {*breaks_on}
+        self.taken: list[int] = []
+        self.twice: list[int] = []
+
+    def answer(
+        self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
+    ) -> list[Answer]:
+        for number in [each.header.frame_index for each in frames]:
+            self.twice += [number] if number in self.taken else []
+            self.taken.append(number)
+            if number in self._breaking:
+                raise MemoryError("out of memory")
+        return super().answer(frames, image_of, prompts)
+
+    def forget(self, stream_id: str) -> None:
+        self.taken.clear()
+
+
+def test_what_keeps_streams_takes_no_frame_twice_when_it_is_asked_again() -> None:
+    inner = Inner(following := Following([2]))
+    asked = Asked([frame(k) for k in range(4)], [0, 1, 2, 3], [DEPTH] * 4, range(4))
+    failed = [k for k, answer in inner.ask(asked).items() if isinstance(answer.value, Failure)]
+    assert failed == [2]
+    assert (following.taken, following.twice) == ([3], [])
+
+
 def test_a_paid_backend_that_breaks_is_not_asked_again() -> None:
     options = {"rest": named(Paid, called="dear", breaks_on=[1])}
     answers = ask("router", options, DEPTH, frames=4)
@@ -131,6 +167,22 @@ def test_the_dear_model_is_asked_where_something_is_there(sentry: dict[str, obje
     assert isinstance(absent, Masks)
     assert absent.names == ()
     assert kind_of(CARS).size_hw(absent) == (frame().info.fit.height, frame().info.fit.width)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("A", 1), (" (A)", 1), ("Answer: A", 1), ("**Answer:** B", 0), ("The answer is B.", 0), ("b) no", 0),
+        ("A: yes", 1), ("'A'", 1), ("Yes, there is", 1), ("no\n", 0), ("perhaps", None), ("Both", None),
+        ("Answer", None), ("", None), ("None of them", None),
+    ],
+)  # fmt: skip
+def test_a_letter_is_read_as_models_write_it(said: str, meant: float | None) -> None:
+    if meant is None:
+        with pytest.raises(ModelError, match="asked for A or B, and answers neither"):
+            read(said, "sentry")
+    else:
+        assert read(said, "sentry") == meant
 
 
 def test_what_a_cheap_model_finds_opens_the_gate() -> None:

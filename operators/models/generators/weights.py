@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from plantain.operators.errors import ModelUnavailableError
-from plantain.operators.models.loading import Checkpoint, fetched, log_as_ours, made, refuse_missing
+from plantain.operators.models.loading import (
+    Checkpoint,
+    digest_of,
+    fetched,
+    log_as_ours,
+    made,
+    refuse_missing,
+)
 
 
 def pipeline_of(checkpoint: Checkpoint, cls: Any, parts: Sequence[str], **options: Any) -> Any:
@@ -66,7 +73,7 @@ def adapted(pipeline: Any, lora: str, scale: float, *, offline: bool) -> str:
         pipeline.unload_lora_weights()
 
     made(held, add)
-    return held.digest()
+    return digest_of(file.parent, [file]) if path.is_file() else held.digest()
 
 
 def _refuse_random(checkpoint: Checkpoint, part: str, network: Any) -> None:

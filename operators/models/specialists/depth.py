@@ -17,26 +17,36 @@ from plantain.operators.prompts import Task
 # Depth Pro says 10 km (the inverse of its least inverse depth) where there is nothing.
 FARTHEST_M = 1e4
 
+METRIC = ("depth_pro", "glpn", "tipsv2_dpt", "zoedepth")
+"""Types of models that are metric whenever they are published; others must say so in their configuration."""
+
 
 class DepthEstimator(Specialist):
     """Any checkpoint of the library's depth estimation.
 
     Args:
         parts: The checkpoint's.
-        scale: Metres that its unit stands for; 1 for a metric checkpoint.
+        scale: Metres that its unit stands for; None for a checkpoint that is known to be metric.
 
     Raises:
-        ModelUnavailableError: If the checkpoint says that its depth is relative.
+        ModelUnavailableError: If its depth is relative, or nobody says that it is not.
     """
 
     tasks = (Task.DEPTH,)
 
-    def __init__(self, parts: Parts, *, scale: float = 1.0) -> None:
+    def __init__(self, parts: Parts, *, scale: float | None = None) -> None:
         super().__init__(parts)
-        self._scale = float(scale)
-        if getattr(parts.network.config, "depth_estimation_type", "metric") == "relative":
+        self._scale = 1.0 if scale is None else float(scale)
+        config = parts.network.config
+        said = getattr(config, "depth_estimation_type", "metric" if config.model_type in METRIC else "")
+        if said == "relative":
             raise ModelUnavailableError(
                 f"{parts.name} knows only what is nearer than what, not how far it is: take a metric checkpoint"
+            )
+        if said != "metric" and scale is None:
+            raise ModelUnavailableError(
+                f"{parts.name} does not say that its depth is metric, and most of the type '{config.model_type}' is "
+                "relative: take a metric checkpoint, or give the metres of its unit with the option scale"
             )
 
     def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:

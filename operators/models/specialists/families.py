@@ -99,19 +99,18 @@ def specialist(
         options["masks"] = masks
     _check_options(cls, options, found)
     settings = {"dtype": dtype or "float32", "offline": offline, "device": device}
-    if masks:
-        options["masks"] = _box_masks(masks, settings)
+    makes_masks = _box_masks(masks, settings) if masks else None
     parts = parts_of(
         found,
         _class_of(found, family),
         name=name or found.called,
         has_words=family.partition(":")[0] in _WITH_WORDS,
-        options={**options, "masks": masks},
+        options={**options, "masks": makes_masks and makes_masks.fingerprint},
         trust_remote_code=trust_remote_code,
         device=device,
         dtype=dtype,
     )
-    return cls(parts, **options)
+    return cls(parts, **{**options, "masks": makes_masks} if masks else options)
 
 
 def parts_of(
@@ -248,7 +247,8 @@ def sam2_video(
         )
     found = located(checkpoint, revision, offline=offline)
     found.expect((kind,), name)
-    finding = specialist(finder, device=device, dtype=dtype, offline=offline, **(finder_options or {}))
+    shared = {"device": device, "dtype": dtype, "offline": offline}
+    finding = specialist(finder, **{**shared, **(finder_options or {})})
     if Task.DETECT not in finding.tasks:
         raise UsageError(f"finder {finder} finds no boxes: it answers {', '.join(finding.tasks)}")
     parts = parts_of(

@@ -116,28 +116,30 @@ class GroundingDino(Grounding):
         inputs = self.parts.processor.image_processor(images=images, return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.parts.device)
         shown = inputs["pixel_mask"].to(self.parts.device)
-        with self.computing():
-            self._seen.look(pixels, shown)
         found: list[dict[str, Found]] = [{} for _ in pictures]
-        for first in range(0, len(pairs), MAX_PAIRS):
-            part = pairs[first : first + MAX_PAIRS]
-            words = self.parts.processor(
-                text=[[name.replace(".", " ")] for _, name in part], padding=True, return_tensors="pt"
-            )
-            places = torch.tensor([k for k, _ in part], device=self.parts.device)
-            self._seen.choose(places)
-            # Of the pixels only their size matters: all pictures have the same.
-            blank = pixels[:1].expand(len(part), *pixels.shape[1:])
-            outputs = self.forward(pixel_values=blank, pixel_mask=shown[places], **words)
-            read = self.parts.processor.post_process_grounded_object_detection(
-                outputs,
-                input_ids=words["input_ids"],
-                target_sizes=[pictures[k].size_hw for k, _ in part],
-                **self._surest,
-            )
-            for (k, name), each in zip(part, read, strict=True):
-                found[k][name] = {"boxes": each["boxes"], "scores": each["scores"]}
-        self._seen.forget()
+        try:
+            with self.computing():
+                self._seen.look(pixels, shown)
+            for first in range(0, len(pairs), MAX_PAIRS):
+                part = pairs[first : first + MAX_PAIRS]
+                words = self.parts.processor(
+                    text=[[name.replace(".", " ")] for _, name in part], padding=True, return_tensors="pt"
+                )
+                places = torch.tensor([k for k, _ in part], device=self.parts.device)
+                self._seen.choose(places)
+                # Of the pixels only their size matters: all pictures have the same.
+                blank = pixels[:1].expand(len(part), *pixels.shape[1:])
+                outputs = self.forward(pixel_values=blank, pixel_mask=shown[places], **words)
+                read = self.parts.processor.post_process_grounded_object_detection(
+                    outputs,
+                    input_ids=words["input_ids"],
+                    target_sizes=[pictures[k].size_hw for k, _ in part],
+                    **self._surest,
+                )
+                for (k, name), each in zip(part, read, strict=True):
+                    found[k][name] = {"boxes": each["boxes"], "scores": each["scores"]}
+        finally:
+            self._seen.forget()
         return found
 
 

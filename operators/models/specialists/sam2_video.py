@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.geometry import Letterbox, iou
 from plantain.operators.models.base import Answering
+from plantain.operators.models.specialists import sessions
 from plantain.operators.models.specialists.base import Parts, Picture, in_float32
 from plantain.operators.models.specialists.sam3 import value_of
 from plantain.operators.models.specialists.video import VideoModel, rows_of
@@ -32,6 +33,7 @@ class Followed:
         session: The library's, with an end to it.
         names: What each object is, and how sure its finder was.
         looked_at: By phrase, on which frame it was last looked for.
+        asked_at: By phrase, on which frame it was last asked about.
         places: Where each object was on the last frame, `x1, y1, x2, y2` in pixels of the picture.
         numbers: Of objects to come.
     """
@@ -39,15 +41,25 @@ class Followed:
     session: Any
     names: dict[int, tuple[str, float]] = field(default_factory=dict)
     looked_at: dict[str, int] = field(default_factory=dict)
+    asked_at: dict[str, int] = field(default_factory=dict)
     places: dict[int, list[float]] = field(default_factory=dict)
     numbers: Any = field(default_factory=itertools.count)
+
+    def drop(self, phrase: str) -> None:
+        """Gives up a phrase, and all that was found of it."""
+        for number in [each for each, (name, _) in self.names.items() if name == phrase]:
+            self.session.remove_object(number)
+            del self.names[number]
+            self.places.pop(number, None)
+        self.looked_at.pop(phrase, None)
+        del self.asked_at[phrase]
 
 
 class Sam2Video(VideoModel):
     """Looks for new things every few frames, and follows those that it knows on every one.
 
     The score of a thing is its finder's when it was found. Things are given up after `sessions.FORGET_AFTER` frames on
-    which they are not seen.
+    which they are not seen, or on which nobody asks about their phrase.
 
     Args:
         parts: The checkpoint's.
@@ -62,11 +74,9 @@ class Sam2Video(VideoModel):
 
     def new_session(self) -> Followed:
         """A session without objects."""
-        from plantain.operators.models.specialists.sessions import EdgeTamSession, Sam2Session
-
         device = self.parts.device
         is_edge = self.parts.network.config.model_type == "edgetam_video"
-        made = (EdgeTamSession if is_edge else Sam2Session)(
+        made = (sessions.EdgeTamSession if is_edge else sessions.Sam2Session)(
             inference_device=device,
             inference_state_device=device,
             video_storage_device=device,
@@ -74,18 +84,26 @@ class Sam2Video(VideoModel):
         )
         return Followed(made)
 
-    def step(self, session: Followed, first: int, picture: Picture, prompts: Sequence[Prompt]) -> list[Value]:
-        """See VideoModel."""
+    def step(
+        self, session: Followed, first: int, picture: Picture, prompts: Sequence[Prompt]
+    ) -> list[Value | Failure]:
+        """See VideoModel; a prompt whose phrase could not be looked for is not answered, and looked for again."""
         phrases = list(dict.fromkeys(name for prompt in prompts for name in prompt.classes))
         held = session.session
         now = held.seen
+        session.asked_at |= dict.fromkeys(phrases, now)
+        for name in [name for name, when in session.asked_at.items() if now - when > sessions.FORGET_AFTER]:
+            session.drop(name)
         due = [
             name
             for name in phrases
             if now - session.looked_at.get(name, -self._look_every) >= self._look_every
         ]
-        found = self._follow_on(session, picture, [self._found(name, picture) for name in due], due)
-        session.looked_at |= dict.fromkeys(due, now)
+        looks = {name: self._found(name, picture) for name in due}
+        failed = {name: look for name, look in looks.items() if isinstance(look, Failure)}
+        seen = {name: look for name, look in looks.items() if isinstance(look, Boxes)}
+        found = self._follow_on(session, picture, seen)
+        session.looked_at |= dict.fromkeys(seen, now)
         shown = [number for number, row in found["rows"].items() if bool(found["masks"][row].any())]
         for number in held.forget(shown):
             session.names.pop(number, None)
@@ -94,33 +112,34 @@ class Sam2Video(VideoModel):
             mine = [number for number in shown if session.names.get(number, ("",))[0] == name]
             rows = [found["rows"][number] for number in mine]
             of_phrase[name] = rows_of(found, rows, [first + number for number in mine])
-        return [value_of([of_phrase[name] for name in p.classes], p, picture) for p in prompts]
+        return [
+            next((failed[name] for name in p.classes if name in failed), None)
+            or value_of([of_phrase[name] for name in p.classes], p, picture)
+            for p in prompts
+        ]
 
     def close(self) -> None:
         """Gives back the memory of both networks."""
         super().close()
         self._finder.close()
 
-    def _found(self, name: str, picture: Picture) -> Boxes:
-        """What the finder sees of one phrase, in pixels of the picture."""
+    def _found(self, name: str, picture: Picture) -> Boxes | Failure:
+        """What the finder sees of one phrase, in pixels of the picture, or why it does not."""
         pixels = picture.pixels.permute(1, 2, 0).cpu().numpy()
         fit = Letterbox.fit(picture.size_hw, picture.size_hw, "stretch")
         seen = Frame(Header("?", 0, 0), replace(picture.info, fit=fit), np.ascontiguousarray(pixels))
         value = self._finder.answer([seen], [0], [Prompt.parse(f"detect:{name}")])[0].value
-        if isinstance(value, Failure) or not isinstance(value, Boxes):
-            return Boxes(np.zeros((0, 4), np.float32), (), np.zeros(0, np.float32))
+        assert isinstance(value, Boxes | Failure)  # which is what answers `detect:`
         return value
 
-    def _follow_on(
-        self, session: Followed, picture: Picture, looks: Sequence[Boxes], names: Sequence[str]
-    ) -> dict[str, Any]:
+    def _follow_on(self, session: Followed, picture: Picture, looks: Mapping[str, Boxes]) -> dict[str, Any]:
         """Masks of all objects on a frame, those among them that are new there, too.
 
         An object is new where a look finds something that overlaps with none of its phrase on the frame before.
         """
         held = session.session
         boxes, fresh = [], []
-        for name, look in zip(names, looks, strict=True):
+        for name, look in looks.items():
             known = [
                 box for number, box in session.places.items() if session.names.get(number, ("",))[0] == name
             ]

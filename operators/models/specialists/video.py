@@ -74,7 +74,9 @@ class VideoModel(Specialist):
         """What is kept about a stream that begins."""
 
     @abstractmethod
-    def step(self, session: Any, first: int, picture: Picture, prompts: Sequence[Prompt]) -> list[Value]:
+    def step(
+        self, session: Any, first: int, picture: Picture, prompts: Sequence[Prompt]
+    ) -> Sequence[Value | Failure]:
         """What a session shows on its next frame.
 
         Args:
@@ -84,7 +86,7 @@ class VideoModel(Specialist):
             prompts: What is asked.
         """
 
-    def _follow(self, frame: Frame, prompts: Sequence[Prompt]) -> list[Value]:
+    def _follow(self, frame: Frame, prompts: Sequence[Prompt]) -> Sequence[Value | Failure]:
         stream_id = frame.header.stream_id
         if stream_id not in self._sessions:
             self._sessions[stream_id] = (next(self._numbers), self.new_session())

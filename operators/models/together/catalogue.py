@@ -14,6 +14,16 @@ _TOGETHER: dict[str, Any] = {
     "weights": Weights(shown="real weights"),
 }
 
+SPECIALISTS: dict[Task, str] = {
+    Task.DEPTH: "depth-anything-v2-outdoor",
+    Task.NORMALS: "tipsv2",
+    Task.SEMANTIC: "sam3",
+    Task.INSTANCES: "sam3",
+    Task.REFER: "sam3",
+    Task.DETECT: "sam3",
+}
+"""Who answers each task in `specialists`."""
+
 TOGETHER: dict[str, ModelSpec] = {
     "router": ModelSpec(
         target="plantain.operators.models.together.router:Router",
@@ -23,6 +33,7 @@ TOGETHER: dict[str, ModelSpec] = {
     "specialists": ModelSpec(
         target="plantain.operators.models.together.specialists:Specialists",
         summary="a ready-made router: SAM 3 for regions and boxes, Depth Anything V2 for depth, TIPSv2 for normals",
+        members=tuple(dict.fromkeys(SPECIALISTS.values())),
         **{**_TOGETHER, "weights": Weights()},
     ),
     "gate": ModelSpec(

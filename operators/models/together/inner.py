@@ -119,9 +119,9 @@ class Inner:
             try:
                 groups = work(by_frame)
             except Exception as error:  # noqa: BLE001 - a user's backend may raise anything; it fails its own prompts
-                groups = self._failed(frames, by_frame, error)
+                groups = self._failed(by_frame, error)
         else:
-            groups = in_halves(work, by_frame, partial(self._failed, frames))
+            groups = in_halves(work, by_frame, self._failed)
         return {place: self.signed(answer) for group in groups for place, answer in group.items()}
 
     def forget(self, stream_id: str) -> None:
@@ -144,17 +144,19 @@ class Inner:
             [k for k, (_, each) in enumerate(groups) for _ in each],
             [prompts[place] for place in places],
         )
-        answers = ask() if self.is_paid else retry(ask, self.name)
-        if len(answers) != len(places):
-            raise ModelError(f"model {self.name} gave {len(answers)} answers to {len(places)} prompts")
+        try:
+            answers = ask() if self.is_paid else retry(ask, self.name)
+            if len(answers) != len(places):
+                raise ModelError(f"model {self.name} gave {len(answers)} answers to {len(places)} prompts")
+        except Exception:
+            # Some of the frames it may have taken already: asked again, it would take them twice.
+            for stream_id in {frames[k].header.stream_id for k, _ in groups}:
+                self.forget(stream_id)
+            raise
         given = iter(answers)
         return [{place: next(given) for place in each} for _, each in groups]
 
-    def _failed(
-        self, frames: Sequence[Frame], groups: Sequence[tuple[int, list[int]]], error: Exception
-    ) -> list[dict[int, Answer]]:
-        for k, _ in groups:
-            self.forget(frames[k].header.stream_id)
+    def _failed(self, groups: Sequence[tuple[int, list[int]]], error: Exception) -> list[dict[int, Answer]]:
         return [{place: Answer(failure_of(error)) for place in places} for _, places in groups]
 
     def signed(self, answer: Answer) -> Answer:

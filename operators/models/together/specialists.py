@@ -9,19 +9,9 @@ from typing import ClassVar
 
 from plantain.operators.errors import UsageError
 from plantain.operators.models.together.base import Parts
+from plantain.operators.models.together.catalogue import SPECIALISTS
 from plantain.operators.models.together.inner import Choice
 from plantain.operators.models.together.router import Route, Router, Routes
-from plantain.operators.prompts import Task
-
-SPECIALISTS: dict[Task, str] = {
-    Task.DEPTH: "depth-anything-v2-outdoor",
-    Task.NORMALS: "tipsv2",
-    Task.SEMANTIC: "sam3",
-    Task.INSTANCES: "sam3",
-    Task.REFER: "sam3",
-    Task.DETECT: "sam3",
-}
-"""Who answers each task."""
 
 
 @dataclass(frozen=True, kw_only=True)
