@@ -75,7 +75,6 @@ CAMERA = "rtsp://cam.example/1"
             {"output": {"out": "s3://b/x", "sinks": ["parquet", "overlay"]}},
             "need a local folder, not s3://b/x",
         ),
-        ({"output": {"kafka": {"bootstrap": "broker"}}}, "'broker' is no host:port"),
         ({"output": {"kafka": {"bootstrap": "a:9092, b:x"}}}, "'b:x' is no host:port"),
         ({"output": {"kafka": {"bootstrap": "a:99999"}}}, "'a:99999' is no host:port"),
         ({"serve": {"hosts": ["a b/999"]}}, "serve.hosts.0: 'a b/999' is no host"),
@@ -94,7 +93,12 @@ def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"output": {"out": "abfs://b/x", "kafka": {"bootstrap": "a:1, [::1]:9092,SSL://b-1.example:65535"}}},
+        {
+            "output": {
+                "out": "abfs://b/x",
+                "kafka": {"bootstrap": "a:1, plain, [::1]:9092,SSL://b-1.example:65535"},
+            }
+        },
         {"output": {"out": "file:///tmp/x", "sinks": ["overlay"]}},
         {"streams": [{"url": "udp://:5000"}, {"url": "rtsp://[::1]/a"}, {"url": "http://h/a.mp4"}]},
         {"serve": {"hosts": ["*.example.org", "cam_1", "10.1.0.0/16", "::1", "2001:db8::/32", "*"]}},
