@@ -83,6 +83,36 @@ def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
     assert grown[-1] > 1.3 * grown[0], "and the library's grows"
 
 
+def test_of_frames_that_confirmed_an_object_a_session_keeps_all_that_the_tracker_looks_at(
+    model: Any, monkeypatch
+) -> None:
+    """Of a thing that stays, every sixteenth frame confirms it: the library keeps all of them, and reads them."""
+    asked(model, 0, CAR)
+    session, tracker = model._sessions["cam"][1], model.parts.network.tracker_model
+    session.seen = 16 * 40 + 3
+    session._asked_at = dict.fromkeys(session.prompts, session.seen)
+    told = session.output_dict_per_obj[0]
+    told["cond_frame_outputs"] = {
+        16 * k: {"object_pointer": torch.full((1, 4), float(k)), "maskmem_features": k, "maskmem_pos_enc": k}
+        for k in range(40)
+    }
+
+    def looked_at() -> tuple[Any, ...]:
+        offsets, pointers, most = tracker._get_object_pointers(session, 0, session.seen, session.seen, "cpu")
+        memory = tracker._gather_memory_frame_outputs(session, 0, session.seen)
+        features = [each and (at, each["maskmem_features"], each["maskmem_pos_enc"]) for at, each in memory]
+        return offsets, [each.tolist() for each in pointers], most, features
+
+    before = looked_at()
+    session.forget(session.obj_ids)
+    assert looked_at() == before
+    kept = told["cond_frame_outputs"]
+    assert sum("maskmem_features" in each for each in kept.values()) == sessions.LOOKS_BACK
+    monkeypatch.setattr(sessions, "CONFIRMED", 20)
+    session.forget(session.obj_ids)
+    assert sorted(kept) == [16 * k for k in range(20, 40)]
+
+
 def test_streams_that_take_turns_are_as_each_alone(folder: Path, model: Any) -> None:
     turns = [
         [said(asked(model, k, CAR, stream_id=s, seed=n)[0])[:3] for n, s in enumerate("ab")] for k in range(3)

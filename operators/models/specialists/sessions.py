@@ -1,8 +1,9 @@
 """What video models keep about a stream, with an end to it: the library's sessions keep every frame for ever.
 
-The trackers look back over 16 frames (`max_object_pointers_in_encoder`) and at the frames that began or confirmed an
-object. What is older is forgotten, which changes no answer; of the confirming frames, which the library never forgets,
-the first and the last 15 stay.
+The trackers look back over 16 frames (`max_object_pointers_in_encoder`), at the features of the few frames nearest to
+now that began or confirmed an object (`max_cond_frame_num`), and at a pointer, a kilobyte, of each of those that ever
+did. What is older, and the features of those, is forgotten, which changes no answer; pointers beyond the last 512 are,
+too, which does: SAM 3 confirms every sixteenth frame, so that is after five minutes of 25 frames a second.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenc
 
 LOOKS_BACK = 16
 """Frames of which something is kept."""
+
+CONFIRMED = 512
+"""Frames that confirmed an object of which a pointer is kept."""
 
 FORGET_AFTER = 250
 """Frames after which an object that shows nothing, or a phrase that nobody asks about, is given up."""
@@ -70,8 +74,10 @@ class Bounded:
             recent, sure = outputs["non_cond_frame_outputs"], outputs["cond_frame_outputs"]
             for number in [each for each in recent if each < oldest]:
                 del recent[number]
-            for number in sorted(sure)[1:-LOOKS_BACK]:
+            for number in sorted(sure)[:-CONFIRMED]:
                 del sure[number]
+            for number in sorted(sure)[:-LOOKS_BACK]:
+                sure[number] = {"object_pointer": sure[number]["object_pointer"]}
         inputs = (self.mask_inputs_per_obj, self.point_inputs_per_obj, self.frames_tracked_per_obj)
         for by_object in (each for held in inputs for each in held.values()):
             for number in [each for each in by_object if each < oldest]:
