@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from plantain.operators.paths import local_path
@@ -133,7 +134,10 @@ def _of_stills(folder: Path, known: Identity | None = None, count: int | None = 
     if known is not None and told.items() <= known.items():
         return known
     samples = [
-        _digest(file, state.st_size // 2, size=SAMPLE) for file, state in zip(files, states, strict=True)
+        _digest(file, state.st_size // 2, size=SAMPLE)
+        if S_ISREG(state.st_mode)
+        else ""  # a pipe is never opened
+        for file, state in zip(files, states, strict=True)
     ]
     return {**told, "body": _digest_of(samples)}
 
