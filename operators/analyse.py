@@ -33,20 +33,23 @@ class _Link:
         name: In the configuration; its rule.
         analytic: What works.
         failing: Since when it has failed at every result; None while it works.
+        is_dumb: It once could not say what it knows.
     """
 
     name: str
     analytic: Analytic
     failing: Moment | None = None
+    is_dumb: bool = False
 
     def snapshot(self) -> str:
         """What the analytic knows; nothing, where it cannot say: it begins anew then, and nobody else does."""
         try:
             return self.analytic.snapshot()
         except Exception as error:  # noqa: BLE001 - a user's analytic may raise anything; it fails itself only
-            log.warning(
-                "analytic failed", analytic=self.name, error=redact(f"{type(error).__name__}: {error}")
-            )
+            if not self.is_dumb:  # once, and not at each frame
+                self.is_dumb = True
+                said = redact(f"{type(error).__name__}: {error}")
+                log.warning("analytic failed", analytic=self.name, error=said)
             return ""
 
 

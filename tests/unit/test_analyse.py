@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from plantain.operators.analyse import Analyse, AnalyseQueries
 from plantain.operators.analytics import ANALYTICS, make_analytic
@@ -153,7 +154,9 @@ def test_an_analytic_that_cannot_say_what_it_knows_fails_nobody_else():
             raise RuntimeError("no words")
 
     analyse = step(("track", Track), ("dumb", Dumb))
-    out, known = cut_into_segments(analyse, [result(index) for index in range(12)])
+    with structlog.testing.capture_logs() as logs:
+        out, known = cut_into_segments(analyse, [result(index) for index in range(12)])
+    assert len(logs) == 1, "it is said once"
     assert ids(out) == [(1, 2)] * 12
     assert sum(event.kind == "counted" for each in out for event in each.events) == 4
     durable = Durable("clip", 0, Position(10), known[10])
