@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from plantain.deploy.cli.app import app
@@ -22,7 +23,15 @@ SECRET = "hunter2"
 
 
 @pytest.fixture
-def job(tmp_path):
+def _log_of_its_own():
+    """The job is a thread beside commands, whose runner takes the process's output for theirs, and closes it."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def job(tmp_path, _log_of_its_own):
     """A running job with one camera; gives its socket."""
     clip = make(tmp_path / "clip.mp4", 40)
     config = check(
@@ -52,8 +61,8 @@ def plantain(*arguments: str):
 
 
 def told(*arguments: str) -> list[dict]:
-    """What a command says to machines; the job's log may be in front of it, as they share this process."""
-    return json.loads(plantain(*arguments, "--json").stdout.splitlines()[-1])
+    """What a command says to machines."""
+    return json.loads(plantain(*arguments, "--json").stdout)
 
 
 def test_streams_are_managed_from_the_command_line(job):
