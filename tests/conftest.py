@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # The machine that runs the tests may be busy with other things; time is measured in tests/bench.
@@ -35,3 +36,11 @@ def _what_ray_leaves_is_swept_up() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
+
+
+@pytest.fixture
+def no_log() -> Iterator[None]:
+    """For a job that is a thread beside commands: their runner takes the process's output for theirs, and closes it."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    yield
+    structlog.reset_defaults()

@@ -138,7 +138,7 @@ def test_train_from_answers_writes_weights_that_a_run_loads(annotated: Path, tmp
 
 
 def test_a_strong_model_within_a_budget_teaches_weights_that_a_running_job_takes(
-    annotated: Path, tmp_path: Path
+    annotated: Path, tmp_path: Path, no_log: None
 ) -> None:
     """The whole loop: some frames to a paid model, its answers learnt, and the weights given to what runs."""
     prompt, out, run = Prompt.parse(PROMPTS[0]), tmp_path / "strong", tmp_path / "run"

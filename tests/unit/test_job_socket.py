@@ -7,7 +7,6 @@ import threading
 import time
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from plantain.deploy.cli.app import app
@@ -23,15 +22,7 @@ SECRET = "hunter2"
 
 
 @pytest.fixture
-def _log_of_its_own():
-    """The job is a thread beside commands, whose runner takes the process's output for theirs, and closes it."""
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def job(tmp_path, _log_of_its_own):
+def job(tmp_path, no_log):
     """A running job with one camera; gives its socket."""
     clip = make(tmp_path / "clip.mp4", 40)
     config = check(
