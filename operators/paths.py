@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+AWAY = frozenset((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT))
+"""What is said of a disk that is gone: no file there is damaged for that, and it may come back."""
 
 
 def local_path(url: str) -> Path:

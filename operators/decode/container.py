@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,9 +13,10 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
-from plantain.operators.paths import is_endless, local_path
+from plantain.operators.errors import NoVideoError, SourceError, SourceLostError, SourceNotFoundError
+from plantain.operators.paths import AWAY, is_endless, local_path
 from plantain.operators.redaction import redact, shown
+from plantain.operators.retry import retry
 
 # FFmpeg's log callback takes the GIL and a lock of its own, and has dead-locked (PyAV #751, #2276).
 av.logging.set_level(None)
@@ -51,6 +55,7 @@ def open_video(
     Raises:
         SourceNotFoundError: If nothing is there.
         NoVideoError: If it is empty, no video, cut off before its index, only sound, or a playlist.
+        SourceLostError: If its disk or server is away just now.
         SourceError: If it cannot be read, or has no video stream `stream`.
     """
     name = shown(url)
@@ -75,22 +80,30 @@ def open_video(
         raise
 
 
-def is_unreadable(url: str, error: Exception) -> bool:
+def is_unreadable(url: str, error: Exception, sleep: Callable[[float], None] = time.sleep) -> bool:
     """Whether a read failed since the bytes could not be had, and not by what is in them.
 
-    Demuxers say so of damage, too: a local file that can be read to its end is damaged.
+    Demuxers say so of damage, too: a local file that can be read to its end, now or soon, is damaged, or its disk was
+    away for a moment.
     """
     if not isinstance(error, OSError):
         return False
     if urlsplit(url).scheme in ("http", "https"):
+        return True  # FFmpeg has been patient
+    try:
+        retry(partial(_read_through, url), "read", sleep)
+    except SourceLostError:
         return True
+    return False
+
+
+def _read_through(url: str) -> None:
     try:
         with local_path(url).open("rb") as file:
             while file.read(1 << 20):
                 pass
-    except OSError:
-        return True
-    return False
+    except OSError as error:
+        raise SourceLostError(f"'{shown(url)}' cannot be read ({error.strerror})") from error
 
 
 def version_of(url: str) -> tuple[int, ...] | None:
@@ -117,7 +130,9 @@ def _why_closed(name: str, path: Path | None, error: av.FFmpegError) -> SourceEr
             f"'{name}' is not a video that can be read (no known container, a playlist, or cut off before "
             "its index); check that it plays, or copy it again"
         )
-    return SourceError(f"'{name}' cannot be opened: {redact(error.strerror or str(error))}")
+    is_away = path is not None and isinstance(error, OSError) and error.errno in AWAY
+    kind = SourceLostError if is_away else SourceError
+    return kind(f"'{name}' cannot be opened: {redact(error.strerror or str(error))}")
 
 
 def _choose(container: InputContainer, name: str, index: int | None) -> VideoStream:

@@ -11,6 +11,7 @@ from itertools import chain
 
 import av
 from av.codec.context import ThreadType
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
@@ -184,16 +185,16 @@ class VideoReader:
     def close(self) -> None:
         """Gives back the file."""
         self._pictures.close()
-        self._container.close()
+        for container in self._containers:
+            container.close()
 
     def _open(self) -> None:
         """Opens the file at its beginning."""
         self._container, self.video = open_video(
             self._url, self._stream, protocols=self._protocols, formats=self._formats
         )
-        for other in self._container.streams:
-            if other.index != self.video.index:
-                other.discard = Discard.all  # not even read from the disk
+        self._containers = [self._container]
+        _alone(self._container, self.video)
         # Measured on damaged clips: SLICE threads forget to report damage (1 corrupt frame instead of 31);
         # FRAME threads lose the last pictures of a truncated file, which `_lost_tail` gets back by their pts.
         has_pts = not self._container.format.flags & _NO_TIMESTAMPS
@@ -247,14 +248,21 @@ class VideoReader:
         return True
 
     def _packets(self) -> Generator[Packet[VideoStream] | None]:
-        """The stream's packets from where the container stands, then None."""
+        """The stream's packets from where the container stands, then None.
+
+        A file that broke off where another reading of it does not was not damaged: its disk was away.
+        """
+        container, video = self._container, self.video
+        waiting: Iterator[Packet[VideoStream]] = iter(())
         num_failed = 0
+        last: tuple[int | None, int | None] | None = None
         readable: tuple[int, ...] | None = None  # the file as it was when it could be read to its end
         while num_failed < MAX_FAILED_READS:
             try:
-                for packet in self._container.demux(self.video):
+                for packet in chain(waiting, container.demux(video)):
                     num_failed = 0
                     if packet.size > 0:
+                        last = packet.pos, packet.dts
                         self._last_pos = max(self._last_pos, packet.pos or -1)
                         yield packet
                 break
@@ -267,11 +275,38 @@ class VideoReader:
                         f"'{shown(self._url)}' broke off while it was read ({error.strerror}), also when asked again; "
                         "what was read is stored: run the same command again to go on"
                     ) from error
-                if isinstance(error, OSError):
+                if isinstance(error, OSError) and not is_known:
+                    if (again := self._behind(last)) is not None:
+                        container, video, waiting = again
+                        continue
                     readable = version
                 num_failed += 1
                 self.num_damaged += 1
         yield None
+
+    def _behind(
+        self, last: tuple[int | None, int | None] | None
+    ) -> tuple[InputContainer, VideoStream, Iterator[Packet[VideoStream]]] | None:
+        """The file opened anew behind a packet, and the next one of it; None if it breaks off there, too.
+
+        Args:
+            last: Position in the file and dts of that packet; None for the beginning.
+        """
+        try:
+            container, video = open_video(
+                self._url, self.video.index, protocols=self._protocols, formats=self._formats
+            )
+        except SourceError:
+            return None
+        _alone(container, video)
+        self._containers.append(container)
+        try:
+            packets = container.demux(video)
+            is_there = last is None or any((packet.pos, packet.dts) == last for packet in packets)
+            following = next(packets, None)
+        except av.FFmpegError:
+            return None
+        return (container, video, iter([following])) if is_there and following is not None else None
 
     def _frames(self, packets: Iterator[Packet[VideoStream] | None]) -> Generator[VideoFrame]:
         """What the decoder makes of the packets; None among them empties it."""
@@ -338,3 +373,10 @@ class VideoReader:
                 if last is None or given_out > 1:
                     yield picture
         yield from deinterlacer.flush()
+
+
+def _alone(container: InputContainer, video: VideoStream) -> None:
+    """Of other streams nothing is even read from the disk."""
+    for other in container.streams:
+        if other.index != video.index:
+            other.discard = Discard.all

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import structlog
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
+from plantain.operators.errors import NoVideoError, SourceError, SourceLostError, SourceNotFoundError
 from plantain.operators.geometry import Letterbox
-from plantain.operators.paths import is_endless, local_path
+from plantain.operators.paths import AWAY, is_endless, local_path
 from plantain.operators.redaction import printable, shown
 from plantain.operators.segments import Position
 from plantain.operators.sources.options import check_images, fraction_of
@@ -27,9 +26,6 @@ BROKEN = (
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 """What Pillow's parsers raise of damaged files."""
-
-AWAY = frozenset((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT))
-"""What is said of a disk that is gone: no file there is damaged for that."""
 
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # of TIFF
 
@@ -69,7 +65,8 @@ class ImagesSource(SequenceSource):
         """Image `index`; see `picture_of`.
 
         Raises:
-            SourceError: If it is no image.
+            SourceLostError: If its disk is away just now.
+            SourceError: If it is no image, or is gone.
         """
         file = self._files[index]
         try:
@@ -86,7 +83,8 @@ class ImagesSource(SequenceSource):
                 )
         except BROKEN as error:
             if isinstance(error, OSError) and (error.errno in AWAY or not os.path.lexists(file)):
-                raise SourceError(
+                kind = SourceLostError if error.errno in AWAY else SourceError
+                raise kind(
                     f"'{shown(str(file))}' was there at the start, and cannot be reached any more ({error.strerror}): "
                     "run the same command again to go on"
                 ) from error

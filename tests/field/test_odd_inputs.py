@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -139,6 +140,25 @@ def test_streams_beside_each_other_are_no_matter(tmp_path) -> None:
     path = make(tmp_path / "two.ts", 20, size=(128, 96), num_streams=2)
     assert run([path], tmp_path / "out").exit_code == 0
     assert indices(tmp_path / "out") == list(range(20))
+
+
+@pytest.mark.parametrize("said", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_is_away_for_a_moment_damages_no_still(tmp_path, monkeypatch, said) -> None:
+    folder, away = tmp_path / "in", [2, 3, 9]
+    folder.mkdir()
+    for number in range(12):
+        Image.new("RGB", (64, 48)).save(folder / f"{number}.png")
+
+    def opened(file: Path) -> Image.Image:
+        if away and file.stem == str(away[0]):
+            away.pop(0)
+            raise OSError(said, os.strerror(said))
+        return Image.open(file)
+
+    monkeypatch.setattr("plantain.operators.sources.images._opened", opened)
+    outcome = run([folder], tmp_path / "out", executor="threads")
+    assert (outcome.exit_code, outcome.streams[0].num_damaged, away) == (0, 0, [])
+    assert indices(tmp_path / "out") == list(range(12))
 
 
 @pytest.mark.parametrize("num_gone", [1, 20, 40])

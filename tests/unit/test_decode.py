@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -131,6 +132,16 @@ def test_a_file_cut_off_gives_all_that_is_in_it_whatever_the_threads(
     assert 0 < len(found) < 50
 
 
+def opened_by(monkeypatch: pytest.MonkeyPatch, kind: Callable[[InputContainer], Any]) -> None:
+    """Has a `VideoReader` read through what `kind` makes of its containers."""
+
+    def opened(*args: Any, **kwargs: Any) -> tuple[Any, VideoStream]:
+        container, video = open_video(*args, **kwargs)
+        return kind(container), video
+
+    monkeypatch.setattr("plantain.operators.decode.reader.open_video", opened)
+
+
 class Refusing:
     """Stands for a container whose demuxer says of damage what a disk would."""
 
@@ -151,7 +162,9 @@ class Refusing:
 def test_a_damaged_file_is_read_to_its_end_once_and_once_more_before_it_is_given_up(
     tmp_path: Path, monkeypatch, away_from: int | None, num_looks: int, num_damaged: int
 ) -> None:
-    reader = VideoReader(str(clips.make(tmp_path / "a.mp4", 4)))
+    clip = clips.make(tmp_path / "a.mp4", 4)
+    opened_by(monkeypatch, Refusing)
+    reader = VideoReader(str(clip))
     looks = []
 
     def look(url: str, error: Exception) -> bool:
@@ -159,11 +172,56 @@ def test_a_damaged_file_is_read_to_its_end_once_and_once_more_before_it_is_given
         return away_from is not None and len(looks) >= away_from
 
     monkeypatch.setattr("plantain.operators.decode.reader.is_unreadable", look)
-    monkeypatch.setattr(reader, "_container", Refusing(reader._container))
     with pytest.raises(SourceError, match="broke off") if away_from else nullcontext():
         assert reader.next() is None
     assert (len(looks), reader.num_damaged) == (num_looks, num_damaged)
     reader.close()
+
+
+class Away:
+    """Makes containers whose disk is away once, behind so many packets of all."""
+
+    def __init__(self, behind: int) -> None:
+        self.left = behind
+
+    def __call__(self, container: InputContainer) -> AwayOnce:
+        return AwayOnce(container, self)
+
+
+class AwayOnce:
+    def __init__(self, container: InputContainer, away: Away) -> None:
+        self._container = container
+        self._away = away
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._container, name)
+
+    def demux(self, video: VideoStream) -> Iterator[Packet]:
+        for packet in self._container.demux(video):
+            self._away.left -= 1
+            if self._away.left == -1:
+                raise av.error.OSError(errno.EIO, "Input/output error")
+            yield packet
+
+
+@pytest.mark.parametrize("start", [0, 17])
+@pytest.mark.parametrize("num_threads", [1, 4])
+@pytest.mark.parametrize("behind", [0, 1, 20])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_disk_that_was_away_for_a_moment_costs_nothing(
+    made: dict[str, Path], monkeypatch, name: str, behind: int, num_threads: int, start: int
+) -> None:
+    whole = VideoReader(str(made[name]))
+    times = [picture.pts for picture in iter(whole.next, None)]
+    whole.close()
+    away = Away(behind)
+    opened_by(monkeypatch, away)
+    reader = VideoReader(str(made[name]), num_threads=num_threads)
+    reader.start_at(start, times[start])
+    found = [picture.pts for picture in iter(reader.next, None)]
+    reader.close()
+    assert away.left < 0
+    assert (found, reader.num_damaged) == (times[start:], 0)
 
 
 @pytest.mark.parametrize("num_threads", [1, 4])
