@@ -116,7 +116,7 @@ def test_another_clip_of_the_same_name_is_refused(annotated: Path, tmp_path: Pat
 def test_train_from_answers_writes_weights_that_a_run_loads(annotated: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app,
-        ["train", "--from", str(annotated / "out"), "--mix", "0", "--steps", "2", "--batch", "2",
+        ["train", "--from", str(annotated / "out"), "--mix", "0", "--steps", "2", "--batch", "2", "--calibrate", "2",
          "--processes", "1", "--out", str(tmp_path)],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -166,7 +166,7 @@ def test_a_strong_model_within_a_budget_teaches_weights_that_a_running_job_takes
     assert sum(outcome.streams[0].account.failed.values()) == 1
     result = CliRunner().invoke(
         app,
-        ["train", "--from", str(out), "--mix", "0", "--steps", "1", "--batch", "1", "--processes", "1",
+        ["train", "--from", str(out), "--mix", "0", "--steps", "1", "--batch", "1", "--calibrate", "0", "--processes", "1",
          "--out", str(tmp_path / "taught")],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
