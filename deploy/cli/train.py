@@ -95,8 +95,8 @@ def train(
         raise UsageError(f"--init {init} is no file")
     if finishing and not generator:
         raise UsageError("--finishing is a part of --generator: give that as well")
-    if steps == 0 and (init is None or generator or teachers or streets or not calibrate):
-        raise UsageError("--steps 0 fits the scores of --init, and nothing else")
+    if steps == 0 and (init is None or generator or teachers or not (streets or calibrate)):
+        raise UsageError("--steps 0 fits the scores of --init, with --streets its lens, and nothing else")
     if generator and (teachers or streets):
         raise UsageError("--generator learns from rendered streets only: leave --from and --streets out")
     checkpoint = out / ("generator.pt" if generator else "last.pt")
@@ -141,7 +141,10 @@ def train(
     if steps == 0 and init is not None:
         path = out / "weights.safetensors"
         path.write_bytes(init.read_bytes())
-        _calibrate(path, calibrate, console)
+        if streets is not None:
+            _focus(path, _scenes(out, assets, console), streets, console)
+        if calibrate:
+            _calibrate(path, calibrate, console)
         return
     if teachers:
         init = init or WEIGHTS
@@ -167,6 +170,8 @@ def train(
         **further,
     )
     path = run_training(options)
+    if streets is not None and options.shards is not None:
+        _focus(path, options.shards, streets, console)
     if calibrate:
         _calibrate(path, calibrate, console)
     if teachers and init is not None:
@@ -182,6 +187,14 @@ def _calibrate(path: Path, num_scenes: int, console: Console) -> None:
 
     with console.status(f"fitting scores on {num_scenes} training scenes"):
         calibrate(path, num_scenes)
+
+
+def _focus(path: Path, scenes: Path, streets: Path, console: Console) -> None:
+    """Fits the lens of a weights file."""
+    from plantain.operators.models.plantain.training.focusing import focus
+
+    with console.status("fitting the lens on rendered and real frames"):
+        focus(path, scenes, streets)
 
 
 def _scenes(out: Path, assets: Path | None, console: Console) -> Path:

@@ -166,8 +166,8 @@ def test_a_strong_model_within_a_budget_teaches_weights_that_a_running_job_takes
     assert sum(outcome.streams[0].account.failed.values()) == 1
     result = CliRunner().invoke(
         app,
-        ["train", "--from", str(out), "--mix", "0", "--steps", "1", "--batch", "1", "--calibrate", "0", "--processes", "1",
-         "--out", str(tmp_path / "taught")],
+        ["train", "--from", str(out), "--mix", "0", "--steps", "1", "--batch", "1", "--processes", "1",
+         "--calibrate", "0", "--out", str(tmp_path / "taught")],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "4 annotated frames to learn from, 1 held back" in result.stderr, (

@@ -1,0 +1,150 @@
+"""The lens, fitted once more when the rest is learnt: to rendered frames, and to real ones and cuts out of them.
+
+Of rendered frames the focal length is known. Of real ones it is not, but a picture's middle is what a longer lens would
+have shown: its focal length over the canvas's width is the whole one's over the share of the width that is left. So
+pairs teach what to look for in real pictures, where rendered ones alone leave the answer to what streets look like
+(measured 2026-11-30 on a recording whose lens of 58 degrees no fit had seen: 73 degrees before, see the log).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from plantain.operators.models.plantain import lens, weights
+from plantain.operators.models.plantain.fields import STRIDE, TASKS
+from plantain.operators.models.plantain.network import LOG_SPREAD, Network
+from plantain.operators.models.plantain.text import Vocabulary
+from plantain.operators.models.plantain.training import shards
+from plantain.operators.models.plantain.training.streets import Album
+
+log = structlog.get_logger(__name__)
+
+NUM_RENDERED, NUM_REAL = 1500, 1000
+"""Frames that a fit looks at; of each real one, two cuts as well."""
+
+CUTS = 0.5, 0.95
+"""Share of a picture's sides that is left in a cut, at least and at most."""
+
+PAIR_TRUST = 1.0
+"""How much a pair counts against a rendered frame."""
+
+RIDGE = 300.0
+"""Against weights of features that few frames speak for; features are of unit variance."""
+
+_CANVAS_HW = 224, 384
+_EULER = 0.5772
+"""By so much the mean logarithm of an error lies below the logarithm of the mean one, of Laplace's distribution."""
+
+
+def focus(path: Path, scenes: Path, streets: Path, seed: int = 0) -> None:
+    """Fits the lens of a weights file, and writes it there.
+
+    Args:
+        path: The file.
+        scenes: Folder of rendered frames, as `shards` stores them.
+        streets: Folder of real pictures, as `streets` reads them; their labels do not matter.
+        seed: Of the choice of frames and cuts.
+    """
+    network, vocabulary = weights.load(path)
+    rng = np.random.default_rng((seed, 31))
+    files = shards.files(scenes)
+    chosen = [files[index] for index in rng.permutation(len(files))[:NUM_RENDERED]]
+    eye = _Eye(network, vocabulary)
+    seen, focals = [], []
+    for shot in map(shards.load, chosen):
+        seen.append(eye.look(shot.image))
+        focals.append(lens.log_focal(shot.hfov_deg))
+    steps, shares = [], []
+    album = Album(streets)
+    for _ in range(min(NUM_REAL, len(album.entries))):
+        whole = album.one(rng).image
+        before = eye.look(whole)
+        for share in rng.uniform(*CUTS, 2):
+            part, left = middle(whole, float(share))
+            steps.append(eye.look(part) - before)
+            shares.append(-math.log(left))
+    weight, bias = fitted(np.array(seen), np.array(focals), np.array(steps), np.array(shares))
+    with torch.no_grad():
+        network.decoder.to_lens.weight.copy_(torch.from_numpy(weight))
+        network.decoder.to_lens.bias.copy_(torch.from_numpy(bias))
+    gap = np.array(seen) @ weight[0] + bias[0] - focals
+    log.info(
+        "focused",
+        rendered=len(seen),
+        pairs=len(shares),
+        error=round(float(np.abs(gap).mean()), 3),
+        followed=round(float(np.array(steps) @ weight[0] @ shares / np.square(shares).sum()), 3),
+    )
+    weights.save(path, network, vocabulary, weights.notes(path))
+
+
+def middle(picture: NDArray[np.uint8], share: float) -> tuple[NDArray[np.uint8], float]:
+    """The middle of a picture (H, W, 3), `share` of its sides, and which share of its width that is exactly."""
+    height, width = picture.shape[:2]
+    inner_h, inner_w = max(1, round(height * share)), max(1, round(width * share))
+    top, left = (height - inner_h) // 2, (width - inner_w) // 2
+    return picture[top : top + inner_h, left : left + inner_w], inner_w / width
+
+
+def fitted(
+    seen: NDArray[np.float32],
+    focals: NDArray[np.float64],
+    steps: NDArray[np.float32],
+    shares: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight (2, C) and bias (2,) of the layer that says the focal length's logarithm and its spread (`Fields.lens`).
+
+    Args:
+        seen: (N, C), what the layer reads of frames whose lens is known.
+        focals: (N,), logarithm of their focal length over the canonical one.
+        steps: (P, C), what it reads of a cut less what it reads of the whole picture.
+        shares: (P,), how much larger the logarithm of the cut's focal length is.
+    """
+    mean, scale = seen.mean(0), seen.std(0) + 1e-6
+    known = np.c_[(seen - mean) / scale, np.ones(len(seen))]
+    paired = np.c_[steps / scale, np.zeros(len(steps))]
+    ridge = RIDGE * np.diag(np.r_[np.ones(len(mean)), 0.0])
+    trust = PAIR_TRUST
+    normal = known.T @ known + trust * paired.T @ paired + ridge
+    focal = np.linalg.solve(normal, known.T @ focals + trust * paired.T @ shares)
+    errors = np.abs(known @ focal - focals)
+    lowest, reach = LOG_SPREAD[0], LOG_SPREAD[1]
+    wanted = np.clip((np.log(errors + 1e-3) + _EULER - lowest) / reach, -0.95, 0.95)
+    spread = np.linalg.solve(known.T @ known + ridge, known.T @ np.arctanh(wanted))
+    both = np.stack([focal, spread])
+    weight = both[:, :-1] / scale
+    return weight.astype(np.float32), (both[:, -1] - weight @ mean).astype(np.float32)
+
+
+class _Eye:
+    """What a network's layer of the lens reads of pictures."""
+
+    def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
+        self._network = network
+        self._nothing = vocabulary.tensor([""])
+        self._task = torch.tensor([TASKS.index("depth")])
+        self._read: list[Tensor] = []
+        network.decoder.to_lens.register_forward_pre_hook(lambda _, given: self._read.append(given[0]))
+
+    def look(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(C,) of a picture (H, W, 3), which fills the canvas's width."""
+        width = _CANVAS_HW[1]
+        height = min(_CANVAS_HW[0], max(1, round(picture.shape[0] * width / picture.shape[1])))
+        shown = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+        shown = np.pad(shown, ((0, -height % STRIDE), (0, 0), (0, 0)))
+        with torch.inference_mode():
+            features = self._network.encoder(torch.from_numpy(shown).permute(2, 0, 1)[None].float().div(255))
+            phrases = self._network.phrases(self._nothing)[None]
+            self._network.decoder.read(
+                features.tokens, self._task, phrases, torch.zeros((1, 1), dtype=torch.bool)
+            )
+        vector: NDArray[np.float32] = self._read.pop()[0].numpy()
+        return vector
