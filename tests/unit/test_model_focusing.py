@@ -45,8 +45,8 @@ def test_pairs_take_a_fit_from_what_only_rendered_frames_show() -> None:
     def followed(weight: np.ndarray) -> float:
         return float((steps @ weight[0]) @ shares / (shares @ shares))
 
-    alone, bias = focusing.fitted(seen, focals, steps[:0], shares[:0])
-    paired, _ = focusing.fitted(seen, focals, steps, shares)
+    alone, bias = focusing.fitted(seen, focals, seen[:0], steps[:0], shares[:0])
+    paired, _ = focusing.fitted(seen, focals, seen[:0], steps, shares)
     assert np.abs(seen @ alone[0] + bias[0] - focals).mean() < 0.12
     assert followed(alone) < 0.35
     assert followed(paired) > 1.7 * followed(alone)
@@ -89,3 +89,20 @@ def test_a_picture_is_looked_at_as_a_model_does(tmp_path: Path) -> None:
     picture = np.asarray(Image.effect_noise((300, 100), 40).convert("RGB"))
     assert eye.look(picture).shape == (network.decoder.to_lens.in_features,)
     assert not np.allclose(eye.look(picture), eye.look(focusing.middle(picture, 0.5)[0]))
+
+
+@pytest.mark.parametrize("level", [-0.6, 0.8])
+def test_pictures_of_nobody_known_are_taken_for_those_of_usual_cameras(level: float) -> None:
+    """What they have in common, and rendered frames have not, does not carry the estimate away."""
+    rng = np.random.default_rng(1)
+    focals = rng.normal(0, 0.3, 4000)
+    seen = np.stack([focals + rng.normal(0, 0.1, 4000), rng.normal(0, 1, 4000)], 1)
+    wholes = np.stack([level + rng.normal(0, 0.1, 4000), 3 + rng.normal(0, 1, 4000)], 1)
+    usual = lens.log_focal(focusing.USUAL_HFOV_DEG)
+    none = np.zeros((0, 2)), np.zeros(0)
+
+    def off(pictures: np.ndarray) -> float:
+        weight, bias = focusing.fitted(seen, focals, pictures, *none)
+        return abs(float((wholes @ weight[0] + bias[0]).mean()) - usual)
+
+    assert off(wholes) < 0.3 * off(wholes[:0])

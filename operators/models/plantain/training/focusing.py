@@ -2,8 +2,8 @@
 
 Of rendered frames the focal length is known. Of real ones it is not, but a picture's middle is what a longer lens would
 have shown: its focal length over the canvas's width is the whole one's over the share of the width that is left. So
-pairs teach what to look for in real pictures, where rendered ones alone leave the answer to what streets look like
-(measured 2026-11-30 on a recording whose lens of 58 degrees no fit had seen: 73 degrees before, see the log).
+pairs teach what to look for in real pictures, where rendered ones alone leave the answer to what streets look like; and
+what most cameras have (`USUAL_HFOV_DEG`) keeps the level, which pairs leave open.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ NUM_RENDERED, NUM_REAL = 1500, 1000
 CUTS = 0.5, 0.95
 """Share of a picture's sides that is left in a cut, at least and at most."""
 
-PAIR_TRUST = 1.0
-"""How much a pair counts against a rendered frame."""
+USUAL_HFOV_DEG = 60.0
+"""Field of view that a camera is taken for of which nothing is known: those over streets, in cars and in telephones
+have some 45 to 80 degrees."""
 
-RIDGE = 300.0
-"""Against weights of features that few frames speak for; features are of unit variance."""
+RIDGE = 0.3
+"""For each frame, against weights of features that few frames speak for; features are of unit variance."""
 
 _CANVAS_HW = 224, 384
 _EULER = 0.5772
@@ -62,16 +63,18 @@ def focus(path: Path, scenes: Path, streets: Path, seed: int = 0) -> None:
     for shot in map(shards.load, chosen):
         seen.append(eye.look(shot.image))
         focals.append(lens.log_focal(shot.hfov_deg))
-    steps, shares = [], []
+    wholes, steps, shares = [], [], []
     album = Album(streets)
     for _ in range(min(NUM_REAL, len(album.entries))):
         whole = album.one(rng).image
-        before = eye.look(whole)
+        wholes.append(eye.look(whole))
         for share in rng.uniform(*CUTS, 2):
             part, left = middle(whole, float(share))
-            steps.append(eye.look(part) - before)
+            steps.append(eye.look(part) - wholes[-1])
             shares.append(-math.log(left))
-    weight, bias = fitted(np.array(seen), np.array(focals), np.array(steps), np.array(shares))
+    weight, bias = fitted(
+        np.array(seen), np.array(focals), np.array(wholes), np.array(steps), np.array(shares)
+    )
     with torch.no_grad():
         network.decoder.to_lens.weight.copy_(torch.from_numpy(weight))
         network.decoder.to_lens.bias.copy_(torch.from_numpy(bias))
@@ -97,28 +100,36 @@ def middle(picture: NDArray[np.uint8], share: float) -> tuple[NDArray[np.uint8],
 def fitted(
     seen: NDArray[np.float32],
     focals: NDArray[np.float64],
+    wholes: NDArray[np.float32],
     steps: NDArray[np.float32],
     shares: NDArray[np.float64],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weight (2, C) and bias (2,) of the layer that says the focal length's logarithm and its spread (`Fields.lens`).
 
+    Each rendered frame, each whole picture and each pair counts the same.
+
     Args:
         seen: (N, C), what the layer reads of frames whose lens is known.
         focals: (N,), logarithm of their focal length over the canonical one.
+        wholes: (R, C), what it reads of whole pictures of usual cameras.
         steps: (P, C), what it reads of a cut less what it reads of the whole picture.
         shares: (P,), how much larger the logarithm of the cut's focal length is.
     """
     mean, scale = seen.mean(0), seen.std(0) + 1e-6
-    known = np.c_[(seen - mean) / scale, np.ones(len(seen))]
-    paired = np.c_[steps / scale, np.zeros(len(steps))]
+
+    def rows_of(read: NDArray[np.float32], level: float = 1.0) -> NDArray[np.float64]:
+        rows: NDArray[np.float64] = np.c_[(read - level * mean) / scale, np.full(len(read), level)]
+        return rows
+
+    known = rows_of(seen)
+    every = np.concatenate([known, rows_of(wholes), rows_of(steps, 0.0)])
+    wanted = np.concatenate([focals, np.full(len(wholes), lens.log_focal(USUAL_HFOV_DEG)), shares])
     ridge = RIDGE * np.diag(np.r_[np.ones(len(mean)), 0.0])
-    trust = PAIR_TRUST
-    normal = known.T @ known + trust * paired.T @ paired + ridge
-    focal = np.linalg.solve(normal, known.T @ focals + trust * paired.T @ shares)
+    focal = np.linalg.solve(every.T @ every + len(every) * ridge, every.T @ wanted)
     errors = np.abs(known @ focal - focals)
-    lowest, reach = LOG_SPREAD[0], LOG_SPREAD[1]
-    wanted = np.clip((np.log(errors + 1e-3) + _EULER - lowest) / reach, -0.95, 0.95)
-    spread = np.linalg.solve(known.T @ known + ridge, known.T @ np.arctanh(wanted))
+    middle, reach = LOG_SPREAD
+    reached = np.clip((np.log(errors + 1e-3) + _EULER - middle) / reach, -0.95, 0.95)
+    spread = np.linalg.solve(known.T @ known + len(known) * ridge, known.T @ np.arctanh(reached))
     both = np.stack([focal, spread])
     weight = both[:, :-1] / scale
     return weight.astype(np.float32), (both[:, -1] - weight @ mean).astype(np.float32)
