@@ -1,8 +1,9 @@
-"""Services that several files of tests share, started once for each file."""
+"""Services and checkpoints that several files of tests share, made once for each file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,3 +25,21 @@ def guarded() -> Iterator[httpx.Client]:
 
     with doors.guarded() as http:
         yield http
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny checkpoint, by its name in `tests.checkpoints`."""
+    import torch
+
+    from tests import checkpoints
+
+    root, made = tmp_path_factory.mktemp("checkpoints"), dict[str, Path]()
+
+    def of(name: str) -> Path:
+        if name not in made:
+            torch.manual_seed(0)  # what is not widened is drawn, too
+            made[name] = getattr(checkpoints, name)(root / name)
+        return made[name]
+
+    return of
