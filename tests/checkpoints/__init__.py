@@ -21,12 +21,14 @@ from tests.checkpoints.closed import (
     tips_normals,
     zoedepth,
 )
+from tests.checkpoints.coded import coded
 from tests.checkpoints.drawing import klein, marigold, qwen_edit
 from tests.checkpoints.video import edgetam_video, sam2_video, sam3_video
 from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, sam2, sam3
 
 __all__ = [
     "clipseg",
+    "coded",
     "depth_anything",
     "depth_pro",
     "dpt",
