@@ -34,7 +34,8 @@ class Editor(ABC, Generic[S]):
 
     Args:
         checkpoint: Folder, or repository, `owner/name`.
-        lora: Folder or repository of weights that are added to it, such as those of an open replication.
+        lora: Folder or repository, `owner/name@revision`, of weights that are added to it, such as those of an open
+            replication.
         lora_scale: How strongly.
         steps: Of the denoising loop; the model's own if None.
         guidance: Above 1 each step takes a second pass; the model's own if None.
