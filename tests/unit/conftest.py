@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
+
+from tests.answered import Answer
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +47,24 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return made[name]
 
     return of
+
+
+@pytest.fixture
+def plantain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Answer]]:
+    """Calls the command in this process."""
+
+    from plantain.deploy.cli import app as cli
+
+    def call(*arguments: str | Path) -> Answer:
+        monkeypatch.setattr("sys.argv", ["plantain", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        captured = capsys.readouterr()
+        return Answer(left.value.code or 0, captured.out, captured.err)
+
+    before = list(logging.getLogger().handlers)
+    yield call
+    logging.getLogger().handlers[:] = before
+    structlog.reset_defaults()
