@@ -243,7 +243,25 @@ def test_lower_precision_answers_nearly_the_same_under_another_fingerprint(check
     assert not np.array_equal(one.value.depth_m, other.value.depth_m)
 
 
-# Of the default configuration, where that is the published one; millions of parameters.
+SWIN_T = {
+    "model_type": "swin",
+    "image_size": 384,
+    "embed_dim": 96,
+    "depths": [2, 2, 6, 2],
+    "num_heads": [3, 6, 12, 24],
+    "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}
+REPVIT = {
+    "model_type": "edgetam_vision_model",
+    "backbone_config": {
+        "model_type": "timm_wrapper",
+        "architecture": "repvit_m1",
+        "num_classes": 2,
+        "label_names": ["a", "b"],
+        "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+    },
+}
+# Of the default configuration, where that is the published one but for the backbone; millions of parameters.
 PUBLISHED = {
     "sam3": ("Sam3Model", "Sam3Config", {}),
     "segformer": ("SegformerForSemanticSegmentation", "SegformerConfig", {"num_labels": 19}),
@@ -251,6 +269,15 @@ PUBLISHED = {
     "eomt": ("EomtForUniversalSegmentation", "EomtConfig", {"num_labels": 133}),
     "tipsv2": ("Tipsv2DptForDensePrediction", "Tipsv2DptConfig", {"num_labels": 150}),
     "rf-detr": ("RfDetrForObjectDetection", "RfDetrConfig", {}),
+    "sam3-video": ("Sam3VideoModel", "Sam3VideoConfig", {}),
+    "sam2-video": ("Sam2VideoModel", "Sam2VideoConfig", {}),
+    "edgetam-video": ("EdgeTamVideoModel", "EdgeTamVideoConfig", {"vision_config": REPVIT}),
+    "depth-anything-v2-outdoor": ("DepthAnythingForDepthEstimation", "DepthAnythingConfig", {}),
+    "zoedepth": ("ZoeDepthForDepthEstimation", "ZoeDepthConfig", {}),
+    "mask2former": ("Mask2FormerForUniversalSegmentation", "Mask2FormerConfig", {"backbone_config": SWIN_T}),
+    "oneformer": ("OneFormerForUniversalSegmentation", "OneFormerConfig", {"num_labels": 150}),
+    "owlv2": ("Owlv2ForObjectDetection", "Owlv2Config", {"vision_config": {"image_size": 960}}),
+    "clipseg": ("CLIPSegForImageSegmentation", "CLIPSegConfig", {}),
 }
 
 
