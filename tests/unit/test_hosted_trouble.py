@@ -182,6 +182,7 @@ def test_nothing_is_asked_before_the_server_said(busy: Reply) -> None:
         ("%a, %d %b %Y %H:%M:%S GMT", 90),
         ("%A, %d-%b-%y %H:%M:%S GMT", 90),
         ("%a %b %d %H:%M:%S %Y", 90),
+        ("%a, %d %b %Y %H:%M:%S +0000", 90),
         ("%a, %d %b %Y %H:%M:%S GMT", -90),
     ],
 )

@@ -187,8 +187,9 @@ def retry_after_s(header: str, told: Any = None) -> float | None:
     except ValueError:
         pass
     try:
-        # GMT, whether it says so or not: the oldest of the three forms of a date in HTTP does not.
-        when = parsedate_to_datetime(header).replace(tzinfo=UTC)
+        when = parsedate_to_datetime(header)
+        # The oldest of the three forms of a date in HTTP does not say that it is GMT.
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
         return max(0.0, (when - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         pass
