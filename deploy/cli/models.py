@@ -16,7 +16,7 @@ from plantain.deploy.cli.options import JobOut, JobSocket, Json, options_of, tol
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import BACKENDS, how_to_install, missing_modules, whole_of
 from plantain.operators.models.base import ModelSpec
-from plantain.operators.models.here import has_gpu, machine_gb, memory_gb, obstacles
+from plantain.operators.models.here import Cuda, has_gpu, machine_gb, memory_gb, obstacles
 from plantain.operators.models.page import commercial, size_of
 
 models = typer.Typer(
@@ -25,6 +25,7 @@ models = typer.Typer(
     no_args_is_help=False,
 )
 out = Console(highlight=False)
+gpu = Cuda()
 
 Name = Annotated[str, typer.Argument(help="One of 'plantain models', a repository owner/name, or a folder.")]
 Revision = Annotated[str, typer.Option(help="Of the repository: a commit, tag or branch.")]
@@ -44,7 +45,7 @@ def listed(context: typer.Context, as_json: Json = False) -> None:
         here = "runs here" if not row["obstacles"] else f"not here: {'; '.join(row['obstacles'])}"
         if row["missing"]:
             here += f": {how_to_install(spec)}"
-        size = f"; {row['size']} parameters" if row["size"] else ""
+        size = f"; parameters {row['size']}" if row["size"] else ""
         source = f" from {row['source']}" if row["source"] else ""
         source += f" with {', '.join(row['members'])}" if row["members"] else ""
         out.print(f"[bold]{row['name']}[/bold]  {escape(here)}", soft_wrap=True)
@@ -169,7 +170,7 @@ def _elsewhere() -> list[Finding]:
 
 def _here(name: str, spec: ModelSpec, revision: str) -> list[Finding]:
     """What a model asks of this machine."""
-    return [*_weights(name, spec, revision), _memory(spec), _device(spec)]
+    return [*_weights(name, spec, revision), _memory(spec), *_device(spec)]
 
 
 def _extras(spec: ModelSpec) -> Finding:
@@ -180,11 +181,11 @@ def _extras(spec: ModelSpec) -> Finding:
 
 
 def _licence(spec: ModelSpec) -> Finding:
-    return (
-        "licence",
-        True,
-        f"{spec.licence or 'of the checkpoint'}; commercial use: {commercial(spec.weights)}",
-    )
+    said = f"{spec.licence or 'of the checkpoint'}; commercial use: {commercial(spec.weights)}"
+    if spec.weights.is_gated:
+        page = f"huggingface.co/{spec.weights.source}"
+        said += f"; gated: accept its terms at {page}, and give the account's token in HF_TOKEN"
+    return "licence", True, said
 
 
 def _weights(name: str, spec: ModelSpec, revision: str) -> list[Finding]:
@@ -218,8 +219,20 @@ def _memory(spec: ModelSpec) -> Finding:
     return "memory", wanted_gb <= total_gb, f"{said} for one copy, {total_gb:.0f} GB in this machine"
 
 
-def _device(spec: ModelSpec) -> Finding:
-    here = "a GPU is here" if has_gpu() else "no GPU here"
-    if spec.weights.needs_gpu:
-        return "device", has_gpu(), f"takes a GPU; {here}"
-    return "device", True, f"runs on a processor, faster on a GPU; {here}"
+def _device(spec: ModelSpec) -> list[Finding]:
+    """Whether there is the device that it takes, and of a GPU whether one copy has room on it now."""
+    found = None if missing_modules(BACKENDS["embedded"]) else gpu.memory_gb()
+    here = (
+        "a GPU is here"
+        if found
+        else "no GPU here"
+        if not has_gpu()
+        else "a GPU is here that torch cannot use"
+    )
+    if found is None:
+        needed = "takes a GPU" if spec.weights.needs_gpu else "runs on a processor, faster on a GPU"
+        return [("device", not spec.weights.needs_gpu, f"{needed}; {here}")]
+    (free_gb, whole_gb), wanted_gb = found, memory_gb(spec)
+    said = f"about {wanted_gb:.1f} GB" if wanted_gb else "by the checkpoint"
+    room = f"{said} for one copy, {free_gb:.0f} of {whole_gb:.0f} GB free on the GPU"
+    return [("device", True, here), ("gpu", wanted_gb <= free_gb, room)]

@@ -96,14 +96,7 @@ class Drawn:
         return self._decoded(frame, prompt, drawings[0], told[0], model_ms)
 
     def _refusal(self, prompt: Prompt) -> Answer | None:
-        """The answer to a prompt that cannot be drawn; None for one that can."""
-        try:
-            codec_for(prompt)
-            if isinstance(self.model, Checking):
-                self.model.check(prompt)
-        except PlantainError as error:
-            return Answer(failure_of(error))
-        return None
+        return refusal_of(prompt, self.model if isinstance(self.model, Checking) else None)
 
     def _draw(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
@@ -154,6 +147,17 @@ def decoded(
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one drawing concerns no other
         value = failure_of(error)
     return Answer(value, model_ms=model_ms, codec_ms=(perf_counter() - start) * 1e3)
+
+
+def refusal_of(prompt: Prompt, model: Checking | None = None) -> Answer | None:
+    """The answer to a prompt that cannot be drawn, at all or by a model; None for one that can."""
+    try:
+        codec_for(prompt)
+        if model is not None:
+            model.check(prompt)
+    except PlantainError as error:
+        return Answer(failure_of(error))
+    return None
 
 
 def failure_of(error: Exception) -> Failure:

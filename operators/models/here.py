@@ -37,3 +37,16 @@ def machine_gb() -> float:
 def has_gpu() -> bool:
     """Whether NVIDIA's driver shows a GPU."""
     return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+class Cuda:
+    """The GPU that a model would take, as torch sees it, which is loaded for that."""
+
+    def memory_gb(self) -> tuple[float, float] | None:
+        """What is free and what there is, GB; None where there is none that torch can use."""
+        import torch
+
+        if not torch.cuda.is_available():
+            return None
+        free, whole = torch.cuda.mem_get_info()
+        return free / 1e9, whole / 1e9

@@ -22,9 +22,16 @@ T = TypeVar("T")
 _CONFIGS = ("config.json", "model_index.json")
 """What says which model a folder holds: of the transformers library, of the diffusers library."""
 
-# Everything that a checkpoint is loaded from, and neither pickles nor copies for other frameworks.
+# Everything that a checkpoint is loaded from: neither pickles, nor copies for other frameworks.
 _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 _CODE = ["*.py"]
+# Of weights what the libraries load: neither copies in another precision (`model.fp16.safetensors`), nor one file for
+# other programs beside the parts.
+_LOADED = [
+    f"{folder}{name}{part}.safetensors"
+    for folder, name in (("", "model"), ("*/", "model"), ("*/", "diffusion_pytorch_model"))
+    for part in ("", "-*-of-*")
+]
 
 # A hub that does not answer is given up after this long, seconds.
 _ETAG_TIMEOUT_S = 10.0
@@ -48,8 +55,8 @@ class Checkpoint:
 
     @property
     def called(self) -> str:
-        """The last part of its name."""
-        return Path(self.name).name
+        """The last part of its name, without the revision."""
+        return Path(self.name.partition("@")[0]).name
 
     @property
     def kind(self) -> str:
@@ -116,7 +123,7 @@ def located(
     """A checkpoint, brought into the cache if it is not here yet, and known to be whole.
 
     Args:
-        checkpoint: A folder, or a repository of the hub, `owner/name`.
+        checkpoint: A folder, or a repository of the hub, `owner/name` or `owner/name@revision`.
         revision: Of the repository: a commit, tag or branch; the newest if empty.
         offline: Only what is on this machine.
         has_code: Its Python files are wanted, too.
@@ -127,7 +134,7 @@ def located(
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
         found = Checkpoint(checkpoint, folder, "", _config_of(checkpoint, folder))
-    elif checkpoint.startswith((".", "~", os.sep)) or checkpoint.count("/") != 1:
+    elif checkpoint.startswith((".", "~", os.sep)) or checkpoint.partition("@")[0].count("/") != 1:
         raise ModelUnavailableError(
             f"there is no folder {checkpoint}: give the folder of a checkpoint, or a repository as owner/name"
         )
@@ -196,20 +203,37 @@ def refuse_missing(checkpoint: Checkpoint, missing: Sequence[str]) -> None:
         )
 
 
-def fetched(repository: str, revision: str = "", *, offline: bool = False, has_code: bool = False) -> Path:
+def fetched(
+    repository: str,
+    revision: str = "",
+    *,
+    offline: bool = False,
+    has_code: bool = False,
+    has_names: bool = True,
+) -> Path:
     """The folder in the cache that holds a version of a repository; its name is the commit.
+
+    Args:
+        repository: `owner/name`, or `owner/name@revision`.
+        revision: See `located`; the one in the name goes before it.
+        offline: See `located`.
+        has_code: See `located`.
+        has_names: Its weights are called as the libraries call a network's; those that are added to others are not.
 
     Raises:
         ModelUnavailableError: If it cannot be had.
     """
     from huggingface_hub import snapshot_download
 
+    repository, _, pinned = repository.partition("@")
+    revision = pinned or revision
     try:
         return Path(
             snapshot_download(
                 repository,
                 revision=revision or None,
-                allow_patterns=_WANTED + (_CODE if has_code else []),
+                allow_patterns=(_LOADED + _WANTED[1:] if has_names else _WANTED)
+                + (_CODE if has_code else []),
                 local_files_only=offline,
                 etag_timeout=_ETAG_TIMEOUT_S,
             )

@@ -24,10 +24,10 @@ def written() -> str:
 
 
 def size_of(weights: Weights) -> str:
-    """Parameters in a few characters; empty where there are none, or it depends."""
+    """Parameters in a few characters; empty where there are none."""
     millions = weights.parameters_m
     if not millions:
-        return ""
+        return "depends" if weights.commercial is None else ""
     return f"{millions / 1e3:.1f} B" if millions >= 1e3 else f"{millions:.3g} M"
 
 

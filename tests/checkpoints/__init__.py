@@ -15,17 +15,20 @@ from tests.checkpoints.closed import (
     oneformer,
     rf_detr,
     rt_detr,
+    sapiens_normals,
     segformer,
     tips,
     tips_normals,
     zoedepth,
 )
+from tests.checkpoints.coded import coded
 from tests.checkpoints.drawing import klein, marigold, qwen_edit
 from tests.checkpoints.video import edgetam_video, sam2_video, sam3_video
 from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, sam2, sam3
 
 __all__ = [
     "clipseg",
+    "coded",
     "depth_anything",
     "depth_pro",
     "dpt",
@@ -47,6 +50,7 @@ __all__ = [
     "sam2_video",
     "sam3",
     "sam3_video",
+    "sapiens_normals",
     "segformer",
     "tips",
     "tips_normals",

@@ -162,6 +162,28 @@ def tips_normals(folder: Path) -> Path:
     return save(folder, widened(Tipsv2DptForNormalEstimation(config), std=0.2), processor)
 
 
+def sapiens_normals(folder: Path) -> Path:
+    from transformers import Sapiens2Config, Sapiens2ForNormalEstimation, Sapiens2ImageProcessor
+
+    config = Sapiens2Config(
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_attention_heads=2,
+        image_size=64,
+        num_labels=3,
+        head_config={
+            "use_pixel_shuffle": True,
+            "upsample_out_channels": [16] * 4,
+            "upsample_kernel_size": 3,
+            "conv_out_channels": [8],
+        },
+    )
+    processor = Sapiens2ImageProcessor(size=square(64), do_pad=True)
+    return save(folder, widened(Sapiens2ForNormalEstimation(config), std=0.2), processor)
+
+
 def segformer(folder: Path) -> Path:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.checkpoints.making import (
@@ -177,3 +179,17 @@ def marigold(folder: Path) -> Path:
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_looks() -> Iterator[None]:
+    """Qwen's looks at a megapixel, which takes half a minute; here it looks at a four-hundredth of one.
+
+    A module that imports it has it.
+    """
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit as library
+
+    dimensions = library.calculate_dimensions
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "calculate_dimensions", lambda _area, ratio: dimensions(64 * 64, ratio))
+        yield

@@ -26,6 +26,7 @@ from plantain.operators.models import page as models_page
 from plantain.operators.prompts import Task
 from plantain.operators.sinks.columns import EVENT_COLUMNS, FRAME_COLUMNS, IDENTITY, OBJECT_COLUMNS, written
 from plantain.operators.sources.live.options import LiveOptions
+from plantain.pipeline.checking import check_run
 from plantain.pipeline.config import PipelineConfig, check, load, page
 
 ROOT = Path(__file__).parents[2]
@@ -187,7 +188,8 @@ def test_the_list_of_columns_is_written_from_the_code(columns: tuple[Column, ...
     "path", sorted((ROOT / "deploy" / "configs").glob("*.yaml")), ids=lambda path: path.name
 )
 def test_every_example_is_a_configuration_without_mistakes(path: Path) -> None:
-    load(path)
+    """As `plantain validate` finds them."""
+    check_run(load(path))
 
 
 def test_the_synthetic_example_runs(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from structlog.testing import capture_logs
 from plantain.operators.answers import png
 from plantain.operators.errors import UsageError
 from plantain.operators.models import load_model
+from plantain.operators.models.hosted.api import retry_after_s
 from plantain.operators.types import Failure
 from tests.hosted_asking import (
     DEPTH,
@@ -171,6 +174,42 @@ def test_nothing_is_asked_before_the_server_said(busy: Reply) -> None:
     begins = [asked.begin_s for asked in server.asked]
     assert len(begins) == 5
     assert begins[2] - begins[1] >= 0.6
+
+
+@pytest.mark.parametrize(
+    ("form", "waits_s"),
+    [
+        ("%a, %d %b %Y %H:%M:%S GMT", 90),
+        ("%A, %d-%b-%y %H:%M:%S GMT", 90),
+        ("%a %b %d %H:%M:%S %Y", 90),
+        ("%a, %d %b %Y %H:%M:%S +0000", 90),
+        ("%a, %d %b %Y %H:%M:%S GMT", -90),
+    ],
+)
+def test_a_date_to_come_back_at_is_understood_in_each_of_its_forms(form: str, waits_s: float) -> None:
+    header = (datetime.now(UTC) + timedelta(seconds=waits_s)).strftime(form)
+    assert retry_after_s(header) == pytest.approx(max(0, waits_s), abs=5)
+
+
+def test_a_date_that_is_none_is_no_word() -> None:
+    assert retry_after_s("next week") is None
+    assert retry_after_s("next week", {"error": {"details": [{"retryDelay": "3s"}]}}) == 3
+
+
+def test_a_server_that_says_a_date_is_waited_for() -> None:
+    count = iter(range(100))
+
+    def speak(asked: Asked) -> Reply:
+        if next(count):
+            return chat("yes")
+        return Reply(
+            b"", 429, {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)}
+        )
+
+    with serving(speak) as server:
+        assert said(ask("chat", server.url, QUESTION)) == ["ok"]
+    first, second = (asked.begin_s for asked in server.asked)
+    assert second - first >= 2, "a date has no parts of a second"
 
 
 def test_a_busy_server_without_a_word_is_asked_again_ever_more_slowly() -> None:

@@ -105,7 +105,7 @@ def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
         "run 'plantain models fetch someone/other' where there is a network, or copy its folder"
         in sealed["said"]
     )
-    assert sealed["took_s"] < 5
+    assert sealed["took_s"] < 15, "attempts at a hub take 23 s"
 
 
 @pytest.mark.parametrize(

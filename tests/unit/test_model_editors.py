@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import Flux2KleinPipeline, QwenImageEditPipeline
-from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +20,7 @@ from plantain.operators.models import load_drawing, load_model
 from plantain.operators.models.drawn import Drawn
 from plantain.operators.prompts import Prompt
 from tests import checkpoints
+from tests.checkpoints.drawing import small_looks  # noqa: F401 - a fixture of every test here
 from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 from tests.contract.test_model_backends import frame
 
@@ -42,17 +42,6 @@ ASKED = {
     ),
 }
 """How the library's own pipelines are asked for the drawing that each of ours makes."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small() -> Any:
-    """Qwen's looks at a megapixel, which takes half a minute; here it looks at a four-hundredth of one."""
-    with pytest.MonkeyPatch.context() as patch:
-        dimensions = pipeline_qwenimage_edit.calculate_dimensions
-        patch.setattr(
-            pipeline_qwenimage_edit, "calculate_dimensions", lambda _area, ratio: dimensions(64 * 64, ratio)
-        )
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,96 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from plantain.operators.errors import ModelError, ModelUnavailableError, UsageError
 from plantain.operators.models import load_model
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import Failure
 from tests import checkpoints
+from tests.checkpoints.coded import own_modules  # noqa: F401 - a fixture of every test here
 from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 from tests.contract.test_model_backends import frame
 
-CODE = """
-import torch
-from transformers import PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
-
-
-class BananaConfig(PretrainedConfig):
-    model_type = "banana"
-
-
-class Banana(PreTrainedModel):
-    config_class = BananaConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.bright = torch.nn.Linear(1, 1)
-        self.post_init()
-
-    def forward(self, pixel_values, text=None, task=None):
-        gray = pixel_values.mean(1)
-        if task is not None:
-            values = {"depth": gray * 10 + self.bright.weight[0, 0], "semantic": (gray > 0.5).long() * 2}
-            values["normals"] = torch.stack([gray * 0, gray * 0, gray * 0 + 1], -1)
-            return ModelOutput(predictions=[values[each][k] for k, each in enumerate(task)])
-        if any("surface" in each for each in text):
-            return ModelOutput(logits=gray)
-        drawn = torch.zeros(*gray.shape, 3)
-        drawn[..., 0] = (gray > 0.5).float()
-        return ModelOutput(images=drawn[:, ::2, ::2])
-
-
-class BananaProcessor:
-    @classmethod
-    def from_pretrained(cls, folder, **_):
-        return cls()
-
-    @classmethod
-    def register_for_auto_class(cls, *_):
-        pass
-
-    def __call__(self, images, return_tensors, **words):
-        import numpy as np
-
-        pixels = torch.stack([torch.from_numpy(np.array(each)) for each in images]).permute(0, 3, 1, 2) / 255
-        return {"pixel_values": pixels, **words}
-"""
 RED = "semantic[background=#000000]:bright=#ff0000"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory) -> Any:
-    """The library copies code into its cache: into one that goes."""
-    from transformers import dynamic_module_utils
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-        patch.syspath_prepend(dynamic_module_utils.HF_MODULES_CACHE)
-        yield
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("remote") / "banana"
-    path.mkdir()
-    (path / "banana.py").write_text(CODE)
-    auto = {"AutoConfig": "banana.BananaConfig", "AutoModel": "banana.Banana"}
-    (path / "config.json").write_text(json.dumps({"model_type": "banana", "auto_map": auto}))
-    (path / "processor_config.json").write_text(
-        json.dumps({"auto_map": {"AutoProcessor": "banana.BananaProcessor"}})
-    )
-    weights = {"bright.weight": torch.full((1, 1), 3.0), "bright.bias": torch.zeros(1)}
-    save_file(weights, path / "model.safetensors", {"format": "pt"})
-    return path
+    return checkpoints.coded(tmp_path_factory.mktemp("remote") / "banana")
 
 
 def model(folder: Path, **options: Any) -> Any:

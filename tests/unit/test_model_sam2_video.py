@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import load_model, spec_of
 from plantain.operators.models.base import Answer
@@ -123,6 +124,27 @@ def test_things_that_are_not_seen_are_given_up(root: Path, monkeypatch) -> None:
     assert not last.names
     assert not session.obj_ids
     assert boxes(made, 5).names == (), "and a frame without things is a frame"
+
+
+def test_no_more_things_are_followed_than_it_may_hold_and_the_lost_go_first(root: Path) -> None:
+    made = model(root, look_every=1, max_objects=2, finder_options={"threshold": 0.5})
+    found = made._found("car", made._picture(frame(0)))
+    assert isinstance(found, Boxes)
+    assert len(found.names) > 2
+    first = boxes(made, 0)
+    followed = made._sessions["cam"][1]
+    surest = sorted(found.scores.tolist())[-2:]
+    assert sorted(score for _, score in followed.names.values()) == pytest.approx(surest)
+    for number in range(1, 8):
+        boxes(made, number)
+        assert len(followed.session.obj_ids) == len(followed.names) == 2
+    assert {*followed.names} == {*first.track_ids}, "what is seen is kept"
+    one, other = followed.session.obj_ids
+    followed.session._shown_at[one] = followed.session.seen - 3
+    boxes(made, 8)
+    assert one not in followed.names
+    assert other in followed.names
+    assert len(followed.names) == 2, "in its place came a new one"
 
 
 def test_phrases_that_nobody_asks_about_any_more_are_given_up(root: Path, monkeypatch) -> None:

@@ -2,117 +2,80 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
-from fractions import Fraction
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from PIL import Image
-from safetensors.torch import load_file, save_file
 
-from plantain.operators.errors import ModelError, ModelUnavailableError
-from plantain.operators.geometry import Letterbox
+from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.models import BACKENDS, load_model
 from plantain.operators.models.specialists.labels import Labels
 from plantain.operators.models.specialists.regions import flatten
 from plantain.operators.prompts import Prompt
-from plantain.operators.types import Failure, Frame, FrameInfo, Header
 from tests import checkpoints
+from tests.checkpoints.asking import FRAME, PICTURE, SIZE, frame, ours, theirs
 from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
 
 transformers.utils.logging.set_verbosity_error()
 
-
-def frame(number: int = 0, size_hw: tuple[int, int] = (72, 128)) -> Frame:
-    rng = np.random.default_rng(number)
-    picture = rng.integers(0, 255, (size_hw[0] // 8, size_hw[1] // 8, 3)).astype(np.uint8)
-    picture = np.ascontiguousarray(picture.repeat(8, axis=0).repeat(8, axis=1))
-    fit = Letterbox.fit(size_hw, size_hw)
-    return Frame(Header("c", 0, number), FrameInfo(number, Fraction(1, 25), None, "file", fit), picture)
-
-
-FRAME = frame()
-PICTURE = Image.fromarray(FRAME.image)
-SIZE = [(72, 128)]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Callable[[str], Path]:
-    root, made = tmp_path_factory.mktemp("specialists"), {}
-
-    def of(name: str) -> Path:
-        if name not in made:
-            made[name] = getattr(checkpoints, name)(root / name)
-        return made[name]
-
-    return of
-
-
-def ours(path: Path, prompt: str, **options: Any) -> Any:
-    model = load_model("transformers", {"checkpoint": str(path), **options})
-    (answer,) = model.answer([FRAME], [0], [Prompt.parse(prompt)])
-    assert not isinstance(answer.value, Failure), answer.value
-    return answer.value
+NAMES = ("car", "individual", "tree", "road")
+"""What each of the checkpoints' classes is called, by number."""
 
 
 @pytest.mark.parametrize("name", ["depth_anything", "zoedepth", "depth_pro"])
-def test_depth_is_that_of_the_librarys_pipeline(folder, name: str) -> None:
-    pipeline = transformers.pipeline("depth-estimation", model=str(folder(name)))
-    value = ours(folder(name), "depth")
+def test_depth_is_that_of_the_librarys_pipeline(checkpoint, name: str) -> None:
+    pipeline = transformers.pipeline("depth-estimation", model=str(checkpoint(name)))
+    value = ours(checkpoint(name), "depth")
     theirs = pipeline(PICTURE)["predicted_depth"].numpy()
     np.testing.assert_array_equal(value.valid, theirs < 1e4)  # which is what Depth Pro says of nothing
     np.testing.assert_allclose(value.depth_m, np.where(value.valid, theirs, 0), rtol=1e-4, atol=1e-4)
     assert np.ptp(value.depth_m) > 0
 
 
-@pytest.mark.parametrize("name", ["segformer", "mask2former", "eomt"])
-def test_classes_are_those_of_the_librarys_pipeline(folder, name: str) -> None:
-    found = transformers.pipeline("image-segmentation", model=str(folder(name)))(PICTURE, subtask="semantic")
-    value = ours(folder(name), "semantic:car,individual,tree,road")
-    names = {"person, individual": "individual", "tree-merged": "tree"}
-    assert {names.get(each["label"], each["label"]) for each in found} == set(value.names)
-    for each in found:
-        mask = value.labels == 1 + value.names.index(names.get(each["label"], each["label"]))
-        np.testing.assert_array_equal(mask, np.asarray(each["mask"]) > 0)
-
-
-def test_instances_are_those_of_the_librarys_pipeline(folder) -> None:
-    pipeline = transformers.pipeline("image-segmentation", model=str(folder("mask2former")))
-    found = [each for each in pipeline(PICTURE, subtask="instance", threshold=0.1) if each["label"] == "car"]
-    value = ours(folder("mask2former"), "instances:car", threshold=0.1)
-    kept = [each for each in found if np.asarray(each["mask"]).any()]
+@pytest.mark.parametrize(("name", "cls"), [("mask2former", "Mask2Former"), ("eomt", "Eomt")])
+def test_instances_are_what_their_library_reads(checkpoint, name: str, cls: str) -> None:
+    path = checkpoint(name)
+    processor, outputs = theirs(path, f"{cls}ForUniversalSegmentation")
+    (found,) = processor.post_process_instance_segmentation(outputs, target_sizes=SIZE, threshold=0.1)
+    number = Counter(each["label_id"] for each in found["segments_info"]).most_common(1)[0][0]
+    things = [each for each in found["segments_info"] if each["label_id"] == number]
+    masks = [found["segmentation"].numpy() == each["id"] for each in things]
+    kept = [(each["score"], mask) for each, mask in zip(things, masks, strict=True) if mask.any()]
+    value = ours(path, f"instances:{NAMES[number]}", threshold=0.1)
     assert len(kept) == len(value.names) > 0
-    for k, each in enumerate(kept):
-        np.testing.assert_array_equal(value.labels == k + 1, np.asarray(each["mask"]) > 0)
-        assert value.scores[k] == pytest.approx(each["score"], abs=1e-4)
+    for k, (score, mask) in enumerate(kept):
+        np.testing.assert_array_equal(value.labels == k + 1, mask)
+        assert value.scores[k] == pytest.approx(score, abs=1e-4)
 
 
-def test_a_class_is_the_same_whatever_else_is_asked(folder) -> None:
-    for name, prompt in (("oneformer", "semantic:{}"), ("owlv2", "detect:{}"), ("sam3", "semantic:{}")):
-        options = {} if name == "oneformer" else {"threshold": 0.3}
-        alone, beside = (ours(folder(name), prompt.format(each), **options) for each in ("road", "road,car"))
-        if name == "owlv2":
-            kept = [k for k, each in enumerate(beside.names) if each == "road"]
-            np.testing.assert_allclose(alone.scores, beside.scores[kept], atol=1e-5)
-        elif name == "oneformer":
-            np.testing.assert_array_equal(
-                alone.labels > 0,
-                beside.labels == 1 + beside.names.index("road") if "road" in beside.names else 0,
-            )
-        else:
-            assert not ((beside.labels > 0) & (alone.labels > 0)).sum() < (alone.labels > 0).sum() // 2
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("segformer", "SegformerForSemanticSegmentation"),
+        ("mask2former", "Mask2FormerForUniversalSegmentation"),
+        ("eomt", "EomtForUniversalSegmentation"),
+        ("eomt_splitting", "EomtForUniversalSegmentation"),
+        ("tips", "Tipsv2DptForDensePrediction"),
+    ],
+)
+def test_classes_are_what_their_library_reads(checkpoint, name: str, cls: str) -> None:
+    path = checkpoint(name)
+    processor, outputs = theirs(path, cls)
+    (labels,) = processor.post_process_semantic_segmentation(outputs, target_sizes=SIZE)
+    value = ours(path, f"semantic:{','.join(NAMES)}")
+    assert {*value.names} == {NAMES[k] for k in labels.unique().tolist()}
+    numbers = np.array([NAMES.index(each) for each in value.names])
+    np.testing.assert_array_equal(numbers[value.labels - 1], labels.numpy())
 
 
 @pytest.mark.parametrize(
     ("task", "asked"), [("semantic", "semantic:car,road"), ("instance", "instances:car")]
 )
-def test_oneformer_says_what_its_library_reads(folder, task: str, asked: str) -> None:
-    path = folder("oneformer")
+def test_oneformer_says_what_its_library_reads(checkpoint, task: str, asked: str) -> None:
+    path = checkpoint("oneformer")
     network = transformers.OneFormerForUniversalSegmentation.from_pretrained(path).eval()
     processor = transformers.AutoProcessor.from_pretrained(path, repo_path=str(path))
     with torch.inference_mode():
@@ -159,11 +122,11 @@ def test_rf_detr_finds_what_its_library_reads(tmp_path: Path, paints: bool) -> N
         np.testing.assert_array_equal(shown.labels > 0, np.any(masks, axis=0))
 
 
-def test_boxes_are_those_of_the_librarys_pipeline(folder) -> None:
-    pipeline = transformers.pipeline("object-detection", model=str(folder("rt_detr")))
+def test_boxes_are_those_of_the_librarys_pipeline(checkpoint) -> None:
+    pipeline = transformers.pipeline("object-detection", model=str(checkpoint("rt_detr")))
     found = [each for each in pipeline(PICTURE, threshold=0.5) if each["label"] in ("car", "road")]
     assert found
-    value = ours(folder("rt_detr"), "detect:car,road")
+    value = ours(checkpoint("rt_detr"), "detect:car,road")
     assert [each["label"] for each in found] == list(value.names)
     np.testing.assert_allclose(value.scores, [each["score"] for each in found], atol=1e-4)
     theirs = np.array([list(each["box"].values()) for each in found])
@@ -172,85 +135,8 @@ def test_boxes_are_those_of_the_librarys_pipeline(folder) -> None:
     )  # it cuts off fractions
 
 
-@pytest.mark.parametrize(("name", "written"), [("owlv2", "a photo of a car"), ("grounding_dino", "car.")])
-def test_boxes_of_words_are_those_of_the_librarys_pipeline(folder, name: str, written: str) -> None:
-    pipeline = transformers.pipeline("zero-shot-object-detection", model=str(folder(name)))
-    found = pipeline(PICTURE, candidate_labels=[written], threshold=0.2)
-    value = ours(folder(name), "detect:car", threshold=0.2)
-    order = np.argsort(-value.scores, kind="stable")
-    np.testing.assert_allclose(value.scores[order], [each["score"] for each in found], atol=1e-4)
-    theirs = np.array([list(each["box"].values()) for each in found]).clip(0, [128, 72, 128, 72])
-    np.testing.assert_allclose(value.xyxy[order], theirs, atol=1.01)
-
-
-def test_sam_3_finds_what_its_processor_says_with_its_scores(folder) -> None:
-    path = folder("sam3")
-    network = transformers.Sam3Model.from_pretrained(path).eval()
-    processor = transformers.AutoProcessor.from_pretrained(path)
-    inputs = processor(images=PICTURE, text="the red car", return_tensors="pt")
-    with torch.inference_mode():
-        outputs = network(**inputs)
-    (found,) = processor.post_process_instance_segmentation(outputs, threshold=0.1, target_sizes=SIZE)
-    value = ours(path, "detect:the red car", threshold=0.1)
-    np.testing.assert_allclose(value.scores, found["scores"].numpy(), atol=1e-4)
-    np.testing.assert_allclose(value.xyxy, found["boxes"].numpy().clip(0, [128, 72, 128, 72]), atol=0.02)
-    region = ours(path, "refer:the red car", threshold=0.1)
-    union = found["masks"].bool().any(0).numpy()
-    assert ((region.labels > 0) != union).mean() < 0.005
-    assert region.scores == pytest.approx([float(found["scores"].max())], abs=1e-4)
-    each = ours(path, "instances:the red car", threshold=0.1)
-    surest = int(found["scores"].argmax())
-    assert ((each.labels == 1) != found["masks"][surest].bool().numpy()).mean() < 0.005, (
-        "the surest is on top"
-    )
-
-
-ENCODERS = {
-    "sam3": ("vision_encoder", "text_encoder", "semantic"),
-    "owlv2": ("owlv2.vision_model", "owlv2.text_model", "detect"),
-    "clipseg": ("clip.vision_model", "clip.text_model", "semantic"),
-    "grounding_dino": ("model.backbone.encoder", "model.text_backbone.encoder", "detect"),
-    "florence": ("model.vision_tower", "", "detect"),
-}
-"""Of each network that reads words, too: what sees, what reads (with Florence-2 that is what writes), and a task."""
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_a_frame_is_seen_once_for_all_prompts_and_words_are_read_once_for_all_frames(
-    folder, name: str
-) -> None:
-    sees, reads, task = ENCODERS[name]
-    options = {"max_tokens": 8} if name == "florence" else {}
-    model = load_model("transformers", {"checkpoint": str(folder(name)), **options})
-    counts = {"seen": 0, "read": 0}
-
-    def count(what: str, module: str) -> None:
-        hook = model.parts.network.get_submodule(module).register_forward_hook  # type: ignore[attr-defined]
-        hook(lambda *_: counts.update({what: counts[what] + 1}))
-
-    count("seen", sees)
-    if reads:
-        count("read", reads)
-    prompts = [Prompt.parse(f"{task}:{words}") for words in ("car", "the red bus", "car,road")]
-    for number in range(3):
-        model.answer([frame(number)], [0, 0, 0], prompts)
-    assert counts == {"seen": 3, "read": bool(reads)}
-
-
-def test_what_is_kept_of_pictures_is_let_go_when_memory_runs_out(folder, monkeypatch) -> None:
-    model: Any = load_model("transformers", {"checkpoint": str(folder("grounding_dino"))})
-
-    def no_memory(**_: Any) -> None:
-        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
-
-    monkeypatch.setattr(model, "forward", no_memory)
-    with pytest.raises(ModelError, match="has not enough memory for one picture"):
-        model.answer([FRAME], [0], [Prompt.parse("detect:car")])
-    assert not model._seen._features
-
-
-def test_oneformer_sees_a_frame_once_for_all_tasks_and_says_what_it_says_of_each_alone(folder) -> None:
-    model = load_model("transformers", {"checkpoint": str(folder("oneformer")), "threshold": 0.1})
+def test_oneformer_sees_a_frame_once_for_all_tasks_and_says_what_it_says_of_each_alone(checkpoint) -> None:
+    model = load_model("transformers", {"checkpoint": str(checkpoint("oneformer")), "threshold": 0.1})
     seen: list[int] = []
     backbone = model.parts.network.get_submodule("model.pixel_level_module.module.encoder")  # type: ignore[attr-defined]
     backbone.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
@@ -267,99 +153,36 @@ def test_oneformer_sees_a_frame_once_for_all_tasks_and_says_what_it_says_of_each
     assert not np.array_equal(told[0].value.labels, told[3].value.labels)
 
 
-def test_clipseg_draws_the_librarys_logits(folder) -> None:
-    network = transformers.CLIPSegForImageSegmentation.from_pretrained(folder("clipseg")).eval()
-    processor = transformers.AutoProcessor.from_pretrained(folder("clipseg"))
-    inputs = processor(text=["car"], images=[PICTURE], padding="max_length", return_tensors="pt")
-    with torch.inference_mode():
-        logits = network(**inputs).logits.reshape(1, 1, 64, 64)
-    expected = (
-        torch.nn.functional.interpolate(logits.sigmoid(), SIZE[0], mode="bilinear")[0, 0].numpy() > 0.45
-    )
-    value = ours(folder("clipseg"), "refer:car", threshold=0.45)
-    assert ((value.labels > 0) != expected).mean() < 0.005
-    assert expected.any()
-
-
-def test_tipsv2_gives_directions_in_our_axes(folder) -> None:
-    network = transformers.Tipsv2DptForDensePrediction.from_pretrained(folder("tips")).eval()
-    processor = transformers.AutoImageProcessor.from_pretrained(folder("tips"))
+def test_tipsv2_gives_directions_in_our_axes(checkpoint) -> None:
+    network = transformers.Tipsv2DptForDensePrediction.from_pretrained(checkpoint("tips")).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(checkpoint("tips"))
     with torch.inference_mode():
         outputs = network(**processor(images=PICTURE, return_tensors="pt"))
     depth = processor.post_process_depth_estimation(outputs, target_sizes=SIZE)[0]["predicted_depth"]
     normals = processor.post_process_normal_estimation(outputs, target_sizes=SIZE)[0]["normals"].numpy()
-    np.testing.assert_allclose(ours(folder("tips"), "depth").depth_m, depth.numpy(), atol=1e-3)
-    value = ours(folder("tips"), "normals").normals
+    np.testing.assert_allclose(ours(checkpoint("tips"), "depth").depth_m, depth.numpy(), atol=1e-3)
+    value = ours(checkpoint("tips"), "normals").normals
     theirs = (normals / np.linalg.norm(normals, axis=0)).transpose(1, 2, 0) * [1, -1, -1]
     np.testing.assert_allclose(value, theirs, atol=1e-3)
 
 
-def test_sam_2_makes_masks_in_the_boxes_of_another(folder) -> None:
-    dino, sam = folder("grounding_dino"), folder("sam2")
-    boxes = ours(dino, "detect:car", threshold=0.9).xyxy
-    network = transformers.Sam2Model.from_pretrained(sam).eval()
-    processor = transformers.AutoProcessor.from_pretrained(sam)
-    inputs = processor(images=PICTURE, input_boxes=[boxes.tolist()], return_tensors="pt")
-    with torch.inference_mode():
-        masks = network(**inputs, multimask_output=False).pred_masks
-    theirs = processor.post_process_masks(masks, SIZE)[0].bool().reshape(-1, *SIZE[0]).numpy()
-    value = ours(dino, "refer:car", threshold=0.9, masks=str(sam))
-    assert ((value.labels > 0) != theirs.any(0)).mean() < 0.01
-    assert len(boxes)
-    model = load_model("transformers", {"checkpoint": str(dino)})
-    (refused,) = model.answer([FRAME], [0], [Prompt.parse("refer:car")])
-    assert "give it a SAM 2 checkpoint with the option masks" in refused.value.error
+@pytest.mark.parametrize(("name", "cls"), [("tips_normals", "Tipsv2Dpt"), ("sapiens_normals", "Sapiens2")])
+def test_directions_are_what_their_library_reads_in_our_axes(checkpoint, name: str, cls: str) -> None:
+    path = checkpoint(name)
+    processor, outputs = theirs(path, f"{cls}ForNormalEstimation")
+    sizes = {"source_sizes": SIZE} if name == "sapiens_normals" else {}  # which pads what it sees
+    (found,) = processor.post_process_normal_estimation(outputs, target_sizes=SIZE, **sizes)
+    normals = found["normals"].numpy()
+    expected = (normals / np.linalg.norm(normals, axis=0)).transpose(1, 2, 0) * [1, -1, -1]
+    value = ours(path, "normals").normals
+    np.testing.assert_allclose(value, expected, atol=1e-3)
+    assert np.ptp(value, axis=(0, 1)).min() > 0.1
 
 
-def test_the_weights_that_make_masks_are_in_the_fingerprint(folder, tmp_path: Path) -> None:
-    sam = Path(shutil.copytree(folder("sam2"), tmp_path / "sam"))
-    options = {"checkpoint": str(folder("grounding_dino")), "masks": str(sam)}
-    before = load_model("transformers", options).fingerprint
-    assert load_model("transformers", {**options, "masks": str(folder("sam2"))}).fingerprint == before
-    weights = load_file(sam / "model.safetensors")
-    save_file({name: 2 * each for name, each in weights.items()}, sam / "model.safetensors", {"format": "pt"})
-    assert load_model("transformers", options).fingerprint != before
-
-
-def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_questions(folder) -> None:
-    path = folder("qwen3_vl")
-    pipeline = transformers.pipeline("image-text-to-text", model=str(path))
-    questions = ["how many cars?", "is there a bus in the picture, or a lorry?"]
-    model = load_model("transformers", {"checkpoint": str(path), "max_tokens": 8})
-    prompts = [Prompt.parse(f"ask:{each}") for each in questions]
-    answers = model.answer([FRAME, frame(1)], [0, 0, 1], [*prompts, prompts[0]])
-    for k, each in enumerate(questions):
-        talk = [
-            {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": each}]}
-        ]
-        said = pipeline(text=talk, max_new_tokens=8, do_sample=False, return_full_text=False)
-        assert answers[k].value.text == said[0]["generated_text"].strip()
-    (alone,) = model.answer([frame(1)], [0], [prompts[0]])
-    assert alone.value == answers[2].value
-
-
-def test_florence_2_is_asked_and_read_as_its_library_does(folder) -> None:
-    path = folder("florence")
-    network = transformers.Florence2ForConditionalGeneration.from_pretrained(path).eval()
-    processor = transformers.AutoProcessor.from_pretrained(path)
-    task = "<OPEN_VOCABULARY_DETECTION>"
-    inputs = processor(images=PICTURE, text=f"{task}car", return_tensors="pt")
-    written = network.generate(**inputs, max_new_tokens=24, num_beams=3, do_sample=False)
-    text = processor.batch_decode(written, skip_special_tokens=False)[0].replace("<pad>", "")
-    found = processor.post_process_generation(text, task=task, image_size=(128, 72))[task]["bboxes"]
-    theirs = [box for box in found if box[2] > box[0] and box[3] > box[1]]
-    value = ours(path, "detect:car", max_tokens=24)
-    assert theirs
-    np.testing.assert_allclose(
-        value.xyxy, np.array(theirs, np.float32).clip(0, [128, 72, 128, 72]), atol=1e-3
-    )
-    assert set(value.scores.tolist()) == {1.0}, "it has none"
-
-
-def test_marigold_draws_the_directions_of_its_librarys_pipeline(folder) -> None:
+def test_marigold_draws_the_directions_of_its_librarys_pipeline(checkpoint) -> None:
     import diffusers
 
-    path = folder("marigold")
+    path = checkpoint("marigold")
     pipeline = diffusers.MarigoldNormalsPipeline.from_pretrained(path)
     drawn = pipeline(PICTURE, num_inference_steps=2, generator=torch.Generator().manual_seed(0)).prediction[0]
     model = load_model("marigold-normals", {"checkpoint": str(path), "steps": 2})
@@ -398,17 +221,17 @@ def test_relative_depth_is_refused(tmp_path: Path) -> None:
         ours(checkpoints.depth_anything(tmp_path / "relative", "relative"), "depth")
 
 
-def test_depth_that_nobody_calls_metric_is_refused_unless_its_unit_is_given(folder) -> None:
+def test_depth_that_nobody_calls_metric_is_refused_unless_its_unit_is_given(checkpoint) -> None:
     with pytest.raises(
         ModelUnavailableError, match=r"does not say that its depth is metric, .* option scale"
     ):
-        ours(folder("dpt"), "depth")
-    one, two = (ours(folder("dpt"), "depth", scale=scale).depth_m for scale in (1, 2))
+        ours(checkpoint("dpt"), "depth")
+    one, two = (ours(checkpoint("dpt"), "depth", scale=scale).depth_m for scale in (1, 2))
     np.testing.assert_allclose(two, 2 * one)
 
 
-def test_lower_precision_answers_nearly_the_same_under_another_fingerprint(folder) -> None:
-    options = {"checkpoint": str(folder("depth_anything"))}
+def test_lower_precision_answers_nearly_the_same_under_another_fingerprint(checkpoint) -> None:
+    options = {"checkpoint": str(checkpoint("depth_anything"))}
     exact, rough = (
         load_model("transformers", options),
         load_model("transformers", {**options, "dtype": "bfloat16"}),
@@ -420,7 +243,25 @@ def test_lower_precision_answers_nearly_the_same_under_another_fingerprint(folde
     assert not np.array_equal(one.value.depth_m, other.value.depth_m)
 
 
-# Of the default configuration, where that is the published one; millions of parameters.
+SWIN_T = {
+    "model_type": "swin",
+    "image_size": 384,
+    "embed_dim": 96,
+    "depths": [2, 2, 6, 2],
+    "num_heads": [3, 6, 12, 24],
+    "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}
+REPVIT = {
+    "model_type": "edgetam_vision_model",
+    "backbone_config": {
+        "model_type": "timm_wrapper",
+        "architecture": "repvit_m1",
+        "num_classes": 2,
+        "label_names": ["a", "b"],
+        "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+    },
+}
+# Of the default configuration, where that is the published one but for the backbone; millions of parameters.
 PUBLISHED = {
     "sam3": ("Sam3Model", "Sam3Config", {}),
     "segformer": ("SegformerForSemanticSegmentation", "SegformerConfig", {"num_labels": 19}),
@@ -428,6 +269,15 @@ PUBLISHED = {
     "eomt": ("EomtForUniversalSegmentation", "EomtConfig", {"num_labels": 133}),
     "tipsv2": ("Tipsv2DptForDensePrediction", "Tipsv2DptConfig", {"num_labels": 150}),
     "rf-detr": ("RfDetrForObjectDetection", "RfDetrConfig", {}),
+    "sam3-video": ("Sam3VideoModel", "Sam3VideoConfig", {}),
+    "sam2-video": ("Sam2VideoModel", "Sam2VideoConfig", {}),
+    "edgetam-video": ("EdgeTamVideoModel", "EdgeTamVideoConfig", {"vision_config": REPVIT}),
+    "depth-anything-v2-outdoor": ("DepthAnythingForDepthEstimation", "DepthAnythingConfig", {}),
+    "zoedepth": ("ZoeDepthForDepthEstimation", "ZoeDepthConfig", {}),
+    "mask2former": ("Mask2FormerForUniversalSegmentation", "Mask2FormerConfig", {"backbone_config": SWIN_T}),
+    "oneformer": ("OneFormerForUniversalSegmentation", "OneFormerConfig", {"num_labels": 150}),
+    "owlv2": ("Owlv2ForObjectDetection", "Owlv2Config", {"vision_config": {"image_size": 960}}),
+    "clipseg": ("CLIPSegForImageSegmentation", "CLIPSegConfig", {}),
 }
 
 

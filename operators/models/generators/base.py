@@ -34,7 +34,8 @@ class Editor(ABC, Generic[S]):
 
     Args:
         checkpoint: Folder, or repository, `owner/name`.
-        lora: Folder or repository of weights that are added to it, such as those of an open replication.
+        lora: Folder or repository, `owner/name@revision`, of weights that are added to it, such as those of an open
+            replication.
         lora_scale: How strongly.
         steps: Of the denoising loop; the model's own if None.
         guidance: Above 1 each step takes a second pass; the model's own if None.
@@ -107,17 +108,18 @@ class Editor(ABC, Generic[S]):
         if not len(prompts):
             return drawn
         with torch.inference_mode():
-            used = sorted(set(image_of))
-            seen = dict(zip(used, self._seen(images[used]), strict=True))
+            seen: dict[int, S] = {}
             first = 0
             while first < len(prompts):
                 rows = slice(first, first + self._at_once)
-                references = [seen[index] for index in image_of[rows]]
                 try:
-                    made = self._draw(references, Image.fromarray(images[used[0]]), prompts[rows])
+                    if new := [k for k in dict.fromkeys(image_of[rows]) if k not in seen]:
+                        seen |= zip(new, self._seen(images[new]), strict=True)
+                    references = [seen[k] for k in image_of[rows]]
+                    made = self._draw(references, Image.fromarray(images[image_of[first]]), prompts[rows])
                     drawn[rows] = (np.asarray(made) * 255).round()
                 except torch.OutOfMemoryError as error:
-                    self._make_do_with_less(len(references), error)
+                    self._make_do_with_less(len(prompts[rows]), error)
                 else:
                     first += len(references)
         return drawn

@@ -25,7 +25,7 @@ from plantain.operators.answers import kind_of
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelError, ModelUnavailableError, UsageError
 from plantain.operators.models.base import Answer, Pixels
-from plantain.operators.models.drawn import decoded, failure_of
+from plantain.operators.models.drawn import decoded, failure_of, refusal_of
 from plantain.operators.models.generators.base import precision_of
 from plantain.operators.models.loading import Checkpoint, located, made, network_of
 from plantain.operators.models.specialists.base import device_called
@@ -103,23 +103,25 @@ class RemoteCode:
         """One answer for each prompt; see Answering.
 
         Raises:
-            ModelError: If the code gives neither images nor predictions, or not one for each question.
+            ModelError: If the code gives neither images nor predictions, or not one for each question, or memory
+                runs out.
         """
-        answers: list[Answer] = []
-        for first in range(0, len(prompts), self._at_once):
-            part = slice(first, first + self._at_once)
-            asked = [(frames[k], prompt) for k, prompt in zip(image_of[part], prompts[part], strict=True)]
+        answers = {k: refused for k, prompt in enumerate(prompts) if (refused := refusal_of(prompt))}
+        asked = [k for k in range(len(prompts)) if k not in answers]
+        for first in range(0, len(asked), self._at_once):
+            part = asked[first : first + self._at_once]
             start = perf_counter()
-            kind, outputs = self._called(asked)
-            spent_ms = (perf_counter() - start) * 1e3 / len(asked)
-            for (frame, prompt), output in zip(asked, outputs, strict=True):
+            kind, outputs = self._called([(frames[image_of[k]], prompts[k]) for k in part])
+            spent_ms = (perf_counter() - start) * 1e3 / len(part)
+            for k, output in zip(part, outputs, strict=True):
+                frame, prompt = frames[image_of[k]], prompts[k]
                 if kind == "images":
                     fit = frame.info.fit
                     drawing = _pixels_of(output, (fit.height, fit.width))
-                    answers.append(decoded(frame, prompt, fit.place(drawing), spent_ms, drifts=True))
+                    answers[k] = decoded(frame, prompt, fit.place(drawing), spent_ms, drifts=True)
                 else:
-                    answers.append(_read(output, prompt, frame, spent_ms))
-        return answers
+                    answers[k] = _read(output, prompt, frame, spent_ms)
+        return [answers[k] for k in range(len(prompts))]
 
     def close(self) -> None:
         """Gives back the weights' memory; answers no more."""
@@ -137,8 +139,13 @@ class RemoteCode:
         moved = {
             name: each.to(self._device) if isinstance(each, Tensor) else each for name, each in inputs.items()
         }
-        with torch.inference_mode():
-            outputs = self._network(**moved)
+        try:
+            with torch.inference_mode():
+                outputs = self._network(**moved)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"{self.name} has not enough memory for {len(asked)} at once: give it a smaller canvas, or at_once"
+            ) from error
         for kind in ("images", "predictions"):
             if isinstance(outputs, Mapping) and outputs.get(kind) is not None:
                 if len(outputs[kind]) != len(asked):

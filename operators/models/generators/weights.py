@@ -46,7 +46,7 @@ def adapted(pipeline: Any, lora: str, scale: float, *, offline: bool) -> str:
 
     Args:
         pipeline: The pipeline.
-        lora: Folder or file, or repository, `owner/name`.
+        lora: Folder or file, or repository, `owner/name` or `owner/name@revision`.
         scale: How strongly.
         offline: Only what is on this machine.
 
@@ -54,7 +54,7 @@ def adapted(pipeline: Any, lora: str, scale: float, *, offline: bool) -> str:
         ModelUnavailableError: If they cannot be had, or fit another network.
     """
     path = Path(lora).expanduser()
-    folder = path if path.exists() else fetched(lora, offline=offline)
+    folder = path if path.exists() else fetched(lora, offline=offline, has_names=False)
     files = [folder] if folder.is_file() else sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
         raise ModelUnavailableError(

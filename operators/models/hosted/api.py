@@ -179,7 +179,7 @@ def retry_after_s(header: str, told: Any = None) -> float | None:
     """When to come back, seconds: of the header `Retry-After`, or of Google's `RetryInfo`; None where neither says.
 
     Args:
-        header: Seconds, or a date.
+        header: Seconds, or a date in GMT (RFC 9110, 10.2.3).
         told: The body, as JSON.
     """
     try:
@@ -187,7 +187,10 @@ def retry_after_s(header: str, told: Any = None) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+        when = parsedate_to_datetime(header)
+        # The oldest of the three forms of a date in HTTP does not say that it is GMT.
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return max(0.0, (when - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         pass
     error = told.get("error") if isinstance(told, dict) else None

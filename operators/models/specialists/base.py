@@ -138,6 +138,13 @@ class Specialist(ABC):
         ):
             yield
 
+    def too_large(self, size_hw: tuple[int, int]) -> ModelError:
+        """What to say where there is no memory for one picture."""
+        return ModelError(
+            f"model {self.name} has not enough memory for one picture of {size_hw[1]} x {size_hw[0]}: "
+            "give it a smaller canvas, fewer copies, or dtype: bfloat16"
+        )
+
     def _why_not(self, prompt: Prompt) -> str:
         if prompt.task not in self.tasks:
             return f"model {self.name} has no answer to '{prompt}': it answers {', '.join(self.tasks)}"
@@ -155,10 +162,7 @@ class Specialist(ABC):
             except torch.OutOfMemoryError as error:
                 seen = min(count, len(frames) - first)
                 if seen == 1:
-                    raise ModelError(
-                        f"model {self.name} has not enough memory for one picture of {size_hw[1]} x {size_hw[0]}: "
-                        "give it a smaller canvas, fewer copies, or dtype: bfloat16"
-                    ) from error
+                    raise self.too_large(size_hw) from error
                 self._at_once[size_hw] = seen // 2
                 torch.cuda.empty_cache()
         return values

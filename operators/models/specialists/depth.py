@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,11 +55,7 @@ class DepthEstimator(Specialist):
         """Depth once for each picture."""
         sizes = [picture.size_hw for picture in pictures]
         inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")
-        outputs = self.forward(**inputs)
-        read = self.parts.processor.post_process_depth_estimation
-        # ZoeDepth pads what it sees, and takes that off again by the size of the source.
-        sources = {"source_sizes": sizes} if "zoedepth" in self.parts.network.config.model_type else {}
-        found = read(outputs, target_sizes=sizes, **sources)
+        found = _read(self.parts.processor, "depth", self.forward(**inputs), sizes)
         return [
             [depth_of(each["predicted_depth"] * self._scale, each.get("field_of_view"))] * len(prompts)
             for each, prompts in zip(found, asked, strict=True)
@@ -73,12 +71,25 @@ class NormalEstimator(Specialist):
         """Directions once for each picture."""
         sizes = [picture.size_hw for picture in pictures]
         inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")
-        found = self.parts.processor.post_process_normal_estimation(
-            self.forward(**inputs), target_sizes=sizes
-        )
+        found = _read(self.parts.processor, "normal", self.forward(**inputs), sizes)
         return [
             [normals_of(each["normals"])] * len(prompts) for each, prompts in zip(found, asked, strict=True)
         ]
+
+
+def _read(
+    processor: Any, what: str, outputs: Any, sizes: Sequence[tuple[int, int]]
+) -> list[dict[str, Tensor]]:
+    """The maps in outputs, brought to the sizes of their pictures.
+
+    A processor that pads what it sees (ZoeDepth's, Sapiens2's) takes that off again by the size of the source.
+    """
+    read = getattr(processor, f"post_process_{what}_estimation")
+    is_padded = getattr(processor, "do_pad", False) and "source_sizes" in inspect.signature(read).parameters
+    found: list[dict[str, Tensor]] = read(
+        outputs, target_sizes=sizes, **({"source_sizes": sizes} if is_padded else {})
+    )
+    return found
 
 
 def depth_of(metres: Tensor, hfov_deg: Tensor | None = None) -> DepthMap:

@@ -80,7 +80,7 @@ def specialist(
         dtype: `float32` or `bfloat16`, which multiplies in lower precision.
         offline: Only what is on this machine.
         trust_remote_code: Runs the Python code that comes with a checkpoint.
-        masks: A SAM 2 checkpoint, which makes masks of the boxes of one that detects by words.
+        masks: A SAM 2 checkpoint (`owner/name@revision`), which makes masks of the boxes of one that detects by words.
         options: Of the class that answers: `threshold` and others.
 
     Raises:
@@ -214,6 +214,7 @@ def sam2_video(
     finder: str = "",
     finder_options: Mapping[str, Any] | None = None,
     look_every: int = 5,
+    max_objects: int = 64,
     revision: str = "",
     device: str = "",
     dtype: str = "",
@@ -228,6 +229,7 @@ def sam2_video(
         finder: A checkpoint that answers `detect:`.
         finder_options: Of that, as of `specialist`.
         look_every: Frames from one look for new things to the next.
+        max_objects: Things that are followed at once on a stream.
         revision: See `specialist`.
         device: See `specialist`.
         dtype: See `specialist`.
@@ -256,12 +258,12 @@ def sam2_video(
         getattr(transformers, _FOLLOWERS[kind]),
         name=name,
         has_words=True,
-        options={"look_every": look_every},
+        options={"look_every": look_every, "max_objects": max_objects},
         device=device,
         dtype=dtype,
     )
     cls: Any = _imported("sam2_video:Sam2Video")
-    made_of: Specialist = cls(parts, finder=finding, look_every=look_every)
+    made_of: Specialist = cls(parts, finder=finding, look_every=look_every, max_objects=max_objects)
     return made_of
 
 

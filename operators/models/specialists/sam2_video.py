@@ -25,6 +25,10 @@ from plantain.operators.types import Failure, Frame, Header, Value
 SAME_IOU = 0.5
 
 
+Found = tuple[str, float, list[float]]
+"""A thing that a finder sees: what it is, how sure that is, and its box."""
+
+
 @dataclass(slots=True)
 class Followed:
     """A stream's session.
@@ -47,12 +51,33 @@ class Followed:
 
     def drop(self, phrase: str) -> None:
         """Gives up a phrase, and all that was found of it."""
-        for number in [each for each, (name, _) in self.names.items() if name == phrase]:
+        self.give_up([each for each, (name, _) in self.names.items() if name == phrase])
+        self.looked_at.pop(phrase, None)
+        del self.asked_at[phrase]
+
+    def give_up(self, numbers: Sequence[int]) -> None:
+        """Follows some objects no longer."""
+        for number in numbers:
             self.session.remove_object(number)
             del self.names[number]
             self.places.pop(number, None)
-        self.looked_at.pop(phrase, None)
-        del self.asked_at[phrase]
+
+    def take_up(self, found: Sequence[Found], at_most: int) -> dict[int, list[float]]:
+        """The boxes of those things that are followed from now on, by their numbers.
+
+        Where there are more than a session may hold, the lost ones of it go, the longest unseen first, and of the new
+        ones the least sure are left out.
+        """
+        beyond = len(self.session.obj_ids) + len(found) - at_most
+        self.give_up(self.session.lost()[: max(0, beyond)])
+        room = max(0, at_most - len(self.session.obj_ids))
+        surest = sorted(range(len(found)), key=lambda k: -found[k][1])[:room]
+        taken = {}
+        for name, score, box in (found[k] for k in sorted(surest)):
+            number = next(self.numbers)
+            self.names[number] = (name, score)
+            taken[number] = box
+        return taken
 
 
 class Sam2Video(VideoModel):
@@ -65,12 +90,15 @@ class Sam2Video(VideoModel):
         parts: The checkpoint's.
         finder: What finds things, by `detect:`.
         look_every: Frames from one look to the next.
+        max_objects: Things that are followed at once on a stream: each takes memory (some 10 MB) and time of its own.
     """
 
-    def __init__(self, parts: Parts, *, finder: Answering, look_every: int = 5) -> None:
+    def __init__(
+        self, parts: Parts, *, finder: Answering, look_every: int = 5, max_objects: int = 64
+    ) -> None:
         super().__init__(replace(parts, fingerprint=f"{parts.fingerprint}-{finder.fingerprint}"))
         self._finder = finder
-        self._look_every = max(1, int(look_every))
+        self._look_every, self._max_objects = max(1, int(look_every)), max(1, int(max_objects))
 
     def new_session(self) -> Followed:
         """A session without objects."""
@@ -138,26 +166,23 @@ class Sam2Video(VideoModel):
         An object is new where a look finds something that overlaps with none of its phrase on the frame before.
         """
         held = session.session
-        boxes, fresh = [], []
+        found: list[Found] = []
         for name, look in looks.items():
             known = [
                 box for number, box in session.places.items() if session.names.get(number, ("",))[0] == name
             ]
             overlaps = iou(np.array(known, np.float32).reshape(-1, 4), look.xyxy)
             for k, box in enumerate(look.xyxy):
-                if len(known) and overlaps[:, k].max() >= SAME_IOU:
-                    continue
-                number = next(session.numbers)
-                session.names[number] = (name, float(look.scores[k]))
-                boxes.append([float(each) for each in box])
-                fresh.append(number)
+                if not len(known) or overlaps[:, k].max() < SAME_IOU:
+                    found.append((name, float(look.scores[k]), [float(each) for each in box]))
+        fresh = session.take_up(found, self._max_objects)
         inputs = self.parts.processor(images=picture.pixels, return_tensors="pt")
         if fresh:
             self.parts.processor.add_inputs_to_inference_session(
                 held,
                 frame_idx=held.seen,
                 obj_ids=list(fresh),
-                input_boxes=[boxes],
+                input_boxes=[[*fresh.values()]],
                 original_size=[*picture.size_hw],
             )
         pixels = inputs["pixel_values"].to(self.parts.device)

@@ -88,6 +88,11 @@ class Bounded:
             self.remove_object(number)
         return gone
 
+    def lost(self) -> list[int]:
+        """Objects that the last frame does not show, the longest unseen first."""
+        unseen = [(self._shown_at.get(each, self.seen), each) for each in self.obj_ids]
+        return [each for when, each in sorted(unseen) if when < self.seen]
+
     def remove_object(self, obj_id: int, strict: bool = False) -> None:
         """Forgets an object; the others move up. One of the libraries has no such method."""
         del strict

@@ -37,7 +37,11 @@ class VideoModel(Specialist):
     def answer(
         self, frames: Sequence[Frame], image_of: Sequence[int], prompts: Sequence[Prompt]
     ) -> list[Answer]:
-        """One answer for each prompt; see Answering. Frames are taken one after the other."""
+        """One answer for each prompt; see Answering. Frames are taken one after the other.
+
+        Raises:
+            ModelError: If memory runs out; the stream's session begins anew.
+        """
         answers: dict[int, Answer] = {}
         for index, frame in enumerate(frames):
             mine = [k for k, place in enumerate(image_of) if place == index]
@@ -91,7 +95,12 @@ class VideoModel(Specialist):
         if stream_id not in self._sessions:
             self._sessions[stream_id] = (next(self._numbers), self.new_session())
         number, session = self._sessions[stream_id]
-        return self.step(session, number * NUMBERS_A_SESSION, self._picture(frame), prompts)
+        picture = self._picture(frame)
+        try:
+            return self.step(session, number * NUMBERS_A_SESSION, picture, prompts)
+        except torch.OutOfMemoryError as error:
+            self.forget(stream_id)  # it may have taken half of the frame, and goes with what it held
+            raise self.too_large(picture.size_hw) from error
 
 
 def rows_of(found: Mapping[str, Any], rows: Sequence[int], ids: Sequence[int]) -> dict[str, Any]:

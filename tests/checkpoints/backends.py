@@ -1,0 +1,172 @@
+"""Every backend of a library's network, each with a tiny checkpoint and what it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests import checkpoints
+
+
+@dataclass(frozen=True)
+class Case:
+    """A backend to be tested.
+
+    Attributes:
+        make: Writes its checkpoint.
+        prompts: What it answers.
+        encoder: Finds what must run once a picture, however many prompts there are; None where words are part of it.
+        options: Of the backend.
+        backend: Its name.
+        others: Options that are checkpoints, too, and what writes each.
+        batches: It looks at several frames at once, so many as memory holds.
+        is_drawn: Its values are read off a drawing, which may differ by a level of 255 in a batch.
+    """
+
+    make: Callable[[Path], Path]
+    prompts: tuple[str, ...]
+    encoder: Callable[[Any], torch.nn.Module] | None
+    options: dict[str, Any] = field(default_factory=dict)
+    backend: str = "transformers"
+    others: dict[str, Callable[[Path], Path]] = field(default_factory=dict)
+    batches: bool = True
+    is_drawn: bool = False
+
+    def made(self, folder: Path) -> dict[str, Any]:
+        """Options with which the backend is loaded; its checkpoints lie in a folder from now on."""
+        written = {}
+        for name, make in {"checkpoint": self.make, **self.others}.items():
+            torch.manual_seed(0)  # what is not widened is drawn, too
+            written[name] = str(make(folder / name))
+        return {**written, **self.options}
+
+
+def vision_of_dino(net: Any) -> torch.nn.Module:
+    return net.model.backbone.encoder
+
+
+FOUND = {"finder": checkpoints.owlv2}
+WORDS = ("semantic:car,bus", "refer:the red car")
+CASES = {
+    "depth-anything": Case(checkpoints.depth_anything, ("depth",), lambda net: net.backbone),
+    "zoedepth": Case(checkpoints.zoedepth, ("depth",), lambda net: net.backbone),
+    "depth-pro": Case(checkpoints.depth_pro, ("depth",), lambda net: net.head),
+    "tipsv2": Case(
+        checkpoints.tips, ("depth", "normals", "semantic:car,tree", "semantic:road"), lambda net: net.backbone
+    ),
+    "normals": Case(checkpoints.tips_normals, ("normals",), lambda net: net.backbone),
+    "segformer": Case(
+        checkpoints.segformer, ("semantic:car,person", "semantic:road"), lambda net: net.segformer
+    ),
+    "mask2former": Case(
+        checkpoints.mask2former,
+        ("semantic:car,tree,road,person", "instances:car", "instances:road"),
+        lambda net: net.model.pixel_level_module,
+        {"threshold": 0.1},
+    ),
+    "oneformer": Case(
+        checkpoints.oneformer,
+        ("semantic:car,tree", "semantic:road,person"),
+        lambda net: net.model.pixel_level_module,
+        {"threshold": 0.1},
+    ),
+    "eomt": Case(
+        checkpoints.eomt,
+        ("semantic:car,tree", "instances:car", "instances:road"),
+        lambda net: net.embeddings,
+        {"threshold": 0.1},
+    ),
+    "eomt-splitting": Case(
+        checkpoints.eomt_splitting, ("semantic:car,tree", "semantic:road"), lambda net: net.embeddings
+    ),
+    "rf-detr": Case(
+        checkpoints.rf_detr,
+        ("instances:car", "detect:car,road", "instances:road"),
+        lambda net: net.model.model.backbone,
+        {"threshold": 0.3},
+    ),
+    "rt-detr": Case(checkpoints.rt_detr, ("detect:car,road", "detect:tree"), lambda net: net.model.backbone),
+    "grounding-dino": Case(checkpoints.grounding_dino, ("detect:car,red bus", "detect:tree"), vision_of_dino),
+    "grounding-dino-sam2": Case(
+        checkpoints.grounding_dino,
+        ("detect:car", "instances:car", *WORDS),
+        vision_of_dino,
+        {"threshold": 0.9},
+        others={"masks": checkpoints.sam2},
+    ),
+    "florence-2": Case(
+        checkpoints.florence,
+        ("detect:car,bus", "refer:the red car", "refer:a bus"),
+        lambda net: net.model.vision_tower,
+        {"max_tokens": 24},
+    ),
+    "marigold": Case(
+        checkpoints.marigold, ("normals",), lambda net: net.vae.encoder, {"steps": 2}, "marigold-normals"
+    ),
+    "owlv2": Case(
+        checkpoints.owlv2, ("detect:car,bus", "detect:bus,tree"), lambda net: net.owlv2.vision_model
+    ),
+    "clipseg": Case(checkpoints.clipseg, WORDS, lambda net: net.clip.vision_model, {"threshold": 0.45}),
+    "sam3": Case(
+        checkpoints.sam3,
+        ("instances:car", "detect:bus", *WORDS),
+        lambda net: net.vision_encoder,
+        {"threshold": 0.1},
+    ),
+    "qwen3-vl": Case(
+        checkpoints.qwen3_vl, ("ask:how many cars?", "ask:is there a bus in it?"), None, {"max_tokens": 6}
+    ),
+    "sam3-video": Case(
+        checkpoints.sam3_video,
+        ("instances:car", "detect:bus", *WORDS),
+        lambda net: net.detector_model.vision_encoder,
+        backend="sam3-video",
+        batches=False,
+    ),
+    "sam2-video": Case(
+        checkpoints.sam2_video,
+        ("instances:car", "detect:bus", *WORDS),
+        lambda net: net.vision_encoder,
+        {"finder_options": {"threshold": 0.6}},
+        "sam2-video",
+        FOUND,
+        batches=False,
+    ),
+    "edgetam-video": Case(
+        checkpoints.edgetam_video,
+        ("instances:car", "detect:bus", *WORDS),
+        lambda net: net.vision_encoder,
+        {"finder_options": {"threshold": 0.6}},
+        "edgetam-video",
+        FOUND,
+        batches=False,
+    ),
+    "klein": Case(
+        checkpoints.klein,
+        ("depth", "semantic:car,road", "generate:a wet street"),
+        lambda pipeline: pipeline.vae.encoder,
+        backend="klein",
+        is_drawn=True,
+    ),
+    "qwen-image-edit": Case(
+        checkpoints.qwen_edit,
+        ("depth", "semantic:car,road"),
+        None,
+        {"steps": 1, "guidance": 1.0},
+        "qwen-image-edit",
+        is_drawn=True,
+    ),
+    "remote-code": Case(
+        checkpoints.coded,
+        ("depth", "semantic:dark,bright", "normals"),
+        None,
+        {"trust_remote_code": True, "asks": "task"},
+        "remote-code",
+        batches=False,
+    ),
+}
+"""By name; every row of the catalogue of libraries is among them."""
