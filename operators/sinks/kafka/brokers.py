@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +18,8 @@ try:
         from kafka import errors as errors
         from kafka import structs as structs
         from kafka.net.compat import KafkaNetClient
+        from kafka.net.manager import KafkaConnectionManager
+        from kafka.net.selector import NetworkSelector
 except ImportError as error:
     raise ImportError("it needs kafka-python: pip install 'plantain-video[kafka]'") from error
 
@@ -186,17 +190,20 @@ class Brokers:
         attempts = _Attempts()
 
         def connect(**config: Any) -> Any:
-            networks.append(KafkaNetClient(**config))
+            net = NetworkSelector(**config)
+            networks.append(KafkaNetClient(net, _Connections(net, **config), **config))
             return networks[-1]
 
         logger = logging.getLogger("kafka.net.manager")
         logger.addHandler(attempts)
         try:
             yield connect
-        except errors.KafkaTimeoutError as error:
+        except BaseException as error:
             for network in networks:
                 network.close()
-            raise attempts.explain(error, is_login=self._password != "") from None
+            if isinstance(error, errors.KafkaTimeoutError):
+                raise attempts.explain(error, is_login=self._password != "") from None
+            raise
         finally:
             logger.removeHandler(attempts)
 
@@ -247,6 +254,24 @@ class Brokers:
         if name not in text:
             text = f"{name}: {text}"
         return text.replace(self._password, "***") if self._password else text
+
+
+class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client has no types
+    """Closes the sockets of attempts that fail.
+
+    3.0.12 leaves them in a circle with the exception: they stay open until garbage is collected (335 descriptors after
+    ten minutes in which the broker was killed nine times, and 70 then; tests/soak, 2026-11-30).
+    """
+
+    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
+        try:
+            return await super()._build_transport(node, timeout_at=timeout_at)
+        except Exception as error:
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                if isinstance(tried := frame.f_locals.get("sock"), socket.socket):
+                    tried.close()
+            traceback.clear_frames(error.__traceback__)
+            raise
 
 
 class _Admin(kafka.KafkaAdminClient):  # type: ignore[misc]  # the client has no types
