@@ -41,7 +41,7 @@ chaos: $(VENV)/.dev  ## the long form of the tests that kill, freeze and fill th
 fuzz: $(VENV)/.dev  ## ten thousand recordings of every sort, each read in every way (an hour)
 	PLANTAIN_FIELD_INPUTS=10000 $(BIN)/python -m pytest -q tests/field/test_recordings.py
 
-soak: $(VENV)/.dev  ## cameras for half an hour: memory, threads and files
+soak: $(VENV)/.dev  ## eight cameras for half an hour, killed at random, and their broker: books, memory, threads, files, disk
 	PLANTAIN_SOAK_MINUTES=30 $(BIN)/python -m pytest -q -s -m soak
 
 clean:  ## remove the environment and caches

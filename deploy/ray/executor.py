@@ -21,6 +21,7 @@ from plantain.operators.errors import ModelUnavailableError, PlantainError, Work
 from plantain.pipeline.calls import Call, Cause, Completion, Reply
 from plantain.pipeline.executor import here, take_all
 from plantain.pipeline.graph import Graph, Stage
+from plantain.pipeline.sweeper import Sweeper
 from plantain.pipeline.worker import Worker, worker_of
 
 # Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
@@ -52,6 +53,7 @@ class WorkerActor:
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = threads
         self._stage = stage
         self._worker: Worker | None = None
+        self._sweeper = Sweeper()
 
     def __repr__(self) -> str:
         return f"plantain {self._stage.name}"
@@ -63,22 +65,27 @@ class WorkerActor:
     def make(self) -> PlantainError | None:
         """Makes the operator; gives the reason if that is impossible here, which Ray would wrap in its own words."""
         try:
-            self._worker = worker_of(self._stage)
+            self._begin()
         except PlantainError as error:
             return error
         return None
+
+    def _begin(self) -> Worker:
+        self._worker = worker_of(self._stage)
+        self._sweeper.start()
+        return self._worker
 
     @ray.method(num_returns=2)
     def run(
         self, call: Call, places: Sequence[Sequence[tuple[int, int]]], *lists: list[Any]
     ) -> tuple[Reply, list[Any]]:
         """Does a call; payload p of item k is `lists[i][j]`, where (i, j) is `places[k][p]`."""
-        if self._worker is None:  # made anew after a death; what fails now is a death, too
-            self._worker = worker_of(self._stage)
-        return self._worker.run(call, [[lists[which][index] for which, index in parts] for parts in places])
+        worker = self._worker or self._begin()  # made anew after a death; what fails now is a death, too
+        return worker.run(call, [[lists[which][index] for which, index in parts] for parts in places])
 
     def close(self) -> None:
         """Closes the operator."""
+        self._sweeper.close()
         if self._worker is not None:
             self._worker.close()
 

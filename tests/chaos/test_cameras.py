@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.assets import clips
 from tests.bench.material import repeat
+from tests.books import assert_balanced, assert_closed, totals_of
 from tests.chaos.disk import Disk
 from tests.chaos.record import Record
 from tests.chaos.victim import Victim
@@ -224,7 +223,9 @@ def test_whatever_happens_cameras_are_live_again_and_what_was_lost_is_counted(wo
         assert recovered, f"no results {PATIENCE_S} s after: {name}"
         world.record.add(name, max(world.latest(first_epochs).values()) - healed_s)
         has_taken_back = has_taken_back or name in ("worker of write died", "disk full")
-        assert_balanced(world.metrics, has_taken_back=has_taken_back)
+        totals = totals_of(world.metrics)
+        assert set(totals) == set(CAMERAS)
+        assert_balanced(totals, has_taken_back=has_taken_back)
         num_faults += 1
         if num_faults == FAULTS_OF_A_LIFE:
             finish(world, first_epochs)
@@ -259,8 +260,7 @@ def finish(world: World, first_epochs: dict[str, int]) -> None:
     world.job.interrupt()
     assert world.job.end() == 130, world.job.errors
     for stream in world.job.report["streams"]:
-        gone = sum(sum(stream[what].values()) for what in ("failed", "lost", "skipped"))
-        assert stream["decoded"] == stream["results"] + gone, stream
+        assert_closed(stream)
 
         def arrived(name: str = stream["stream_id"]) -> int:
             return len(
@@ -295,30 +295,3 @@ def assert_in_order(world: World) -> int:
             assert identity[:2] >= newest, f"{name}: {identity} after {newest}"
             newest = identity[:2]
     return repeats
-
-
-def assert_balanced(url: str, *, has_taken_back: bool) -> None:
-    """At this moment, too, every frame is somewhere.
-
-    Args:
-        url: Of the metrics.
-        has_taken_back: Whether results were taken back that were not committed: they are counted as lost then, and
-            what Prometheus calls a counter cannot forget that they were answered.
-    """
-    with urlopen(url, timeout=30) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-    totals: dict[str, dict[str, float]] = {}
-    for family in families:
-        for sample in family.samples:
-            if "stream" in sample.labels:
-                of_stream = totals.setdefault(sample.labels["stream"], {})
-                of_stream[sample.name] = of_stream.get(sample.name, 0.0) + sample.value
-    assert set(totals) == set(CAMERAS)
-    for name, found in totals.items():
-        gone = sum(
-            found.get(f"plantain_frames_{what}_total", 0.0)
-            for what in ("answered", "lost", "skipped", "failed")
-        )
-        decoded, in_flight = found["plantain_frames_decoded_total"], found["plantain_frames_in_flight"]
-        assert in_flight >= 0, name
-        assert decoded == gone + in_flight or (has_taken_back and decoded < gone + in_flight), (name, found)

@@ -26,9 +26,13 @@ class Victim:
         folder: For its settings, and the file that sets its clock.
         settings: Of the run.
         arguments: Of the command, besides.
+        program: The module that stands for the command.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *arguments: str, program: str = "tests.chaos.clocked"
+    ) -> None:
+        self._program = program
         self._config = folder / "run.yaml"
         self._config.write_text(yaml.safe_dump(settings))
         self._clock = folder / "clock"
@@ -47,7 +51,7 @@ class Victim:
             [
                 sys.executable,
                 "-m",
-                "tests.chaos.clocked",
+                self._program,
                 "run",
                 "--config",
                 str(self._config),

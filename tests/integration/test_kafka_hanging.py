@@ -197,8 +197,14 @@ MOMENTS = {
     "before the initialisation": ("plantain.operators.sinks.kafka.brokers.Brokers.producer", end_before),
     "after the initialisation": ("plantain.operators.sinks.kafka.brokers.Brokers.producer", end_after),
     "before settling": ("plantain.operators.sinks.kafka.exactly_once.settle", end_before),
-    "before the settling commit": ("kafka.KafkaProducer.commit_transaction", end_before),
-    "after the settling commit": ("kafka.KafkaProducer.commit_transaction", end_after),
+    "before the settling commit": (
+        "plantain.operators.sinks.kafka.brokers.Producer.commit_transaction",
+        end_before,
+    ),
+    "after the settling commit": (
+        "plantain.operators.sinks.kafka.brokers.Producer.commit_transaction",
+        end_after,
+    ),
     "after settling": ("plantain.operators.sinks.kafka.coordinator.Coordinator.await_end", end_before),
 }
 
@@ -251,7 +257,9 @@ def test_what_settling_took_away_is_sent_again_although_that_is_broken_off_too(
         again = sinks(transactional=True)
         again.begin("clip", is_resumed=True)
         with monkeypatch.context() as patch, contextlib.suppress(KilledError):
-            patch.setattr("kafka.KafkaProducer.commit_transaction", end_before(print))
+            patch.setattr(
+                "plantain.operators.sinks.kafka.brokers.Producer.commit_transaction", end_before(print)
+            )
             again.write(segment(1), given(range(4, 8)))
             again.commit(segment(1))
             pytest.fail("nothing was to be committed")

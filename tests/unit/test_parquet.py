@@ -49,6 +49,15 @@ def test_uncommitted_rows_are_seen_by_nobody_and_forgotten_at_the_next_begin(tmp
     assert seen(tmp_path) == rows("run", 2)
 
 
+def test_nothing_is_left_of_a_stream_but_its_rows_when_it_has_ended(tmp_path):
+    sink = sink_at(tmp_path)
+    for stream_id in ("a", "b"):
+        segment = Segment(stream_id, 0, 0)
+        store(sink, 2, segment=segment)
+        sink.finish(stream_id)
+    assert list((tmp_path / ".plantain" / "segments").iterdir()) == []
+
+
 def test_pyarrow_and_duckdb_read_the_folder_without_being_told_how(tmp_path):
     sink = sink_at(tmp_path)
     for stream_id in ("a", "b"):

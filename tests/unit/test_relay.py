@@ -191,6 +191,22 @@ def test_segments_that_are_committed_together_are_one_file(made, brokers, tmp_pa
     assert brokers.seen == {stream_id: [0] for stream_id in streams}
 
 
+def test_of_recordings_that_have_ended_nothing_is_held(made, brokers):
+    relay = made()
+    for number in range(40):
+        name = f"clip{number}"
+        brokers.is_away = number % 2 == 0
+        relay.begin(name, is_resumed=False)
+        store(relay, 0, name, is_live=False)
+        brokers.is_away = False
+        relay.finish(name)
+    waiting = relay._waiting
+    wait_for(lambda: not waiting.leaving)
+    assert relay.backlog().messages == 0
+    assert not any((waiting.parts, waiting.news, waiting.anew, waiting.lives, waiting.unbegun))
+    assert not any((waiting.spool._files, waiting.spool._streams))
+
+
 def test_the_next_process_goes_on_with_what_was_left(made, brokers, tmp_path):
     relay = made()
     relay.begin("cam", is_resumed=False)

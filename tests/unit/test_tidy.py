@@ -24,7 +24,8 @@ from plantain.deploy.metrics import Exporter
 from plantain.operators.errors import SinkError
 from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.base import Segment
-from plantain.operators.sinks.parquet import reading
+from plantain.operators.sinks.parquet import local, reading
+from plantain.operators.sinks.parquet.exchange import Exchange, Replacement
 from plantain.operators.sinks.parquet.parts import parts_in
 from plantain.operators.sinks.parquet.reading import read_frames, read_metadata, read_results
 from plantain.operators.sinks.parquet.sink import ParquetSink
@@ -295,6 +296,46 @@ def test_rows_go_by_age_and_maps_before_them(tmp_path):
     (gone,) = tidy_at(tmp_path, 31).expire(Keep(rows_s=30 * 86400, rasters_s=14 * 86400))
     assert (gone.what, gone.parts) == ("rows", 2)
     assert rows_in(tmp_path) == {"frames": [], "objects": [], "events": []}
+
+
+def folders(out: Path) -> set[str]:
+    return {folder.relative_to(out).as_posix() for folder in out.glob("*/stream=*")}
+
+
+def test_a_folder_whose_rows_have_gone_goes_when_its_day_is_over_but_not_the_one_that_all_share(tmp_path):
+    of_file(tmp_path, range(2), "north")
+    of_file(tmp_path, range(1), "south")
+    of_cameras(tmp_path, range(1))
+    for path in tmp_path.glob("*/stream=north/*.parquet"):
+        aged(path, 40)
+    list(tidy_at(tmp_path, 0).expire(Keep(rows_s=30 * 86400)))
+    tables = ("frames", "objects")
+    kept = {f"{table}/stream={name}" for table in tables for name in ("north", "south", "_shared")}
+    assert folders(tmp_path) == kept, "of today nothing is touched"
+    list(tidy_at(tmp_path, 1).expire(Keep()))
+    assert folders(tmp_path) == kept - {"frames/stream=north", "objects/stream=north"}
+    list(tidy_at(tmp_path, 40).expire(Keep(rows_s=30 * 86400)))
+    list(tidy_at(tmp_path, 41).expire(Keep(rows_s=30 * 86400)))
+    assert folders(tmp_path) == {"frames/stream=_shared", "objects/stream=_shared"}
+
+
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_a_writer_that_is_about_to_use_a_folder_that_goes_makes_it_again(tmp_path, monkeypatch, is_linked):
+    monkeypatch.setattr(local, "has_links", lambda _: is_linked)
+    of_file(tmp_path, range(1))
+    for path in tmp_path.glob("*/stream=clip/*.parquet"):
+        path.unlink()
+    commit_of = Exchange.run if is_linked else Replacement.run
+
+    def run(exchange: Exchange | Replacement) -> None:
+        list(tidy_at(tmp_path).expire(Keep()))
+        assert folders(tmp_path) == set()
+        commit_of(exchange)
+
+    monkeypatch.setattr(Exchange if is_linked else Replacement, "run", run)
+    of_file(tmp_path, range(1, 2))
+    assert {row["frame_index"] for row in rows_in(tmp_path)["frames"]} == {4, 5, 6, 7}
+    assert folders(tmp_path) == {"frames/stream=clip", "objects/stream=clip"}
 
 
 def aged(path: Path, days: float) -> None:

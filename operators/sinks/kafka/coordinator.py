@@ -197,8 +197,7 @@ def settle(
             manager.maybe_add_partition_to_transaction(partition)
         added = manager._add_partitions_to_transaction_handler()
         manager._enqueue_request(added)
-    producer._sender.wakeup()
-    added.result.wait()  # an abort would forget partitions that are not added yet
+    producer.complete(added.result)  # an abort would forget partitions that are not added yet
     producer.send_offsets_to_transaction(dict(notes), structs.ConsumerGroupMetadata(group, -1, "", None))
     if commits:
         producer.commit_transaction()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,10 +18,6 @@ from plantain.operators.sinks.kafka.deliveries import MAX_UNACKNOWLEDGED_BYTES
 from plantain.operators.sinks.kafka.held import Held
 from plantain.operators.sinks.kafka.messages import Message, Topic
 from plantain.operators.sinks.store import Store
-
-# A transaction that stands still for longer is begun again by another producer, which costs little: after a broker was
-# restarted, the client's own (3.0.12) stood still until its deliveries had expired (measured 2026-11-21).
-STANDSTILL_S = 25.0
 
 log = structlog.get_logger()
 
@@ -79,8 +74,7 @@ class ExactlyOnce:
         self._run_id = run_id
         self._attempts = Attempts(store)
         self._max_unacknowledged = max_unacknowledged
-        self._standstill_s = min(STANDSTILL_S, brokers.timeout_s)
-        self._coordinator = Coordinator(brokers, self._standstill_s)
+        self._coordinator = Coordinator(brokers, brokers.standstill_s)
         self._streams: dict[str, _Stream] = {}
 
     def begin(self, stream_id: str, *, is_resumed: bool) -> None:
@@ -204,7 +198,7 @@ class ExactlyOnce:
             notes = {} if told is None else self._note(told.renewed())
         elif commits and is_pending and not is_open:
             self._remember(stream_id, stream, half="messages", mark=stream.attempt.promise)
-        self._within(lambda: settle(producer, partitions, group, commits=commits, notes=notes))
+        settle(producer, partitions, group, commits=commits, notes=notes)
         self._coordinator.await_end(partitions, producer)
         mark = stream.attempt.reaches(self._coordinator.note_of(group, self._topic))
         self._remember(stream_id, stream, outcome=None)
@@ -251,8 +245,8 @@ class ExactlyOnce:
         self._remember(stream_id, stream, promise=mark.written())
         group = self._group(stream_id, stream)
         members = structs.ConsumerGroupMetadata(group, -1, "", None)
-        self._within(lambda: producer.send_offsets_to_transaction(self._note(mark), members))
-        self._within(producer.commit_transaction)
+        producer.send_offsets_to_transaction(self._note(mark), members)
+        producer.commit_transaction()
         self._coordinator.await_end(partitions, producer)
         if self._coordinator.note_of(group, self._topic) != mark.written():
             raise errors.KafkaError("what was committed does not count")
@@ -265,28 +259,7 @@ class ExactlyOnce:
 
     def _await(self, futures: Sequence[Any]) -> set[Any]:
         """Returns when every message is stored, if only in the open transaction: the partitions they are in."""
-        deadline = time.monotonic() + self._standstill_s
+        deadline = time.monotonic() + self._brokers.standstill_s
         return {
             future.get(timeout=max(0.0, deadline - time.monotonic())).topic_partition for future in futures
         }
-
-    def _within(self, call: Callable[[], None]) -> None:
-        """A call that has no timeout of its own, given up after one.
-
-        Whether it still took effect does not matter: the next producer waits for the outcome and reads the mark.
-        """
-        outcome: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                call()
-            except BaseException as error:  # noqa: BLE001 - handed to the caller below
-                outcome.append(error)
-
-        thread = threading.Thread(target=run, name="kafka-transaction", daemon=True)
-        thread.start()
-        thread.join(self._standstill_s)
-        if thread.is_alive():
-            raise errors.KafkaTimeoutError(f"a transaction did not end within {self._standstill_s:g} s")
-        if outcome:
-            raise outcome[0]

@@ -196,7 +196,7 @@ class Spool:
         if kept.is_done(segment):
             return
         kept.done.add(segment)
-        self._streams[segment.stream_id] -= 1
+        self._let_go(segment)
         if len(kept.done) == len(kept.counts):
             self._files.remove(kept)
             with self._storing():
@@ -206,15 +206,21 @@ class Spool:
         """Leaves a file that cannot be read where it is; gives the messages that are lost with it."""
         log.error("damaged", file=str(kept.path), error=str(why))
         lost = kept.num_waiting
-        self._streams.subtract(segment.stream_id for segment in kept.waiting)
+        for segment in kept.waiting:
+            self._let_go(segment)
         self._files.remove(kept)
         with contextlib.suppress(OSError):
             kept.path.rename(kept.path.with_suffix(".damaged"))
         return lost
 
+    def _let_go(self, segment: Segment) -> None:
+        self._streams[segment.stream_id] -= 1
+        if not self._streams[segment.stream_id]:  # of recordings there is no end
+            del self._streams[segment.stream_id]
+
     def has(self, stream_id: str) -> bool:
         """Whether something of a stream waits."""
-        return self._streams[stream_id] > 0
+        return stream_id in self._streams
 
     def drop(self, stream_id: str) -> None:
         """Lets go of a stream, also for the next process.

@@ -63,7 +63,7 @@ class Exchange:
         for name, place in self._places.items():
             link = self._aside(name)
             link.symlink_to(os.path.relpath(self._now / name, place.parent))
-            link.replace(place)
+            move(link, place)
         self._sync_places()
         self._point_now(self._new)
         self._settle(self._new)
@@ -129,7 +129,7 @@ class Replacement:
         """Puts the new files in their places, frames last; a table that has none is left without."""
         for name in sorted(self._places, key=lambda name: name == "frames"):
             if (self._new / name).exists():
-                (self._new / name).replace(self._places[name])
+                move(self._new / name, self._places[name])
             else:
                 self._places[name].unlink(missing_ok=True)
         for folder in {place.parent for place in self._places.values()}:
@@ -143,6 +143,16 @@ class Replacement:
 
     def recover(self) -> None:
         """Nothing is left half done but what is made again."""
+
+
+def move(file: Path, place: Path) -> None:
+    """Renames a file; into a folder that is made again where tidying has just removed it, since it was empty."""
+    try:
+        file.replace(place)
+    except FileNotFoundError:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sync_folder(place.parent.parent)
+        file.replace(place)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -64,6 +65,11 @@ class LocalFolder:
             finally:
                 os.close(descriptor)
         self._exchange(segment.stream_id, segment.name).run()
+
+    def finish(self, stream_id: str) -> None:
+        """Gives back the workshop of a stream that has ended."""
+        with contextlib.suppress(OSError):  # what was not committed is cleared when it begins again
+            (self._work / stream_id).rmdir()
 
     def _unshare(self, stream_id: str) -> None:
         """Takes the rows of a stream out of the parts that it shares."""

@@ -17,6 +17,11 @@ _SHARED_STEM = re.compile(r"part-(\d{20})-")
 _OWN_STEM = re.compile(r"part-(\d{4,})-(\d{6,})(?:\+(\d{4,})-(\d{6,}))?$")
 
 
+def day_of(at_ns: int) -> date:
+    """The day, in UTC, of a moment, ns since 1970."""
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).date()
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What became visible together, in all tables.
@@ -36,7 +41,7 @@ class Part:
     @property
     def day(self) -> date:
         """The day, in UTC, on which its newest rows were written."""
-        return datetime.fromtimestamp(self.written_ns / 1e9, UTC).date()
+        return day_of(self.written_ns)
 
     @property
     def size(self) -> int:

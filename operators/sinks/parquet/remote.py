@@ -55,6 +55,9 @@ class RemoteFolder:
             with self._filesystem.open_output_stream(place) as stream:
                 stream.write(targets[name].getbuffer())
 
+    def finish(self, stream_id: str) -> None:
+        """Holds nothing of a stream."""
+
     def share(self, name: str, tables: dict[str, pa.Table]) -> None:
         """Puts a part that several cameras share."""
         for table in sorted(tables, reverse=True):  # objects, then frames, as everywhere

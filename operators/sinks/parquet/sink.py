@@ -144,6 +144,7 @@ class ParquetSink:
 
     def finish(self, stream_id: str) -> None:
         """Every segment is in its place already."""
+        self._folder.finish(stream_id)
 
     def forget(self, stream_id: str) -> None:
         """Lets go of uncommitted rows."""

@@ -5,12 +5,13 @@ Of today nothing is touched, and of files nothing that a resumed run makes again
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -23,9 +24,9 @@ from plantain.operators.errors import SinkError
 from plantain.operators.redaction import sentence_of, shown
 from plantain.operators.sinks.parquet.exchange import has_links
 from plantain.operators.sinks.parquet.merging import has_rasters, is_of_files, merge
-from plantain.operators.sinks.parquet.parts import Part, parts_in, stem_of
+from plantain.operators.sinks.parquet.parts import Part, day_of, parts_in, stem_of
 from plantain.operators.sinks.parquet.swapping import LocalTables, RemoteTables, Tables, tidying
-from plantain.operators.sinks.rows import SHARED
+from plantain.operators.sinks.rows import SCHEMAS, SHARED
 from plantain.operators.sinks.store import open_filesystem, storage_error
 
 # Parts are put together as long as their largest table is no larger than this.
@@ -153,7 +154,7 @@ class Tidy:
 
     @property
     def _today(self) -> date:
-        return datetime.fromtimestamp(self._clock_ns() / 1e9, UTC).date()
+        return day_of(self._clock_ns())
 
     def _held(self) -> AbstractContextManager[None]:
         return nullcontext() if self._local is None else tidying(self._local)
@@ -251,8 +252,10 @@ class Tidy:
             ]
             yield from self._strip(day, dense)
         yield from self._delete_pictures(partial(_is_over, keep_s=keep.pictures_s, now_ns=now_ns))
-        if keep.disk is not None and self._local is not None:
-            yield from self._make_room(keep.disk, self._local)
+        if self._local is not None:
+            if keep.disk is not None:
+                yield from self._make_room(keep.disk, self._local)
+            self._remove_empty_folders(self._local)
 
     def _delete(self, day: date, parts: list[Part]) -> Change:
         with self._held():
@@ -271,6 +274,18 @@ class Tidy:
         if count:
             yield Change("rasters", day, count, before, after)
 
+    def _remove_empty_folders(self, root: Path) -> None:
+        """Those of streams that have had nothing in them since a day that is over; not the one that all share.
+
+        A writer that is about to use one makes it again (`exchange.py: move`).
+        """
+        with self._held():
+            for folder in [each for table in SCHEMAS for each in (root / table).glob("stream=*")]:
+                is_old = day_of(folder.stat().st_mtime_ns) < self._today
+                if is_old and folder.name != f"stream={SHARED}" and not any(folder.iterdir()):
+                    with contextlib.suppress(OSError):  # a writer was faster
+                        folder.rmdir()
+
     def _delete_pictures(self, is_over: Callable[[int], bool]) -> Iterator[Change]:
         for day, found in groupby(self._pictures(), lambda picture: picture[0]):
             old = [(path, size) for _, path, size, written_ns in found if is_over(written_ns)]
@@ -285,10 +300,7 @@ class Tidy:
             return []
         paths = [path for folder in PICTURES for path in (self._local / folder).rglob("*") if path.is_file()]
         found = [(path, path.stat()) for path in paths]
-        dated = [
-            (datetime.fromtimestamp(stat.st_mtime, UTC).date(), path, stat.st_size, stat.st_mtime_ns)
-            for path, stat in found
-        ]
+        dated = [(day_of(stat.st_mtime_ns), path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
         return sorted(each for each in dated if each[0] < self._today)
 
     def _make_room(self, share: float, root: Path) -> Iterator[Change]:
