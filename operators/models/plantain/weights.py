@@ -57,9 +57,8 @@ def load(path: Path) -> tuple[Network, Vocabulary]:
         tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118  (no iterator)
     network = Network(vocabulary.num_ids)
     held_by = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
-    for (
-        name
-    ) in _LATER:  # files of before: a lens of which nothing is known is the canonical one, a score itself
+    # Files of before: a lens of which nothing is known is the canonical one, a score itself.
+    for name in _LATER:
         held_by.setdefault(name, network.state_dict()[name])
     network.load_state_dict(held_by)
     return network.eval(), vocabulary
