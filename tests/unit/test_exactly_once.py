@@ -19,7 +19,7 @@ from plantain.operators.sinks.store import Store
 class Slow:
     """Brokers that are found only when somebody says so."""
 
-    timeout_s = 1.0
+    standstill_s = 1.0
 
     def __init__(self) -> None:
         self.asked, self.found = threading.Event(), threading.Event()
