@@ -40,10 +40,12 @@ def has_gpu() -> bool:
 
 
 class Cuda:
-    """The GPU that a model would take, as torch sees it, which is loaded for that."""
+    """The GPU that a model would take, as torch sees it, which is loaded where there is one."""
 
     def memory_gb(self) -> tuple[float, float] | None:
         """What is free and what there is, GB; None where there is none that torch can use."""
+        if not has_gpu():
+            return None
         import torch
 
         if not torch.cuda.is_available():
