@@ -300,9 +300,11 @@ def test_books_are_right_and_memory_threads_files_and_disk_stay_where_they_are(s
     )
     slope, error = slopes["anon_mb"]
     assert slope - error < MAX_SLOPE_MB_PER_H
-    for series, names in ((steady, ("threads", "descriptors")), (disks, ("files", "notes", "folders"))):
-        for name in names:
-            assert_level([look[name] for look in series], name)
+    for name in ("threads", "descriptors"):
+        assert_level([look[name] for look in steady], name)
+    # Two or three looks at the disk say nothing: folders of streams come with the first part that is a stream's own.
+    for name in ("files", "notes", "folders") if IS_LONG else ():
+        assert_level([disk[name] for disk in disks], name)
 
 
 def begin(soak: Soak) -> None:
