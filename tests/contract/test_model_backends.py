@@ -164,9 +164,10 @@ def test_a_batch_of_frames_and_tasks_is_answered_as_each_by_itself(loaded: Loade
             assert_alike(next(together), alone, prompt, is_drawn=loaded.case.is_drawn)
 
 
+# Some networks read picture and words together.
+@pytest.mark.parametrize("loaded", [name for name, case in CASES.items() if case.encoder], indirect=True)
 def test_a_picture_is_encoded_once_however_many_prompts_ask_about_it(loaded: Loaded) -> None:
-    if loaded.case.encoder is None:
-        pytest.skip("the network reads picture and words together")
+    assert loaded.case.encoder is not None
     encoder, seen = loaded.case.encoder(loaded.network), []
     hook = encoder.register_forward_hook(lambda *_: seen.append(1))
     try:
@@ -188,9 +189,11 @@ def test_what_it_cannot_answer_fails_alone_and_says_what_it_can(loaded: Loaded) 
     assert not isinstance(value, Failure)
 
 
+# Others take one frame at a time, or draw: test_model_editors.
+@pytest.mark.parametrize(
+    "loaded", [name for name, case in CASES.items() if case.batches and not case.is_drawn], indirect=True
+)
 def test_memory_that_runs_out_halves_the_batch_and_it_goes_on(loaded: Loaded, monkeypatch) -> None:
-    if not loaded.case.batches or loaded.case.is_drawn:
-        pytest.skip("it takes one frame at a time, or draws: test_model_editors")
     look = type(loaded.model).look
     sizes: list[int] = []
 

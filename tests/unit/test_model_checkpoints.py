@@ -59,6 +59,7 @@ def asked(endpoint: str, cache: Path, *arguments: dict[str, object], **environme
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.timeout(900)  # processes that load torch, one after the other
 def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
     with hub({"someone/roads": whole}) as endpoint:
         got, pinned, gated, absent, unknown, revision, broken, again = (

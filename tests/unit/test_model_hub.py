@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -52,6 +53,7 @@ for name, options in all_of_them.items():
 """
 
 
+@pytest.mark.timeout(900)  # a dozen processes that load torch
 def test_what_is_loaded_is_fetched_pinned_and_answers_as_its_folder_does(tmp_path: Path) -> None:
     folders = {
         "dino": checkpoints.grounding_dino,
