@@ -55,7 +55,7 @@ def open_video(
     Raises:
         SourceNotFoundError: If nothing is there.
         NoVideoError: If it is empty, no video, cut off before its index, only sound, or a playlist.
-        SourceLostError: If its disk or server is away just now.
+        SourceLostError: If its disk is away just now.
         SourceError: If it cannot be read, or has no video stream `stream`.
     """
     name = shown(url)

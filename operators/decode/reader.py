@@ -185,15 +185,16 @@ class VideoReader:
     def close(self) -> None:
         """Gives back the file."""
         self._pictures.close()
-        for container in self._containers:
-            container.close()
+        self._container.close()
+        if self._again is not None:
+            self._again.close()
 
     def _open(self) -> None:
         """Opens the file at its beginning."""
         self._container, self.video = open_video(
             self._url, self._stream, protocols=self._protocols, formats=self._formats
         )
-        self._containers = [self._container]
+        self._again: InputContainer | None = None
         _alone(self._container, self.video)
         # Measured on damaged clips: SLICE threads forget to report damage (1 corrupt frame instead of 31);
         # FRAME threads lose the last pictures of a truncated file, which `_lost_tail` gets back by their pts.
@@ -299,14 +300,19 @@ class VideoReader:
         except SourceError:
             return None
         _alone(container, video)
-        self._containers.append(container)
         try:
             packets = container.demux(video)
             is_there = last is None or any((packet.pos, packet.dts) == last for packet in packets)
-            following = next(packets, None)
+            following = next(packets, None) if is_there else None
         except av.FFmpegError:
+            following = None
+        if following is None:
+            container.close()
             return None
-        return (container, video, iter([following])) if is_there and following is not None else None
+        if self._again is not None:
+            self._again.close()
+        self._again = container
+        return container, video, iter([following])
 
     def _frames(self, packets: Iterator[Packet[VideoStream] | None]) -> Generator[VideoFrame]:
         """What the decoder makes of the packets; None among them empties it."""

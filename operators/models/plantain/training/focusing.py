@@ -34,13 +34,12 @@ CUTS = 0.5, 0.95
 """Share of a picture's sides that is left in a cut, at least and at most."""
 
 USUAL_HFOV_DEG = 60.0
-"""Field of view that a camera is taken for of which nothing is known: those over streets, in cars and in telephones
-have some 45 to 80 degrees."""
+"""Field of view that whole real pictures are kept about, whose lens nobody knows: assumed, not measured."""
 
 RIDGE = 0.3
 """For each frame, against weights of features that few frames speak for; features are of unit variance."""
 
-_CANVAS_HW = 224, 384
+_CANVAS_W = 384
 _EULER = 0.5772
 """By so much the mean logarithm of an error lies below the logarithm of the mean one, of Laplace's distribution."""
 
@@ -147,9 +146,8 @@ class _Eye:
 
     def look(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(C,) of a picture (H, W, 3), which fills the canvas's width."""
-        width = _CANVAS_HW[1]
-        height = min(_CANVAS_HW[0], max(1, round(picture.shape[0] * width / picture.shape[1])))
-        shown = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+        height = max(1, round(picture.shape[0] * _CANVAS_W / picture.shape[1]))
+        shown = np.asarray(Image.fromarray(picture).resize((_CANVAS_W, height), Image.Resampling.BILINEAR))
         shown = np.pad(shown, ((0, -height % STRIDE), (0, 0), (0, 0)))
         with torch.inference_mode():
             features = self._network.encoder(torch.from_numpy(shown).permute(2, 0, 1)[None].float().div(255))
