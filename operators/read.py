@@ -32,6 +32,9 @@ class Read:
         self._view = view
         self._decoder_threads = decoder_threads
         self._sources: dict[str, Source] = {}
+        self._ends: dict[
+            str, ReadState
+        ] = {}  # of files that were read to their end, which nothing holds open
         self._newest: dict[str, Frame] = {}
         self._watched: dict[str, int] = {}
         self._epochs: dict[str, int] = {}  # of live streams: the first in which frames may come
@@ -56,6 +59,8 @@ class Read:
         Raises:
             SourceError: If a live source gives frames of an epoch that an earlier life of the stream has used up.
         """
+        if stream_id in self._ends:
+            return []
         frames = self._sources[stream_id].read(max_frames)
         if frames:
             if (epoch := frames[0].header.epoch) < (first := self._epochs.get(stream_id, 0)):
@@ -91,18 +96,25 @@ class Read:
             source.show(long_side)
 
     def state(self, stream_id: str) -> ReadState:
-        """How far reading the stream has come."""
+        """How far reading the stream has come. A file is closed at its end, since its frames are in flight for long."""
+        if stream_id in self._ends:
+            return self._ends[stream_id]
         source = self._sources[stream_id]
         # Only live sources let frames go, and tell how they are; a user's own may do so, too.
         dropped = tuple(sorted(getattr(source, "dropped", {}).items()))
         events = tuple(source.events()) if hasattr(source, "events") else ()
         size = (source.info.width, source.info.height)
-        return ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped, events, size)
+        state = ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped, events, size)
+        if state.has_ended and stream_id not in self._epochs:
+            self._ends[stream_id] = state
+            self._sources.pop(stream_id).close()
+        return state
 
     def close(self, stream_id: str | None = None) -> None:
         """Closes one stream, or all."""
-        for name in list(self._sources) if stream_id is None else [stream_id]:
+        for name in [*self._sources, *self._ends] if stream_id is None else [stream_id]:
             source = self._sources.pop(name, None)
+            self._ends.pop(name, None)
             self._newest.pop(name, None)
             self._watched.pop(name, None)
             self._epochs.pop(name, None)

@@ -7,6 +7,10 @@ from collections.abc import Iterator, Mapping
 from plantain.pipeline.engine.stream import IDLE, Stream
 from plantain.pipeline.graph import Graph, Kind, Stage
 
+MAX_READ_FILES = 32
+"""Files that are read to their end and not stored yet, while others may begin: enough for full batches of clips of one
+picture, and memory does not grow with their number where storing is what takes long."""
+
 
 class Binding:
     """Binds streams to copies of the stages that keep something about them.
@@ -34,15 +38,19 @@ class Binding:
         """
         source = self._graph.source
         bound = {stage.name: self._num_bound(stage) for stage in self.stages}
-        files = [0] * source.workers
+        files, num_read = [0] * source.workers, 0
         for stream in self._streams.values():
-            if stream.phase not in IDLE and not stream.has_ended and not stream.is_live:
+            if stream.phase in IDLE or stream.is_live:
+                continue
+            if stream.has_ended:
+                num_read += 1
+            else:
                 files[stream.workers[source.name]] += 1
         for stream in waiting:
             loads = (bound[source.name], files) if stream.is_live else (files, bound[source.name])
             *_, reader = min(zip(*loads, range(source.workers), strict=True))
             if not stream.is_live:
-                if files[reader] >= self._graph.streams_per_reader:
+                if files[reader] >= self._graph.streams_per_reader or num_read >= MAX_READ_FILES:
                     continue
                 files[reader] += 1
             bound[source.name][reader] += 1

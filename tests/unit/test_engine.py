@@ -7,11 +7,14 @@ from collections import Counter
 import pytest
 
 from plantain.pipeline.calls import Completion, Poll
+from plantain.pipeline.engine import binding
 from plantain.pipeline.engine.deaths import MAX_ATTEMPTS, MAX_REWINDS
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import Phase
 from tests.numbers import SEGMENT, OrderedSink, Plan, frame, graph_of, starts_of
 from tests.simulation import World
+
+BEGUN = {Phase.READING, Phase.DRAINING, Phase.FINISHING}
 
 
 def world_of(plans: dict[str, Plan], *, seed: int = 1, deaths: int = 0, **shape) -> tuple[World, OrderedSink]:
@@ -58,6 +61,19 @@ def test_streams_wait_for_a_reader_and_each_gets_its_turn():
     assert phases.count(Phase.WAITING) == 3
     world.run()
     assert all(sink.frames_of(name) == Plan(4).expected() for name in "abcde")
+
+
+@pytest.mark.parametrize(("at_most", "readers"), [(1, 1), (2, 2), (5, 3)])
+def test_files_do_not_pile_up_in_front_of_sinks_that_take_their_time(monkeypatch, at_most, readers):
+    monkeypatch.setattr(binding, "MAX_READ_FILES", at_most)
+    plans = {f"{k:02d}": Plan(1 + k % 2) for k in range(24)}
+    world, sink = world_of(plans, readers=readers, max_frames_in_flight=256, calls_in_flight=4)
+    most = 0
+    while not world.engine.is_done:
+        world.step()
+        most = max(most, sum(stream.phase in BEGUN for stream in world.engine.streams.values()))
+    assert most <= at_most + readers
+    assert all(sink.frames_of(name) == plan.expected() for name, plan in plans.items())
 
 
 def test_one_bad_stream_does_not_touch_the_others():

@@ -108,3 +108,28 @@ def test_a_single_file_is_cut_where_that_is_faster_and_has_the_same_frames(
         frames += step("s", 8)
     step.close()
     assert_same(frames, all_of(whole(clip)))
+
+
+def test_a_file_is_open_no_longer_than_it_is_read(tmp_path: Path) -> None:
+    """Its frames are in flight for long after that; what is asked meanwhile is answered as before."""
+    step = Read(VIEW)
+    names = [str(number) for number in range(5)]
+    for name in names:
+        path = clips.make(tmp_path / f"{name}.mp4", 3)
+        step.open(Start.fresh(StreamSpec(name, str(path)), ()))
+        assert len(step(name, 8)) == 3
+        assert step.state(name).has_ended
+        assert str(path) not in opened()
+    for name in names:
+        assert step(name, 8) == []
+        assert step.state(name).position.frame_index == 3
+        assert [frame.header.frame_index for frame in step.peek(name)] == [2]
+        step.close(name)
+        assert step.peek(name) == []
+    step.open(Start.fresh(StreamSpec("0", str(tmp_path / "0.mp4")), ()))
+    assert len(step("0", 8)) == 3, "it may begin again"
+
+
+def opened() -> set[str]:
+    """Files that this process holds open."""
+    return {str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.exists()}
