@@ -37,8 +37,8 @@ MAX_WAIT_S = 0.2
 IDLE_WAIT_S = 2.0
 PROGRESS_EVERY_S = 0.5
 
-# After a turn longer than this the engine pauses twice as long, up to so long, seconds.
-LONG_TURN_S = 1e-3
+# After a turn longer than this the engine pauses so many times as long, up to so long, seconds.
+LONG_TURN_S, PAUSE = 1e-3, 4
 LONGEST_PAUSE_S = 20e-3
 # A run that is told to stop drains for this share of its time, and closes its workers in what is left.
 DRAIN_SHARE = 0.7
@@ -234,7 +234,7 @@ def _wait(
     A turn looks at every stream. With hundreds of them it lasts milliseconds; what comes meanwhile is taken together.
     """
     if turned_s > LONG_TURN_S:
-        time.sleep(min(2 * turned_s, LONGEST_PAUSE_S))
+        time.sleep(min(PAUSE * turned_s, LONGEST_PAUSE_S))
     wait_s = min(IDLE_WAIT_S if engine.is_done else MAX_WAIT_S, max(0.001, rest_s))
     if (deadline := engine.deadline()) is not None:
         wait_s = min(wait_s, max(0.001, deadline - clock()))

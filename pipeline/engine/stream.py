@@ -240,7 +240,9 @@ class Stream:
         self.num_damaged = state.num_damaged
         if state.size != (0, 0):
             self.size = state.size
-        news = Counter(dict(state.dropped)) - self.dropped
+        news = Counter(dict(state.dropped)) - self.dropped if state.dropped else None
+        if not news:  # hardly ever there is any, and cameras are looked at some ten times a second
+            return
         self.dropped += news
         for strain in self.strains.values():
             strain.num_lost += news["overtaken"] + news["stale"] + news["late"]

@@ -23,6 +23,8 @@ from plantain.pipeline.graph import Graph
 
 # A camera whose results could not be stored is begun again after pauses that double up to the last, seconds.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 5.0
+# Overload is judged over seconds: cameras are not looked at for it at every turn.
+EASE_EVERY_S = 0.1
 
 
 class UnknownStreamError(UsageError):
@@ -62,6 +64,7 @@ class Streams:
         self._followers = graph.followers
         self._binding = Binding(graph, streams)
         self._easing = Easing(graph, workers, self.say)
+        self._eased_s = float("-inf")
         self.segments = Segments(graph, workers)
         self.events: deque[HealthEvent | Event] = deque()
         self.departed: deque[Stream] = deque()
@@ -220,6 +223,8 @@ class Streams:
         """Moves streams on whose phase is over, ends segments whose time has come, and binds those that wait."""
         waiting: list[Stream] = []
         filling: list[Stream] = []
+        if is_easing := now >= self._eased_s + EASE_EVERY_S:
+            self._eased_s = now
         for stream in list(self._streams.values()):
             if stream.phase is not Phase.READING or stream.has_ended:  # hardly one in a thousand
                 self._advance(stream)
@@ -227,7 +232,8 @@ class Streams:
                 case Phase.RETRYING:
                     self._retry(stream, now)
                 case Phase.READING if stream.is_live:
-                    self._easing.step(stream, now)
+                    if is_easing:
+                        self._easing.step(stream, now)
                     if self.segments.is_filling(stream, now):
                         filling.append(stream)
                 case _:
