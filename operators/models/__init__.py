@@ -103,7 +103,7 @@ def spec_of(name: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
     """
     if name in BACKENDS and (options is None or not BACKENDS[name].by_options):
         spec = BACKENDS[name]
-        return replace(spec, needs_lens=False) if options and "assume_hfov" in options else spec
+        return replace(spec, needs_lens=False) if options and options.get("assume_hfov") else spec
     made = _class_of(name)
     if isinstance(made, Tailored) and options is not None:
         try:

@@ -26,7 +26,7 @@ _CONFIGS = ("config.json", "model_index.json")
 """What says which model a folder holds: of the transformers library, of the diffusers library."""
 
 PICKLED = "model.pt"
-"""The one file that holds a network and its configuration where there is none of those."""
+"""The one file that holds a network and its configuration where there are no safetensors."""
 
 # Everything that a checkpoint is loaded from: neither pickles, nor copies for other frameworks.
 _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -152,7 +152,7 @@ def located(
     else:
         folder = fetched(checkpoint, revision, offline=offline, has_code=has_code)
         commit = folder.name
-    if (folder / PICKLED).is_file() and not any((folder / each).is_file() for each in _CONFIGS):
+    if (folder / PICKLED).is_file() and not any(folder.rglob("*.safetensors")):
         if not zipfile.is_zipfile(folder / PICKLED):  # whose end says what is in it
             raise ModelUnavailableError(f"{PICKLED} of {checkpoint} is damaged or cut short: copy it again")
         return Checkpoint(checkpoint, folder, commit, {}, is_pickled=True)

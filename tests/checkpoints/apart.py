@@ -131,11 +131,14 @@ def _see_as_a_camera(network: Any) -> None:
     hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        network(torch.rand((1, 3, 72, 128), generator=generator), network.num_tokens_range[1])
+        squares = torch.rand((8, 3, 9, 16), generator=generator) * torch.rand(
+            (8, 1, 1, 1), generator=generator
+        )
+        network(torch.nn.functional.interpolate(squares, scale_factor=8), network.num_tokens_range[1])
         hook.remove()
-        features = seen[0][0]
-        height, width = features.shape[1:]
-        rays = 0.7 * normalized_view_plane_uv(width, height, 128 / 72).reshape(-1, 2)
-        known = torch.cat([features.flatten(1).T, torch.ones(height * width, 1)], dim=1)
-        found = torch.linalg.lstsq(known, rays).solution
+        features = seen[0].permute(0, 2, 3, 1)
+        count, height, width, _ = features.shape
+        rays = 0.7 * normalized_view_plane_uv(width, height, 128 / 72).expand(count, -1, -1, -1)
+        known = torch.cat([features, torch.ones((count, height, width, 1))], dim=-1)
+        found = torch.linalg.lstsq(known.flatten(0, 2), rays.flatten(0, 2)).solution
         last.weight[:2, :, 0, 0], last.bias[:2] = found[:-1].T, found[-1]

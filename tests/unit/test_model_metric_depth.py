@@ -18,12 +18,14 @@ import torch
 from accelerate import init_empty_weights
 from safetensors.torch import load_file, save_file
 
+from plantain.deploy.job import run_job
 from plantain.operators.answers.depth.value import Lens
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.geometry import Letterbox
 from plantain.operators.models import BACKENDS, load_model
 from plantain.operators.models.loading import located
 from plantain.operators.prompts import Prompt
+from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.types import Failure, Frame
 from plantain.pipeline.config import check
 from plantain.pipeline.video import build_graph, start_of
@@ -140,9 +142,11 @@ def test_a_picture_whose_lens_nobody_tells_fails_alone(checkpoint) -> None:
     assert (one.lens, other.lens) == (Lens(30.0, 0.0), Lens(60.0, None)), "what a stream tells goes before"
 
 
-@pytest.mark.parametrize("degrees", [-3, 0.5, 170])
-def test_a_field_of_view_that_no_camera_has_is_refused(checkpoint, degrees: float) -> None:
-    with pytest.raises(UsageError, match=f"assume_hfov is {degrees}: it must be between 1 and 170 degrees"):
+@pytest.mark.parametrize("degrees", [-3, 0.5, 170, "wide"])
+def test_a_field_of_view_that_no_camera_has_is_refused(checkpoint, degrees: object) -> None:
+    with pytest.raises(
+        UsageError, match=f"assume_hfov is '{degrees}': it must be a number between 1 and 170"
+    ):
         da3(checkpoint, assume_hfov=degrees)
 
 
@@ -272,8 +276,11 @@ def test_fewer_patches_are_those_of_the_library_under_another_fingerprint(checkp
     (value,) = answered(fewer, shown)
     np.testing.assert_allclose(value.depth_m, np.where(np.isfinite(theirs), theirs, 0), rtol=1e-4, atol=1e-5)
     assert not np.array_equal(value.depth_m, answered(most, shown)[0].depth_m)
-    with pytest.raises(UsageError, match="num_tokens is -1: it must be 0 or more"):
-        moge(checkpoint, num_tokens=-1)
+    for number in (-1, "many"):
+        with pytest.raises(
+            UsageError, match=f"num_tokens is '{number}': it must be a whole number, 0 or more"
+        ):
+            moge(checkpoint, num_tokens=number)
 
 
 def test_a_wall_in_front_of_the_camera_faces_the_viewer() -> None:
@@ -434,6 +441,41 @@ def test_a_digest_changes_with_its_weights(checkpoint, tmp_path: Path) -> None:
 
 
 # -- both ------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_a_run_say_which_lens_their_metres_follow_from(checkpoint, tmp_path: Path) -> None:
+    url = "synthetic://street?seed={}&frames=2&width=96&height=64"
+    streams = [{"url": url.format(1), "id": "gate", "hfov_deg": 50}, {"url": url.format(2), "id": "yard"}]
+    models = {
+        name: {
+            "name": backend,
+            "options": {"checkpoint": str(checkpoint(made)), **options},
+            "canvas": {"width": 128, "height": 96},
+        }
+        for name, backend, made, options in (
+            ("told", "depth-anything-3", "depth_anything_3", {"assume_hfov": 70}),
+            ("seen", "moge-2", "moge", {}),
+        )
+    }
+    prompts = [{"prompt": "depth", "model": "told"}, {"prompt": "depth[curve=street]", "model": "seen"}]
+    output = {"out": str(tmp_path)}
+    config = {"streams": streams, "prompts": prompts, "models": models, "output": output}
+    assert run_job(check(config)).exit_code == 0
+    names = ["stream_id", "model", "status", "depth_max_m", "hfov_deg", "hfov_error"]
+    rows = read_frames(tmp_path, names)
+    assert set(rows["status"]) == {"ok"}
+    assert (rows["depth_max_m"] > 0).all()
+    found = {
+        (stream, model): (hfov_deg, error)
+        for stream, model, hfov_deg, error in zip(
+            *(rows[name] for name in ("stream_id", "model", "hfov_deg", "hfov_error")), strict=True
+        )
+    }
+    assert found["gate", "depth-anything-3"] == found["gate", "moge-2"] == (50, 0)
+    assert found["yard", "depth-anything-3"][0] == 70
+    assert np.isnan(found["yard", "depth-anything-3"][1])
+    assert 1 < found["yard", "moge-2"][0] < 170
+    assert np.isnan(found["yard", "moge-2"][1])
 
 
 @pytest.mark.parametrize("name", ["depth-anything-3", "moge-2"])

@@ -1,10 +1,9 @@
-"""Depth Anything 3, metric: distances that follow from the lens, which it must be told."""
+"""Depth Anything 3, metric (arXiv:2511.10647): distances that follow from the lens, which it must be told."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from plantain.operators.models.specialists.base import (
     dtype_called,
 )
 from plantain.operators.models.specialists.depth import depth_of
-from plantain.operators.models.specialists.families import fingerprint_of
+from plantain.operators.models.specialists.families import fingerprint_of, version_of
 from plantain.operators.prompts import Task
 from plantain.operators.types import Failure, FrameInfo, Value
 
@@ -88,8 +87,10 @@ class DepthAnything3(Specialist):
     ) -> None:
         from safetensors.torch import load_file
 
-        if assume_hfov and not 1 < float(assume_hfov) < 170:
-            raise UsageError(f"assume_hfov is {assume_hfov}: it must be between 1 and 170 degrees")
+        if assume_hfov and not (isinstance(assume_hfov, int | float) and 1 < assume_hfov < 170):
+            raise UsageError(
+                f"assume_hfov is '{assume_hfov}': it must be a number between 1 and 170, degrees"
+            )
         found = located(checkpoint, revision, offline=offline)
         found.expect((KIND,), "depth-anything-3")
         where, precision = device_called(device), dtype_called(dtype)
@@ -98,7 +99,7 @@ class DepthAnything3(Specialist):
         for file in sorted(found.folder.glob("*.safetensors")):
             weights |= {name.removeprefix("model."): each for name, each in load_file(file).items()}
         filled(found, network, weights)
-        print_of = fingerprint_of(found, [version("depth-anything-3"), assume_hfov, str(precision)])
+        print_of = fingerprint_of(found, [version_of("depth_anything_3"), assume_hfov, str(precision)])
         super().__init__(Parts("depth-anything-3", print_of, network.to(where), None, where, precision))
         self._assumed = Lens(float(assume_hfov)) if assume_hfov else None
 

@@ -1,9 +1,8 @@
-"""MoGe-2: metric depth and surface directions from one pass, through the lens that it is told, or estimates."""
+"""MoGe-2 (arXiv:2507.02546): metric depth and surface directions from one pass, through a lens told or estimated."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from math import hypot
 from typing import Any
 
@@ -23,7 +22,7 @@ from plantain.operators.models.specialists.base import (
     dtype_called,
 )
 from plantain.operators.models.specialists.depth import depth_of, normals_of
-from plantain.operators.models.specialists.families import fingerprint_of
+from plantain.operators.models.specialists.families import fingerprint_of, version_of
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.types import Value
 
@@ -56,15 +55,15 @@ class MoGe(Specialist):
         dtype: str = "",
         offline: bool = False,
     ) -> None:
-        if int(num_tokens) < 0:
-            raise UsageError(f"num_tokens is {num_tokens}: it must be 0 or more")
+        if not isinstance(num_tokens, int) or num_tokens < 0:
+            raise UsageError(f"num_tokens is '{num_tokens}': it must be a whole number, 0 or more")
         found = located(checkpoint, revision, offline=offline)
         found.expect((PICKLED,), "moge-2")
         where, precision = device_called(device), dtype_called(dtype)
         network = _network_of(found)
-        print_of = fingerprint_of(found, [version("dlr-moge"), num_tokens, str(precision)])
+        print_of = fingerprint_of(found, [version_of("moge"), num_tokens, str(precision)])
         super().__init__(Parts("moge-2", print_of, network.to(where), None, where, precision))
-        self._num_tokens = int(num_tokens) or int(network.num_tokens_range[1])
+        self._num_tokens = num_tokens or int(network.num_tokens_range[1])
 
     def refusal(self, prompt: Prompt) -> str:
         """Directions, of a checkpoint that was published without."""
