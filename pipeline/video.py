@@ -24,7 +24,7 @@ from plantain.operators.infer import Infer, WarmUp
 from plantain.operators.models import load_model, spec_of
 from plantain.operators.models.base import Answering
 from plantain.operators.plan import Plan, Target
-from plantain.operators.prompts import Prompt
+from plantain.operators.prompts import Prompt, Task
 from plantain.operators.read import Read
 from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks import make_sink
@@ -71,14 +71,16 @@ def build_graph(
     """
     output, view = config.output, view_of(config)
     sinks = make_sinks or (lambda: sinks_of(config))
-    specs = config.specs()
-    for spec, _ in specs:
-        source_for(spec)
+    streams = config.named()
+    for stream in streams:
+        source_for(stream.spec())
+    for stream in (*streams, *config.watched):
+        check_lens(config, stream)
     analytics = analytics_of(config)
     for analytic in config.analytics:
         check_analytic(analytic.name, analytic.options)
     cores = num_cores()
-    readers = config.read.workers or max(1, cores if is_managed else min(len(specs), cores))
+    readers = config.read.workers or max(1, cores if is_managed else min(len(streams), cores))
     targets, run_id = targets_of(config), run_id_of(config)
     per_stream = Batch(max_items=32, max_wait_s=0.1)
     graph = Graph(
@@ -109,6 +111,28 @@ def build_graph(
     )
     graph.validate()
     return graph
+
+
+def check_lens(config: PipelineConfig, stream: StreamConfig) -> None:
+    """Refuses to ask a model for metres that follow from a field of view which nobody tells.
+
+    Args:
+        config: What is run.
+        stream: One of its streams, or a further one.
+
+    Raises:
+        UsageError: With what to tell.
+    """
+    if stream.hfov_deg is not None:
+        return
+    first, asked_of = next(iter(config.pools)), dict(config.pools_of(stream))
+    for prompt in stream.prompts or config.prompts:
+        model = config.pools[asked_of.get(str(prompt), first)]
+        if prompt.task is Task.DEPTH and spec_of(model.name, model.options).needs_lens:
+            raise UsageError(
+                f"stream '{stream.id}': model {model.name} needs its field of view for '{prompt}': give the stream's "
+                "hfov_deg, or the model's option assume_hfov (degrees)"
+            )
 
 
 def pool_of(config: PipelineConfig, name: str, model: ModelConfig) -> Stage:
@@ -291,6 +315,7 @@ def start_of(
         UsageError: If no source reads it.
         ChangedInputError: If its file is another one, and it is not to be done anew.
     """
+    check_lens(config, stream)
     spec = stream.spec()
     live = is_live(spec)
     prompts = stream.prompts or config.prompts

@@ -102,7 +102,8 @@ def spec_of(name: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
         UsageError: If there is no such backend, or one that looks at its options beforehand does not take them.
     """
     if name in BACKENDS and (options is None or not BACKENDS[name].by_options):
-        return BACKENDS[name]
+        spec = BACKENDS[name]
+        return replace(spec, needs_lens=False) if options and options.get("assume_hfov") else spec
     made = _class_of(name)
     if isinstance(made, Tailored) and options is not None:
         try:
@@ -135,6 +136,7 @@ def whole_of(spec: ModelSpec) -> ModelSpec:
         spec,
         needs=tuple(dict.fromkeys(module for each in all_of_them for module in each.needs)),
         extra=next((each.extra for each in all_of_them if each.extra), ""),
+        apart={module: package for each in all_of_them for module, package in each.apart.items()},
         weights=replace(
             spec.weights,
             parameters_m=sum(each.parameters_m for each in weights),
@@ -150,10 +152,15 @@ def missing_modules(spec: ModelSpec) -> list[str]:
 
 
 def how_to_install(spec: ModelSpec) -> str:
-    """What brings the modules that a backend needs."""
-    return (
-        f"pip install '.[{spec.extra}]'" if spec.extra else f"pip install {' '.join(missing_modules(spec))}"
-    )
+    """What brings the modules that a backend needs and this machine lacks."""
+    missing = missing_modules(spec)
+    rest = [module for module in missing if module not in spec.apart]
+    lines = []
+    if rest:
+        lines.append(f"pip install '.[{spec.extra}]'" if spec.extra else f"pip install {' '.join(rest)}")
+    if len(rest) < len(missing):
+        lines.append(f"pip install --no-deps {' '.join(spec.apart.values())}")
+    return " && ".join(lines)
 
 
 def _make(name: str, options: Mapping[str, Any] | None) -> object:

@@ -69,7 +69,10 @@ class ModelSpec:
         by_options: What can be said depends on the options: the class tells it, as `Tailored`.
         drifts: It draws, and is known to draw some pixels beside the frame.
         takes_lens: What it says of distances follows from the field of view that a stream tells.
+        needs_lens: It says nothing of distances where a stream tells none, unless the option `assume_hfov` does.
         extra: The extra of this package that brings what it needs; empty where each module is installed by its name.
+        apart: Of `needs` those that no extra brings, since their packages ask for versions that nothing here runs with;
+            each with the package, pinned, which is installed without what it asks for.
         preset: Options that it is made with unless they are given, for a target that several backends share.
         weights: Where they come from, and what they ask for.
         members: Backends whose weights it takes beside its own, as long as its options name no others.
@@ -90,7 +93,9 @@ class ModelSpec:
     by_options: bool = False
     drifts: bool = False
     takes_lens: bool = False
+    needs_lens: bool = False
     extra: str = ""
+    apart: Mapping[str, str] = field(default_factory=dict)
     preset: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights = Weights()
     members: tuple[str, ...] = ()

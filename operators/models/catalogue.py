@@ -17,6 +17,8 @@ from plantain.operators.prompts import Task
 _SPECIALIST = "specialists.families:specialist"
 _NEEDS = ("torch", "transformers", "torchvision", "huggingface_hub")
 _MASKS = (Task.SEMANTIC, Task.INSTANCES, Task.REFER)
+_APART = ("torch", "huggingface_hub")
+"""What those need whose own packages are installed apart."""
 _APACHE, _MIT = "Apache-2.0", "MIT"
 _FINDER = Weights("IDEA-Research/grounding-dino-tiny", True, 172)
 """Of `grounding-dino`, which also finds what others follow."""
@@ -46,17 +48,19 @@ def _row(
     model_hw: tuple[int, int],
     *needs: str,
     preset: Mapping[str, Any] = MappingProxyType({}),
+    apart: Mapping[str, str] = MappingProxyType({}),
     **more: Any,
 ) -> ModelSpec:
-    """A row of what the transformers and diffusers libraries run; `more` are fields of ModelSpec."""
+    """A row of what libraries run: transformers and diffusers, or those in `apart`; `more` are fields of ModelSpec."""
     checkpoint = {"checkpoint": weights.source} if weights.source else {}
     return ModelSpec(
         target=f"plantain.operators.models.{target}",
         summary=summary,
         tasks=tasks,
         licence=licence,
-        needs=(*_NEEDS, *needs),
+        needs=(*(_APART if apart else _NEEDS), *needs, *apart),
         extra="models",
+        apart=dict(apart),
         model_hw=model_hw,
         preset={**checkpoint, **preset},
         weights=weights,
@@ -174,6 +178,38 @@ LIBRARY: dict[str, ModelSpec] = {
         _APACHE,
         (518, 924),
         preset={"name": "depth-anything-v2-indoor", "kinds": ("depth_anything",)},
+    ),
+    "depth-anything-3": _row(
+        "specialists.depth_anything_3:DepthAnything3",
+        "Depth Anything 3, its metric network for single frames, which tells sky apart; each stream must tell its "
+        "hfov_deg, or the option assume_hfov does",
+        (Task.DEPTH,),
+        Weights("depth-anything/DA3METRIC-LARGE", True, 334),
+        _APACHE,
+        (504, 504),
+        apart={
+            "depth_anything_3": "depth-anything-3==0.1.1",
+            "addict": "addict==2.4.0",
+            "einops": "einops==0.8.2",
+            "omegaconf": "omegaconf==2.4.0",
+        },
+        takes_lens=True,
+        needs_lens=True,
+    ),
+    "moge-2": _row(
+        "specialists.moge:MoGe",
+        "MoGe-2: metric depth and surface directions from one pass; goes by hfov_deg where a stream tells it, and "
+        "estimates it otherwise; smaller ones by the option checkpoint",
+        (Task.DEPTH, Task.NORMALS),
+        Weights("Ruicheng/moge-2-vitl-normal", True, 331, needs_gpu=True),
+        _MIT,
+        (630, 1120),
+        apart={
+            "moge": "dlr-moge==2.0.0",
+            "utils3d": "dlr-utils3d==1.3",
+            "cv2": "opencv-python-headless==5.0.0.93",
+        },
+        takes_lens=True,
     ),
     "depth-pro": _row(
         _SPECIALIST,
@@ -300,7 +336,7 @@ LIBRARY: dict[str, ModelSpec] = {
         "accelerate",
     ),
 }
-"""Rows of `plantain.operators.models.BACKENDS` whose networks are those of the transformers and diffusers libraries."""
+"""Rows of `plantain.operators.models.BACKENDS` whose networks are those of libraries."""
 
 
 ABSENT: tuple[Absent, ...] = (
@@ -309,16 +345,6 @@ ABSENT: tuple[Absent, ...] = (
     ),
     Absent("Qwen-Image-Edit-Plus", "its library draws one picture a call", "qwen-image-edit, or images-api"),
     Absent("SAM 3.1", "no class of transformers 5.24 loads it", "sam3"),
-    Absent(
-        "Depth Anything 3",
-        "its packages on PyPI ask for numpy below 2, which nothing here runs with, and for a web server",
-        "depth-anything-v2-outdoor, or depth-pro",
-    ),
-    Absent(
-        "MoGe-2",
-        "its package on PyPI is a copy by others, asks for a web interface and installs a module named pipeline",
-        "tipsv2",
-    ),
     Absent("UniK3D", "no package, and its licence is CC BY-NC", "depth-pro"),
     Absent("Metric3D v2", "runs code from torch.hub, and needs mmcv", "zoedepth"),
     Absent("PromptDA", "needs a map of true distances with each frame", "depth-anything-v2-outdoor"),

@@ -1,7 +1,8 @@
 """Where a checkpoint is and whether it is whole: in a folder, the cache or the hub; what is wrong is one sentence.
 
 What comes from the hub is put into the cache as a whole first, so that everything else happens in a folder. Weights are
-read from safetensors only: a pickle runs whatever is in it.
+read from safetensors: a pickle runs whatever is in it. The one that MoGe-2 is published as is read by torch's reader of
+weights, which makes tensors and plain values and runs nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +25,9 @@ T = TypeVar("T")
 _CONFIGS = ("config.json", "model_index.json")
 """What says which model a folder holds: of the transformers library, of the diffusers library."""
 
+PICKLED = "model.pt"
+"""The one file that holds a network and its configuration where there are no safetensors."""
+
 # Everything that a checkpoint is loaded from: neither pickles, nor copies for other frameworks.
 _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 _CODE = ["*.py"]
@@ -31,7 +37,7 @@ _LOADED = [
     f"{folder}{name}{part}.safetensors"
     for folder, name in (("", "model"), ("*/", "model"), ("*/", "diffusion_pytorch_model"))
     for part in ("", "-*-of-*")
-]
+] + [PICKLED]
 
 # A hub that does not answer is given up after this long, seconds.
 _ETAG_TIMEOUT_S = 10.0
@@ -46,12 +52,14 @@ class Checkpoint:
         folder: Where its files are.
         commit: Which version of its repository it is; empty for a folder of the user's own.
         config: What it says about itself.
+        is_pickled: Its weights and what it says about itself are in one file, `PICKLED`.
     """
 
     name: str
     folder: Path
     commit: str
     config: dict[str, Any]
+    is_pickled: bool = False
 
     @property
     def called(self) -> str:
@@ -60,8 +68,9 @@ class Checkpoint:
 
     @property
     def kind(self) -> str:
-        """Which model it holds: the `model_type` of one library, the pipeline's class of the other."""
-        return str(self.config.get("model_type") or self.config.get("_class_name") or "")
+        """Which model it holds: the `model_type` of one library, the pipeline's class or the `model_name` of others."""
+        said = (self.config.get(each) for each in ("model_type", "_class_name", "model_name"))
+        return PICKLED if self.is_pickled else str(next((each for each in said if each), ""))
 
     @property
     def architecture(self) -> str:
@@ -81,7 +90,8 @@ class Checkpoint:
         """
         if self.commit:
             return self.commit[:12]
-        return digest_of(self.folder, [path for each in _WANTED for path in self.folder.rglob(each)])
+        wanted = [PICKLED] if self.is_pickled else _WANTED
+        return digest_of(self.folder, [path for each in wanted for path in self.folder.rglob(each)])
 
     def expect(self, kinds: Sequence[str], who: str) -> None:
         """Refuses the checkpoint of another model, which its library would fill with random numbers.
@@ -132,15 +142,21 @@ def located(
         ModelUnavailableError: If it cannot be had, or is damaged.
     """
     folder = Path(checkpoint).expanduser()
+    commit = ""
     if folder.is_dir():
-        found = Checkpoint(checkpoint, folder, "", _config_of(checkpoint, folder))
+        pass
     elif checkpoint.startswith((".", "~", os.sep)) or checkpoint.partition("@")[0].count("/") != 1:
         raise ModelUnavailableError(
             f"there is no folder {checkpoint}: give the folder of a checkpoint, or a repository as owner/name"
         )
     else:
         folder = fetched(checkpoint, revision, offline=offline, has_code=has_code)
-        found = Checkpoint(checkpoint, folder, folder.name, _config_of(checkpoint, folder))
+        commit = folder.name
+    if (folder / PICKLED).is_file() and not any(folder.rglob("*.safetensors")):
+        if not zipfile.is_zipfile(folder / PICKLED):  # whose end says what is in it
+            raise ModelUnavailableError(f"{PICKLED} of {checkpoint} is damaged or cut short: copy it again")
+        return Checkpoint(checkpoint, folder, commit, {}, is_pickled=True)
+    found = Checkpoint(checkpoint, folder, commit, _config_of(checkpoint, folder))
     _check_weights(found)
     return found
 
@@ -176,6 +192,48 @@ def network_of(checkpoint: Checkpoint, cls: Any, **options: Any) -> Any:
     kept = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True, **options}
     network, info = made(checkpoint, lambda: cls.from_pretrained(checkpoint.folder, **kept))
     refuse_missing(checkpoint, sorted(info["missing_keys"]))
+    return network.eval()
+
+
+def unpickled(checkpoint: Checkpoint) -> Any:
+    """What the one file of a checkpoint holds: tensors and plain values.
+
+    Raises:
+        ModelUnavailableError: If there is anything else in it, or it is damaged.
+    """
+    import torch
+
+    def read() -> Any:
+        try:
+            return torch.load(checkpoint.folder / PICKLED, map_location="cpu", weights_only=True, mmap=True)
+        except pickle.UnpicklingError as error:
+            raise ModelUnavailableError(
+                f"{PICKLED} of {checkpoint.name} holds more than weights and plain values, which is never read because "
+                "it may run anything"
+            ) from error
+
+    return made(checkpoint, read)
+
+
+def filled(checkpoint: Checkpoint, network: Any, weights: Mapping[str, Any]) -> Any:
+    """A network with these weights, all of them and no others, in evaluation mode.
+
+    Args:
+        checkpoint: Where they are from.
+        network: A module.
+        weights: Its tensors by their names.
+
+    Raises:
+        ModelUnavailableError: If they are not those of this network.
+    """
+    wanted = network.state_dict()
+    refuse_missing(checkpoint, sorted(wanted.keys() - weights.keys()))
+    if surplus := sorted(weights.keys() - wanted.keys()):
+        raise ModelUnavailableError(
+            f"{checkpoint.name} holds {len(surplus)} weights that the network has no place for, {surplus[0]} among "
+            "them: it is one of another network"
+        )
+    made(checkpoint, lambda: network.load_state_dict(weights))
     return network.eval()
 
 

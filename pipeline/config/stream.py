@@ -78,7 +78,8 @@ class StreamConfig(Section):
         default=None,
         gt=1,
         lt=170,
-        description="Horizontal field of view in degrees, which distances follow from; estimated if left out.",
+        description="Horizontal field of view in degrees, which distances follow from; estimated if left out, by "
+        "models that can.",
     )
     watch: bool = Field(
         default=False,

@@ -5,6 +5,7 @@ Each function writes one into a folder and gives that folder. Nothing is downloa
 
 from __future__ import annotations
 
+from tests.checkpoints.apart import depth_anything_3, moge
 from tests.checkpoints.closed import (
     depth_anything,
     depth_pro,
@@ -30,6 +31,7 @@ __all__ = [
     "clipseg",
     "coded",
     "depth_anything",
+    "depth_anything_3",
     "depth_pro",
     "dpt",
     "edgetam_video",
@@ -40,6 +42,7 @@ __all__ = [
     "klein",
     "marigold",
     "mask2former",
+    "moge",
     "oneformer",
     "owlv2",
     "qwen3_vl",

@@ -53,6 +53,14 @@ FOUND = {"finder": checkpoints.owlv2}
 WORDS = ("semantic:car,bus", "refer:the red car")
 CASES = {
     "depth-anything": Case(checkpoints.depth_anything, ("depth",), lambda net: net.backbone),
+    "depth-anything-3": Case(
+        checkpoints.depth_anything_3,
+        ("depth",),
+        lambda net: net.backbone,
+        {"assume_hfov": 60},
+        "depth-anything-3",
+    ),
+    "moge-2": Case(checkpoints.moge, ("depth", "normals"), lambda net: net.encoder, backend="moge-2"),
     "zoedepth": Case(checkpoints.zoedepth, ("depth",), lambda net: net.backbone),
     "depth-pro": Case(checkpoints.depth_pro, ("depth",), lambda net: net.head),
     "tipsv2": Case(

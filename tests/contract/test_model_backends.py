@@ -29,6 +29,7 @@ from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.specialists.base import Specialist
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import Failure, Frame, FrameInfo, Header, Value
+from tests.checkpoints.apart import small_da3  # noqa: F401 - a fixture of every test here
 from tests.checkpoints.backends import CASES, Case
 from tests.checkpoints.coded import own_modules  # noqa: F401 - a fixture of every test here
 from tests.checkpoints.drawing import small_looks  # noqa: F401 - a fixture of every test here

@@ -22,6 +22,7 @@ import plantain
 from plantain.deploy.cli.app import app
 from plantain.deploy.job import run_job
 from plantain.operators.answers.base import Column
+from plantain.operators.models import BACKENDS
 from plantain.operators.models import page as models_page
 from plantain.operators.prompts import Task
 from plantain.operators.sinks.columns import EVENT_COLUMNS, FRAME_COLUMNS, IDENTITY, OBJECT_COLUMNS, written
@@ -108,6 +109,14 @@ def test_every_setting_is_on_its_page(setting: tuple[str, ...]) -> None:
 
 def test_the_page_names_no_setting_that_does_not_exist() -> None:
     assert documented() == set(settings(PipelineConfig))
+
+
+def test_what_is_installed_apart_is_in_the_makefile_and_in_the_page_of_models() -> None:
+    makefile = " ".join(text_of("Makefile").replace("\\\n", " ").split())
+    for spec in BACKENDS.values():
+        packages = " ".join(spec.apart.values())
+        assert packages in makefile
+        assert not packages or f"\npip install --no-deps {packages}\n" in MODELS
 
 
 def test_the_settings_are_written_from_the_code() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from plantain.operators.models import BACKENDS
+
 ROOT = Path(__file__).parents[2]
 
 CONFIG = """
@@ -18,8 +20,10 @@ executor: ray
 output: {out: nowhere, sinks: [parquet, overlay]}
 """
 
-LIBRARIES = {"transformers", "diffusers", "accelerate", "peft", "torchvision", "huggingface_hub"}
-"""What only the models of the extra `models` need."""
+LIBRARIES = {"transformers", "diffusers", "accelerate", "peft", "torchvision", "huggingface_hub"} | {
+    module for spec in BACKENDS.values() for module in spec.apart
+}
+"""What only the models of the extra `models`, and those installed apart, need."""
 
 BUILD = """
 from pathlib import Path

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
@@ -107,6 +108,21 @@ def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
         in sealed["said"]
     )
     assert sealed["took_s"] < 15, "attempts at a hub take 23 s"
+
+
+def test_the_one_file_that_a_network_is_published_as_comes_from_the_hub(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "README.md").write_text("a card")
+    torch.save({"model_config": {}, "model": {}}, folder / "model.pt")
+    with hub({"someone/one": folder}) as endpoint:
+        got, again = asked(
+            endpoint,
+            tmp_path / "cache",
+            {"checkpoint": "someone/one"},
+            {"checkpoint": "someone/one", "offline": True},
+        )
+    assert got["said"] == again["said"] == [COMMIT, "model.pt", COMMIT[:12]]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +23,16 @@ class Lens(NamedTuple):
 
     hfov_deg: float
     error: float | None = None
+
+    @classmethod
+    def of_focal(cls, focal: float, error: float | None = None) -> Lens:
+        """The lens of a focal length in widths of the picture."""
+        return cls(2 * math.degrees(math.atan(0.5 / focal)), error)
+
+    @property
+    def focal(self) -> float:
+        """Its focal length in widths of the picture."""
+        return 0.5 / math.tan(math.radians(self.hfov_deg) / 2)
 
 
 @dataclass(frozen=True, slots=True)

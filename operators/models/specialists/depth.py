@@ -57,7 +57,7 @@ class DepthEstimator(Specialist):
         inputs = self.parts.processor(images=[picture.pixels for picture in pictures], return_tensors="pt")
         found = _read(self.parts.processor, "depth", self.forward(**inputs), sizes)
         return [
-            [depth_of(each["predicted_depth"] * self._scale, each.get("field_of_view"))] * len(prompts)
+            [depth_of(each["predicted_depth"] * self._scale, _lens_of(each))] * len(prompts)
             for each, prompts in zip(found, asked, strict=True)
         ]
 
@@ -92,16 +92,21 @@ def _read(
     return found
 
 
-def depth_of(metres: Tensor, hfov_deg: Tensor | None = None) -> DepthMap:
+def _lens_of(read: dict[str, Tensor]) -> Lens | None:
+    """The lens that a model which estimates it (Depth Pro) reckoned with."""
+    hfov_deg = read.get("field_of_view")
+    return None if hfov_deg is None else Lens(float(hfov_deg))
+
+
+def depth_of(metres: Tensor, lens: Lens | None = None) -> DepthMap:
     """Depth (H, W) in metres; what is at no distance, or at none that can be told, is invalid.
 
     Args:
         metres: (H, W).
-        hfov_deg: Horizontal field of view that a model which estimates it (Depth Pro) reckoned with, degrees.
+        lens: That they follow from; None where the model asks for none.
     """
     depth_m = metres.float().cpu().numpy()
     valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m < FARTHEST_M)
-    lens = None if hfov_deg is None else Lens(float(hfov_deg))
     return DepthMap(np.where(valid, depth_m, np.float32(0)), valid, 0.0, lens)
 
 

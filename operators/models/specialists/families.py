@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -172,6 +173,12 @@ def fingerprint_of(found: Checkpoint, made_of: Sequence[Any]) -> str:
     """
     known = json.dumps([found.digest(), CODE_VERSION, *made_of], sort_keys=True, default=str)
     return hashlib.blake2b(known.encode(), digest_size=6).hexdigest()
+
+
+def version_of(module: str) -> str:
+    """The version of the package that a module is from, whatever that is called; empty where it is from none."""
+    packages = importlib.metadata.packages_distributions().get(module)
+    return importlib.metadata.version(packages[0]) if packages else ""
 
 
 def sam3_video(

@@ -138,6 +138,7 @@ def combined(name: str, specs: Sequence[ModelSpec]) -> ModelSpec:
         tasks=tuple(dict.fromkeys(task for spec in specs for task in spec.tasks)),
         licence="; ".join(dict.fromkeys(spec.licence for spec in specs)),
         needs=tuple(dict.fromkeys(module for spec in specs for module in spec.needs)),
+        needs_lens=any(spec.needs_lens for spec in specs),
         model_hw=largest.model_hw,
         fit=largest.fit if len({spec.fit for spec in specs}) == 1 else "letterbox",
         handful=0 if is_hosted else min(spec.handful for spec in specs),
