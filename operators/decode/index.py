@@ -9,9 +9,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
+from plantain.operators.decode.container import FILE_FORMATS, is_orderless, is_unreadable, open_video
 from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
+
+# Their decoders show a picture that others refer to when the next one of its kind comes, whatever times say.
+_SHOWN_BY_ORDER = frozenset(("mpeg1video", "mpeg2video", "mpeg4"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,13 @@ def scan(
     container, video = open_video(url, stream, protocols=protocols, formats=formats)
     pts: list[int] = []
     keyframes: list[tuple[int, int]] = []
-    doubt = ""
+    doubt = (
+        "a container that does not say in which order pictures are shown"
+        if is_orderless(container, video)
+        else ""
+    )
     last_dts: int | None = None
+    held: int | None = None  # time of the last picture that others refer to, where some do not
     try:
         for packet in container.demux(video):
             if packet.size == 0:
@@ -103,6 +111,11 @@ def scan(
                 if last_dts is not None and packet.dts < last_dts:
                     doubt = doubt or "time that goes back"
                 last_dts = packet.dts
+                if video.codec_context.name in _SHOWN_BY_ORDER:
+                    if packet.pts > packet.dts:
+                        held = packet.pts
+                    elif held is not None and packet.pts > held:
+                        doubt = doubt or "a picture is missing that others refer to"
             if packet.is_discard:
                 doubt = doubt or "an edit list that hides frames"
             if packet.is_corrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,7 +18,13 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video, version_of
+from plantain.operators.decode.container import (
+    FILE_FORMATS,
+    is_orderless,
+    is_unreadable,
+    open_video,
+    version_of,
+)
 from plantain.operators.decode.deinterlace import Deinterlacer
 from plantain.operators.decode.index import PacketIndex, scan
 from plantain.operators.decode.line import Line
@@ -197,7 +204,7 @@ class VideoReader:
         self._again: InputContainer | None = None
         _alone(self._container, self.video)
         # Measured on damaged clips: SLICE threads forget to report damage (1 corrupt frame instead of 31);
-        # FRAME threads lose the last pictures of a truncated file, which `_lost_tail` gets back by their pts.
+        # FRAME threads lose the last pictures of a truncated file, and one beside a damaged one: `_again_without_threads`.
         has_pts = not self._container.format.flags & _NO_TIMESTAMPS
         self._is_parallel = self._num_threads > 1 and has_pts
         self.video.codec_context.thread_type = ThreadType.FRAME if self._is_parallel else ThreadType.NONE
@@ -318,6 +325,7 @@ class VideoReader:
         """What the decoder makes of the packets; None among them empties it."""
         sent = shown = dts = None
         num_shown = 0
+        waiting: deque[int] | None = deque() if is_orderless(self._container, self.video) else None
         for packet in packets:
             if packet is not None and packet.dts is not None:
                 if dts is not None and packet.dts < dts:
@@ -325,26 +333,33 @@ class VideoReader:
                 dts = packet.dts
             if packet is not None and packet.pts is not None and not packet.is_discard:
                 sent = packet.pts if sent is None else max(sent, packet.pts)
+                if waiting is not None:
+                    waiting.append(packet.pts)
             try:
                 frames = self.video.codec_context.decode(packet)
             except av.FFmpegError:
+                if self._is_parallel:  # with the damaged picture goes another one, that a thread was at
+                    yield from self._again_without_threads(shown, num_shown)
+                    return
                 self.num_damaged += 1
                 continue
             for frame in frames:
+                if waiting:
+                    frame.pts = waiting.popleft()
                 shown = frame.pts
                 num_shown += 1
                 yield frame
         if self._is_parallel and shown is not None and sent is not None and shown < sent:
-            yield from self._lost_tail(shown, num_shown)
+            yield from self._again_without_threads(shown, num_shown)
 
-    def _lost_tail(self, shown: int, num_shown: int) -> Generator[VideoFrame]:
-        """The frames after the one at `shown`, the last of so many, decoded again without threads."""
+    def _again_without_threads(self, shown: int | None, num_shown: int) -> Generator[VideoFrame]:
+        """The frames after the one at `shown`, the last of so many, decoded again."""
         tail = VideoReader(
             self._url, self._stream, deinterlace=False, protocols=self._protocols, formats=self._formats
         )
         try:
             index = tail._scan()
-            at = bisect_left(index.pts, shown)
+            at = len(index.pts) if shown is None else bisect_left(index.pts, shown)
             if index.is_trustworthy and at < len(index.pts) and tail._seek(index, at):
                 num_shown = 1
             else:  # not sought, so that all frames from the first were counted

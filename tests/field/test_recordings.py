@@ -121,6 +121,26 @@ def test_what_is_in_a_file_does_not_depend_on_how_it_is_read(tmp_path: Path, bat
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("seed", [962, 2086, 3581, 4127, 4712, 6040, 6995])
+def test_what_the_long_form_found_is_not_found_again(tmp_path: Path, seed: int) -> None:
+    """H.264 with B-frames in AVI; a picture that others refer to missing; threads beside a damaged picture."""
+    recipe = recipe_of(seed)
+    if not can(recipe.codec):
+        pytest.skip(f"this FFmpeg has no {recipe.codec}")
+    check(record(recipe, tmp_path), recipe.shape in DAMAGED)
+
+
+@pytest.mark.parametrize(("b_frames", "gop"), [(1, 12), (2, 6), (3, 250)])
+def test_avi_that_knows_no_order_is_one_part_of_even_times(tmp_path: Path, b_frames: int, gop: int) -> None:
+    path = make(tmp_path / "x.avi", 40, codec="libx264", size=(64, 48), gop=gop, b_frames=b_frames)
+    for threads in ("1", "3"):
+        frames = read(path, threads=threads)
+        assert {frame.header.epoch for frame in frames} == {0}
+        assert [frame.info.line_s for frame in frames] == pytest.approx(
+            [frames[0].info.line_s + k / 25 for k in range(40)]
+        )
+
+
 # -- joined recordings -----------------------------------------------------------------------------------
 
 
