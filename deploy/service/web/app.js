@@ -84,7 +84,7 @@ function showState(kind, words, items, isLost = false) {
   at("totals").textContent = items.length ? `${items.length} watched, ${fps.toFixed(1)} answers a second` : "";
   const behind = [...new Set(items.map((item) => item.behind).filter(Boolean))].join("; ");
   at("behind").hidden = !behind;
-  at("behind").textContent = behind;
+  at("behind").textContent = at("behind").title = behind;
 }
 
 at("logout").onclick = async () => {

@@ -269,7 +269,6 @@ class Tile {
     const why = item.error || (KINDS[item.state] === "bad" ? item.why : "");
     trouble.hidden = !why;
     trouble.textContent = why.replace(/^stream '[^']*': /, "");
-    this.root.classList.toggle("troubled", Boolean(why));
     this.find(".screen").title = why && `${trouble.textContent}${item.since ? `, since ${when(item.since)}` : ""}`;
     this.veil(item);
   }
@@ -306,7 +305,6 @@ class Tile {
     this.find(".veil").hidden = false;
     this.find(".fps").textContent = this.find(".latency").textContent = "–";
     this.find(".trouble").hidden = true;
-    this.root.classList.remove("troubled");
     this.wipe();
   }
 
