@@ -243,7 +243,8 @@ def test_a_run_needs_nothing_of_its_surroundings(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0,
+    not shutil.which("unshare")
+    or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode != 0,
     reason="needs a mount namespace of its own",
 )
 def test_nothing_but_the_output_folder_needs_to_be_writable(tmp_path: Path) -> None:
