@@ -48,6 +48,7 @@ def run_job(
             to it.
         PlantainError: If a worker cannot be made.
     """
+    standard.ensure_temporary(config.output.out)
     config = named_as_before(config)
     if config.watched and control is None:
         control = Control(config)

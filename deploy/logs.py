@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +33,15 @@ MAX_KINDS = 1000
 
 
 class Bounded(logging.Filter):
-    """Lets one line of a kind pass in a while, and says with the next one how many were kept back."""
+    """Lets one line of a kind pass in a while, and says with the next one how many were kept back.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._clock = clock
         self._kinds: dict[tuple[str, int, str], _Kept] = {}
         self._libraries: dict[str, _Kept] = {}
 
@@ -46,7 +52,8 @@ class Bounded(logging.Filter):
         if len(self._kinds) >= MAX_KINDS and kind not in self._kinds:
             self._kinds.clear()
         kept = self._kinds.setdefault(kind, _Kept())
-        if not (kept.passes(record.created, 1) and self._library(library).passes(record.created, MAX_LINES)):
+        now_s = self._clock()
+        if not (kept.passes(now_s, 1) and self._library(library).passes(now_s, MAX_LINES)):
             return False
         if num_kept := kept.take() + self._library(library).take():
             record.msg, record.args = f"{said} ({num_kept} more lines like it were left out)", ()
@@ -61,7 +68,7 @@ class _Kept:
     """Lines of one kind in a while.
 
     Attributes:
-        since_s: When the while began, seconds since 1970.
+        since_s: When the while began, in the filter's clock.
         num_passed: Lines of it that were written.
         num_kept: Lines that were kept back since the last one that was written.
     """

@@ -111,6 +111,23 @@ def user() -> str:
         return os.environ.setdefault("USER", f"uid{os.getuid()}")
 
 
+def ensure_temporary(out: str) -> None:
+    """Where no place for temporary files can be written to, libraries are given one in the output folder.
+
+    Args:
+        out: The output folder; nothing happens where it is no local one.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        if "://" in out:
+            return
+        folder = Path(out).absolute() / ".plantain" / "temporary"
+        with contextlib.suppress(OSError):  # whoever stores there says so
+            folder.mkdir(parents=True, exist_ok=True)
+            os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
 def tell(line: str) -> None:
     """Writes a result to standard output; where that is closed or full, the log says so."""
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plantain.deploy.cli.options import ConfigFile, ExecutorName, OtherModel, Out, Replace, put
-from plantain.deploy.standard import tell
+from plantain.deploy.standard import ensure_temporary, tell
 from plantain.operators.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def serve(
 
 
 def _serve(config: PipelineConfig) -> None:
+    ensure_temporary(config.output.out)
     try:
         if config.executor == "ray":
             from plantain.deploy.ray.service import serve_on_ray

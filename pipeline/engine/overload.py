@@ -10,6 +10,9 @@ from plantain.operators.streams import Ease
 MAX_LOST_SHARE = 0.1
 # A stream that was overloaded again soon after it took a step back waits longer the next time, up to so many times.
 MAX_PATIENCE = 16
+# Where nobody has looked for so long the whole process was stopped, seconds: no call of a model that cameras wait for
+# takes it.
+STOPPED_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Strain:
         patience: Times `recover_s` that it must be calm.
         has_recovered: The last step was one back.
         has_results: One ever came; before, the model is warming up, and giving something up would help nobody.
+        looked_s: When it was last time to take a step, in the engine's clock; None before.
+        deaf_until_s: What comes before this waited for a process that was stopped.
     """
 
     since_s: float | None = None
@@ -60,6 +65,8 @@ class Strain:
     patience: int = 1
     has_recovered: bool = False
     has_results: bool = False
+    looked_s: float | None = None
+    deaf_until_s: float = float("-inf")
 
     def result(self, read_at: float, came_at: float, now: float) -> None:
         """A result came; one of a frame from before the last step, or from before the first result, says nothing.
@@ -91,6 +98,11 @@ class Strain:
             rung: Where it is.
             now: The engine's clock.
         """
+        if self.looked_s is not None and now - self.looked_s > STOPPED_S:
+            self.stepped_s = self.deaf_until_s = now + overload.window_s
+        self.looked_s = now
+        if now < self.deaf_until_s:
+            self.pause(now)
         if self.since_s is None:
             self.since_s = now
         if now < self.since_s + overload.window_s:

@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -239,6 +240,34 @@ def test_a_run_needs_nothing_of_its_surroundings(tmp_path: Path) -> None:
     }
     done = subprocess.run(["bash", "-c", command], env=bare, capture_output=True, text=True, check=False)
     assert (done.returncode, "3 frames of 1 streams" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare")
+    or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode != 0,
+    reason="needs a mount namespace of its own",
+)
+def test_nothing_but_the_output_folder_needs_to_be_writable(tmp_path: Path) -> None:
+    clip, out = make(tmp_path / "c.mp4", 3, size=(64, 48)), tmp_path / "out"
+    out.mkdir()
+    look = (
+        "import tempfile\n"
+        "from plantain import read_frames\n"
+        "from plantain.deploy.standard import ensure_temporary\n"
+        f"ensure_temporary('{out}')\n"
+        f"print(len(read_frames('{out}')['frame_index']), tempfile.mkdtemp())"
+    )
+    command = (
+        f"mount -t tmpfs volume {out} && mount -t tmpfs -o ro shm /dev/shm && mount -o remount,bind,ro / && cd / && "
+        f"! touch /tmp/x {tmp_path}/x 2>&- && {sys.executable} -m plantain.deploy.cli run {clip} --task depth "
+        f'--model fake --executor threads --out {out} && {sys.executable} -c "{look}"'
+    )
+    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": "/"}
+    done = subprocess.run(
+        ["unshare", "-m", "bash", "-c", command], env=bare, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"3 {out}/.plantain/temporary/")
 
 
 def begun(limit: str, words: list[str]) -> subprocess.CompletedProcess[str]:

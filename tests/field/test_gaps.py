@@ -73,10 +73,11 @@ class Camera:
         self.write.open(fresh if durable is None else replace(fresh, durable=durable))
         self.num_cuts = 0
 
-    def frame(self, at_s: float, index: int, epoch: int = 0) -> None:
+    def frame(self, at_s: float, index: int, epoch: int = 0, *, answered_s: float | None = None) -> None:
         self.clock.at_s = at_s
         made = result(index, stream_id="gate", epoch=epoch)
         at_ns = self.clock() + round(self.skew_s * S)
+        self.clock.at_s = at_s if answered_s is None else answered_s
         info = replace(made.info, captured_ns=at_ns, captured_by="arrival")
         list(self.write([replace(made, info=info)]))
 
@@ -191,6 +192,27 @@ def test_a_camera_whose_clock_is_wrong_has_its_gaps_in_its_own_time(skew_s: floa
     camera.frame(70.0, 1)
     camera.cut(71.0)
     assert [row for row in camera.rows() if row[2]] == [("silent", 0.0, 60.0), ("silent", 60.0, 70.0)]
+
+
+@pytest.mark.parametrize("set_s", [-86_400.0, -5.0])
+def test_a_clock_that_was_set_back_leaves_later_gaps_in_the_time_of_their_frames(set_s: float) -> None:
+    camera = Camera()
+    camera.frame(0.0, 0)
+    camera.frame(1.0, 1)
+    camera.frame(set_s + 2.0, 2)
+    camera.frame(set_s + 3.0, 3)
+    for index in (0, 1):
+        camera.frame(index, index, answered_s=set_s + 5.0)  # by a slower model
+    camera.tell("silent", set_s + 8.0)
+    camera.cut(set_s + 9.0)
+    camera.cut(set_s + 60.0)
+    camera.tell("live", set_s + 70.0)
+    camera.frame(set_s + 70.0, 4)
+    camera.cut(set_s + 71.0)
+    assert [row for row in camera.rows() if row[2]] == [
+        ("silent", set_s + 3.0, set_s + 60.0),
+        ("silent", set_s + 60.0, set_s + 70.0),
+    ]
 
 
 def test_a_camera_that_never_came_has_been_away_since_it_was_asked() -> None:

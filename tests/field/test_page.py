@@ -122,6 +122,62 @@ def test_all_eight_cameras_are_seen_at_once(page, size: tuple[int, int]) -> None
     shoot(page, f"wall-{size[0]}x{size[1]}")
 
 
+@pytest.mark.parametrize("size", [(1400, 900), (1400, 700), (1920, 1080)])
+def test_all_eight_are_seen_and_told_of_when_half_of_them_are_away(page, size: tuple[int, int]) -> None:
+    page.resize(*size)
+    for number, state in enumerate(("silent", "refused", "lost", "no_video")):
+        STATES[f"cam{2 * number}" if number < 3 else "cam7"] = state
+    page.until("[...document.querySelectorAll('.tile .trouble')].filter((each) => !each.hidden).length === 4")
+    page.run("window.dispatchEvent(new Event('resize'))")
+    page.until(
+        "[...document.querySelectorAll('.tile')].every((tile) =>"
+        " tile.getBoundingClientRect().bottom <= innerHeight)"
+    )
+    # Sentences of cameras are long, and tiles may be narrow.
+    page.run(
+        "document.querySelectorAll('.tile .trouble').forEach((each) => {"
+        " each.textContent = 'rtsp://10.20.0.17:554/Streaming/Channels/101 refuses connections; '.repeat(4) })"
+    )
+    overlapping = page.run(
+        "[...document.querySelectorAll('.tile:has(.trouble:not([hidden]))')].filter((tile) => {"
+        " const [said, why, health, screen] = ['.veil', '.trouble', '.health', '.screen']"
+        ".map((name) => tile.querySelector(name).getBoundingClientRect());"
+        " const tools = tile.querySelector('.tools').getBoundingClientRect();"
+        " return said.bottom > why.top || said.top < health.bottom || why.bottom > screen.bottom || why.height < 10"
+        " || (tools.top > screen.top && tools.top < health.bottom)"
+        " }).map((tile) => tile.dataset.id)"
+    )
+    assert overlapping == []
+    shoot(page, f"away-wall-{size[0]}")
+
+
+def test_that_brokers_are_away_is_said_above_the_cameras_and_no_longer_when_they_are_back(page) -> None:
+    said = "kafka: 659 messages wait on disk"
+    page.run(
+        "window.kept = window.fetch; window.fetch = async (path, options) => {"
+        " const response = await window.kept(path, options);"
+        " if (!String(path).startsWith('/v1/streams?')) return response;"
+        f" const page = await response.json(); page.items.forEach((item) => (item.behind = '{said}'));"
+        " return new Response(JSON.stringify(page)) }"
+    )
+    page.until(
+        f"document.getElementById('behind').textContent === '{said}' && !document.getElementById('behind').hidden"
+    )
+    page.run("window.fetch = window.kept")
+    page.until("document.getElementById('behind').hidden")
+
+
+def test_pictures_of_a_service_that_began_again_with_its_clock_set_back_are_shown(page) -> None:
+    page.run(
+        "import('/web/wall.js').then(({Wall}) => { const take = Wall.prototype.take;"
+        " Wall.prototype.take = function (data) { window.shown = this; return take.call(this, data) } })"
+    )
+    page.until("window.shown")
+    page.run("window.shown.tiles.forEach((tile) => { tile.number = 2 ** 53 })")
+    page.run("window.shown.socket.close()")
+    page.until("[...window.shown.tiles.values()].every((tile) => tile.number && tile.number < 2 ** 53)")
+
+
 def test_a_camera_is_enlarged_and_put_back(page) -> None:
     page.run("document.querySelector('.tile[data-id=cam3] .enlarge').click()")
     assert page.run("document.querySelector('.tile[data-id=cam3]').clientWidth") > 800
@@ -174,6 +230,8 @@ def test_of_a_service_that_is_gone_no_picture_looks_current(page) -> None:
     )
     assert not page.run(INK.format("cam2"))
     assert page.run("document.querySelector('.tile[data-id=cam2] .health').textContent") == "unknown"
+    assert page.run("document.querySelector('.tile[data-id=cam2] .fps').textContent") == "\u2013"
+    assert text_of(page, "totals") == ""
     page.run("window.fetch = window.kept")
     page.until(f"{veils}.every((veil) => veil.hidden) && {INK.format('cam2')}")
 
@@ -310,4 +368,5 @@ def test_on_a_telephone_nothing_is_cut_off(page) -> None:
     page.resize(390, 844)
     page.run("window.dispatchEvent(new Event('resize'))")
     assert page.run("document.documentElement.scrollWidth") <= 390
+    assert page.run("document.querySelector('.bar').clientHeight") < 110, "two lines, with a way to log out"
     shoot(page, "phone", whole=True)

@@ -209,6 +209,11 @@ def test_an_object_that_fits_nowhere_is_not_lost_in_silence() -> None:
         (errors.ProducerFencedError("t"), True, "stop one of them"),
         (errors.KafkaTimeoutError("hunter2"), False, "cannot take results now"),
         (errors.KafkaTimeoutError(None), False, "they did not answer in time"),
+        (
+            errors.KafkaTimeoutError("10.200.3.40:9092: waited for 24.999997937 secs."),
+            False,
+            "10.200.3.40:9092: waited for 25 secs.",
+        ),
         (errors.KafkaTimeoutError(), False, "they did not answer in time"),
         (errors.NotLeaderForPartitionError("t"), False, "cannot take results now"),
         (errors.UnknownProducerIdError("t"), False, "cannot take results now"),

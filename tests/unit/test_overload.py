@@ -43,6 +43,18 @@ def test_results_of_frames_from_before_a_step_do_not_cause_the_next():
     assert strain.step(LADDER, 1, 4.0) == 1
 
 
+def test_what_waited_for_a_process_that_was_stopped_is_no_overload():
+    strain = Strain(has_results=True)
+    strain.step(LADDER, 0, 0.0)
+    strain.num_read, strain.num_lost = 10, 500
+    strain.result(0.5, 0.5, 60.0)
+    assert strain.step(LADDER, 0, 60.0) == 0
+    strain.num_lost += 300
+    strain.result(60.5, 20.0, 61.5)
+    assert [strain.step(LADDER, 0, now) for now in (61.9, 62.0, 64.0)] == [0, 0, 0]
+    assert climb(strain, 0, 66.0, [5.0]) == 1, "what comes later counts"
+
+
 def test_recovery_takes_calm_and_after_a_relapse_twice_as_long():
     strain, rung, now = Strain(has_results=True), 0, 0.0
     strain.step(LADDER, rung, now)

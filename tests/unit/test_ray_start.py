@@ -6,17 +6,21 @@ import getpass
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
+import structlog
+from ray.exceptions import AuthenticationError, RpcError
 
-from plantain.deploy.ray import cluster
+from plantain.deploy.ray import cluster, haproxy
 from plantain.deploy.standard import user
 from plantain.operators.errors import PlantainError, UsageError
 
@@ -103,17 +107,85 @@ def test_what_is_no_address_is_said(address: str) -> None:
         cluster.start_ray(address)
 
 
+def no_temporary() -> str:
+    raise FileNotFoundError("no usable temporary directory")
+
+
+@pytest.mark.parametrize(("free_mb", "is_elsewhere"), [(64, True), (511, True), (512, False), (8000, False)])
+def test_objects_for_which_shared_memory_has_no_room_are_on_disk_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free_mb: int, is_elsewhere: bool
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free_mb << 20))
+    with structlog.testing.capture_logs() as said:
+        assert cluster._store() == (str(tmp_path) if is_elsewhere else None)
+    assert [f"/dev/shm has {free_mb} MB free of the 512 MB" in line["what"] for line in said] == (
+        [True] if is_elsewhere else []
+    )
+
+
+def test_a_home_that_cannot_be_written_to_needs_no_token(
+    monkeypatch: pytest.MonkeyPatch, starts: list[Exception | None]
+) -> None:
+    starts += [None, None]
+    loader = SimpleNamespace(has_token=lambda **_: "RAY_AUTH_TOKEN" in os.environ, reset_cache=lambda: None)
+    monkeypatch.setattr(cluster, "AuthenticationTokenLoader", SimpleNamespace(instance=lambda: loader))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    cluster.start_ray(None)
+    made = os.environ["RAY_AUTH_TOKEN"]
+    assert len(made) == 64
+    cluster.start_ray(None)
+    assert os.environ["RAY_AUTH_TOKEN"] == made, "whoever has one keeps it"
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            AuthenticationError("InvalidAuthToken"),
+            "asks for a token that is not ours: write that of its machines",
+        ),
+        (
+            RpcError("Timed out while waiting"),
+            "does not answer as a Ray cluster does .Timed out while waiting",
+        ),
+    ],
+)
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "localhost:{}", "auto"])
+def test_a_cluster_that_does_not_let_us_in_is_one_sentence_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str, error: Exception, said: str
+) -> None:
+    def refuse(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cluster, "GcsClient", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        with pytest.raises(UsageError, match=rf":{port} {said}"):
+            cluster.start_ray(address.format(port))
+
+
 def test_rays_files_are_where_its_sockets_have_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    assert cluster._folder() == "/tmp/ray"
+    assert cluster.short_folder() == "/tmp"
     monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
-    assert cluster._folder() == "/dev/shm/ray"
+    assert cluster.short_folder() == "/dev/shm"
+    monkeypatch.setattr(tempfile, "gettempdir", no_temporary)
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda place, how: place not in ("/tmp", "/var/tmp") and access(place, how)
+    )
+    assert cluster.short_folder() == "/dev/shm"
+    with haproxy.settings() as made:
+        assert made["RAY_SERVE_HAPROXY_SOCKET_PATH"].startswith("/dev/shm/plantain-")
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(UsageError, match="set TMPDIR, or use --executor threads"):
-        cluster._folder()
+        cluster.short_folder()
 
 
 def test_a_user_id_that_nobody_knows_has_a_name_and_a_home_of_its_own(

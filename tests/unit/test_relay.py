@@ -177,6 +177,21 @@ def test_brokers_that_are_away_cost_the_writer_nothing_and_get_everything_in_ord
     assert brokers.seen["cam"][-1] == 19
 
 
+def test_what_several_processes_left_goes_in_their_order_whatever_the_clock_was_set_to(
+    made, brokers, monkeypatch
+):
+    brokers.is_away = True
+    for index, now_ns in enumerate((5_000, 9_000, 1_000, 0)):
+        monkeypatch.setattr(time, "time_ns", lambda now_ns=now_ns: now_ns)
+        relay = made()
+        relay.begin("cam", is_resumed=index > 0)
+        store(relay, index)
+        relay.close()
+    brokers.is_away = False
+    drained(made())
+    assert brokers.seen["cam"] == list(range(16))
+
+
 def test_segments_that_are_committed_together_are_one_file(made, brokers, tmp_path):
     relay = made()
     brokers.is_away = True

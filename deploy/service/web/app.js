@@ -73,14 +73,18 @@ function removeCamera(item) {
 
 // -- state
 
-function showState(kind, words, items) {
+function showState(kind, words, items, isLost = false) {
   at("status").className = `status ${kind}`;
   at("status").querySelector(".words").textContent = words;
+  if (isLost) at("totals").textContent = at("behind").textContent = "";
   if (!items) return;
   at("empty").hidden = items.length > 0;
   events.offer(items);
   const fps = items.reduce((sum, item) => sum + item.fps, 0);
   at("totals").textContent = items.length ? `${items.length} watched, ${fps.toFixed(1)} answers a second` : "";
+  const behind = [...new Set(items.map((item) => item.behind).filter(Boolean))].join("; ");
+  at("behind").hidden = !behind;
+  at("behind").textContent = at("behind").title = behind;
 }
 
 at("logout").onclick = async () => {

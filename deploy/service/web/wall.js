@@ -78,8 +78,9 @@ export class Wall {
       this.onState("good", "connected", items);
     } catch (error) {
       this.inVain += 1;
-      this.onState("bad", error.message, null);
-      if (this.inVain >= IN_VAIN) for (const tile of this.tiles.values()) tile.lose(error.message);
+      const isLost = this.inVain >= IN_VAIN;
+      this.onState("bad", error.message, null, isLost);
+      if (isLost) for (const tile of this.tiles.values()) tile.lose(error.message);
     }
     if (this.isShown) this.timer = setTimeout(() => this.refresh(), STATS_MS);
   }
@@ -152,6 +153,7 @@ export class Wall {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/live`);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
+      for (const tile of this.tiles.values()) tile.number = 0; // those of another life count from when that began
       this.pause = 500;
       this.said = null;
       this.say();
@@ -267,7 +269,7 @@ class Tile {
     const why = item.error || (KINDS[item.state] === "bad" ? item.why : "");
     trouble.hidden = !why;
     trouble.textContent = why.replace(/^stream '[^']*': /, "");
-    trouble.title = item.since ? `since ${when(item.since)}` : "";
+    this.find(".screen").title = why && `${trouble.textContent}${item.since ? `, since ${when(item.since)}` : ""}`;
     this.veil(item);
   }
 
@@ -301,6 +303,8 @@ class Tile {
     this.find(".veil").classList.remove("thin");
     this.find(".veil").textContent = why;
     this.find(".veil").hidden = false;
+    this.find(".fps").textContent = this.find(".latency").textContent = "–";
+    this.find(".trouble").hidden = true;
     this.wipe();
   }
 

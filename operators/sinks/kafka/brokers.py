@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import traceback
 import warnings
@@ -81,6 +82,9 @@ _REFUSED: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
         "the brokers refuse the message",
     ),
 )
+
+# The client says seconds as `24.999997937000444`.
+_LONG_NUMBER = re.compile(r"\d+\.\d{6,}")
 
 log = structlog.get_logger()
 
@@ -257,7 +261,8 @@ class Brokers:
 
     def sentence(self, error: Exception) -> str:
         """What an error of the client says, without secrets."""
-        text, name = redact(str(error)), type(error).__name__
+        name = type(error).__name__
+        text = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.0f}", redact(str(error)))
         if isinstance(error, errors.KafkaTimeoutError) and error.args in ((), (None,)):
             text = "they did not answer in time"
         if name not in text:

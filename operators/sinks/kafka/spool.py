@@ -118,7 +118,6 @@ class Spool:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._folder = folder
-        self._own = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
         self._locks: dict[Path, int] = {}
         self._files: list[Kept] = []
         self._streams: Counter[str] = Counter()
@@ -126,6 +125,7 @@ class Spool:
         with self._storing():
             folder.mkdir(parents=True, exist_ok=True)
             self._take_over()
+            self._own = folder / f"{_after_all(folder):020d}-{uuid.uuid4().hex[:8]}"
             aside = folder / f".{self._own.name}"
             aside.mkdir()  # nobody takes it over before it has its lock
             self._lock(aside)
@@ -314,6 +314,12 @@ class Spool:
             yield
         except OSError as error:
             raise storage_error(str(self._folder), error) from error
+
+
+def _after_all(folder: Path) -> int:
+    """When a writer begins, ns since 1970 UTC: after those that are there, whatever became of the clock meanwhile."""
+    names = (path.name.lstrip(".").partition("-")[0] for path in folder.iterdir())
+    return max([time.time_ns(), *(int(name) + 1 for name in names if name.isdigit())])
 
 
 def _found(path: Path) -> Kept | None:
