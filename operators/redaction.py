@@ -212,6 +212,11 @@ def _end(text: str, begin: int) -> int:
     return end
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first, without secrets."""
+    return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
+
+
 def sentence_of(error: Exception) -> str:
     """What went wrong, in a line without secrets; an error that nobody meant to show names its type."""
     text = redact(str(error)).strip()

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -17,15 +16,11 @@ from typing import Any
 
 import ray
 import structlog
-from ray._common.network_utils import build_address  # type: ignore[attr-defined]  # re-exported
-from ray._private.authentication import authentication_token_setup as tokens
-from ray._private.services import canonicalize_bootstrap_address
-from ray._raylet import AuthenticationTokenLoader, GcsClient  # type: ignore[attr-defined]  # in no stub
-from ray.exceptions import AuthenticationError, RpcError
 
+from plantain.deploy.ray import doors
 from plantain.deploy.standard import user
 from plantain.operators.errors import PlantainError, UsageError
-from plantain.operators.redaction import redact
+from plantain.operators.redaction import first_line, redact
 
 # A Ray of our own is begun so often where its processes do not come up.
 STARTS = 3
@@ -81,7 +76,7 @@ def start_ray(address: str | None, **settings: object) -> None:
     if address is not None:
         _knock(address)
     else:
-        _make_token()
+        doors.make_token()
         # "local": never somebody else's Ray that happens to run on this machine.
         common |= {
             "include_dashboard": False,
@@ -110,11 +105,7 @@ def _knock(address: str) -> None:
     """Finds out whether somebody is there and lets us in, which takes Ray a minute and pages of complaints."""
     place = re.fullmatch(r"(?:ray://)?\[?([^\[\]/?]+?)\]?:(\d{1,5})(?:\?.*)?", address)
     if address == "auto":
-        with contextlib.suppress(
-            ConnectionError, ValueError
-        ):  # there is none, or not one of ours: Ray says it
-            if found := canonicalize_bootstrap_address(address):
-                _ask(found)
+        doors.ask_known()
         return
     if place is None:
         raise UsageError(
@@ -129,32 +120,7 @@ def _knock(address: str) -> None:
             "--address out"
         ) from error
     if not address.startswith("ray://"):
-        _ask(build_address(place[1], int(place[2])))
-
-
-def _ask(place: str) -> None:
-    """Asks a cluster for its name: of who is not let in `ray.init` says nothing but that it has failed (2.60)."""
-    tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    try:
-        GcsClient(address=place)
-    except AuthenticationError as error:
-        raise UsageError(
-            f"the Ray cluster at {place} asks for a token that is not ours: write that of its machines into "
-            "~/.ray/auth_token, or name its file by RAY_AUTH_TOKEN_PATH"
-        ) from error
-    except RpcError as error:
-        raise UsageError(
-            f"what listens at {place} does not answer as a Ray cluster does ({first_line(error)}): give the port of "
-            "its head (6379 where ray start --port names no other)"
-        ) from error
-
-
-def _make_token() -> None:
-    """A token for whoever has none: Ray would write one into the home, which not everybody may write to."""
-    loader = AuthenticationTokenLoader.instance()
-    if not loader.has_token(ignore_auth_mode=True):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for its processes; nobody else is to join them
-        loader.reset_cache()
+        doors.ask(place[1], int(place[2]))
 
 
 def short_folder() -> str:
@@ -238,8 +204,3 @@ def _end_idlers() -> None:
     if node is not None:
         for end in (node.kill_log_monitor, node.kill_monitor, node.kill_dashboard):
             end(check_alive=False)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says first, without secrets."""
-    return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__

@@ -16,8 +16,9 @@ import ray
 from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError
 
 from plantain.deploy import logs
-from plantain.deploy.ray.cluster import first_line, start_ray
+from plantain.deploy.ray.cluster import start_ray
 from plantain.operators.errors import ModelUnavailableError, PlantainError, WorkerDiedError
+from plantain.operators.redaction import first_line
 from plantain.pipeline.calls import Call, Cause, Completion, Reply
 from plantain.pipeline.executor import here, take_all
 from plantain.pipeline.graph import Graph, Stage

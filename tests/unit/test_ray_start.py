@@ -20,7 +20,7 @@ import ray
 import structlog
 from ray.exceptions import AuthenticationError, RpcError
 
-from plantain.deploy.ray import cluster, haproxy
+from plantain.deploy.ray import cluster, doors, haproxy
 from plantain.deploy.standard import user
 from plantain.operators.errors import PlantainError, UsageError
 
@@ -129,7 +129,7 @@ def test_a_home_that_cannot_be_written_to_needs_no_token(
 ) -> None:
     starts += [None, None]
     loader = SimpleNamespace(has_token=lambda **_: "RAY_AUTH_TOKEN" in os.environ, reset_cache=lambda: None)
-    monkeypatch.setattr(cluster, "AuthenticationTokenLoader", SimpleNamespace(instance=lambda: loader))
+    monkeypatch.setattr(doors, "AuthenticationTokenLoader", SimpleNamespace(instance=lambda: loader))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     cluster.start_ray(None)
     made = os.environ["RAY_AUTH_TOKEN"]
@@ -159,12 +159,24 @@ def test_a_cluster_that_does_not_let_us_in_is_one_sentence_at_once(
     def refuse(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cluster, "GcsClient", refuse)
+    monkeypatch.setattr(doors, "GcsClient", refuse)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
         with pytest.raises(UsageError, match=rf":{port} {said}"):
             cluster.start_ray(address.format(port))
+
+
+def test_a_ray_that_has_its_doors_elsewhere_is_started_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, starts: list[Exception | None]
+) -> None:
+    monkeypatch.setattr(doors, "CAN_ASK", False)
+    for name in ("AuthenticationTokenLoader", "GcsClient", "build_address", "canonicalize_bootstrap_address"):
+        monkeypatch.delattr(doors, name)
+    starts += [None]
+    cluster.start_ray(None)
+    doors.ask("127.0.0.1", 6379)
+    doors.ask_known()
 
 
 def test_rays_files_are_where_its_sockets_have_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
