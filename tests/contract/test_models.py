@@ -188,11 +188,7 @@ def same(first: Answer, second: Answer, prompt: Prompt, *, is_exact: bool) -> No
 
 def test_all_ours_are_here() -> None:
     """Those whose weights come from elsewhere have a suite of their own, with tiny ones."""
-    ours = {
-        name
-        for name, spec in BACKENDS.items()
-        if "transformers" not in spec.needs and "diffusers" not in spec.needs
-    }
+    ours = {name for name, spec in BACKENDS.items() if "huggingface_hub" not in spec.needs}
     assert ours <= {case.name for case in CASES.values()}
 
 
