@@ -17,18 +17,21 @@ class Backoff:
         first_s: The first pause, seconds.
         cap_s: No pause is longer, seconds.
         random: Where the chance comes from.
+
+    Attributes:
+        cap_s: The longest pause, seconds.
     """
 
     def __init__(self, first_s: float, cap_s: float, random: Random) -> None:
         self._first_s = first_s
-        self._cap_s = cap_s
+        self.cap_s = cap_s
         self._random = random
         self._num_failures = 0
 
     def next_s(self) -> float:
         """The pause after one more failure, seconds."""
         # 2**60 first pauses are longer than any cap; beyond that a float would overflow.
-        full_s = min(self._cap_s, self._first_s * 2.0 ** min(self._num_failures, 60))
+        full_s = min(self.cap_s, self._first_s * 2.0 ** min(self._num_failures, 60))
         self._num_failures += 1
         return full_s * (1.0 - JITTER * self._random.random())
 

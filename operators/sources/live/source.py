@@ -374,6 +374,5 @@ class LiveSource:
     def _pause(self, trouble: Trouble) -> None:
         """Tells of the trouble and waits before the next attempt."""
         pauses = self._long_pauses if trouble.state in LASTING else self._pauses
-        pause_s = pauses.next_s()
-        self._told.trouble(trouble, pause_s)
-        self._clock.sleep(pause_s, self._stop)
+        self._told.trouble(trouble, pauses.cap_s)
+        self._clock.sleep(pauses.next_s(), self._stop)

@@ -73,10 +73,10 @@ class Telling:
         """It ended for a reason that time does not heal."""
         self._health.enter("failed", self.epoch, sentence)
 
-    def trouble(self, trouble: Trouble, pause_s: float) -> None:
-        """A connection could not be had, or was lost."""
+    def trouble(self, trouble: Trouble, longest_s: float) -> None:
+        """A connection could not be had, or was lost; attempts come after pauses that are never longer than that."""
         where = f"{shown(self._spec.url)} {trouble.what}"
-        self.say(trouble.state, f"{where}; trying again in {pause_s:.1f} s, for ever; {trouble.advice}")
+        self.say(trouble.state, f"{where}; trying again for ever, at least every {longest_s:g} s; {trouble.advice}")
 
     def backwards(self, back_s: float, index: int, now_s: float) -> None:
         """A frame's time was before that of the one before it."""
