@@ -28,6 +28,8 @@ _HANDLER = "plantain"
 
 # Of the same words of a library there is one line in so long, and of all its words no more than so many, seconds.
 REPEAT_S, MAX_LINES = 60.0, 20
+# Clients that try again by themselves, and of whose failures we tell in our own words when they last: none is an error.
+PATIENT = ("kafka",)
 # Kinds of words that are remembered.
 MAX_KINDS = 1000
 
@@ -120,7 +122,7 @@ def configure() -> None:
     handler.setLevel(logging.WARNING)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, _as_ours, *shared],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared, _as_ours],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
@@ -136,6 +138,8 @@ def _as_ours(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mutab
     """A processor that gives what a library says the form of an event of ours."""
     del logger, method
     event["what"], event["event"] = event["event"], "library"
+    if event["logger"].partition(".")[0] in PATIENT:
+        event["level"] = "warning"
     return event
 
 

@@ -88,6 +88,22 @@ def record(said: str, *args: object, name: str = "kafka.conn") -> logging.LogRec
     return logging.LogRecord(name, logging.WARNING, __file__, 1, said, args, None)
 
 
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("kafka.net.manager", "warning"),
+        ("kafka", "warning"),
+        ("kafkaesque", "error"),
+        ("uvicorn.error", "error"),
+    ],
+)
+def test_an_error_of_a_client_that_tries_again_is_a_warning(capsys, name: str, level: str) -> None:
+    logs.configure()
+    logging.getLogger(name).error("connection to node %s failed", 1)
+    (line,) = lines(capsys)
+    assert (line["level"], line["logger"], line["what"]) == (level, name, "connection to node 1 failed")
+
+
 def test_a_library_that_says_the_same_five_times_a_second_has_a_line_a_minute_with_their_number() -> None:
     times_s = iter(number / 5 for number in range(600))  # two minutes
     bounded = logs.Bounded(lambda: next(times_s))

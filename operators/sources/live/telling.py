@@ -76,7 +76,9 @@ class Telling:
     def trouble(self, trouble: Trouble, longest_s: float) -> None:
         """A connection could not be had, or was lost; attempts come after pauses that are never longer than that."""
         where = f"{shown(self._spec.url)} {trouble.what}"
-        self.say(trouble.state, f"{where}; trying again for ever, at least every {longest_s:g} s; {trouble.advice}")
+        self.say(
+            trouble.state, f"{where}; trying again for ever, at least every {longest_s:g} s; {trouble.advice}"
+        )
 
     def backwards(self, back_s: float, index: int, now_s: float) -> None:
         """A frame's time was before that of the one before it."""
