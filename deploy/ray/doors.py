@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from pathlib import Path
 
 from ray.exceptions import AuthenticationError, RpcError
 
@@ -49,8 +50,10 @@ def ask_known() -> None:
 
 
 def make_token() -> None:
-    """A token for whoever has none: Ray would write one into the home, which not everybody may write to."""
-    if not CAN_ASK:
+    """A token for whoever has none and may not write to the home, where Ray puts one for all of a user's processes."""
+    home = Path.home()
+    folder = home / ".ray"
+    if not CAN_ASK or os.access(folder if folder.exists() else home, os.W_OK | os.X_OK):
         return
     loader = AuthenticationTokenLoader.instance()
     if not loader.has_token(ignore_auth_mode=True):

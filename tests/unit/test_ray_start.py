@@ -125,18 +125,24 @@ def test_objects_for_which_shared_memory_has_no_room_are_on_disk_and_that_is_sai
 
 
 def test_a_home_that_cannot_be_written_to_needs_no_token(
-    monkeypatch: pytest.MonkeyPatch, starts: list[Exception | None]
+    monkeypatch: pytest.MonkeyPatch, starts: list[Exception | None], tmp_path: Path
 ) -> None:
     starts += [None, None]
     loader = SimpleNamespace(has_token=lambda **_: "RAY_AUTH_TOKEN" in os.environ, reset_cache=lambda: None)
     monkeypatch.setattr(doors, "AuthenticationTokenLoader", SimpleNamespace(instance=lambda: loader))
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "as it was, or gone, afterwards")
+    del os.environ["RAY_AUTH_TOKEN"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    starts += [None]
+    cluster.start_ray(None)
+    assert "RAY_AUTH_TOKEN" not in os.environ, "Ray puts one into the home"
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda place, how: place != tmp_path and access(place, how))
     cluster.start_ray(None)
     made = os.environ["RAY_AUTH_TOKEN"]
     assert len(made) == 64
     cluster.start_ray(None)
     assert os.environ["RAY_AUTH_TOKEN"] == made, "whoever has one keeps it"
-    monkeypatch.delenv("RAY_AUTH_TOKEN")
 
 
 @pytest.mark.parametrize(
