@@ -80,15 +80,6 @@ def open_video(
         raise
 
 
-def is_orderless(container: InputContainer, video: VideoStream) -> bool:
-    """Whether packets say when they are decoded and not when they are shown: H.264 with B-frames in AVI.
-
-    Pictures then have the times of the packets, in order, as players show them; FFmpeg gives each its own packet's.
-    """
-    context = video.codec_context
-    return container.format.name == "avi" and context.name in ("h264", "hevc") and bool(context.has_b_frames)
-
-
 def is_unreadable(url: str, error: Exception, sleep: Callable[[float], None] = time.sleep) -> bool:
     """Whether a read failed since the bytes could not be had, and not by what is in them.
 

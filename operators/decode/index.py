@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from plantain.operators.decode.container import FILE_FORMATS, is_orderless, is_unreadable, open_video
+from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
 from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
 
@@ -78,6 +80,15 @@ class PacketIndex:
         return [
             Range(*start, *end) for start, end in zip(starts_at, [*starts_at[1:], (None, None)], strict=True)
         ]
+
+
+def is_orderless(container: InputContainer, video: VideoStream) -> bool:
+    """Whether packets say when they are decoded and not when they are shown: H.264 with B-frames in AVI.
+
+    Pictures then have the times of the packets, in order, as players show them; FFmpeg gives each its own packet's.
+    """
+    context = video.codec_context
+    return container.format.name == "avi" and context.name in ("h264", "hevc") and bool(context.has_b_frames)
 
 
 def scan(

@@ -18,15 +18,9 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from plantain.operators.decode.container import (
-    FILE_FORMATS,
-    is_orderless,
-    is_unreadable,
-    open_video,
-    version_of,
-)
+from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video, version_of
 from plantain.operators.decode.deinterlace import Deinterlacer
-from plantain.operators.decode.index import PacketIndex, scan
+from plantain.operators.decode.index import PacketIndex, is_orderless, scan
 from plantain.operators.decode.line import Line
 from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
