@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import structlog
+
 from plantain.operators.errors import SourceError
+from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Look
 from plantain.operators.sources import is_live, open_source, source_for
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.waking import Waking, wait_for_any
 from plantain.operators.streams import ReadState, Start, StreamInfo, View
 from plantain.operators.types import Frame
+
+log = structlog.get_logger()
 
 # A single file is decoded in parts from so many decoders on. Below, FFmpeg's own threads are faster (two cores, 1080p:
 # 197 frames/s against 166), but they leave the conversion to one thread, and 0.9 ms of it for 5.1 ms of decoding (both
@@ -32,9 +37,7 @@ class Read:
         self._view = view
         self._decoder_threads = decoder_threads
         self._sources: dict[str, Source] = {}
-        self._ends: dict[
-            str, ReadState
-        ] = {}  # of files that were read to their end, which nothing holds open
+        self._ends: dict[str, ReadState] = {}  # of files that were read to their end, and are closed
         self._newest: dict[str, Frame] = {}
         self._watched: dict[str, int] = {}
         self._epochs: dict[str, int] = {}  # of live streams: the first in which frames may come
@@ -107,7 +110,11 @@ class Read:
         state = ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped, events, size)
         if state.has_ended and stream_id not in self._epochs:
             self._ends[stream_id] = state
-            self._sources.pop(stream_id).close()
+            source = self._sources.pop(stream_id)
+            try:
+                source.close()
+            except Exception as error:  # noqa: BLE001 - a user's source may raise anything; what was read stands
+                log.warning("close", stream=stream_id, error=sentence_of(error))
         return state
 
     def close(self, stream_id: str | None = None) -> None:

@@ -130,6 +130,20 @@ def test_a_file_is_open_no_longer_than_it_is_read(tmp_path: Path) -> None:
     assert len(step("0", 8)) == 3, "it may begin again"
 
 
+def test_a_file_that_cannot_be_closed_was_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: FileSource) -> None:
+        raise OSError("it is stuck")
+
+    monkeypatch.setattr(FileSource, "close", refuse)
+    step = Read(VIEW)
+    step.open(Start.fresh(StreamSpec("s", str(clips.make(tmp_path / "s.mp4", 3))), ()))
+    assert len(step("s", 8)) == 3
+    assert step.state("s").has_ended
+    step.close()
+
+
 def opened() -> set[str]:
     """Files that this process holds open."""
     return {str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.exists()}
