@@ -44,7 +44,7 @@ class Sight:
         self._since = told if self.seen_ns is not None else None  # the first state since something was seen
         self._is_known = self.seen_ns is None or told is not None
         self._away: HealthEvent | None = None  # the state that it is in, if nothing comes and something may
-        self._lag_ns = 0
+        self._lag_ns: int | None = None  # how soon after a picture was taken its answers were here at best
         self._size_hw = (0, 0)
         self._captured_by: CapturedBy = "arrival"
 
@@ -74,20 +74,23 @@ class Sight:
         header, at_ns = result.header, result.info.captured_ns
         if at_ns is None:
             return None
-        gap, is_new = None, header.epoch > self._epoch
-        ends = is_new or (self._since is not None and self._since.state not in _LAST)
+        is_new, is_newest = header.epoch > self._epoch, (header.epoch, header.frame_index) >= self._next
+        is_back = is_newest and self._away is None and self.seen_ns is not None and at_ns < self.seen_ns
+        if self._lag_ns is None or is_back or (is_newest and now_ns - at_ns < self._lag_ns):
+            self._lag_ns = now_ns - at_ns
+        told_ns = at_ns if result.info.captured_by == "arrival" else at_ns + self._lag_ns  # by the clock of events
+        gap, is_past = None, self._since is not None and told_ns >= self._since.at_ns
+        ends = is_new or (self._since is not None and self._since.state not in _LAST and is_past)
         if self.seen_ns is not None and at_ns - self.seen_ns >= LEAST_NS and ends:
             gap = self._gap((header.epoch, header.frame_index), self.seen_ns, at_ns)
-        if gap is not None or is_new or (self._since is not None and self._since.state in _PASSING):
-            self._since, self._is_known = None, True
-        is_newest = (header.epoch, header.frame_index) >= self._next  # not so the answer of a slower model
+        if gap is not None or is_new or (self._since is not None and self._since.state in _PASSING and is_past):
+            is_before = self._away is not None and told_ns < self._away.at_ns
+            self._since, self._is_known = self._away if is_before else None, True
         self._epoch = max(header.epoch, self._epoch)
         self._next = max(self._next, (header.epoch, header.frame_index + 1))
         self._size_hw, self._captured_by = result.info.fit.source_hw, result.info.captured_by
-        if is_newest:
-            if self.seen_ns is None or at_ns > self.seen_ns or self._away is None:
-                self.seen_ns = at_ns  # also where that is before: then the clock was set back
-            self._lag_ns = now_ns - self.seen_ns
+        if is_newest and (self.seen_ns is None or at_ns > self.seen_ns or self._away is None):
+            self.seen_ns = at_ns  # also where that is before: then the clock was set back
         return gap
 
     def look(self, now_ns: int) -> Result | None:
@@ -96,7 +99,7 @@ class Sight:
         Args:
             now_ns: The clock on the wall; that of the camera is as far from it as it was last.
         """
-        until_ns = now_ns - self._lag_ns
+        until_ns = now_ns - (self._lag_ns or 0)
         if self._away is None or self.seen_ns is None or until_ns - self.seen_ns < LEAST_NS:
             return None
         gap = self._gap(self._next, self.seen_ns, until_ns)

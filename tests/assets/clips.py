@@ -115,6 +115,16 @@ def hole(source: Path, path: Path, at: float, size: int) -> Path:
     return path
 
 
+def torn(source: Path, path: Path, picture: int, size: int) -> Path:
+    """A file with zeros from the middle of one picture, in the order of the file, over those after it.
+
+    However an encoder divides its bytes, that picture is damaged and not lost.
+    """
+    with av.open(str(source)) as container:
+        packets = sorted(packet.pos + packet.size // 2 for packet in container.demux(video=0) if packet.size)
+    return hole(source, path, (packets[picture] + 0.5) / source.stat().st_size, size)
+
+
 def sound(path: Path) -> Path:
     """A file with nothing but sound in it."""
     with wave.open(str(path), "wb") as file:

@@ -24,7 +24,7 @@ from plantain.operators.sinks.parquet.reading import read_frames, read_results
 from plantain.operators.sinks.parquet.sink import ParquetSink
 from plantain.operators.sinks.rows import Rows, table_of
 from plantain.operators.streams import Start, StreamSpec
-from plantain.operators.types import Result
+from plantain.operators.types import CapturedBy, Result
 from plantain.operators.write import Write
 from plantain.pipeline.commands import Status
 from plantain.pipeline.config import check
@@ -57,6 +57,7 @@ class Camera:
         write: The worker; a new one if left out.
         clock: The clock on the wall.
         skew_s: What the camera's own clock is ahead of it.
+        by: Whose clock says when a picture was taken.
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Camera:
         write: Write | None = None,
         clock: Clock | None = None,
         skew_s: float = 0.0,
+        by: CapturedBy = "arrival",
     ) -> None:
-        self.sink, self.clock, self.skew_s = MemorySink(), clock or Clock(), skew_s
+        self.sink, self.clock, self.skew_s, self.by = MemorySink(), clock or Clock(), skew_s, by
         self.write = write or Write([self.sink], "run", wall_ns=self.clock)
         fresh = Start.fresh(SPEC, (CARS,), is_live=True)
         self.write.open(fresh if durable is None else replace(fresh, durable=durable))
@@ -78,7 +80,7 @@ class Camera:
         made = result(index, stream_id="gate", epoch=epoch)
         at_ns = self.clock() + round(self.skew_s * S)
         self.clock.at_s = at_s if answered_s is None else answered_s
-        info = replace(made.info, captured_ns=at_ns, captured_by="arrival")
+        info = replace(made.info, captured_ns=at_ns, captured_by=self.by)
         list(self.write([replace(made, info=info)]))
 
     def tell(self, state: HealthState, at_s: float, epoch: int = 0) -> None:
@@ -147,6 +149,65 @@ def test_answers_that_were_on_their_way_when_a_camera_went_end_no_gap() -> None:
     assert [row for row in camera.rows() if row[2]] == [("lost", 0.4, 8.0)]
 
 
+@pytest.mark.parametrize("by", ["arrival", "camera"])
+@pytest.mark.parametrize("state", ["silent", "lost", "refused"])
+def test_answers_that_come_after_a_camera_went_leave_the_reason_as_it_is(state, by) -> None:
+    camera = Camera(by=by, skew_s=0.0 if by == "arrival" else 3600.0)
+    camera.frame(0.0, 0)
+    camera.tell(state, 2.0)
+    for index in range(1, 4):
+        camera.frame(index / 10, index, answered_s=2.0 + index)
+    for at_s in (6.0, 60.0, 120.0):
+        camera.cut(at_s)
+    camera.tell("live", 130.0)
+    camera.frame(130.0, 4)
+    camera.cut(131.0)
+    told = [row for row in camera.rows() if row[2]]
+    assert {row[0] for row in told} == {state}
+    assert [told[0][1], told[-1][2]] == [0.3, 130.0]
+    assert all(before[2] == after[1] for before, after in pairwise(told))
+
+
+def test_a_short_silence_is_told_though_answers_from_before_it_come_when_it_is_over() -> None:
+    camera = Camera()
+    camera.frame(0.0, 0)
+    camera.tell("silent", 3.0)
+    camera.tell("live", 5.0)
+    camera.frame(0.1, 1, answered_s=6.0)
+    camera.frame(5.0, 2, answered_s=9.0)
+    camera.frame(65.0, 3)
+    camera.cut(66.0)
+    assert [row for row in camera.rows() if row[2]] == [("silent", 0.1, 5.0)]
+
+
+def test_what_was_seen_before_a_camera_went_silent_was_no_gap() -> None:
+    camera = Camera()
+    camera.frame(0.0, 0)
+    camera.tell("silent", 70.0)
+    camera.frame(60.0, 1, answered_s=75.0)
+    camera.tell("live", 80.0)
+    camera.frame(80.0, 2)
+    camera.cut(81.0)
+    assert [row for row in camera.rows() if row[2]] == [("silent", 60.0, 80.0)]
+
+
+def test_a_camera_that_goes_before_its_first_answer_has_the_time_before_and_the_reason_after() -> None:
+    durable = Durable("gate", 1, Position(), seen_ns=BEGUN)
+    camera = Camera(durable)
+    camera.tell("connecting", 30.0, 1)
+    camera.tell("live", 31.0, 1)
+    camera.tell("silent", 40.0, 1)
+    camera.cut(41.0, 1)
+    camera.frame(31.0, 0, 1, answered_s=42.0)
+    for at_s in (43.0, 90.0, 150.0):
+        camera.cut(at_s, 1)
+    assert [row for row in camera.rows() if row[2]] == [
+        ("stopped", 0.0, 41.0),
+        ("silent", 41.0, 79.0),
+        ("silent", 79.0, 139.0),
+    ]
+
+
 def test_a_camera_that_is_back_at_once_and_one_that_is_seldom_looked_at_have_no_gap() -> None:
     camera = Camera()
     camera.tell("connecting", 0.0)
@@ -183,7 +244,7 @@ def test_a_camera_that_stays_away_says_so_again_and_again_without_a_hole_and_wit
 
 @pytest.mark.parametrize("skew_s", [-7200.0, 3600.0])
 def test_a_camera_whose_clock_is_wrong_has_its_gaps_in_its_own_time(skew_s: float) -> None:
-    camera = Camera(skew_s=skew_s)
+    camera = Camera(skew_s=skew_s, by="camera")
     camera.frame(0.0, 0)
     camera.tell("silent", 10.0)
     camera.cut(12.0)

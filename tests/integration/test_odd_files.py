@@ -88,7 +88,7 @@ MAKE: dict[str, Callable[[Path], Path]] = {
     "two_streams.mp4": partial(clips.make, num_frames=30, num_streams=2),
     "cut.mp4": partial(_damaged, partial(clips.cut_off, share=0.5)),
     "bitflips.mp4": partial(_damaged, _flipped),
-    "hole.mp4": partial(_damaged, partial(clips.hole, at=0.4, size=1500)),
+    "hole.mp4": partial(_damaged, partial(clips.torn, picture=30, size=1500)),
     "mid_gop.ts": _mid_gop,
 }
 NO_VIDEO: dict[str, tuple[Callable[[Path], object], str]] = {
