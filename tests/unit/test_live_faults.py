@@ -146,6 +146,19 @@ def test_silence_is_told_before_the_socket_notices() -> None:
         assert states(events)[-1] == "lost"
 
 
+@pytest.mark.parametrize("signs", [("stop",), ("stop", None), (None, "stop")])
+def test_a_time_in_which_nothing_was_read_is_told_though_nobody_could_tell_of_it_then(signs) -> None:
+    clock = ManualClock()
+    between: list[Step] = [None if sign is None else lambda: clock.advance(300.0) for sign in signs]
+    steps = [picture(0), *between, picture(1), lambda: clock.advance(4.0), picture(2)]
+    with live(ScriptedCamera(ScriptedConnection(steps)), clock) as source:
+        events = source.events()
+        assert states(events) == ["connecting", "live", "silent", "live", "lost"]
+        assert "was not read for 300.0 s (limit 5 s)" in events[2].sentence
+        taken_ns = [frame.info.captured_ns for frame in source.read(99)]
+        assert [at_ns is not None and at_ns >= events[2].at_ns for at_ns in taken_ns] == [False, True, True]
+
+
 def test_a_picture_that_stands_still_is_frozen_until_it_moves() -> None:
     clock = ManualClock()
     steps: list[Step] = [picture(0)]

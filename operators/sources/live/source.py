@@ -275,7 +275,7 @@ class LiveSource:
         )
         self._timeline.begin()
         held_back, waited_s, last_pts = HeldBack(), 0.0, None
-        has_joined, num_skipped = False, 0
+        has_joined, num_skipped, turn_s = False, 0, opened_s
         pictures = connection.pictures()
         while not self._stop.is_set():
             silent_since_s = self._told.silent_since_s = self._clock.monotonic_s()
@@ -287,6 +287,8 @@ class LiveSource:
                 return self._why_over(error, silent_since_s)
             now_s = self._clock.monotonic_s()
             self._told.silent_since_s = None
+            self._told.unread(now_s - turn_s)
+            turn_s = now_s
             self._num_damaged = damaged_before + connection.num_damaged
             if now_s - opened_s >= STEADY_S:
                 self._pauses.reset()

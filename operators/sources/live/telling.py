@@ -80,6 +80,18 @@ class Telling:
             trouble.state, f"{where}; trying again for ever, at least every {longest_s:g} s; {trouble.advice}"
         )
 
+    def unread(self, for_s: float) -> None:
+        """Frames come again after a time in which nothing was read, and nobody was there to tell of it.
+
+        So it is where this process was stopped and continued, or had no turn.
+        """
+        if not self._is_realtime and for_s > self._options.timeout_s:
+            was = self.sentence(
+                f"{shown(self._spec.url)} was not read for {for_s:.1f} s (limit {self._options.timeout_s:g} s); "
+                "this process did not run, or nothing came; going on"
+            )
+            self._health.enter("silent", self.epoch, was, FLOWING)
+
     def backwards(self, back_s: float, index: int, now_s: float) -> None:
         """A frame's time was before that of the one before it."""
         if now_s - self._backwards_told_s >= REPEAT_S:
