@@ -1,4 +1,4 @@
-"""What a run says of itself in the log: a line for each stream that ends, and one a minute for all together."""
+"""What a run says of itself in the log: how streams are, a line for each that ends, and one a minute for all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from plantain.operators.health import HealthEvent, HealthState
 from plantain.operators.redaction import shown
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import ENDED, Phase, Stream
 
 # One line so often, whatever the number of streams, seconds.
 BEAT_S = 60.0
+
+# What is no reason to look.
+QUIET: frozenset[HealthState] = frozenset(
+    (
+        "connecting", "live", "changed", "ended", "added", "paused", "resumed", "reconfigured", "recovered",
+        "removed",
+    )
+)  # fmt: skip
+
+# Steps on the ladders of overload, which cameras take together and again and again: one line a minute for all of them,
+# the heartbeat has their number. Those who listen hear of each.
+STEPS: frozenset[HealthState] = frozenset(("slowed", "recovered"))
+STEPS_EVERY_S = 60.0
 
 log = structlog.get_logger()
 
@@ -80,6 +94,7 @@ class Journal:
         log.info(
             "heartbeat",
             streams=dict(Counter(stream.state for stream in engine.streams.values())),
+            slowed=sum(any(stream.rungs.values()) for stream in engine.streams.values()),
             answered_per_s=round(news["answered"] / elapsed_s, 2),
             failed=news["failed"],
             lost=news["lost"],
@@ -113,6 +128,30 @@ def tell_recording(stream: Stream) -> None:
         log.error("failed", stream=stream.stream_id, error=stream.error, **figures)
     else:
         log.info("read" if stream.phase is Phase.DONE else "removed", stream=stream.stream_id, **figures)
+
+
+def tell_health(
+    event: HealthEvent, stream: Stream | None, stepped_s: dict[HealthState, float], now: float
+) -> None:
+    """One line for each change of a stream's health, but for what is told elsewhere.
+
+    Args:
+        event: What happened.
+        stream: The stream, if it is not gone.
+        stepped_s: When a step of each kind was told last, by this clock.
+        now: The clock.
+    """
+    if stream is not None and (
+        (event.state == "failed" and not stream.is_live)  # how files end is told with their figures
+        or (event.state in ("added", "removed") and stream.start.is_recording)  # once, when it leaves
+    ):
+        return
+    if event.state in STEPS:
+        if now - stepped_s.get(event.state, float("-inf")) < STEPS_EVERY_S:
+            return
+        stepped_s[event.state] = now
+    say = log.error if event.state == "failed" else log.info if event.state in QUIET else log.warning
+    say(event.state, stream=event.stream_id, epoch=event.epoch, what=event.sentence)
 
 
 def _books_of(streams: Mapping[str, Stream]) -> dict[str, Counter[str]]:

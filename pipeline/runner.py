@@ -15,7 +15,6 @@ import structlog
 from plantain.operators.health import HealthEvent, HealthState
 from plantain.operators.segments import Backlog
 from plantain.operators.streams import Start
-from plantain.operators.types import Event
 from plantain.pipeline.calls import Scaling
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.control import Control
@@ -25,7 +24,7 @@ from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import Phase, Stream
 from plantain.pipeline.executor import Executor
 from plantain.pipeline.graph import Graph
-from plantain.pipeline.journal import tell_recording
+from plantain.pipeline.journal import tell_health, tell_recording
 from plantain.pipeline.saver import Saver
 from plantain.pipeline.status import doing
 
@@ -43,14 +42,6 @@ LONGEST_PAUSE_S = 20e-3
 # A run that is told to stop drains for this share of its time, and closes its workers in what is left.
 DRAIN_SHARE = 0.7
 STOP_TIMEOUT_S = 10.0
-
-# What is no reason to look.
-QUIET: frozenset[HealthState] = frozenset(
-    (
-        "connecting", "live", "changed", "ended", "added", "paused", "resumed", "reconfigured", "recovered",
-        "removed",
-    )
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +116,7 @@ def run(
     num_removed, removed = 0, Book()
     stop_at_s: float | None = None
     given_up: list[Stream] = []
+    stepped_s: dict[HealthState, float] = {}
     stop = threading.Event()
     saver = Saver(checkpoints, executor.wake)
     try:
@@ -162,7 +154,11 @@ def run(
                 _save(engine, saver)
                 while engine.lives.events:
                     event = engine.lives.events.popleft()
-                    _tell(event, engine.streams.get(event.stream_id) or gone.get(event.stream_id), control)
+                    if isinstance(event, HealthEvent):
+                        about = engine.streams.get(event.stream_id) or gone.get(event.stream_id)
+                        tell_health(event, about, stepped_s, clock())
+                    if control is not None:
+                        control.tell(event)
                 if clock() - reported >= PROGRESS_EVERY_S:
                     reported = clock()
                     executor.entitle({name: doing(each, reported) for name, each in engine.streams.items()})
@@ -253,23 +249,6 @@ def _scale(scaling: Scaling, executor: Executor) -> None:
     else:
         log.info("copy removed", stage=scaling.stage, worker=scaling.worker)
     executor.remove(scaling.stage, scaling.worker)
-
-
-def _tell(event: HealthEvent | Event, stream: Stream | None, control: Control | None) -> None:
-    """One log line for each change of a stream's health, and word to those who listen."""
-    if isinstance(event, Event):
-        if control is not None:
-            control.tell(event)
-        return
-    is_told = stream is not None and (
-        (event.state == "failed" and not stream.is_live)  # how files end is told with their figures
-        or (event.state in ("added", "removed") and stream.start.is_recording)  # once, when it leaves
-    )
-    if not is_told:
-        say = log.error if event.state == "failed" else log.info if event.state in QUIET else log.warning
-        say(event.state, stream=event.stream_id, epoch=event.epoch, what=event.sentence)
-    if control is not None:
-        control.tell(event)
 
 
 def _save(engine: Engine, saver: Saver) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from plantain.operators.health import HealthEvent
-from plantain.pipeline import runner
 from plantain.pipeline.engine.stream import Phase
-from plantain.pipeline.journal import BEAT_S, Journal
+from plantain.pipeline.journal import BEAT_S, Journal, tell_health
 from tests.numbers import OrderedSink, Plan, graph_of, starts_of
 from tests.simulation import World
 
@@ -99,7 +99,28 @@ def test_a_disk_that_is_not_ours_or_not_there_costs_nothing(out: str) -> None:
 def test_the_level_says_whether_somebody_should_look(state, level) -> None:
     world = world_of({"gate": Plan(3, is_live=True)})
     with capture_logs() as lines:
-        runner._tell(HealthEvent("gate", 0, state, "what it is", 0), world.engine.streams["gate"], None)
+        tell_health(HealthEvent("gate", 0, state, "what it is", 0), world.engine.streams["gate"], {}, 0.0)
     assert [(line["event"], line["log_level"], line["what"]) for line in lines] == [
         (state, level, "what it is")
     ]
+
+
+def test_a_thousand_cameras_under_lasting_overload_are_one_line_a_minute_for_each_way(tmp_path) -> None:
+    world, stepped_s = world_of({f"cam{number}": Plan(3, is_live=True) for number in range(20)}), {}
+    with capture_logs() as lines:
+        for second in range(180):
+            for number, stream in enumerate(world.engine.streams.values()):
+                stream.rungs = {"": (second + number) % 2}
+                state = "slowed" if stream.rungs[""] else "recovered"
+                tell_health(
+                    HealthEvent(stream.stream_id, 0, state, "it is", 0), stream, stepped_s, float(second)
+                )
+            tell_health(HealthEvent("cam0", 0, "lost", "it is", 0), None, stepped_s, float(second))
+    said = Counter(line["event"] for line in lines)
+    assert said == {"slowed": 3, "recovered": 3, "lost": 180}
+    now = 0.0
+    journal = Journal(str(tmp_path), lambda: now)
+    journal.update(world.engine)
+    now = BEAT_S
+    (beat,) = told(world, journal)
+    assert beat["slowed"] == 10
