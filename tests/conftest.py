@@ -28,6 +28,14 @@ def _no_thread_is_left_behind() -> Iterator[None]:
     assert not left, f"threads are left behind: {', '.join(left)}"
 
 
+@pytest.fixture(autouse=True)
+def _this_process_is_scheduled_as_before() -> Iterator[None]:
+    """Whatever is started by one that goes before all others takes the cores from every other test."""
+    before = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == before, "this process is scheduled in another way than before"
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _what_ray_leaves_is_swept_up() -> Iterator[None]:
     """Ray leaves pipes of its processes to the garbage collector, which would complain in some later test."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def make(
 
     `pts` are milliseconds, `size` is (width, height), halved for each further stream.
     """
-    with av.open(str(path), "w", options=container_options or {}) as container:
+    with _scheduled_as_before(), av.open(str(path), "w", options=container_options or {}) as container:
         container.metadata.update(metadata or {})
         streams = []
         for index in range(num_streams):
@@ -90,6 +91,16 @@ def make(
         for stream in streams:
             container.mux(stream.encode(None))
     return path
+
+
+@contextmanager
+def _scheduled_as_before() -> Iterator[None]:
+    """SVT-AV1 has the thread that calls it go before all others (SCHED_FIFO, 99) where root may say so, for ever."""
+    policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, param)
 
 
 def cut_off(source: Path, path: Path, share: float) -> Path:
