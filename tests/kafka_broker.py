@@ -114,11 +114,13 @@ class Broker:
         bootstrap: Where it listens without a login.
         addresses: Where it listens, by protocol; empty if it is not ours.
         folder: Its data, keys and log.
+        java: What runs it.
     """
 
     bootstrap: str
     addresses: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    java: tuple[str, ...] = JAVA
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @classmethod
@@ -133,12 +135,20 @@ class Broker:
             return cls(named)
         _need_tools()
         ports = free_ports(NUM_PORTS)
-        broker = cls._install(1, ports, {1: ports[-1]})
+        broker = cls._install(1, ports, {1: ports[-1]}, java=_java())
         broker.start()
         return broker
 
     @classmethod
-    def _install(cls, node: int, ports: list[int], voters: dict[int, int], *, creates: bool = True) -> Broker:
+    def _install(
+        cls,
+        node: int,
+        ports: list[int],
+        voters: dict[int, int],
+        *,
+        creates: bool = True,
+        java: tuple[str, ...],
+    ) -> Broker:
         """A broker that was never started.
 
         Args:
@@ -146,6 +156,7 @@ class Broker:
             ports: Where it listens: for each of LISTENERS, and as a controller.
             voters: Where all controllers of the cluster listen.
             creates: Whether a topic that is missing is made.
+            java: What runs it.
         """
         folder = Path(tempfile.mkdtemp(prefix="plantain-kafka-"))
         addresses = {
@@ -176,9 +187,9 @@ class Broker:
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
             for option in ("--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]")
         ]
-        storage = (*JAVA, "-cp", f"{_jars()}/*", "kafka.tools.StorageTool", "format", "-t", CLUSTER)
+        storage = (*java, "-cp", f"{_jars()}/*", "kafka.tools.StorageTool", "format", "-t", CLUSTER)
         _run(*storage, "-c", str(properties), *credentials)
-        return cls(addresses["PLAINTEXT"], addresses, folder)
+        return cls(addresses["PLAINTEXT"], addresses, folder, java)
 
     @property
     def is_ours(self) -> bool:
@@ -198,7 +209,7 @@ class Broker:
     def launch(self) -> None:
         """Starts it, with the data that it had."""
         command = [
-            *JAVA,
+            *self.java,
             f"-Dlog4j2.configurationFile={self.folder}/log4j2.yaml",
             "-cp",
             f"{_jars()}/*",
@@ -242,6 +253,13 @@ class Broker:
             self._process.wait()
             self._process = None
 
+    def end(self) -> None:
+        """SIGTERM; returns when it has come to its end."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(START_TIMEOUT_S)
+        self._process = None
+
     def close(self) -> None:
         """Ends a broker of our own, and removes its data."""
         self.kill()
@@ -277,9 +295,10 @@ class Cluster:
         free = iter(free_ports(NUM_PORTS * NUM_NODES))
         ports = {number: list(islice(free, NUM_PORTS)) for number in range(1, NUM_NODES + 1)}
         voters = {number: own[-1] for number, own in ports.items()}
+        java = _java()
         with ThreadPoolExecutor(NUM_NODES) as pool:
             installed = {
-                number: pool.submit(Broker._install, number, own, voters, creates=creates)
+                number: pool.submit(Broker._install, number, own, voters, creates=creates, java=java)
                 for number, own in ports.items()
             }
         made = cls({number: node.result() for number, node in installed.items()})
@@ -371,6 +390,39 @@ def _jars() -> Path:
             _run("mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", *options)
             whole.rename(jars)
     return jars
+
+
+def _java() -> tuple[str, ...]:
+    """Java with the broker's classes as a first broker left them: half of what a start computes is loading them.
+
+    Kept for each version of the pom and each Java; another one's would be passed over.
+    """
+    binary = Path(shutil.which("java") or "java").resolve()
+    made_ns = binary.stat().st_mtime_ns
+    kept = (
+        CACHE
+        / f"{_jars().name}-{hashlib.blake2b(f'{binary} {made_ns}'.encode(), digest_size=6).hexdigest()}.jsa"
+    )
+    if not kept.exists():
+        with FileLock(CACHE / "lock"):
+            if not kept.exists():
+                _keep_classes(kept)
+    return (*JAVA, f"-XX:SharedArchiveFile={kept}")
+
+
+def _keep_classes(kept: Path) -> None:
+    """Starts a broker that writes down its classes when it ends."""
+    aside = kept.with_suffix(".new")
+    ports = free_ports(NUM_PORTS)
+    broker = Broker._install(1, ports, {1: ports[-1]}, java=JAVA)
+    try:
+        broker.java = (*JAVA, f"-XX:ArchiveClassesAtExit={aside}")
+        broker.start()
+        broker.make_topic("any")
+        broker.end()
+    finally:
+        broker.close()
+    aside.rename(kept)
 
 
 def _run(*command: str) -> None:
