@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +28,22 @@ class PickyModel(FakeModel):
     Args:
         refuses: Numbers, separated by commas, that raise.
         cost_ms: Time that a batch takes, milliseconds.
+        sign: A file that is there as soon as a batch is drawn; none if empty.
     """
 
     name = "picky"
     fingerprint = "picky-1"
     spec = ModelSpec(model_hw=(48, 64))
 
-    def __init__(self, refuses: str = "", cost_ms: float = 0.0) -> None:
+    def __init__(self, refuses: str = "", cost_ms: float = 0.0, sign: str = "") -> None:
         super().__init__()
         self._refuses = {int(number) for number in refuses.split(",") if number}
         self._pause_s = cost_ms / 1e3
+        self._sign = Path(sign) if sign else None
 
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
+        if self._sign is not None:
+            self._sign.touch()
         time.sleep(self._pause_s)
         for image in images:
             if (number := number_of(image)) in self._refuses:

@@ -29,12 +29,12 @@ def clip(tmp_path_factory) -> Path:
 class Plantain:
     """`plantain run` of a clip with a model that takes its time."""
 
-    def __init__(self, clip: Path, folder: Path, *, cost_ms: float = 150) -> None:
+    def __init__(self, clip: Path, folder: Path, *, cost_ms: float = 150, sign: str = "") -> None:
         self.out = folder / "out"
         self._config = folder / "config.yaml"
         self._config.write_text(
             f"streams: [{{url: {clip}}}]\nprompts: [depth, 'instances:bar']\n"
-            f"model: {{name: 'tests.plugins:PickyModel', options: {{cost_ms: {cost_ms}}}}}\n"
+            f"model: {{name: 'tests.plugins:PickyModel', options: {{cost_ms: {cost_ms}, sign: '{sign}'}}}}\n"
             f"read: {{chunk_frames: 4, max_frames_in_flight: 8}}\nbatch: {{max_items: 4, max_wait_ms: 5}}\n"
             f"output: {{out: {self.out}, segment_frames: 5}}\n"
         )
@@ -107,11 +107,11 @@ def test_a_signal_drains_and_the_next_run_goes_on(plantain, number):
 
 
 def test_a_second_sigint_ends_the_process_at_once(clip, tmp_path):
-    plantain = Plantain(clip, tmp_path, cost_ms=30_000)
-    process = plantain.start()
-    while not (plantain.out / "frames" / "stream=clip").exists():
+    is_drawing = tmp_path / "drawing"
+    process = Plantain(clip, tmp_path, cost_ms=30_000, sign=str(is_drawing)).start()
+    while not is_drawing.exists():  # the first batch, which takes longer than anyone wants to wait
+        assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    time.sleep(0.5)  # now the first batch is being drawn, which takes longer than anyone wants to wait
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None, "the first one drains"
