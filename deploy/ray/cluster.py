@@ -11,11 +11,13 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
 import structlog
+from ray._private.node import Node
 
 from plantain.deploy.ray import doors
 from plantain.deploy.standard import user
@@ -88,14 +90,13 @@ def start_ray(address: str | None, **settings: object) -> None:
         }
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        _init(address=address or "local", **common)
+        with contextlib.nullcontext() if address is not None else _without_idlers():
+            _init(address=address or "local", **common)
     except PlantainError:
         raise
     except Exception as error:
         doing = "start" if address is None else f"let us into the cluster at {redact(address)}"
         raise UsageError(f"Ray does not {doing}: {first_line(error)}") from error
-    if address is None:
-        _end_idlers()
     # Ray has taken SIGTERM for itself, and would leave at once, with a dump of the stack.
     if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
@@ -193,14 +194,25 @@ def _command(process: int) -> str:
         return ""
 
 
-def _end_idlers() -> None:
-    """Ends what a local Ray does not need, and `ray.init` cannot leave out (2.60).
+@contextlib.contextmanager
+def _without_idlers() -> Iterator[None]:
+    """Ray starts without what a local one does not need, and `ray.init` cannot leave out (2.60).
 
     The log monitor, which copies the workers' output to a driver that does not want it (`log_to_driver`); the monitor
     that asks for machines when actors wait for resources; and what is left of the dashboard without its pages, which
     only sends usage statistics.
     """
-    node = ray._private.worker._global_node
-    if node is not None:
-        for end in (node.kill_log_monitor, node.kill_monitor, node.kill_dashboard):
-            end(check_alive=False)
+
+    def nothing(*_arguments: object, **_options: object) -> None:
+        return
+
+    node: Any = Node
+    names = ("start_log_monitor", "start_monitor", "start_api_server")
+    before = {name: getattr(node, name) for name in names}
+    for name in names:
+        setattr(node, name, nothing)
+    try:
+        yield
+    finally:
+        for name, start in before.items():
+            setattr(node, name, start)
