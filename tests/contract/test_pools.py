@@ -11,7 +11,6 @@ from statistics import median
 import pytest
 
 from plantain.deploy.job import run_job
-from plantain.deploy.ray.executor import RayExecutor
 from plantain.operators.answers.text.value import Text
 from plantain.operators.prompts import Prompt
 from plantain.operators.segments import Position
@@ -22,17 +21,12 @@ from plantain.operators.streams import StreamSpec, View
 from plantain.pipeline.commands import Ask
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.control import Control
-from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
+from plantain.pipeline.executor import Executor, ThreadExecutor
 from plantain.pipeline.runner import run
 from plantain.pipeline.video import build_graph, starts_of
 from tests.assets.clips import make
 
 QUESTION = "ask:which frame is this?"
-EXECUTORS = [
-    pytest.param(InlineExecutor, id="inline"),
-    pytest.param(ThreadExecutor, id="threads"),
-    pytest.param(RayExecutor, id="ray", marks=pytest.mark.ray),
-]
 
 
 def street(seed: int, frames: int) -> str:
@@ -50,8 +44,9 @@ def config_of(
 CANVAS = {"width": 192, "height": 112}
 
 
-@pytest.mark.parametrize("made", EXECUTORS)
-def test_a_model_that_keeps_streams_sees_each_frame_of_its_streams_in_order(made, tmp_path: Path) -> None:
+def test_a_model_that_keeps_streams_sees_each_frame_of_its_streams_in_order(
+    executor: Executor, tmp_path: Path
+) -> None:
     models = {
         "fast": {"name": "fake", "canvas": CANVAS},
         "video": {"name": "fake-video", "canvas": CANVAS, "replicas": 2},
@@ -59,20 +54,19 @@ def test_a_model_that_keeps_streams_sees_each_frame_of_its_streams_in_order(made
     config = config_of(
         tmp_path, prompts=["instances:car", {"prompt": QUESTION, "model": "video"}], models=models
     )
-    assert run_job(config, executor=made()).exit_code == 0
+    assert run_job(config, executor=executor).exit_code == 0
     for name in ("s6", "s7"):
         said = [result.predictions[-1].value for result in read_results(tmp_path, name)]
         assert said == [Text(f"frame {k} of this session") for k in range(1, 13)]
 
 
-@pytest.mark.parametrize("made", EXECUTORS)
-def test_each_prompt_is_answered_by_its_model_on_its_own_canvas(made, tmp_path: Path) -> None:
+def test_each_prompt_is_answered_by_its_model_on_its_own_canvas(executor: Executor, tmp_path: Path) -> None:
     models = {
         "fast": {"name": "fake", "canvas": CANVAS},
         "strong": {"name": "fake-video", "canvas": {"width": 320, "height": 192}},
     }
     prompts = ["instances:car", {"prompt": "depth", "model": "strong", "every": 3}]
-    assert run_job(config_of(tmp_path, prompts=prompts, models=models), executor=made()).exit_code == 0
+    assert run_job(config_of(tmp_path, prompts=prompts, models=models), executor=executor).exit_code == 0
     rows = read_frames(tmp_path, ["stream_id", "frame_index", "prompt", "model", "status"])
     answered = set(zip(rows["prompt"], rows["model"], rows["status"], strict=True))
     assert answered == {("instances:car", "fake", "ok"), ("depth", "fake-video", "ok")}
