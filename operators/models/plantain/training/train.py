@@ -8,7 +8,7 @@ real pictures -----streets/img/*---+
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -281,7 +281,8 @@ class Trainer:
         total = torch.stack([self.loss_weights[name] * value for name, value in parts.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        self._agree()
+        if self.options.processes > 1:
+            self.elapsed_s = agree(self.trained, self.elapsed_s, self.rank)
         norm = torch.nn.utils.clip_grad_norm_(self.trained, 2.0)
         if torch.isfinite(norm):
             self.optimiser.step()
@@ -292,19 +293,6 @@ class Trainer:
             "total": float(total.detach()),
             "grad": float(norm),
         }
-
-    def _agree(self) -> None:
-        """Averages the gradients of all processes, and takes over the first one's clock."""
-        if self.options.processes == 1:
-            return
-        grads = [each.grad for each in self.trained if each.grad is not None]
-        clock = torch.tensor([self.elapsed_s if self.rank == 0 else 0.0])
-        flat = torch.cat([*(each.flatten() for each in grads), clock])
-        distributed.all_reduce(flat)
-        self.elapsed_s = float(flat[-1])
-        mean = torch.split(flat[:-1] / self.options.processes, [each.numel() for each in grads])
-        for grad, part in zip(grads, mean, strict=True):
-            grad.copy_(part.view_as(grad))
 
     @torch.no_grad()
     def _follow(self, keep: float) -> None:
@@ -332,6 +320,33 @@ class Trainer:
         rate = self.optimiser.param_groups[0]["lr"]
         means = {name: round(value / 50, 4) for name, value in sums.items()}
         log.info("step", step=self.step, minutes=round(self.elapsed_s / 60, 1), rate=f"{rate:.2e}", **means)
+
+
+def agree(trained: Sequence[torch.nn.Parameter], elapsed_s: float, rank: int) -> float:
+    """Averages the gradients of all processes; one whose samples say nothing of a parameter counts as zero there.
+
+    Args:
+        trained: The parameters, in the same order everywhere.
+        elapsed_s: This process's clock, seconds.
+        rank: Its number.
+
+    Returns:
+        The first one's clock.
+    """
+    is_taught = torch.tensor([each.grad is not None for each in trained], dtype=torch.uint8)
+    distributed.all_reduce(is_taught, distributed.ReduceOp.MAX)
+    grads = []
+    for each, taught in zip(trained, is_taught.tolist(), strict=True):
+        if taught:
+            each.grad = torch.zeros_like(each) if each.grad is None else each.grad
+            grads.append(each.grad)
+    clock = torch.tensor([elapsed_s if rank == 0 else 0.0])
+    flat = torch.cat([*(each.flatten() for each in grads), clock])
+    distributed.all_reduce(flat)
+    mean = torch.split(flat[:-1] / distributed.get_world_size(), [each.numel() for each in grads])
+    for grad, part in zip(grads, mean, strict=True):
+        grad.copy_(part.view_as(grad))
+    return float(flat[-1])
 
 
 def _network(vocabulary: Vocabulary) -> Network:
