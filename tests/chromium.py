@@ -62,7 +62,7 @@ class Page:
             stderr=subprocess.DEVNULL,
         )
         try:
-            self._line = connect(self._address(), max_size=None).__enter__()
+            self._line = connect(self._address(), max_size=None, ping_interval=None).__enter__()
         except BaseException:
             self._kill()
             raise
