@@ -78,12 +78,18 @@ class Sight:
         is_back = is_newest and self._away is None and self.seen_ns is not None and at_ns < self.seen_ns
         if self._lag_ns is None or is_back or (is_newest and now_ns - at_ns < self._lag_ns):
             self._lag_ns = now_ns - at_ns
-        told_ns = at_ns if result.info.captured_by == "arrival" else at_ns + self._lag_ns  # by the clock of events
+        told_ns = (
+            at_ns if result.info.captured_by == "arrival" else at_ns + self._lag_ns
+        )  # by the clock of events
         gap, is_past = None, self._since is not None and told_ns >= self._since.at_ns
         ends = is_new or (self._since is not None and self._since.state not in _LAST and is_past)
         if self.seen_ns is not None and at_ns - self.seen_ns >= LEAST_NS and ends:
             gap = self._gap((header.epoch, header.frame_index), self.seen_ns, at_ns)
-        if gap is not None or is_new or (self._since is not None and self._since.state in _PASSING and is_past):
+        if (
+            gap is not None
+            or is_new
+            or (self._since is not None and self._since.state in _PASSING and is_past)
+        ):
             is_before = self._away is not None and told_ns < self._away.at_ns
             self._since, self._is_known = self._away if is_before else None, True
         self._epoch = max(header.epoch, self._epoch)

@@ -28,7 +28,7 @@ export class Answer {
     at("answer-headline").textContent = why;
   }
 
-  // `told`: `headline` instead of the answer's own; `elapsed` in ms; `added`, the prompt that nobody wrote.
+  // `told`: `of`, what was asked; `headline` instead of the answer's own; `elapsed` in ms; `added`, the prompt that nobody wrote.
   show(frames, told = {}) {
     Object.assign(this, { frames, told });
     at("answer").hidden = false;
@@ -51,6 +51,7 @@ export class Answer {
     const model = frame.answers.reduce((sum, answer) => sum + answer.model_ms, 0);
     const { elapsed } = this.told;
     const words = [
+      this.told.of,
       ...wanted.filter((answer) => answer.status === "ok" && (!looksFor(answer.prompt) || answer.objects.length)).map((answer) => answer.said),
       frame.captured_at && frame.age_s !== null ? `seen ${when(frame.captured_at)}` : "",
       frame.age_s > OLD_S ? `this picture is ${ago(frame.age_s)} old` : "",

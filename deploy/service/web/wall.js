@@ -33,7 +33,9 @@ export class Wall {
     this.large = null;
     this.inVain = 0;
     window.addEventListener("resize", () => this.lay());
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.large && this.enlarge(null));
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.large && !document.querySelector("dialog[open]")) this.enlarge(null);
+    });
     this.isShown = !document.hidden;
     this.seenTiles = new IntersectionObserver((entries) => this.scrolled(entries), { rootMargin: "120px" });
     document.addEventListener("visibilitychange", () => this.turn(!document.hidden));
@@ -58,6 +60,10 @@ export class Wall {
     clearTimeout(this.timer);
     this.socket?.close();
     this.socket = null;
+    for (const tile of this.tiles.values()) {
+      tile.number = 0;
+      tile.lose("waiting for a picture"); // whoever comes back does not take the last one for now
+    }
   }
 
   // -- figures
@@ -141,6 +147,7 @@ export class Wall {
     this.large = id;
     this.root.classList.toggle("one", Boolean(id));
     for (const tile of this.tiles.values()) tile.spread(tile.id === id);
+    if (id) this.select(id); // what is asked is what is seen
     this.lay();
     this.tiles.get(id ?? before)?.find(".enlarge").focus();
     this.say();
@@ -209,7 +216,7 @@ class Tile {
     this.root = document.getElementById("tile").content.firstElementChild.cloneNode(true);
     this.root.dataset.id = item.id;
     this.find = (name) => this.root.querySelector(name);
-    this.find("h3").textContent = item.id;
+    this.find("h3").textContent = this.find("h3").title = item.id;
     this.find(".screen").setAttribute("aria-label", `Select ${item.id}`);
     this.find(".screen").onclick = () => wall.select(this.id);
     this.find(".pause").onclick = () => this.pause();
