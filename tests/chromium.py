@@ -120,6 +120,12 @@ class Page:
         """Types into what has the focus."""
         self._ask("Input.insertText", text=text)
 
+    def hover(self, selector: str) -> None:
+        """Puts the pointer on an element."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        x, y = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box})")
+        self._ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def choose_file(self, selector: str, path: Path) -> None:
         """Puts a file into a file input."""
         root = self._ask("DOM.getDocument")["root"]["nodeId"]

@@ -293,3 +293,26 @@ def test_a_long_name_fits_a_telephone_and_can_be_read(page, base) -> None:
         calls.delete(f"/v1/streams/{name}").raise_for_status()
     page.resize(1400, 900)
     assert too_wide == []
+
+
+def test_of_a_clip_it_is_said_in_how_many_pictures_it_is_there_and_when(page) -> None:
+    page.run(
+        "import('/web/answer.js').then(({Answer}) => {"
+        " const car = {label: 'car', distance_m: null, area_px: 9, score: 1};"
+        " const frame = (objects, k) => ({answers: [{prompt: 'instances:car', status: 'ok', said: '1 found',"
+        " model_ms: 1, objects}], drawn: '', width: 9, height: 9, time_s: k / 2, captured_at: null, age_s: null});"
+        " new Answer().show([[], [car], []].map(frame), {of: 'street.mp4'}) })"
+    )
+    says(page, "answer-headline", "There: car (in 1 of 3 pictures)")
+    says(page, "answer-number", "picture 2 of 3")
+    says(page, "answer-words", "street.mp4 · at 0.5 s")
+
+
+def test_a_veil_can_be_read_under_the_pointer(page) -> None:
+    STATES["gate"] = "lost"
+    page.until("document.querySelector('.tile[data-id=gate] .veil').textContent.startsWith('lost')")
+    ground = "getComputedStyle(document.querySelector('.tile[data-id=gate] .screen')).backgroundColor"
+    before = page.run(ground)
+    page.hover(".tile[data-id=gate] .screen")
+    assert page.run("document.querySelector('.tile[data-id=gate] .screen').matches(':hover')")
+    assert page.run(ground) == before

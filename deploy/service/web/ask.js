@@ -229,7 +229,8 @@ export class Ask {
   // Nobody can tell any more whether it is there.
   lose(why) {
     this.answer.age("Nobody can tell just now");
-    this.say(`${why}; still watching`);
+    const isSaid = at("watch-state").textContent.startsWith(why);
+    if (!isSaid) this.say(`${why}, ${when(Date.now())}; still watching`);
     document.title = "Plantain";
   }
 
