@@ -316,3 +316,35 @@ def test_a_veil_can_be_read_under_the_pointer(page) -> None:
     page.hover(".tile[data-id=gate] .screen")
     assert page.run("document.querySelector('.tile[data-id=gate] .screen').matches(':hover')")
     assert page.run(ground) == before
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_whole_time_of_a_filter_can_be_read(page, width: int) -> None:
+    page.resize(width, 844)
+    page.until(f"innerWidth === {width}")
+    assert page.run("document.getElementById('event-since').clientWidth") > 220, "12/01/2026, 12:30 AM"
+    page.resize(1400, 900)
+
+
+def test_cameras_are_in_the_order_of_their_numbers(page, base) -> None:
+    names = [f"street{number}" for number in (10, 2)]
+    with http(base) as calls:
+        for name in names:
+            calls.post("/v1/streams", json={**STREET, "id": name, "paused": True}).raise_for_status()
+        page.until("document.querySelectorAll('.tile').length === 4")
+        shown = page.run("[...document.querySelectorAll('.tile')].map((tile) => tile.dataset.id)")
+        for name in names:
+            calls.delete(f"/v1/streams/{name}").raise_for_status()
+    assert shown == ["dark", "gate", "street2", "street10"]
+
+
+def test_the_question_stays_in_sight_beside_a_high_wall(page) -> None:
+    page.run("document.getElementById('wall').style.minHeight = '4000px'")
+    page.run("scrollTo({top: 1e6, behavior: 'instant'})")
+    page.until("scrollY > 2000")
+    top, bottom = page.run(
+        "(({top, bottom}) => [top, bottom])(document.getElementById('ask-form').getBoundingClientRect())"
+    )
+    assert 56 <= top < bottom <= 900
+    page.run("scrollTo({top: 0, behavior: 'instant'}); location.hash = '#events'")
+    page.until("document.getElementById('events-title').getBoundingClientRect().top < innerHeight - 100")

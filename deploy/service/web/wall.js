@@ -21,6 +21,8 @@ const KINDS = {
 const SEEN = new Set(["live", "frozen", "reading", "draining", "finishing"]);
 // A picture that is older, or three times as old as its rate would have it, does not look current.
 const OLD_S = 3;
+// Of the tiles: cam2 before cam10.
+const ORDER = new Intl.Collator(undefined, { numeric: true });
 // Of the layout, pixels: the least width of a tile, the space between tiles, and the lines below a picture.
 const [LEAST, GAP, LINES] = [220, 12, 70];
 
@@ -114,7 +116,7 @@ export class Wall {
   make(item) {
     const tile = new Tile(item, this);
     this.tiles.set(item.id, tile);
-    const place = [...this.tiles.keys()].sort().indexOf(item.id);
+    const place = [...this.tiles.keys()].sort(ORDER.compare).indexOf(item.id);
     this.root.insertBefore(tile.root, this.root.children[place] ?? null);
     this.seenTiles.observe(tile.root);
   }
