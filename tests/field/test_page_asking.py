@@ -213,6 +213,7 @@ def test_an_answer_that_takes_long_is_waited_for_once_and_may_be_given_up(page, 
     page.run("document.getElementById('ask-form').requestSubmit()")
     says(page, "asking-what", "mine.jpg")
     assert page.run("window.asked") == 1
+    assert page.run("document.getElementById('cancel').clientHeight") < 45, "its word in one line"
     click(page, "#cancel")
     page.until("document.getElementById('asking').hidden")
     assert not page.run("document.querySelector('#ask-form [type=submit]').disabled")
@@ -348,3 +349,15 @@ def test_the_question_stays_in_sight_beside_a_high_wall(page) -> None:
     assert 56 <= top < bottom <= 900
     page.run("scrollTo({top: 0, behavior: 'instant'}); location.hash = '#events'")
     page.until("document.getElementById('events-title').getBoundingClientRect().top < innerHeight - 100")
+
+
+def test_an_event_is_not_told_twice_in_the_same_word(page, base) -> None:
+    with http(base) as calls:
+        for is_paused in (True, False):
+            calls.patch("/v1/streams/dark", json={"paused": is_paused}).raise_for_status()
+    says(page, "event-list", "dark paused")
+    told = page.run(
+        "[...document.querySelectorAll('#event-list li')].find((li) => li.innerText.includes('dark paused'))"
+        ".querySelector('p').textContent"
+    )
+    assert told != "paused"

@@ -124,7 +124,8 @@ export class Events {
     head.textContent = `${event.stream_id} ${event.kind.replaceAll("_", " ")}`;
     const detail = document.createElement("p");
     const until = event.end ? `, from ${when(event.start)} to ${when(event.end)}` : "";
-    detail.textContent = event.detail.replace(/^stream '[^']*': /, "") + until;
+    const said = event.detail.replace(/^stream '[^']*': /, "");
+    detail.textContent = (said === event.kind ? "" : said) + until;
     line.append(time, head, detail);
     return line;
   }
