@@ -62,7 +62,7 @@ class Page:
             stderr=subprocess.DEVNULL,
         )
         try:
-            self._line = connect(self._address(), max_size=None).__enter__()
+            self._line = connect(self._address(), max_size=None, ping_interval=None).__enter__()
         except BaseException:
             self._kill()
             raise
@@ -119,6 +119,12 @@ class Page:
     def type(self, text: str) -> None:
         """Types into what has the focus."""
         self._ask("Input.insertText", text=text)
+
+    def hover(self, selector: str) -> None:
+        """Puts the pointer on an element."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        x, y = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box})")
+        self._ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def choose_file(self, selector: str, path: Path) -> None:
         """Puts a file into a file input."""

@@ -333,9 +333,10 @@ class Health(_Out):
 
 
 class Access(_Out):
-    """Who may use the service."""
+    """Who may use the service, and how much a request may bring."""
 
     has_token: bool = Field(description="It asks for a token.")
+    max_body_bytes: int = Field(description="Of one request; a longer one is refused with 413.")
 
 
 class Session(_In):

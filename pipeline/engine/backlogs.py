@@ -53,9 +53,8 @@ class Backlogs:
                         f"{each.size / 1e6:.1f} of {each.max_bytes / 1e6:.0f} MB, oldest {each.age_s:.0f} s"
                     )
                     lost = f", {each.lost} lost" if each.lost else ""
-                    told.append(
-                        f"{each.sink}: {each.messages} messages wait on disk ({room}{lost}): {each.trouble}"
-                    )
+                    why = f": {each.trouble}" if each.trouble else ""
+                    told.append(f"{each.sink}: {each.messages} messages wait on disk ({room}{lost}){why}")
         return "; ".join(told)
 
     def is_settled(self, *, is_draining: bool) -> bool:

@@ -101,8 +101,8 @@ async def get_key(service: TheService, prompt: Annotated[str, Query(max_length=2
 
 @router.get("/v1/session")
 async def get_session(service: TheService) -> Access:
-    """Whether this service asks for a token; whoever is told so here can log out."""
-    return Access(has_token=service.guard.has_token)
+    """Whether this service asks for a token (whoever is told so here can log out), and how long a request may be."""
+    return Access(has_token=service.guard.has_token, max_body_bytes=service.limits.max_body_bytes)
 
 
 @router.post("/v1/session", status_code=204)

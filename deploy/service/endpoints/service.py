@@ -71,7 +71,7 @@ class Service:
         mistakes = []
         for number, task in enumerate(tasks):
             if len(task) > self.limits.max_text:
-                text = f"is longer than {self.limits.max_text} characters"
+                text = f"this is longer than {self.limits.max_text} characters"
                 mistakes.append(Mistake(field=f"{field}.{number}", detail=text))
                 continue
             try:

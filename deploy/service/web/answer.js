@@ -28,30 +28,48 @@ export class Answer {
     at("answer-headline").textContent = why;
   }
 
-  // `told`: `headline` instead of the answer's own; `elapsed` in ms; `added`, the prompt that nobody wrote.
+  // `told`: `of`, what was asked; `headline` instead of the answer's own; `elapsed` in ms; `added`, the prompt that nobody wrote.
   show(frames, told = {}) {
     Object.assign(this, { frames, told });
     at("answer").hidden = false;
     at("answer").classList.remove("old");
     at("answer-frames").hidden = frames.length < 2;
     at("answer-frame").max = String(frames.length - 1);
-    at("answer-frame").value = "0";
-    this.turn(0);
+    // A clip is shown from where it is there first.
+    const first = Math.max(0, frames.findIndex((frame) => this.wanted(frame).some(isThere)));
+    at("answer-frame").value = String(first);
+    this.turn(first);
+  }
+
+  wanted(frame) {
+    return frame.answers.filter((answer) => answer.prompt !== this.told.added);
+  }
+
+  // What a question came to; of a clip, in how many of its pictures it is there.
+  headline(wanted) {
+    const each = wanted.map((answer, place) => {
+      if (this.frames.length < 2 || !looksFor(answer.prompt)) return found(answer);
+      const count = this.frames.filter((frame) => isThere(this.wanted(frame)[place])).length;
+      return `${found(answer)} (in ${count || "none"} of ${this.frames.length} pictures)`;
+    });
+    return each.join(" · ");
   }
 
   turn(number) {
     const frame = this.frames[number];
     const [first] = frame.answers;
-    const wanted = frame.answers.filter((answer) => answer.prompt !== this.told.added);
+    const wanted = this.wanted(frame);
     at("answer-number").textContent = `picture ${number + 1} of ${this.frames.length}`;
-    at("answer-headline").textContent = this.told.headline ?? wanted.map(found).join(" · ");
+    at("answer-headline").textContent = this.told.headline ?? this.headline(wanted);
     at("answer-picture").src = `data:image/jpeg;base64,${frame.drawn}`;
     at("answer-picture").alt = `The frame, and on it the answer to ${first.prompt}`;
     drawKey(at("answer-key"), first.prompt);
     const model = frame.answers.reduce((sum, answer) => sum + answer.model_ms, 0);
     const { elapsed } = this.told;
     const words = [
-      ...wanted.filter((answer) => answer.status === "ok" && (!looksFor(answer.prompt) || answer.objects.length)).map((answer) => answer.said),
+      this.told.of,
+      this.frames.length > 1 && frame.time_s !== null ? `at ${frame.time_s.toFixed(1)} s` : "",
+      ...wanted.filter(isToBeSaid).map((answer) => answer.said),
       frame.captured_at && frame.age_s !== null ? `seen ${when(frame.captured_at)}` : "",
       frame.age_s > OLD_S ? `this picture is ${ago(frame.age_s)} old` : "",
       elapsed === undefined ? "" : `answered in ${Math.round(elapsed)} ms, of these ${Math.round(model)} ms in the model`,
@@ -90,6 +108,15 @@ export class Answer {
 
 function number(value, form) {
   return value === null || value === undefined ? "–" : form(value);
+}
+
+function isThere(answer) {
+  return answer.status === "ok" && looksFor(answer.prompt) && answer.objects.length > 0;
+}
+
+// What the headline does not say already.
+function isToBeSaid(answer) {
+  return isThere(answer) || (answer.status === "ok" && !looksFor(answer.prompt) && !answer.prompt.startsWith("ask"));
 }
 
 // Whether what was asked for is there.

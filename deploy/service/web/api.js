@@ -1,9 +1,10 @@
 // Calls of the service: JSON in and out, problems as errors, a login where one is asked for.
 
 export class ProblemError extends Error {
-  constructor(status, detail) {
+  // `isMistake`: whether what was asked can never be answered.
+  constructor(status, detail, isMistake = false) {
     super(detail);
-    this.status = status;
+    Object.assign(this, { status, isMistake });
   }
 }
 
@@ -43,7 +44,7 @@ async function problemOf(response) {
     const problem = await response.json();
     const mistakes = (problem.errors ?? []).map(({ field, detail }) => `${field}: ${detail}`);
     const isNamed = mistakes.length && !mistakes.some((mistake) => problem.detail.includes(mistake));
-    return new ProblemError(response.status, isNamed ? mistakes.join("; ") : problem.detail || problem.title);
+    return new ProblemError(response.status, isNamed ? mistakes.join("; ") : problem.detail || problem.title, mistakes.length > 0);
   } catch {
     return new ProblemError(response.status, `the service answered ${response.status}`);
   }
@@ -55,20 +56,21 @@ function login() {
     const form = document.getElementById("login-form");
     const token = document.getElementById("login-token");
     const error = document.getElementById("login-error");
+    error.hidden = true;
     dialog.showModal();
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.onclose = () => loggingIn && dialog.showModal(); // Esc closes it, but nothing can be seen without
     form.onsubmit = async (event) => {
       event.preventDefault();
       const headers = { "Content-Type": "application/json" };
       const body = JSON.stringify({ token: token.value });
-      const response = await fetch("/v1/session", { method: "POST", headers, body });
-      if (response.ok) {
+      const response = await fetch("/v1/session", { method: "POST", headers, body }).catch(() => null);
+      if (response?.ok) {
         token.value = "";
-        dialog.close();
         loggingIn = null;
+        dialog.close();
         resolve();
       } else {
-        error.textContent = (await problemOf(response)).message;
+        error.textContent = response ? (await problemOf(response)).message : "the service cannot be reached";
         error.hidden = false;
       }
     };

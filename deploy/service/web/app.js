@@ -88,8 +88,12 @@ function showState(kind, words, items, isLost = false) {
 }
 
 at("logout").onclick = async () => {
-  await json("DELETE", "/v1/session");
-  location.reload();
+  try {
+    await json("DELETE", "/v1/session");
+    location.reload();
+  } catch (error) {
+    showState("bad", error.message, null);
+  }
 };
 
 // -- joining
@@ -114,4 +118,7 @@ at("add-street").onclick = async (event) => {
   event.target.disabled = false;
   wall.refresh();
 };
-json("GET", "/v1/session").then(({ has_token: hasToken }) => (at("logout").hidden = !hasToken), () => {});
+json("GET", "/v1/session").then(({ has_token: hasToken, max_body_bytes: maxBytes }) => {
+  at("logout").hidden = !hasToken;
+  ask.maxBytes = maxBytes;
+}, () => {});

@@ -8,6 +8,10 @@ import { looksFor, tasksOf } from "./questions.js";
 const EXAMPLES = ["the red car", "instances:car", "instances:person", "semantic:car,person,road,sky", "depth", "normals", "generate:a wet street at night"];
 const CLIP_FPS = 2;
 const AGAIN_MS = 3000;
+// An answer that takes longer is said to be waited for, and may be given up.
+const SOON_MS = 1000;
+// What a form needs beside its file, at most.
+const FORM_BYTES = 8192;
 
 const at = (id) => document.getElementById(id);
 
@@ -15,6 +19,8 @@ export class Ask {
   constructor() {
     this.camera = null;
     this.watching = null;
+    this.asking = null;
+    this.maxBytes = Infinity;
     this.hasWords = false;
     this.answer = new Answer();
     at("examples").append(...EXAMPLES.map((text) => chip(text, () => this.take(text))));
@@ -30,10 +36,11 @@ export class Ask {
     };
     for (const radio of document.getElementsByName("target")) radio.onchange = () => this.aim();
     at("file").onchange = () => this.name();
+    at("cancel").onclick = () => this.asking?.abort();
     at("watch").onclick = () => (this.watching ? this.stop() : this.watch());
-    const drop = at("ask");
-    drop.ondragover = (event) => event.preventDefault();
-    drop.ondrop = (event) => this.drop(event);
+    // Anywhere: what is dropped beside the form would be opened in place of the page.
+    document.ondragover = (event) => hasFiles(event) && event.preventDefault();
+    document.ondrop = (event) => hasFiles(event) && this.drop(event);
     this.aim();
     json("GET", "/v1/models").then(({ items }) => {
       this.hasWords = items.some((model) => model.is_serving && (model.tasks.includes("ask") || !model.tasks.length));
@@ -46,7 +53,6 @@ export class Ask {
   }
 
   select(item) {
-    if (this.watching && item?.id !== this.watching.camera) this.stop();
     this.camera = item;
     at("ask-camera").textContent = item ? `camera ${item.id}, its newest frame` : "a camera (there is none)";
     document.querySelector("[name=target][value=camera]").disabled = !item;
@@ -67,8 +73,7 @@ export class Ask {
 
   aim() {
     at("file-label").hidden = this.target !== "picture";
-    at("watch").hidden = this.target !== "camera";
-    if (this.target !== "camera") this.stop();
+    at("watch").hidden = this.target !== "camera" && !this.watching;
   }
 
   name() {
@@ -77,7 +82,6 @@ export class Ask {
 
   drop(event) {
     event.preventDefault();
-    if (!event.dataTransfer.files.length) return;
     document.querySelector("[name=target][value=picture]").checked = true;
     at("file").files = event.dataTransfer.files;
     this.aim();
@@ -85,20 +89,39 @@ export class Ask {
   }
 
   async ask() {
+    if (this.asking) return;
+    this.asking = new AbortController();
     const button = document.querySelector("#ask-form [type=submit]");
     button.disabled = true;
+    if (this.watching) this.stop(`No longer watching ${this.watching.camera}: something else was asked`);
     at("ask-error").hidden = true;
     this.answer.hide();
     const started = performance.now();
+    const of = this.target === "camera" ? this.named : at("file").files[0]?.name;
+    const late = setTimeout(() => this.wait(`Waiting for what is said of ${of ?? "it"}`), SOON_MS);
     try {
       const { tasks, added } = this.tasks();
       const response = await (this.target === "camera" ? this.askCamera(tasks) : this.askPicture(tasks));
       const { frames } = await response.json();
-      this.answer.show(frames, { elapsed: performance.now() - started, added });
+      this.answer.show(frames, { elapsed: performance.now() - started, added, of });
     } catch (error) {
-      this.complain(error);
+      if (error.name !== "AbortError") this.complain(error);
     }
+    clearTimeout(late);
+    this.wait("");
+    this.asking = null;
     button.disabled = false;
+  }
+
+  wait(what) {
+    at("asking-what").textContent = what;
+    at("asking").hidden = !what;
+  }
+
+  // The camera, and whether its picture is one of now.
+  get named() {
+    const { id, state, since } = this.camera ?? {};
+    return state === "frozen" ? `${id}, frozen: the same picture${since ? ` since ${when(since)}` : ""}` : id;
   }
 
   aimed() {
@@ -107,22 +130,29 @@ export class Ask {
   }
 
   askCamera(tasks) {
-    return call("POST", this.aimed(), { body: { tasks, drawn: true } });
+    return this.send(this.aimed(), { tasks, drawn: true });
   }
 
   askPicture(tasks) {
     const [file] = at("file").files;
     if (!file && tasks.every((task) => task.startsWith("generate"))) {
-      return call("POST", "/v1/predict", { body: { tasks, drawn: true } });
+      return this.send("/v1/predict", { tasks, drawn: true });
     }
     if (!file) throw new Error("choose a picture or a clip first");
+    if (file.size + FORM_BYTES > this.maxBytes) {
+      throw new Error(`${file.name} has ${megabytes(file.size)}, more than the ${megabytes(this.maxBytes)} that may be sent: make it shorter or smaller`);
+    }
     const isClip = !file.type.startsWith("image/"); // browsers know no type of .mkv and .ts
     const body = new FormData();
     body.append(isClip ? "clip" : "image", file);
     if (isClip) body.append("fps", String(CLIP_FPS));
     for (const task of tasks) body.append("task", task);
     body.append("drawn", "true");
-    return call("POST", "/v1/predict", { body });
+    return this.send("/v1/predict", body);
+  }
+
+  send(path, body) {
+    return call("POST", path, { body, signal: this.asking.signal });
   }
 
   // -- being told
@@ -140,16 +170,16 @@ export class Ask {
     }
     this.answer.hide();
     const stop = new AbortController();
-    this.watching = Object.assign(stop, { camera: this.camera.id });
+    this.watching = Object.assign(stop, { camera: this.camera.id, tasks });
     this.mark(true);
     this.say(`Watching ${this.camera.id}`);
-    if (window.Notification?.permission === "default") Notification.requestPermission();
+    this.permit(stop);
     while (this.watching === stop) {
       try {
-        await this.follow(tasks, stop);
+        await this.follow(stop);
       } catch (error) {
         if (error.name === "AbortError") return;
-        if (error.status === 404 || error.status === 401) {
+        if (error.status === 404 || error.isMistake) {
           this.stop();
           this.complain(error);
           return;
@@ -160,9 +190,11 @@ export class Ask {
     }
   }
 
-  async follow(tasks, stop) {
-    const body = { tasks, drawn: true, watch: true };
+  async follow(stop) {
+    const body = { tasks: stop.tasks, drawn: true, watch: true };
     const response = await call("POST", `/v1/streams/${stop.camera}/query`, { body, signal: stop.signal });
+    this.answer.hide(); // of before it was asked again; what is there is told, what is not is not
+    this.say(`Watching ${stop.camera}`);
     for await (const [name, told] of eventsOf(response)) {
       if (name === "problem") this.lose(told.detail);
       else this.meet(told, name === "match", stop.camera);
@@ -171,27 +203,42 @@ export class Ask {
 
   meet(frame, isThere, camera) {
     const headline = isThere ? "It is there" : "It is not there";
-    this.answer.show([frame], { headline });
+    this.answer.show([frame], { headline, of: camera });
     this.say(`${camera}: ${headline.toLowerCase()}, ${when(Date.now())}`);
     document.title = isThere ? `● ${camera}: it is there` : "Plantain";
-    if (isThere && window.Notification?.permission === "granted") {
-      const note = new Notification(`${camera}: it is there`, { body: at("tasks").value, tag: `plantain-${camera}` });
+    if (isThere) this.notify(camera);
+  }
+
+  // Where the browser shows no notifications, that is said.
+  async permit(stop) {
+    if (window.Notification?.permission === "default") await Notification.requestPermission();
+    if (this.watching === stop) at("watch-quiet").hidden = window.Notification?.permission === "granted";
+  }
+
+  notify(camera) {
+    if (window.Notification?.permission !== "granted") return;
+    const title = `${camera}: it is there`;
+    try {
+      const note = new Notification(title, { body: this.watching.tasks.join(", "), tag: `plantain-${camera}`, renotify: true });
       note.onclick = () => window.focus();
+    } catch {
+      at("watch-quiet").hidden = false; // browsers of telephones let no page make one
     }
   }
 
   // Nobody can tell any more whether it is there.
   lose(why) {
     this.answer.age("Nobody can tell just now");
-    this.say(`${why}; still watching`);
+    const isSaid = at("watch-state").textContent.startsWith(why);
+    if (!isSaid) this.say(`${why}, ${when(Date.now())}; still watching`);
     document.title = "Plantain";
   }
 
-  stop() {
+  stop(why = "") {
     this.watching?.abort();
     this.watching = null;
     document.title = "Plantain";
-    this.say("");
+    this.say(why);
     this.mark(false);
   }
 
@@ -203,12 +250,22 @@ export class Ask {
   mark(isWatching) {
     at("watch").setAttribute("aria-pressed", String(isWatching));
     at("watch").textContent = isWatching ? "Stop watching" : "Tell me when it is there";
+    at("watch-quiet").hidden = true;
+    this.aim();
   }
 
   complain(error) {
-    at("ask-error").textContent = error.message;
+    at("ask-error").textContent = error.message.replace(/^tasks\.\d+: /, "");
     at("ask-error").hidden = false;
   }
+}
+
+function hasFiles(event) {
+  return event.dataTransfer.types.includes("Files");
+}
+
+function megabytes(bytes) {
+  return `${(bytes / 2 ** 20).toFixed(1)} MB`;
 }
 
 function chip(text, onClick) {

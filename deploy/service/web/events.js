@@ -36,9 +36,10 @@ export class Events {
   }
 
   get wanted() {
-    const query = new URLSearchParams({ tz: zone });
+    const query = new URLSearchParams();
     for (const name of ["stream", "kind", "since", "until"]) {
-      if (at(`event-${name}`).value) query.set(name, at(`event-${name}`).value);
+      const { value } = at(`event-${name}`);
+      if (value) query.set(name, name === "since" || name === "until" ? new Date(value).toISOString() : value);
     }
     return query;
   }
@@ -91,6 +92,7 @@ export class Events {
     if (this.source) return;
     this.source = new EventSource(`/v1/events?after=${this.newest}&${this.wanted}`);
     this.source.addEventListener("event", (message) => this.take(JSON.parse(message.data)));
+    this.source.addEventListener("open", () => (at("event-error").hidden = true));
     this.source.addEventListener("error", ({ target }) => {
       if (target !== this.source || target.readyState !== EventSource.CLOSED) return; // else the browser tries again
       this.source = null;
@@ -122,7 +124,8 @@ export class Events {
     head.textContent = `${event.stream_id} ${event.kind.replaceAll("_", " ")}`;
     const detail = document.createElement("p");
     const until = event.end ? `, from ${when(event.start)} to ${when(event.end)}` : "";
-    detail.textContent = event.detail.replace(/^stream '[^']*': /, "") + until;
+    const said = event.detail.replace(/^stream '[^']*': /, "");
+    detail.textContent = (said === event.kind ? "" : said) + until;
     line.append(time, head, detail);
     return line;
   }

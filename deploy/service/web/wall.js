@@ -21,6 +21,8 @@ const KINDS = {
 const SEEN = new Set(["live", "frozen", "reading", "draining", "finishing"]);
 // A picture that is older, or three times as old as its rate would have it, does not look current.
 const OLD_S = 3;
+// Of the tiles: cam2 before cam10.
+const ORDER = new Intl.Collator(undefined, { numeric: true });
 // Of the layout, pixels: the least width of a tile, the space between tiles, and the lines below a picture.
 const [LEAST, GAP, LINES] = [220, 12, 70];
 
@@ -33,7 +35,9 @@ export class Wall {
     this.large = null;
     this.inVain = 0;
     window.addEventListener("resize", () => this.lay());
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.large && this.enlarge(null));
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.large && !document.querySelector("dialog[open]")) this.enlarge(null);
+    });
     this.isShown = !document.hidden;
     this.seenTiles = new IntersectionObserver((entries) => this.scrolled(entries), { rootMargin: "120px" });
     document.addEventListener("visibilitychange", () => this.turn(!document.hidden));
@@ -58,6 +62,10 @@ export class Wall {
     clearTimeout(this.timer);
     this.socket?.close();
     this.socket = null;
+    for (const tile of this.tiles.values()) {
+      tile.number = 0;
+      tile.lose("waiting for a picture"); // whoever comes back does not take the last one for now
+    }
   }
 
   // -- figures
@@ -108,7 +116,7 @@ export class Wall {
   make(item) {
     const tile = new Tile(item, this);
     this.tiles.set(item.id, tile);
-    const place = [...this.tiles.keys()].sort().indexOf(item.id);
+    const place = [...this.tiles.keys()].sort(ORDER.compare).indexOf(item.id);
     this.root.insertBefore(tile.root, this.root.children[place] ?? null);
     this.seenTiles.observe(tile.root);
   }
@@ -141,6 +149,7 @@ export class Wall {
     this.large = id;
     this.root.classList.toggle("one", Boolean(id));
     for (const tile of this.tiles.values()) tile.spread(tile.id === id);
+    if (id) this.select(id); // what is asked is what is seen
     this.lay();
     this.tiles.get(id ?? before)?.find(".enlarge").focus();
     this.say();
@@ -209,7 +218,7 @@ class Tile {
     this.root = document.getElementById("tile").content.firstElementChild.cloneNode(true);
     this.root.dataset.id = item.id;
     this.find = (name) => this.root.querySelector(name);
-    this.find("h3").textContent = item.id;
+    this.find("h3").textContent = this.find("h3").title = item.id;
     this.find(".screen").setAttribute("aria-label", `Select ${item.id}`);
     this.find(".screen").onclick = () => wall.select(this.id);
     this.find(".pause").onclick = () => this.pause();
