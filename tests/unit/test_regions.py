@@ -58,6 +58,7 @@ def test_medians_are_those_that_numpy_finds(drawn):
 
 def test_what_was_measured_goes_with_its_map():
     """However many come and go, at the same place in memory, too."""
+    before = len(regions._known)  # of maps that other tests still hold
     for number in range(200):
         labels = np.zeros((20, 30), np.uint16)
         labels[3 : 5 + number % 10, 4 : 6 + number % 20] = 1
@@ -66,7 +67,7 @@ def test_what_was_measured_goes_with_its_map():
             assert boxes.tolist() == [[4, 3, 6 + number % 20, 5 + number % 10]]
             assert areas.tolist() == [(labels > 0).sum()]
         del labels
-    assert len(regions._known) < 10
+    assert len(regions._known) <= before
 
 
 def test_more_regions_of_the_same_map_are_measured_apart():
