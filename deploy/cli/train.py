@@ -96,7 +96,9 @@ def train(
     if finishing and not generator:
         raise UsageError("--finishing is a part of --generator: give that as well")
     if steps == 0 and (init is None or generator or teachers or not (streets or calibrate)):
-        raise UsageError("--steps 0 fits the scores of --init, with --streets its lens, and nothing else")
+        raise UsageError(
+            "--steps 0 fits the scores of --init, with --streets its lens and names, and nothing else"
+        )
     if generator and (teachers or streets):
         raise UsageError("--generator learns from rendered streets only: leave --from and --streets out")
     checkpoint = out / ("generator.pt" if generator else "last.pt")
@@ -142,7 +144,7 @@ def train(
         path = out / "weights.safetensors"
         path.write_bytes(init.read_bytes())
         if streets is not None:
-            _focus(path, _scenes(out, assets, console), streets, console)
+            _fit(path, _scenes(out, assets, console), streets, console)
         if calibrate:
             _calibrate(path, calibrate, console)
         return
@@ -171,7 +173,7 @@ def train(
     )
     path = run_training(options)
     if streets is not None and options.shards is not None:
-        _focus(path, options.shards, streets, console)
+        _fit(path, options.shards, streets, console)
     if calibrate:
         _calibrate(path, calibrate, console)
     if teachers and init is not None:
@@ -189,12 +191,14 @@ def _calibrate(path: Path, num_scenes: int, console: Console) -> None:
         calibrate(path, num_scenes)
 
 
-def _focus(path: Path, scenes: Path, streets: Path, console: Console) -> None:
-    """Fits the lens of a weights file."""
+def _fit(path: Path, scenes: Path, streets: Path, console: Console) -> None:
+    """Fits the lens of a weights file, and which pixels its words name."""
     from plantain.operators.models.plantain.training.focusing import focus
+    from plantain.operators.models.plantain.training.naming import name_anew
 
-    with console.status("fitting the lens on rendered and real frames"):
+    with console.status("fitting the lens and the names of classes on rendered and real frames"):
         focus(path, scenes, streets)
+        name_anew(path, scenes, streets)
 
 
 def _scenes(out: Path, assets: Path | None, console: Console) -> Path:

@@ -60,7 +60,7 @@ def lens_spread(seen: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.nd
     return middle + reach * np.tanh(seen @ weight[1] + bias[1])
 
 
-def test_nothing_but_the_lens_of_given_weights_is_fitted(tmp_path: Path) -> None:
+def test_nothing_but_the_lens_and_the_names_of_given_weights_is_fitted(tmp_path: Path) -> None:
     given, streets, out = tmp_path / "given.safetensors", tmp_path / "streets", tmp_path / "out"
     torch.manual_seed(0)
     vocabulary = Vocabulary.of(questions.all_words())
@@ -76,7 +76,9 @@ def test_nothing_but_the_lens_of_given_weights_is_fitted(tmp_path: Path) -> None
         weights.load(out / "weights.safetensors")[0].state_dict(),
     )
     changed = {name for name, each in after.items() if not torch.equal(each, before[name])}
-    assert changed == {"decoder.to_lens.weight", "decoder.to_lens.bias"}
+    assert changed == {
+        f"decoder.{layer}.{what}" for layer in ("to_lens", "to_query") for what in ("weight", "bias")
+    }
     assert weights.notes(out / "weights.safetensors") == {"steps": "7"}
 
 

@@ -96,6 +96,13 @@ def middle(picture: NDArray[np.uint8], share: float) -> tuple[NDArray[np.uint8],
     return picture[top : top + inner_h, left : left + inner_w], inner_w / width
 
 
+def on_canvas(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) as wide as the canvas, padded below to whole strides."""
+    height = max(1, round(picture.shape[0] * _CANVAS_W / picture.shape[1]))
+    shown = np.asarray(Image.fromarray(picture).resize((_CANVAS_W, height), Image.Resampling.BILINEAR))
+    return np.pad(shown, ((0, -height % STRIDE), (0, 0), (0, 0)))
+
+
 def fitted(
     seen: NDArray[np.float32],
     focals: NDArray[np.float64],
@@ -146,9 +153,7 @@ class _Eye:
 
     def look(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(C,) of a picture (H, W, 3), which fills the canvas's width."""
-        height = max(1, round(picture.shape[0] * _CANVAS_W / picture.shape[1]))
-        shown = np.asarray(Image.fromarray(picture).resize((_CANVAS_W, height), Image.Resampling.BILINEAR))
-        shown = np.pad(shown, ((0, -height % STRIDE), (0, 0), (0, 0)))
+        shown = on_canvas(picture)
         with torch.inference_mode():
             features = self._network.encoder(torch.from_numpy(shown).permute(2, 0, 1)[None].float().div(255))
             phrases = self._network.phrases(self._nothing)[None]
