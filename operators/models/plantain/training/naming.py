@@ -204,13 +204,16 @@ class _Eye:
                 features = self._network.encoder(
                     torch.from_numpy(shown).permute(2, 0, 1)[None].float().div(255)
                 )
-                rows, columns = np.nonzero(labels)
-                if len(rows):
-                    at = self._rng.integers(0, len(rows), NUM_PIXELS)
-                    rows, columns = rows[at], columns[at]
-                    scale = shown.shape[1] / labels.shape[1]
-                    half = (((rows + 0.5) * scale / 2).astype(int), ((columns + 0.5) * scale / 2).astype(int))
-                    named.append(self._at(features, *self._classes, *half, labels[rows, columns]))
+                known = np.flatnonzero(labels)
+                at = (
+                    known[self._rng.integers(0, len(known), NUM_PIXELS)]
+                    if len(known)
+                    else np.zeros(NUM_PIXELS, int)
+                )
+                rows, columns = np.unravel_index(at, labels.shape)
+                scale = shown.shape[1] / labels.shape[1]
+                half = (((rows + 0.5) * scale / 2).astype(int), ((columns + 0.5) * scale / 2).astype(int))
+                named.append(self._at(features, *self._classes, *half, labels[rows, columns]))
                 rows, columns = (self._rng.integers(0, side // 2, NUM_KEPT) for side in shown.shape[:2])
                 task, word = self._kept[count % len(self._kept)]
                 kept.append(self._at(features, task, word, rows, columns, np.ones(NUM_KEPT, np.int64)))
