@@ -11,16 +11,9 @@ import pytest
 
 from plantain.pipeline.config import PipelineConfig, check
 from tests.assets.clips import make
-from tests.chromium import Page, why_missing
+from tests.chromium import Page
+from tests.page.hands import TOKEN, ask, click, text_of
 from tests.serving import client, jpeg, served_with_engine
-
-TOKEN = "correct horse battery staple"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _chromium() -> None:
-    if (why := why_missing()) is not None:
-        pytest.skip(why)
 
 
 @pytest.fixture(scope="module")
@@ -96,29 +89,29 @@ def test_depth_has_a_key_in_metres(service, page) -> None:
 def test_a_camera_is_added_changed_paused_and_removed(service, page) -> None:
     page.open(service)
     page.until("document.querySelectorAll('.tile').length === 2")
-    page.run("document.getElementById('add').click()")
+    click(page, "#add")
     page.run("document.getElementById('camera-id').value = 'street'")
     page.run("document.getElementById('camera-url').value = 'file:///etc/passwd'")
-    page.run("document.querySelector('#camera-form .primary').click()")
+    click(page, "#camera-form .primary")
     page.until("!document.getElementById('camera-error').hidden")
-    assert "synthetic" in page.run("document.getElementById('camera-error').textContent")
+    assert "synthetic" in text_of(page, "camera-error")
     page.run(
         "document.getElementById('camera-url').value = 'synthetic://street?seed=3&width=160&height=96&fps=5'"
     )
     page.run("document.getElementById('camera-fps').value = '3'")
-    page.run("document.querySelector('#camera-form .primary').click()")
+    click(page, "#camera-form .primary")
     page.until("document.querySelector('.tile[data-id=street].selected')")
-    assert page.run("document.getElementById('ask-camera').textContent").startswith("camera street")
-    page.run("document.querySelector('.tile[data-id=street] .edit').click()")
+    assert text_of(page, "ask-camera").startswith("camera street")
+    click(page, ".tile[data-id=street] .edit")
     page.run("document.getElementById('camera-prompts').value = 'normals'")
-    page.run("document.querySelector('#camera-form .primary').click()")
+    click(page, "#camera-form .primary")
     page.until("document.querySelector('.tile[data-id=street] select').value === 'normals'")
-    page.run("document.querySelector('.tile[data-id=cam0] .pause').click()")
+    click(page, ".tile[data-id=cam0] .pause")
     page.until("document.querySelector('.tile[data-id=cam0] .health').textContent === 'paused'")
-    page.run("document.querySelector('.tile[data-id=cam0] .pause').click()")
+    click(page, ".tile[data-id=cam0] .pause")
     page.until("document.querySelector('.tile[data-id=cam0] .health').textContent === 'live'")
-    page.run("document.querySelector('.tile[data-id=street] .remove').click()")
-    page.run("document.querySelector('#remove-dialog .danger').click()")
+    click(page, ".tile[data-id=street] .remove")
+    click(page, "#remove-dialog .danger")
     page.until("!document.querySelector('.tile[data-id=street]')")
     with client(service) as http:
         assert {item["id"] for item in http.get("/v1/streams").json()["items"]} == {"cam0", "cam1"}
@@ -135,7 +128,7 @@ def test_the_selected_camera_is_asked(service, page) -> None:
     page.until(SHOWN)
     page.run("document.getElementById('ask-form').requestSubmit()")
     page.until(ANSWERED)
-    words = page.run("document.getElementById('answer-words').textContent")
+    words = text_of(page, "answer-words")
     assert "found" in words
     assert "answered in" in words
     assert "m" in page.run("document.querySelector('#answer-table td.number').textContent")
@@ -146,11 +139,10 @@ def test_a_picture_is_asked(service, page, tmp_path) -> None:
     file.write_bytes(jpeg(9, 400, 300))
     page.open(service)
     page.until("document.querySelectorAll('.tile').length === 2")
-    page.run("document.querySelector('[name=target][value=picture]').click()")
+    click(page, "[name=target][value=picture]")
     page.choose_file("#file", file)
     page.until("document.getElementById('file-name').textContent === 'mine.jpg'")
-    page.run("document.getElementById('tasks').value = 'instances:car'")
-    page.run("document.getElementById('ask-form').requestSubmit()")
+    ask(page, "instances:car")
     page.until(ANSWERED)
     assert page.run("document.getElementById('answer-picture').naturalWidth") == 400
     assert page.run("document.querySelectorAll('#answer-table tbody tr').length") > 0
@@ -159,10 +151,9 @@ def test_a_picture_is_asked(service, page, tmp_path) -> None:
 def test_what_cannot_be_asked_is_said(service, page) -> None:
     page.open(service)
     page.until(SHOWN)
-    page.run("document.getElementById('tasks').value = 'semantic:a,,b'")
-    page.run("document.getElementById('ask-form').requestSubmit()")
+    ask(page, "semantic:a,,b")
     page.until("!document.getElementById('ask-error').hidden")
-    assert "empty class name" in page.run("document.getElementById('ask-error').textContent")
+    assert "empty class name" in text_of(page, "ask-error")
     page.complaints[:] = [text for text in page.complaints if "422" not in text]
 
 
@@ -235,7 +226,7 @@ def test_a_service_with_a_token_asks_for_it(tmp_path, clip) -> None:
         page.until("document.getElementById('login-dialog').open")
         for token in ("wrong", TOKEN):
             page.run(f"document.getElementById('login-token').value = {json.dumps(token)}")
-            page.run("document.querySelector('#login-form .primary').click()")
+            click(page, "#login-form .primary")
             if token == "wrong":
                 page.until("!document.getElementById('login-error').hidden")
         page.until("!document.getElementById('login-dialog').open")
@@ -249,6 +240,6 @@ def test_an_empty_service_says_what_to_do(tmp_path, clip) -> None:
     with served_with_engine(config_of(tmp_path, clip, 0)) as base, Page() as page:
         page.open(base)
         page.until("!document.getElementById('empty').hidden")
-        page.run("document.getElementById('add-street').click()")
+        click(page, "#add-street")
         page.until("document.querySelector('.tile[data-id=street]')")
         assert page.complaints == []

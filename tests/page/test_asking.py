@@ -7,23 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from plantain.pipeline.config import check
-from tests.chromium import Page, why_missing
+from tests.chromium import Page
 from tests.field.cameras import STATES
-from tests.serving import client, eventually, jpeg, served_with_engine
+from tests.page.hands import ALL_SEEN, click, enter, http, log_in, says, select, served, text_of
+from tests.serving import jpeg
 
-TOKEN = "correct horse battery staple"
 STREET = {
     "id": "street",
     "url": "synthetic://street?seed=3&width=160&height=96&fps=5",
     "prompts": ["normals"],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _chromium() -> None:
-    if (why := why_missing()) is not None:
-        pytest.skip(why)
 
 
 @pytest.fixture(autouse=True)
@@ -34,65 +27,19 @@ def _no_thread_is_left_behind() -> None:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Iterator[str]:
     """Two cameras; one of them sees nothing."""
-    STATES.clear()
-    cameras = [
-        {"id": name, "url": name, "source": "tests.field.cameras:Camera", "fps": 2}
-        for name in ("gate", "dark")
-    ]
-    config = check(
-        {
-            "streams": cameras,
-            "prompts": ["instances:car"],
-            "model": {"name": "fake", "canvas": {"width": 160, "height": 96}},
-            "output": {"out": str(tmp_path_factory.mktemp("out")), "rasters": False},
-            "executor": "threads",
-            "overload": {"ladder": []},
-            "serve": {"token": TOKEN, "max_body_bytes": 100_000},
-        }
-    )
-    with served_with_engine(config) as base, http(base) as calls:
-        eventually(
-            lambda: all(each["results"] for each in calls.get("/v1/streams").json()["items"]), "at work"
-        )
+    cameras = [{"id": name, "fps": 2} for name in ("gate", "dark")]
+    with served(tmp_path_factory.mktemp("out"), cameras, serve={"max_body_bytes": 100_000}) as base:
         yield base
-    STATES.clear()
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with Page(1400, 900) as tab:
-        yield tab
 
 
 @pytest.fixture
 def page(base, tab) -> Iterator[Page]:
     STATES.clear()
-    tab.open(base)
-    tab.until("document.querySelector('.tile') || document.getElementById('login-dialog').open")
-    if tab.run("document.getElementById('login-dialog').open"):
-        log_in(tab)
+    enter(tab, base)
     select(tab, "gate")
-    tab.until("[...document.querySelectorAll('.tile .veil')].every((veil) => veil.hidden)")
+    tab.until(ALL_SEEN)
     yield tab
     STATES.clear()
-
-
-def http(base: str):
-    return client(base, headers={"Authorization": f"Bearer {TOKEN}"})
-
-
-def log_in(page: Page) -> None:
-    page.run(f"document.getElementById('login-token').value = '{TOKEN}'")
-    click(page, "#login-form .primary")
-
-
-def click(page: Page, selector: str) -> None:
-    page.run(f"document.querySelector('{selector}').click()")
-
-
-def select(page: Page, name: str) -> None:
-    page.until(f"document.querySelector('.tile[data-id={name}]')")
-    click(page, f".tile[data-id={name}] .screen")
 
 
 def watch(page: Page, text: str = "instances:car") -> None:
@@ -100,16 +47,10 @@ def watch(page: Page, text: str = "instances:car") -> None:
     click(page, "#watch")
 
 
-def says(page: Page, name: str, text: str) -> None:
-    """Waits until an element says so."""
-    page.until(f"document.getElementById('{name}').textContent.includes({text!r})")
-    assert not page.run(f"document.getElementById('{name}').hidden")
-
-
 def test_a_watch_goes_on_while_another_camera_is_looked_at_and_ends_with_a_word(page) -> None:
     watch(page)
     says(page, "answer-headline", "It is there")
-    assert page.run("document.getElementById('answer-words').textContent").startswith("gate")
+    assert text_of(page, "answer-words").startswith("gate")
     select(page, "dark")
     STATES["gate"] = "silent"
     says(page, "answer-headline", "Nobody can tell just now")
@@ -118,7 +59,7 @@ def test_a_watch_goes_on_while_another_camera_is_looked_at_and_ends_with_a_word(
     says(page, "answer-headline", "It is there")
     page.run("document.getElementById('ask-form').requestSubmit()")
     says(page, "answer-headline", "Not there")
-    assert page.run("document.getElementById('answer-words').textContent").startswith("dark")
+    assert text_of(page, "answer-words").startswith("dark")
     says(page, "watch-state", "No longer watching gate")
 
 
@@ -142,7 +83,7 @@ def test_a_watch_whose_line_was_cut_no_longer_says_that_nobody_can_tell(page) ->
 def test_a_watch_of_what_cannot_be_asked_ends_at_once(page) -> None:
     watch(page, "semantic:a,,b")
     says(page, "ask-error", "empty class name")
-    assert page.run("document.getElementById('watch').textContent").startswith("Tell me")
+    assert text_of(page, "watch").startswith("Tell me")
 
 
 def test_a_watch_may_begin_while_its_camera_is_away(page) -> None:
@@ -162,7 +103,7 @@ def test_a_watch_of_a_camera_that_is_removed_says_so(page, base) -> None:
         says(page, "watch-state", "Watching street")
         calls.delete("/v1/streams/street").raise_for_status()
     says(page, "ask-error", "street")
-    assert page.run("document.getElementById('watch').textContent").startswith("Tell me")
+    assert text_of(page, "watch").startswith("Tell me")
 
 
 def test_where_a_page_may_make_no_notification_that_is_said_and_the_watch_goes_on(page) -> None:
@@ -173,7 +114,7 @@ def test_where_a_page_may_make_no_notification_that_is_said_and_the_watch_goes_o
     watch(page)
     says(page, "answer-headline", "It is there")
     says(page, "watch-quiet", "no notifications")
-    assert "Illegal" not in page.run("document.getElementById('watch-state').textContent")
+    assert "Illegal" not in text_of(page, "watch-state")
 
 
 def choose(page: Page, file) -> None:

@@ -9,20 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from plantain.pipeline.config import check
 from tests.assets.clips import make
-from tests.chromium import Page, why_missing
+from tests.chromium import Page
 from tests.field.cameras import STATES
-from tests.serving import client, eventually, served_with_engine
+from tests.page import hands
+from tests.page.hands import ALL_SEEN, click, enter, select, served, text_of
 
-TOKEN = "correct horse battery staple"
 SHOTS = os.environ.get("PLANTAIN_SCREENSHOTS")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _chromium() -> None:
-    if (why := why_missing()) is not None:
-        pytest.skip(why)
 
 
 @pytest.fixture(autouse=True)
@@ -33,69 +26,27 @@ def _no_thread_is_left_behind() -> None:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Iterator[str]:
     """Eight cameras."""
-    STATES.clear()
-    config = check(
-        {
-            "streams": [
-                {
-                    "id": f"cam{k}",
-                    "url": "dark" if k == 6 else f"cam{k}",
-                    "source": "tests.field.cameras:Camera",
-                    "fps": 5,
-                }
-                for k in range(8)
-            ],
-            "prompts": ["instances:car"],
-            "model": {"name": "fake", "canvas": {"width": 160, "height": 96}},
-            "output": {"out": str(tmp_path_factory.mktemp("out")), "rasters": False},
-            "analytics": [{"name": "presence", "options": {"min_s": 0.0}}],
-            "executor": "threads",
-            "overload": {"ladder": []},
-            "serve": {"token": TOKEN},
-        }
-    )
-    with (
-        served_with_engine(config) as base,
-        client(base, headers={"Authorization": f"Bearer {TOKEN}"}) as http,
-    ):
-        eventually(
-            lambda: all(each["results"] for each in http.get("/v1/streams").json()["items"]), "all at work"
-        )
+    cameras = [{"id": f"cam{k}", "url": "dark" if k == 6 else f"cam{k}", "fps": 5} for k in range(8)]
+    presence = {"name": "presence", "options": {"min_s": 0.0}}
+    with served(tmp_path_factory.mktemp("out"), cameras, analytics=[presence]) as base:
         yield base
-    STATES.clear()
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with Page(1400, 900) as tab:
-        yield tab
 
 
 @pytest.fixture
 def page(base, tab) -> Iterator[Page]:
     STATES.clear()
     tab.resize(1400, 900)
-    tab.open(base)
-    tab.until(
-        "document.querySelectorAll('.tile').length === 8 || document.getElementById('login-dialog').open"
-    )
-    if tab.run("document.getElementById('login-dialog').open"):
-        tab.run(f"document.getElementById('login-token').value = '{TOKEN}'")
-        tab.run("document.querySelector('#login-form .primary').click()")
+    enter(tab, base)
     tab.until("document.querySelectorAll('.tile').length === 8")
-    tab.until("[...document.querySelectorAll('.tile .veil')].every((veil) => veil.hidden)")
+    tab.until(ALL_SEEN)
     tab.complaints.clear()
     yield tab
     assert [text for text in tab.complaints if not re.search("401|403|422|getImageData", text)] == []
 
 
-def text_of(page: Page, name: str) -> str:
-    return page.run(f"document.getElementById('{name}').textContent")
-
-
 def ask(page: Page, text: str) -> None:
-    page.run(f"document.getElementById('tasks').value = {text!r}")
-    page.run("document.getElementById('ask-form').requestSubmit()")
+    """Asks, and waits for what comes of it."""
+    hands.ask(page, text)
     page.until("!document.querySelector('#ask-form [type=submit]').disabled")
 
 
@@ -179,7 +130,7 @@ def test_pictures_of_a_service_that_began_again_with_its_clock_set_back_are_show
 
 
 def test_a_camera_is_enlarged_and_put_back(page) -> None:
-    page.run("document.querySelector('.tile[data-id=cam3] .enlarge').click()")
+    click(page, ".tile[data-id=cam3] .enlarge")
     assert page.run("document.querySelector('.tile[data-id=cam3]').clientWidth") > 800
     assert page.run("[...document.querySelectorAll('.tile')].filter((t) => t.offsetParent).length") == 1
     page.until("document.querySelector('.tile[data-id=cam3] .picture').width >= 320")
@@ -199,7 +150,7 @@ def test_a_camera_that_is_away_looks_so(page, state: str) -> None:
     assert not page.run(f"{tile.format('.veil')}.hidden")
     assert not page.run(INK.format("cam2")), "no picture, and no boxes on it"
     assert page.run(f"{tile.format('.trouble')}.textContent") == f"is {state}; look at it"
-    page.run("document.querySelector('.tile[data-id=cam2] .screen').click()")
+    select(page, "cam2")
     ask(page, "instances:car")
     assert re.search(rf"is {state}: its newest frame is \d+ s old", text_of(page, "ask-error"))
     assert page.run("document.getElementById('answer').hidden")
@@ -237,12 +188,12 @@ def test_of_a_service_that_is_gone_no_picture_looks_current(page) -> None:
 
 
 def test_first_it_is_said_whether_it_is_there(page) -> None:
-    page.run("document.querySelector('.tile[data-id=cam6] .screen').click()")
+    select(page, "cam6")
     ask(page, "instances:car")
     assert text_of(page, "answer-headline").startswith("Not there: car")
     assert not re.search(r"[0-9.]+ m\b", text_of(page, "answer-headline") + text_of(page, "answer-words"))
     assert "depth" not in text_of(page, "answer-words")
-    page.run("document.querySelector('.tile[data-id=cam1] .screen').click()")
+    select(page, "cam1")
     ask(page, "instances:car")
     assert re.search(r"^There: (\d+ . )?car, .*m away", text_of(page, "answer-headline"))
     assert re.search(r"seen .*20\d\d.*\d\d:\d\d:\d\d", text_of(page, "answer-words"))
@@ -306,9 +257,9 @@ def test_a_watch_goes_on_in_the_background_and_says_when_nobody_can_tell(page) -
         "window.told = []; window.Notification = class { constructor(title) { window.told.push(title) } }"
     )
     page.run("window.Notification.permission = 'granted'")
-    page.run("document.querySelector('.tile[data-id=cam5] .screen').click()")
+    select(page, "cam5")
     page.run("document.getElementById('tasks').value = 'instances:car'")
-    page.run("document.getElementById('watch').click()")
+    click(page, "#watch")
     page.until("document.getElementById('answer-headline').textContent === 'It is there'")
     page.hide(is_hidden=True)
     STATES["cam5"] = "silent"
@@ -321,7 +272,7 @@ def test_a_watch_goes_on_in_the_background_and_says_when_nobody_can_tell(page) -
     page.until("window.told.length >= 2")
     assert page.run("window.told[0]") == "cam5: it is there"
     page.hide(is_hidden=False)
-    page.run("document.getElementById('watch').click()")
+    click(page, "#watch")
     assert text_of(page, "watch").startswith("Tell me")
 
 
@@ -347,7 +298,7 @@ def test_events_have_dates_and_can_be_filtered(page) -> None:
 
 def test_a_clip_is_asked(page, tmp_path) -> None:
     clip = make(tmp_path / "street.mp4", 50, size=(320, 180))
-    page.run("document.querySelector('[name=target][value=picture]').click()")
+    click(page, "[name=target][value=picture]")
     page.choose_file("#file", clip)
     page.until("document.getElementById('file-name').textContent === 'street.mp4'")
     ask(page, "instances:car")
@@ -360,7 +311,7 @@ def test_a_clip_is_asked(page, tmp_path) -> None:
 
 def test_one_can_log_out(page) -> None:
     assert not page.run("document.getElementById('logout').hidden")
-    page.run("document.getElementById('logout').click()")
+    click(page, "#logout")
     page.until("document.getElementById('login-dialog').open")
 
 
