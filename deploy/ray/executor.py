@@ -264,6 +264,7 @@ class RayExecutor:
                 name=f"{name}-{ray.get_runtime_context().get_job_id()}",
                 num_cpus=0,  # the engine bounds the work; reserving cores would keep small machines from starting
                 num_gpus=stage.gpus,
+                scheduling_strategy="SPREAD",  # without cores to go by, Ray would draw a node for each by lot
                 max_restarts=0,
                 max_task_retries=0,
             )

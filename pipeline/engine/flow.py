@@ -193,7 +193,9 @@ class Flow:
                 self._joining.discard(stream_id)
 
     def deadlines(self) -> Iterator[float]:
-        """When `turn` should be called, in the engine's clock."""
+        """When `turn` should be called, in the engine's clock; at once where something is to be saved."""
+        if self.durables:
+            yield 0.0
         for stream_id in self._joining:
             if (stream := self.streams.get(stream_id)) is not None and stream.order.deadline() < float("inf"):
                 yield stream.order.deadline()

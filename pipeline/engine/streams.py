@@ -246,7 +246,9 @@ class Streams:
             self.open(stream)
 
     def deadlines(self) -> Iterator[float]:
-        """When `turn` should be called, in the engine's clock."""
+        """When `turn` should be called, in the engine's clock; at once where something happened that nobody looked at."""
+        if self.departed or self.events:
+            yield 0.0
         for stream in self._streams.values():
             if stream.phase is Phase.RETRYING and stream.retry_s is not None:
                 yield stream.retry_s

@@ -189,6 +189,19 @@ def test_a_file_goes_on_where_it_was_paused_and_has_every_row_once(executor_here
     assert rows == list(range(frames))
 
 
+def test_the_only_stream_is_gone_as_soon_as_it_is_done_with(executor_here, tmp_path):
+    """Also where it is let go in the engine's own turn, after which there is nothing left to wake it."""
+    camera = StreamConfig(url="cam://100", id="only", source="tests.plugins:Cam")
+    took_s = []
+    with Running(executor_here, tmp_path) as control:
+        for _ in range(7):
+            control.do(Add(camera))
+            began_s = time.monotonic()
+            control.do(Remove("only", drain=False))
+            took_s.append(time.monotonic() - began_s)
+    assert sorted(took_s)[3] < 1.0, took_s
+
+
 def test_frames_from_anywhere_are_answered_with_no_stream_at_all(executor_here, clip, tmp_path):
     with Running(executor_here, tmp_path) as control:
         frames = frames_of(clip, 5)
