@@ -29,7 +29,7 @@ from tests.rtsp_server import RtspServer, why_missing
 
 pytestmark = [pytest.mark.chaos, pytest.mark.rtsp, pytest.mark.kafka]
 
-TRIALS = int(os.environ.get("PLANTAIN_CHAOS_LIVE_TRIALS", "10"))
+TRIALS = int(os.environ.get("PLANTAIN_CHAOS_LIVE_TRIALS", "7"))
 SEED = int(os.environ.get("PLANTAIN_CHAOS_SEED", "20260"))
 # From when a cause has gone away; a machine that is busy with other things may be given more.
 RECOVERY_S = float(os.environ.get("PLANTAIN_CHAOS_RECOVERY_S", "60"))

@@ -18,7 +18,7 @@ from tests.stored import assert_whole
 
 pytestmark = pytest.mark.chaos
 
-TRIALS = int(os.environ.get("PLANTAIN_CHAOS_TRIALS", "8"))
+TRIALS = int(os.environ.get("PLANTAIN_CHAOS_TRIALS", "6"))
 MAX_FAULTS = 5  # of one job: a stream that dies again and again without having stored anything is given up
 
 

@@ -152,7 +152,9 @@ def test_three_nodes_give_the_rows_of_one(
     outcome = run_job(config_of(clip, tmp_path / "out"), executor=executor)
     assert [stream.phase for stream in outcome.streams] == [Phase.DONE] * len(STREAMS)
     assert_same(rows_in(tmp_path / "out"), expected)
-    assert {stage: len(where) for stage, where in seen.items()} == {"read": 2, "infer": 2}, "copies share a node"
+    assert {stage: len(where) for stage, where in seen.items()} == {"read": 2, "infer": 2}, (
+        "copies share a node"
+    )
 
 
 @pytest.mark.parametrize("stage", ["read", "infer"])

@@ -37,7 +37,7 @@ from tests.rtsp_server import RtspServer, why_missing
 
 pytestmark = [pytest.mark.soak, pytest.mark.rtsp, pytest.mark.kafka]
 
-MINUTES = float(os.environ.get("PLANTAIN_SOAK_MINUTES", "3"))
+MINUTES = float(os.environ.get("PLANTAIN_SOAK_MINUTES", "2"))
 SEED = int(os.environ.get("PLANTAIN_SOAK_SEED", "17"))
 IS_LONG = MINUTES >= 20
 CAMERAS = tuple(f"cam{number}" for number in range(8))

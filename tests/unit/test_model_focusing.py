@@ -15,7 +15,7 @@ from plantain.deploy.cli.app import app
 from plantain.operators.models.plantain import lens, weights
 from plantain.operators.models.plantain.network import Network
 from plantain.operators.models.plantain.text import Vocabulary
-from plantain.operators.models.plantain.training import focusing, questions, shards
+from plantain.operators.models.plantain.training import focusing, naming, questions, shards
 from tests.unit.test_model_streets import add, street_map
 
 
@@ -60,7 +60,9 @@ def lens_spread(seen: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.nd
     return middle + reach * np.tanh(seen @ weight[1] + bias[1])
 
 
-def test_nothing_but_the_lens_and_the_names_of_given_weights_is_fitted(tmp_path: Path) -> None:
+def test_nothing_but_the_lens_and_the_names_of_given_weights_is_fitted(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(naming, "STEPS", 3)
+    monkeypatch.setattr(naming, "BATCH", 4)
     given, streets, out = tmp_path / "given.safetensors", tmp_path / "streets", tmp_path / "out"
     torch.manual_seed(0)
     vocabulary = Vocabulary.of(questions.all_words())
