@@ -18,7 +18,7 @@ demo: $(VENV)/.runtime  ## render a street, run five tasks on it, write tables, 
 	$(BIN)/plantain demo --out demo
 
 test: $(VENV)/.dev  ## all tests; while some wait for cameras, brokers and Ray, others compute
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=5
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=5
 
 check: $(VENV)/.dev  ## format, lint, types, import rule, tests
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from plantain.operators.arguments import refusal
 from plantain.operators.errors import UsageError
 
 
@@ -53,5 +54,7 @@ def make(family: str, name: str, options: Mapping[str, Any], classes: Mapping[st
     made = class_of(family, name, classes.get(name, name), classes)
     try:
         return made(**options)
-    except (ImportError, TypeError, ValueError) as error:
+    except TypeError as error:
+        raise UsageError(f"{family} '{name}' cannot be made: {refusal(error)}") from error
+    except (ImportError, ValueError) as error:
         raise UsageError(f"{family} '{name}' cannot be made: {error}") from error

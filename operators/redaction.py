@@ -8,6 +8,8 @@ So only scheme, host, port and path are shown, and the path only where it holds 
     https://host/v.m3u8?sig=ab12                     https://host/v.m3u8?***
     rtsp://guard:a/b@c@10.0.0.5/ch1                  rtsp://***               (nobody can tell where the host begins)
 
+A login before a host is none to be shown where the two slashes are wrong or missing, either.
+
 `shown` is for what is an address as a whole, blanks included; `redact` finds addresses in a text.
 """
 
@@ -28,6 +30,9 @@ _BLANK = re.compile(r"\s|$")
 _LONE = re.compile("[\ud800-\udfff]")
 _LINE_END = re.compile(r"://|[\r\n]|$")
 _HOST = re.compile(r"(?:[\w.-]{1,253}|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::\d{1,5})?")
+# An address that is written wrongly: `rtsp:/guard:hunter2@host`, `rtsp:\\\\guard:hunter2@host`, `guard:hunter2@host`.
+_ASKEW = re.compile(rf"({_NAME.pattern}:[/\\]{{1,3}})[^\s/\\:@]{{1,64}}:\S{{0,200}}@\S*")
+_LOGIN = re.compile(r"[/\\]{0,2}[^\s/\\:@]{1,64}:[^@]{0,200}@.*", re.DOTALL)
 _QUERY = re.compile(r"[?#]")
 _HEAD = re.compile(r"[^/?#\\]*")
 # Words of a path or a name that introduce a secret, and parts of such words.
@@ -64,7 +69,9 @@ def shown(address: str) -> str:
     address = printable(address)
     scheme, found, rest = address.partition("://")
     if not found or not _NAME.fullmatch(scheme):
-        return _without_pairs(address, to_end=True)
+        if _LOGIN.fullmatch(address):
+            return HIDDEN
+        return _without_pairs(_ASKEW.sub(rf"\1{HIDDEN}", address), to_end=True)
     if scheme.lower() == "file":
         return f"{scheme}://{_without_pairs(rest, to_end=True)}"
     if scheme.lower() == "synthetic" and _SYNTHETIC.fullmatch(rest):
@@ -85,10 +92,15 @@ def redact(text: str) -> str:
             mark = text.find("://", mark + 3)
             continue
         begin, end = mark - len(scheme[0]), _end(text, mark + 3)
-        pieces += [_without_pairs(text[at:begin]), shown(text[begin:end])]
+        pieces += [_plain(text[at:begin]), shown(text[begin:end])]
         at, mark = end, text.find("://", end)
-    pieces.append(_without_pairs(text[at:]))
+    pieces.append(_plain(text[at:]))
     return "".join(pieces)
+
+
+def _plain(text: str) -> str:
+    """What stands beside addresses, as it may be shown."""
+    return _without_pairs(_ASKEW.sub(rf"\1{HIDDEN}", text))
 
 
 def place_of(address: str) -> tuple[str, str]:
@@ -98,7 +110,7 @@ def place_of(address: str) -> tuple[str, str]:
     """
     scheme, found, rest = shown(address).partition("://")
     if not found:
-        return "", scheme
+        return "", scheme.replace(HIDDEN, "")
     head = _HEAD.match(rest)
     assert head is not None  # it matches anything
     host, path = head[0], _QUERY.split(rest[head.end() :], maxsplit=1)[0]

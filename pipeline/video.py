@@ -75,7 +75,7 @@ def build_graph(
     for stream in streams:
         source_for(stream.spec())
     for stream in (*streams, *config.watched):
-        check_lens(config, stream)
+        check_asked(config, stream)
     analytics = analytics_of(config)
     for analytic in config.analytics:
         check_analytic(analytic.name, analytic.options)
@@ -113,8 +113,8 @@ def build_graph(
     return graph
 
 
-def check_lens(config: PipelineConfig, stream: StreamConfig) -> None:
-    """Refuses to ask a model for metres that follow from a field of view which nobody tells.
+def check_asked(config: PipelineConfig, stream: StreamConfig) -> None:
+    """Refuses to ask a model for what it has no answer to, or for metres by a field of view that nobody tells.
 
     Args:
         config: What is run.
@@ -123,12 +123,16 @@ def check_lens(config: PipelineConfig, stream: StreamConfig) -> None:
     Raises:
         UsageError: With what to tell.
     """
-    if stream.hfov_deg is not None:
-        return
     first, asked_of = next(iter(config.pools)), dict(config.pools_of(stream))
     for prompt in stream.prompts or config.prompts:
         model = config.pools[asked_of.get(str(prompt), first)]
-        if prompt.task is Task.DEPTH and spec_of(model.name, model.options).needs_lens:
+        spec = spec_of(model.name, model.options)
+        if spec.tasks and prompt.task not in spec.tasks:
+            raise UsageError(
+                f"stream '{stream.id}': model {model.name} has no answer to '{prompt}': it answers "
+                f"{', '.join(spec.tasks)}"
+            )
+        if prompt.task is Task.DEPTH and spec.needs_lens and stream.hfov_deg is None:
             raise UsageError(
                 f"stream '{stream.id}': model {model.name} needs its field of view for '{prompt}': give the stream's "
                 "hfov_deg, or the model's option assume_hfov (degrees)"
@@ -315,7 +319,7 @@ def start_of(
         UsageError: If no source reads it.
         ChangedInputError: If its file is another one, and it is not to be done anew.
     """
-    check_lens(config, stream)
+    check_asked(config, stream)
     spec = stream.spec()
     live = is_live(spec)
     prompts = stream.prompts or config.prompts

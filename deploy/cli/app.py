@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -267,7 +267,8 @@ def main() -> None:
 
         logs.configure()
     # Classes of the user's are found where the command is typed, behind everything that is installed.
-    sys.path.append(str(Path.cwd()))
+    with suppress(OSError):  # a folder that is no longer there
+        sys.path.append(str(Path.cwd()))
     try:
         app()
     except PlantainError as error:  # before the first frame: nothing has been done that could be kept

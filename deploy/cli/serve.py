@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import structlog
 import typer
 
 from plantain.deploy.cli.options import ConfigFile, ExecutorName, OtherModel, Out, Replace, put
@@ -12,6 +13,8 @@ from plantain.operators.errors import UsageError
 
 if TYPE_CHECKING:
     from plantain.pipeline.config import PipelineConfig
+
+log = structlog.get_logger()
 
 
 def serve(
@@ -52,6 +55,8 @@ def serve(
 
 def _serve(config: PipelineConfig) -> None:
     ensure_temporary(config.output.out)
+    models = ", ".join(dict.fromkeys(model.name for model in config.pools.values()))
+    log.info("starting", model=models, streams=len(config.streams), executor=config.executor)
     try:
         if config.executor == "ray":
             from plantain.deploy.ray.service import serve_on_ray

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ from plantain.deploy.ray import doors
 from plantain.deploy.standard import user
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.redaction import first_line, redact
+from plantain.pipeline.config.engine import cluster_at
 
 # A Ray of our own is begun so often where its processes do not come up.
 STARTS = 3
@@ -104,16 +104,15 @@ def start_ray(address: str | None, **settings: object) -> None:
 
 def _knock(address: str) -> None:
     """Finds out whether somebody is there and lets us in, which takes Ray a minute and pages of complaints."""
-    place = re.fullmatch(r"(?:ray://)?\[?([^\[\]/?]+?)\]?:(\d{1,5})(?:\?.*)?", address)
-    if address == "auto":
+    try:
+        place = cluster_at(address)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if place is None:
         doors.ask_known()
         return
-    if place is None:
-        raise UsageError(
-            f"'{redact(address)}' is no address of a Ray cluster: give HOST:PORT, ray://HOST:PORT or auto"
-        )
     try:
-        socket.create_connection((place[1], int(place[2])), KNOCK_S).close()
+        socket.create_connection(place, KNOCK_S).close()
     except (OSError, OverflowError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UsageError(
@@ -121,7 +120,7 @@ def _knock(address: str) -> None:
             "--address out"
         ) from error
     if not address.startswith("ray://"):
-        doors.ask(place[1], int(place[2]))
+        doors.ask(*place)
 
 
 def short_folder() -> str:

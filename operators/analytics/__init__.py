@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from plantain.operators import naming
 from plantain.operators.analytics.base import Analytic
+from plantain.operators.arguments import check_arguments
 
 ANALYTICS = {
     "track": "plantain.operators.analytics.track:Track",
@@ -20,8 +21,9 @@ def check_analytic(name: str, options: Mapping[str, Any]) -> None:
     """Finds what making an analytic would find; one of the user's own is imported, not made.
 
     Raises:
-        UsageError: If there is no such analytic, or one of ours does not take the options.
+        UsageError: If there is no such analytic, or it does not take the options.
     """
+    check_arguments("analytic", name, ANALYTICS.get(name, name), options)
     if name in ANALYTICS:
         make_analytic(name, options)
     else:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from plantain.operators import naming
+from plantain.operators.arguments import check_arguments, refusal
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models.base import Answering, Described, ModelBackend, ModelSpec, Tailored, Weights
 from plantain.operators.models.catalogue import LIBRARY
 from plantain.operators.models.hosted.catalogue import HOSTED
-from plantain.operators.models.options import check_options
 from plantain.operators.models.plantain import HANDFUL
 from plantain.operators.models.together.catalogue import TOGETHER
 from plantain.operators.prompts import Task
@@ -109,23 +109,23 @@ def spec_of(name: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
         try:
             return made.spec_for(options)
         except TypeError as error:
-            raise UsageError(f"model '{name}' does not take these options: {error}") from error
+            raise UsageError(f"model '{name}' does not take these options: {refusal(error)}") from error
     return made.spec if isinstance(made, Described) else ModelSpec()
 
 
 def check_model(name: str, options: Mapping[str, Any]) -> None:
-    """Finds what making one of our backends would find wrong with its options, without loading it.
+    """Finds what making a backend would find wrong with its options, as far as its source tells, without loading it.
 
     Args:
-        name: As of `load_model`; there being none, and a user's own, is for others to find out.
+        name: As of `load_model`; there being none is for others to find out.
         options: Those that it will be made with.
 
     Raises:
         UsageError: If it does not take them.
     """
-    spec = BACKENDS.get(name)
-    if spec is not None and not spec.by_options:
-        check_options(name, spec.target, options, spec.preset)
+    spec = BACKENDS.get(name, ModelSpec(target=name))
+    if not spec.by_options:
+        check_arguments("model", name, spec.target, options, spec.preset)
 
 
 def whole_of(spec: ModelSpec) -> ModelSpec:
@@ -171,7 +171,7 @@ def _make(name: str, options: Mapping[str, Any] | None) -> object:
     try:
         return made(**{**(spec.preset if spec is not None else {}), **(options or {})})
     except TypeError as error:
-        raise UsageError(f"model '{name}' does not take these options: {error}") from error
+        raise UsageError(f"model '{name}' does not take these options: {refusal(error)}") from error
 
 
 def _drawing(name: str, made: object) -> ModelBackend:

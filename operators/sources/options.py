@@ -16,6 +16,9 @@ _OF_FILES = {"stream", "threads", "deinterlace", "end_frame", "end_pts"}
 _OF_HOSTS = ("rtsp", "rtsps", "http", "https")
 # A decoder takes memory for each of its threads, and none is faster for more than some ten.
 MAX_THREADS = 256
+MAX_SIDE = 8192
+"""Of a rendered street, pixels."""
+_SPLITS = ("train", "heldout")
 _NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,12})?(/\d{1,12})?")
 _NUMBERS = {"seed": "0", "frames": "250", "fps": "25"}
 _FORM = "synthetic://street?seed=3&frames=100&fps=25&width=384&height=224&split=train&stamp=1"
@@ -33,8 +36,10 @@ def check_file(spec: StreamSpec) -> None:
             f"stream '{spec.stream_id}': files have no option {', '.join(unknown)}; "
             f"they have {', '.join(sorted(_OF_FILES))}"
         )
-    for option in _OF_FILES - {"deinterlace"}:
-        number_of(spec, option)
+    for option in sorted(_OF_FILES - {"deinterlace"}):
+        number = number_of(spec, option)
+        if option in ("stream", "end_frame") and number is not None and number < 0:
+            raise UsageError(f"stream '{spec.stream_id}': option {option} is not negative")
     if not 0 <= (number_of(spec, "threads") or 0) <= MAX_THREADS:
         raise UsageError(
             f"stream '{spec.stream_id}': option threads is at most {MAX_THREADS}, and not negative"
@@ -68,6 +73,12 @@ def _check_host(spec: StreamSpec) -> None:
     scheme = url.scheme.lower()
     if scheme in _OF_HOSTS and not url.hostname:
         raise UsageError(f"stream '{spec.stream_id}': its address names no host; write {scheme}://HOST/PATH")
+    try:
+        is_port = url.port != 0
+    except ValueError:
+        is_port = False
+    if not is_port:
+        raise UsageError(f"stream '{spec.stream_id}': its port is no number from 1 to 65535")
 
 
 CHECKS: dict[str, Callable[[StreamSpec], None]] = {
@@ -90,7 +101,16 @@ def street_of(spec: StreamSpec, size: dict[str, str]) -> tuple[dict[str, str], d
         said = ", ".join(unknown) or "this place"
         raise UsageError(f"'{shown(spec.url)}': {said} is unknown; write {_FORM}")
     parameters.update(given)
-    return parameters, {name: fraction_of(spec, name, parameters[name]) for name in (*_NUMBERS, *size)}
+    if parameters["split"] not in _SPLITS:
+        said = f"split is {' or '.join(_SPLITS)}, not '{parameters['split']}'"
+        raise UsageError(f"stream '{spec.stream_id}': {said}")
+    numbers = {name: fraction_of(spec, name, parameters[name]) for name in (*_NUMBERS, *size)}
+    for name in size:
+        if numbers[name] > MAX_SIDE:
+            raise UsageError(
+                f"stream '{spec.stream_id}': {name} is at most {MAX_SIDE}, not {parameters[name]}"
+            )
+    return parameters, numbers
 
 
 def number_of(spec: StreamSpec, option: str) -> int | None:

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from plantain.operators.redaction import redact
 from plantain.pipeline.config.section import Section
+
+_CLUSTER = re.compile(r"(?:ray://)?\[?([^\[\]/?\s]+?)\]?:(\d{1,5})(?:\?.*)?")
+
+
+def cluster_at(address: str) -> tuple[str, int] | None:
+    """Host and port of a Ray cluster; None for `auto`, the one that this machine knows.
+
+    Raises:
+        ValueError: If it is no such address.
+    """
+    if address == "auto":
+        return None
+    place = _CLUSTER.fullmatch(address)
+    if place is None or not 0 < int(place[2]) < 1 << 16:
+        raise ValueError(
+            f"'{redact(address)}' is no address of a Ray cluster: give HOST:PORT, ray://HOST:PORT or auto"
+        )
+    return place[1], int(place[2])
+
+
+def _cluster(address: str) -> str:
+    cluster_at(address)
+    return address
 
 
 class ReadConfig(Section):
@@ -19,6 +44,12 @@ class ReadConfig(Section):
     max_frames_in_flight: int = Field(
         default=256, ge=8, description="Frames between decoder and sink; bounds memory."
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> ReadConfig:
+        if self.chunk_frames > self.max_frames_in_flight:
+            raise ValueError(f"chunk_frames is at most max_frames_in_flight, {self.max_frames_in_flight}")
+        return self
 
 
 class BatchConfig(Section):
@@ -57,7 +88,7 @@ class OverloadConfig(Section):
 class RayConfig(Section):
     """The cluster."""
 
-    address: str | None = Field(
+    address: Annotated[str, AfterValidator(_cluster)] | None = Field(
         default=None, description="Of a running cluster; a local Ray is started if left out."
     )
     stages: Literal["actors", "threads"] | None = Field(

@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from plantain.operators.errors import UsageError
+from plantain.operators.redaction import redact
 from plantain.pipeline.config.pipeline import PipelineConfig
 from plantain.pipeline.config.section import mistakes_of, unfit
 
@@ -31,7 +32,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a name is a word", key.start_mark)
-            if key.value in known and key.tag != "tag:yaml.org,2002:merge":
+            if key.value in known:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value} is said twice in one section", key.start_mark
                 )
@@ -82,4 +83,4 @@ def check(
             return checked
     except ValidationError as error:
         lines += [line for line in mistakes_of(error, PipelineConfig) if line not in lines]
-    raise UsageError(f"{origin} has {len(lines)} mistake(s):\n" + "\n".join(lines))
+    raise UsageError(f"{origin} has {len(lines)} mistake(s):\n" + "\n".join(map(redact, lines)))

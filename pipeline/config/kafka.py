@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from plantain.operators.redaction import shown
 from plantain.pipeline.config.secret import secret_of
 from plantain.pipeline.config.section import Section
 
@@ -17,7 +18,9 @@ def _servers(bootstrap: str) -> str:
     for server in bootstrap.split(","):
         found = _SERVER.fullmatch(server.strip())
         if found is None or not 0 < int(found[1] or 9092) < 1 << 16:  # which is what its library takes
-            raise ValueError(f"'{server.strip()}' is no host:port: write such as broker-1:9092,broker-2:9092")
+            raise ValueError(
+                f"'{shown(server.strip())}' is no host:port: write such as broker-1:9092,broker-2:9092"
+            )
     return bootstrap
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from plantain.operators.redaction import shown
 from plantain.pipeline.config.amounts import Age, Share, Size, age_of, share_of, size_of
@@ -16,10 +16,17 @@ from plantain.pipeline.config.section import Section
 _STORES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "hf", "mock")
 
 
+def _on_a_disk(folder: str) -> str:
+    scheme, is_url, path = folder.partition("://")
+    if is_url and scheme != "file":
+        raise ValueError(f"name a folder on a local disk, not {shown(folder)}")
+    return path if is_url else folder
+
+
 class SpoolConfig(Section):
     """Where results wait on disk for brokers that are away."""
 
-    folder: str | None = Field(
+    folder: Annotated[str, AfterValidator(_on_a_disk)] | None = Field(
         default=None,
         description="On a local disk; `OUT/.plantain/spool` if left out. Without one, as where `out` is an object "
         "store, brokers that are away hold up the writer.",

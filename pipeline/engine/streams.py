@@ -246,7 +246,7 @@ class Streams:
             self.open(stream)
 
     def deadlines(self) -> Iterator[float]:
-        """When `turn` should be called, in the engine's clock; at once where something happened that nobody looked at."""
+        """When `turn` should be called, in the engine's clock; at once for news nobody has looked at."""
         if self.departed or self.events:
             yield 0.0
         for stream in self._streams.values():

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from plantain.deploy.cli.app import app, main
+from plantain.operators.arguments import arguments_of
 from plantain.operators.errors import UsageError
 from plantain.operators.models import BACKENDS
-from plantain.operators.models.options import options_of
 from plantain.operators.sinks.parquet.exchange import has_links
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.pipeline.checking import check_run
@@ -63,6 +63,35 @@ CAMERA = "rtsp://cam.example/1"
             "model 'embedded' has no option weight",
         ),
         ({"models": {"a": {"name": "fake"}, "b": {"name": "sam2-video", "options": {"findr": 1}}}}, "findr"),
+        ({"model": {"name": "fake", "options": {"cost_ms": "abc"}}}, "option cost_ms is a number, not 'abc'"),
+        ({"model": {"name": "fake", "options": {"usd": [1]}}}, "option usd is a number, not [1]"),
+        (
+            {"model": {"name": "fake", "options": {"split": "tarin"}}},
+            "split is train or heldout, not 'tarin'",
+        ),
+        ({"model": {"name": "embedded", "options": {"threads": 1.5}}}, "threads is a whole number, not 1.5"),
+        ({"model": {"name": "sam2-video", "options": {"offline": "yes"}}}, "offline is true or false"),
+        ({"model": {"name": "sam2-video", "options": {"device": ["cpu"]}}}, "device is a text"),
+        ({"model": {"name": "transformers"}}, "model 'transformers' needs the option checkpoint"),
+        ({"model": {"name": "zoedepth", "options": {"offline": 3}}}, "offline is true or false, not 3"),
+        (
+            {"model": {"name": "plantain.operators.models.fake:FakeModel", "options": {"cots_ms": 3}}},
+            "has no option cots_ms",
+        ),
+        (
+            {"prompts": ["generate:a cat"], "model": {"name": "fake"}},
+            "fake has no answer to 'generate:a cat'",
+        ),
+        ({"prompts": ["instances:car"], "model": {"name": "moge-2"}}, "it answers depth, normals"),
+        (
+            {
+                "prompts": ["depth", {"prompt": "ask:how many?", "model": "b"}],
+                "models": {"a": {"name": "fake"}, "b": {"name": "clipseg"}},
+            },
+            "clipseg has no answer to 'ask:how many?'",
+        ),
+        ({"analytics": [{"name": "presence", "options": {"min_s": "abc"}}]}, "min_s is a number, not 'abc'"),
+        ({"model": {"name": "router", "options": {"rout": {}}}}, "got an unexpected keyword argument 'rout'"),
         ({"analytics": ["presense"]}, "analytic 'presense' is unknown"),
         ({"analytics": [{"name": "presence", "options": {"mins": 3}}]}, "mins"),
         ({"analytics": ["no.such:Analytic"]}, "analytic 'no.such:Analytic' cannot be imported"),
@@ -70,6 +99,22 @@ CAMERA = "rtsp://cam.example/1"
         ({"streams": [{"url": "rtsp://"}]}, "its address names no host; write rtsp://HOST/PATH"),
         ({"streams": [{"url": "https:///a.mp4"}]}, "address names no host"),
         ({"streams": [{"url": CAMERA, "options": {"hosts": "a b/999"}}]}, "'b/999' is no host"),
+        ({"streams": [{"url": "rtsp://h:99999/1"}]}, "its port is no number from 1 to 65535"),
+        ({"streams": [{"url": "rtsp://h:abc/1"}]}, "its port is no number from 1 to 65535"),
+        ({"streams": [{"url": "https://h:0/a.mp4"}]}, "its port is no number from 1 to 65535"),
+        ({"streams": [{"url": "a.mp4", "options": {"stream": "-5"}}]}, "option stream is not negative"),
+        ({"streams": [{"url": "a.mp4", "options": {"end_frame": "-1"}}]}, "option end_frame is not negative"),
+        ({"streams": [{"url": CAMERA, "options": {"ring": "99999999999"}}]}, "option ring is at most 10000"),
+        ({"streams": [{"url": "synthetic://street?split=tarin"}]}, "split is train or heldout, not 'tarin'"),
+        ({"streams": [{"url": "synthetic://street?width=1000000"}]}, "width is at most 8192"),
+        (
+            {"streams": [{"url": "synthetic://street", "options": {"height": "9000"}}]},
+            "height is at most 8192",
+        ),
+        ({"executor": "ray", "ray": {"address": "foo bar"}}, "'foo bar' is no address of a Ray cluster"),
+        ({"ray": {"address": "head:99999"}}, "is no address of a Ray cluster"),
+        ({"output": {"spool": {"folder": "s3://x/y"}}}, "a folder on a local disk, not s3://x/y"),
+        ({"read": {"chunk_frames": 100, "max_frames_in_flight": 50}}, "read: chunk_frames is at most"),
         ({"output": {"out": "ftp://b/x"}}, "nothing is stored at ftp://b/x"),
         ({"output": {"out": "s3a://b/x"}}, "name a folder, or s3://"),
         (
@@ -102,8 +147,19 @@ def test_a_name_or_an_option_that_is_not_there_is_told_without_opening_anything(
         },
         {"output": {"out": "file:///tmp/x", "sinks": ["overlay"]}},
         {"streams": [{"url": "udp://:5000"}, {"url": "rtsp://[::1]/a"}, {"url": "http://h/a.mp4"}]},
+        {"ray": {"address": "ray://head:10001"}},
+        {"ray": {"address": "auto"}},
+        {"ray": {"address": "[::1]:6379"}},
+        {"output": {"spool": {"folder": "file:///var/spool/plantain"}}},
+        {"streams": [{"url": "rtsp://h:65535/1"}, {"url": "synthetic://street?width=8192&split=heldout"}]},
         {"serve": {"hosts": ["*.example.org", "cam_1", "10.1.0.0/16", "::1", "2001:db8::/32", "*"]}},
         {"analytics": ["plantain.operators.analytics.track:Track"]},
+        {"model": {"name": "fake", "options": {"cost_ms": 3, "usd": 0.5, "assets": 2026}}},
+        {"model": {"name": "zoedepth", "options": {"revision": 1234567}}},
+        {
+            "model": {"name": "tests.plugins:PickyModel"},
+            "prompts": ["generate:whatever a model of one's own can"],
+        },
     ],
 )
 def test_what_is_written_well_is_not_refused(settings: dict) -> None:
@@ -113,15 +169,21 @@ def test_what_is_written_well_is_not_refused(settings: dict) -> None:
 @pytest.mark.parametrize("name", ["fake", "fake-video", "embedded", "klein", "sam2-video", "sam3"])
 def test_the_options_that_are_read_from_the_source_are_those_of_the_class(name: str) -> None:
     spec = BACKENDS[name]
-    known = options_of(spec.target)
+    known = arguments_of(spec.target)
     if any(importlib.util.find_spec(module) is None for module in spec.needs):
         return
     module, _, attribute = spec.target.partition(":")
     taken = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
-    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
-        assert known is None
-        return
-    assert known == {option: each.default is each.empty for option, each in taken.items()}
+    named = {
+        option: each
+        for option, each in taken.items()
+        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+    }
+    assert known is not None
+    assert known.takes_more == (len(named) < len(taken))
+    assert {option: each.is_needed for option, each in known.known.items()} == {
+        option: each.default is each.empty for option, each in named.items()
+    }
 
 
 def test_nothing_that_computes_is_loaded_to_look_at_options() -> None:
@@ -137,6 +199,21 @@ def test_nothing_that_computes_is_loaded_to_look_at_options() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"output": {"kafka": {"bootstrap": "guard:hunter2@broker:9092"}}},
+        {"streams": [{"url": "a.mp4", "id": "rtsp://guard:hunter2@cam/1"}]},
+        {"output": {"spool": {"folder": "s3://guard:hunter2@bucket/x"}}},
+        {"executor": "ray", "ray": {"address": "ray://guard:hunter2@head"}},
+    ],
+)
+def test_a_mistake_is_told_without_its_secret(settings: dict) -> None:
+    with pytest.raises(UsageError) as refusal:
+        check({"streams": [CLIP], "prompts": ["depth"], **settings})
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -159,6 +236,10 @@ def test_all_mistakes_are_told_at_once() -> None:
     [
         ("prompts: [depth]\nprompts: [normals]\nstreams: [{url: a.mp4}]", "prompts is said twice"),
         ("prompts: [depth]\nstreams: [{url: a.mp4, fps: 1, fps: 2}]", "fps is said twice"),
+        (
+            "x: &x {a: 1}\noutput: {<<: *x, <<: *x}\nprompts: [depth]\nstreams: [{url: a.mp4}]",
+            "<< is said twice",
+        ),
         (
             "prompts: [depth]\nstreams: [{url: a.mp4, fps: .inf}]",
             "streams.0.fps: Input should be a finite number",
@@ -247,6 +328,13 @@ def test_a_run_needs_nothing_of_its_surroundings(tmp_path: Path) -> None:
     or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode != 0,
     reason="needs a mount namespace of its own",
 )
+def test_a_folder_that_is_no_longer_there_is_no_matter(tmp_path: Path) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    words = f"rmdir {gone} && exec {sys.executable} -m plantain.deploy.cli --version"
+    done = subprocess.run(["sh", "-c", words], cwd=gone, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_nothing_but_the_output_folder_needs_to_be_writable(tmp_path: Path) -> None:
     clip, out = make(tmp_path / "c.mp4", 3, size=(64, 48)), tmp_path / "out"
     out.mkdir()

@@ -71,12 +71,28 @@ def test_an_address_in_a_sentence_is_shown_as_it_is_alone(address: str, expected
         ("GET /video?pwd=hunter2&x=1 401", "GET /video?pwd=***&x=1 401"),
         ("sig=a%2Fb, auth=c", "sig=*** auth=***"),
         ("no address, 12:30, a:b@c", "no address, 12:30, a:b@c"),
+        ("prompts.0: semantic:car@5fps is no prompt", "prompts.0: semantic:car@5fps is no prompt"),
+        ("cannot open rtsp:/guard:hunter2@cam/1, twice", "cannot open rtsp:/*** twice"),
+        ("rtsp:\\\\guard:hunter2@cam\\1 is none", "rtsp:\\\\*** is none"),
         ("a line rtsp://u:p@h/x\nand me@y", "a line rtsp://h/x\nand me@y"),
         ("", ""),
     ],
 )
 def test_of_a_text_everything_else_stays(text: str, expected: str) -> None:
     assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "address", ["guard:hunter2@cam/1", "//guard:hunter2@cam/1", "guard:hunt er2@10.0.0.7:554"]
+)
+def test_a_login_without_a_scheme_is_not_shown(address: str) -> None:
+    assert shown(address) == "***"
+    assert place_of(address) == ("", "")
+
+
+@pytest.mark.parametrize("path", ["/data/12:30@gate.mp4", "gate/a:b@c.mp4", "./12:30@gate.mp4"])
+def test_a_path_is_shown_whole(path: str) -> None:
+    assert shown(path) == path
 
 
 @pytest.mark.parametrize(

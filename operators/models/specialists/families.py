@@ -58,7 +58,7 @@ _CANNOT = {
 
 
 def specialist(
-    checkpoint: str = "",
+    checkpoint: str,
     *,
     name: str = "",
     kinds: Sequence[str] = (),
@@ -88,8 +88,6 @@ def specialist(
         UsageError: If an option is unknown.
         ModelUnavailableError: If the checkpoint cannot be had, is damaged, or holds another model.
     """
-    if not checkpoint:
-        raise UsageError("give the option checkpoint: the folder of one, or a repository as owner/name")
     found = located(checkpoint, revision, offline=offline, has_code=trust_remote_code)
     if kinds:
         found.expect(kinds, name or "this backend")

@@ -13,6 +13,7 @@ from plantain.operators.streams import StreamSpec
 
 HLS_TIMEOUT_S = 20.0  # two segments of the longest usual length
 STALENESS_S = 1.0  # what a viewer still calls live
+MAX_RING = 10_000  # frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ def _value(spec: StreamSpec, name: str, text: str, default: object) -> object:
     smallest = {"ring": 1, "epoch": 0, "seed": None}.get(name, 0) if is_whole else None
     if is_whole and smallest is not None and number < smallest:
         raise _refusal(spec, name, text, f"at least {smallest}")
+    if name == "ring" and number > MAX_RING:
+        raise _refusal(spec, name, text, f"at most {MAX_RING}")
     if not is_whole and not 0 < number < float("inf"):
         raise _refusal(spec, name, text, "a number of seconds above 0")
     return number
