@@ -19,7 +19,7 @@ from plantain.operators.models.specialists import sessions
 from plantain.operators.models.specialists.cv_utils import CvUtils
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.parquet.reading import read_objects
-from plantain.operators.types import Frame, FrameInfo, Header
+from plantain.operators.types import Failure, Frame, FrameInfo, Header
 from plantain.pipeline.config import check
 from tests import checkpoints
 from tests.assets.clips import make
@@ -137,6 +137,28 @@ def test_phrases_join_and_leave_while_the_others_keep_their_numbers(model: Any) 
     again = asked(model, 0, CAR, BUS)[1]
     assert list(session.prompts.values()) == ["car", "bus"]
     assert not set(again.track_ids) & set(buses.track_ids), "a bus of now is none of then"
+
+
+def test_a_phrase_is_read_once_whatever_streams_and_queries_ask_about_it(model: Any) -> None:
+    read: list[int] = []
+    encoder = model.parts.network.detector_model.text_encoder
+    encoder.register_forward_hook(lambda *_: read.append(1))
+    alone = [said(asked(model, 0, prompt, stream_id=f"?{prompt}")[0])[:3] for prompt in (CAR, BUS)]
+    assert len(read) == 2
+    for stream_id in ("a", "b", "?query"):
+        for number in range(2):
+            asked(model, number, CAR, BUS, stream_id=stream_id)
+        model.forget(stream_id)
+        for prompt, expected in zip((CAR, BUS), alone, strict=True):
+            assert said(asked(model, 0, prompt, stream_id=stream_id)[0])[:3] == expected
+            model.forget(stream_id)
+    assert len(read) == 2
+
+
+def test_a_phrase_that_is_longer_than_the_network_reads_is_cut(model: Any) -> None:
+    long = "the car " * 40
+    value = asked(model, 0, Prompt.parse(f"refer:{long}"))[0]
+    assert not isinstance(value, Failure), value
 
 
 def test_a_phrase_that_nobody_asks_about_any_more_is_given_up(model: Any, monkeypatch) -> None:
