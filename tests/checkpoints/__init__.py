@@ -6,6 +6,7 @@ Each function writes one into a folder and gives that folder. Nothing is downloa
 from __future__ import annotations
 
 from tests.checkpoints.apart import depth_anything_3, moge
+from tests.checkpoints.captions import blip, git, paligemma
 from tests.checkpoints.closed import (
     depth_anything,
     depth_pro,
@@ -28,6 +29,7 @@ from tests.checkpoints.video import edgetam_video, sam2_video, sam3_video
 from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, sam2, sam3
 
 __all__ = [
+    "blip",
     "clipseg",
     "coded",
     "depth_anything",
@@ -38,6 +40,7 @@ __all__ = [
     "eomt",
     "eomt_splitting",
     "florence",
+    "git",
     "grounding_dino",
     "klein",
     "marigold",
@@ -45,6 +48,7 @@ __all__ = [
     "moge",
     "oneformer",
     "owlv2",
+    "paligemma",
     "qwen3_vl",
     "qwen_edit",
     "rf_detr",

@@ -128,6 +128,8 @@ CASES = {
     "qwen3-vl": Case(
         checkpoints.qwen3_vl, ("ask:how many cars?", "ask:is there a bus in it?"), None, {"max_tokens": 6}
     ),
+    "blip": Case(checkpoints.blip, ("ask:how many cars", "ask:a photo of"), None, {"max_tokens": 6}),
+    "git": Case(checkpoints.git, ("ask:how many cars", "ask:a photo of"), None, {"max_tokens": 6}),
     "sam3-video": Case(
         checkpoints.sam3_video,
         ("instances:car", "detect:bus", *WORDS),
