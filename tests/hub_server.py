@@ -16,6 +16,8 @@ REFUSALS = {
     "someone/gated": (403, "GatedRepo"),
     "someone/absent": (401, "RepoNotFound"),
     "someone/broken": (500, ""),
+    "someone/busy": (429, ""),
+    "someone/closed": (403, ""),
 }
 """What is answered for repositories that cannot be had: status, and the header that says why."""
 

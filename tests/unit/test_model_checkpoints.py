@@ -63,7 +63,7 @@ def asked(endpoint: str, cache: Path, *arguments: dict[str, object], **environme
 @pytest.mark.timeout(900)  # processes that load torch, one after the other
 def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
     with hub({"someone/roads": whole}) as endpoint:
-        got, pinned, gated, absent, unknown, revision, broken, again = (
+        got, pinned, gated, absent, unknown, revision, broken, busy, closed, again = (
             each["said"]
             for each in asked(
                 endpoint,
@@ -75,6 +75,8 @@ def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
                 {"checkpoint": "someone/typo"},
                 {"checkpoint": "someone/roads", "revision": "v9"},
                 {"checkpoint": "someone/broken"},
+                {"checkpoint": "someone/busy"},
+                {"checkpoint": "someone/closed"},
                 {"checkpoint": "someone/roads", "offline": True},
             )
         )
@@ -90,9 +92,15 @@ def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
         assert revision == (
             f"someone/roads has no revision 'v9': give a commit, tag or branch that {endpoint}/someone/roads lists"
         )
-        assert broken.startswith(
-            "someone/broken is not in the cache, and the hub was not asked or did not answer"
-        )
+        for name, answer, said in (
+            ("broken", "500: try again later", broken),
+            ("busy", "429: try again later", busy),
+            ("closed", "403: give a token in HF_TOKEN that may read it", closed),
+        ):
+            assert said == (
+                f"someone/{name} is not in the cache, and the hub answered with HTTP {answer}, "
+                "or copy its folder here and give its path"
+            )
     # The hub is gone now: what was fetched is found in the cache, and what was not is not waited for.
     here, missing = asked(
         endpoint, tmp_path, {"checkpoint": "someone/roads"}, {"checkpoint": "someone/other"}
