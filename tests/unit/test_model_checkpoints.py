@@ -17,7 +17,7 @@ from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import load_model
 from plantain.operators.models.loading import located
 from tests import checkpoints
-from tests.hub_server import COMMIT, hub
+from tests.hub_server import COMMIT, OLDER, hub
 
 ASK = """
 import json, sys, time
@@ -63,13 +63,14 @@ def asked(endpoint: str, cache: Path, *arguments: dict[str, object], **environme
 @pytest.mark.timeout(900)  # processes that load torch, one after the other
 def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
     with hub({"someone/roads": whole}) as endpoint:
-        got, pinned, gated, absent, unknown, revision, broken, busy, closed, again = (
+        got, pinned, older, gated, absent, unknown, revision, broken, busy, closed, again = (
             each["said"]
             for each in asked(
                 endpoint,
                 tmp_path,
                 {"checkpoint": "someone/roads"},
                 {"checkpoint": "someone/roads", "revision": COMMIT},
+                {"checkpoint": "someone/roads", "revision": OLDER},
                 {"checkpoint": "someone/gated"},
                 {"checkpoint": "someone/absent"},
                 {"checkpoint": "someone/typo"},
@@ -81,6 +82,7 @@ def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
             )
         )
         assert got == pinned == again == [COMMIT, "segformer", COMMIT[:12]]
+        assert older == [OLDER, "segformer", OLDER[:12]]
         assert gated == (
             f"someone/gated is gated: accept its terms at {endpoint}/someone/gated, "
             "and give the account's token in HF_TOKEN"
