@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import load_model
+from plantain.operators.models.catalogue import LIBRARY
 from plantain.operators.models.loading import located
 from tests import checkpoints
 from tests.hub_server import COMMIT, OLDER, hub
@@ -223,10 +224,15 @@ def test_weights_of_another_shape(copy: Path) -> None:
         load_model("transformers", {"checkpoint": str(copy)})
 
 
-def test_the_checkpoint_of_another_model(whole: Path) -> None:
-    said = f"{whole} holds a model of the type 'segformer', and sam3 needs sam3 or sam3_video"
+TAKES_IT = ("transformers", "segformer", "remote-code")
+"""Rows for which it is none of another model."""
+
+
+@pytest.mark.parametrize("name", [each for each in LIBRARY if each not in TAKES_IT])
+def test_the_checkpoint_of_another_model(whole: Path, name: str) -> None:
+    said = f"{whole} holds a model of the type 'segformer', and {name} needs "
     with pytest.raises(ModelUnavailableError, match=said):
-        load_model("sam3", {"checkpoint": str(whole)})
+        load_model(name, {"checkpoint": str(whole)})
 
 
 def test_a_checkpoint_of_no_task_here(copy: Path) -> None:
