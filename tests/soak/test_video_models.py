@@ -33,7 +33,7 @@ SETTLED = 90
 MAX_GROWTH_MB = 25
 
 
-@pytest.mark.parametrize("name", ["sam3-video", "sam2-video"])
+@pytest.mark.parametrize("name", ["sam3-video", "sam2-video", "edgetam-video"])
 def test_sessions_and_the_process_stay_as_large_as_they_are(name: str, tmp_path: Path) -> None:
     options = CASES[name].made(tmp_path)
     model: Any = load_model(name, options if name == "sam3-video" else {**options, "max_objects": 2})

@@ -56,6 +56,19 @@ def said(value: Any) -> tuple[Any, ...]:
     return value.labels.tolist(), value.names, value.scores.tolist(), value.track_ids
 
 
+def identities(value: Any) -> np.ndarray:
+    """Which thing each pixel shows, (H, W); -1 for none."""
+    return np.array([-1, *value.track_ids])[value.labels]
+
+
+def on_top(masks: np.ndarray, ids: Any, scores: Any) -> np.ndarray:
+    """The same of masks (N, H, W) that may overlap: the surest is on top."""
+    painted = np.full(masks.shape[1:], -1)
+    for k in np.argsort(-np.asarray(scores), kind="stable")[::-1]:
+        painted[masks[k]] = ids[k]
+    return painted
+
+
 def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
     folder: Path, model: Any
 ) -> None:
@@ -63,15 +76,20 @@ def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
     processor = transformers.AutoProcessor.from_pretrained(folder)
     whole = processor.init_video_session()
     processor.add_text_prompt(whole, ["car"])
-    sizes, grown, things = [], [], 0
+    sizes, grown, things, pixels = [], [], 0, 0
     for number in range(26):
-        value = asked(model, number, Prompt.parse("detect:car"))[0]
+        value, drawn = asked(model, number, Prompt.parse("detect:car"), CAR)
         inputs = processor(images=torch.from_numpy(frame(number).image).permute(2, 0, 1), return_tensors="pt")
         with torch.inference_mode():
             outputs = network(inference_session=whole, frame=inputs["pixel_values"])
             found = processor.postprocess_outputs(whole, outputs, original_sizes=[[112, 112]])
         assert list(value.track_ids) == found["object_ids"].tolist()
         np.testing.assert_array_equal(value.scores, found["scores"].numpy())
+        masks = found["masks"].numpy().astype(bool).reshape(-1, 112, 112)
+        np.testing.assert_array_equal(
+            identities(drawn), on_top(masks, found["object_ids"].tolist(), found["scores"].numpy())
+        )
+        pixels += int((drawn.labels > 0).sum())
         fit = frame(number).info.fit
         np.testing.assert_array_equal(value.xyxy, fit.to_source(found["boxes"].float().numpy()))
         if number in (18, 22, 25):
@@ -79,6 +97,7 @@ def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
             grown.append(len(pickle.dumps(whole)))
         things += len(value.names)
     assert things > 5
+    assert pixels > 1000
     assert max(sizes) < 1.02 * sizes[0], "flat, once it looks back as far as it ever does"
     assert grown[-1] > 1.3 * grown[0], "and the library's grows"
 
