@@ -25,6 +25,7 @@ from tests.checkpoints.closed import (
 )
 from tests.checkpoints.coded import coded
 from tests.checkpoints.drawing import klein, marigold, qwen_edit
+from tests.checkpoints.panoptic import detr_panoptic, maskformer
 from tests.checkpoints.video import edgetam_video, sam2_video, sam3_video
 from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, sam2, sam3
 
@@ -35,6 +36,7 @@ __all__ = [
     "depth_anything",
     "depth_anything_3",
     "depth_pro",
+    "detr_panoptic",
     "dpt",
     "edgetam_video",
     "eomt",
@@ -45,6 +47,7 @@ __all__ = [
     "klein",
     "marigold",
     "mask2former",
+    "maskformer",
     "moge",
     "oneformer",
     "owlv2",

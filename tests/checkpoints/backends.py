@@ -106,6 +106,18 @@ CASES = {
     "eomt-splitting": Case(
         checkpoints.eomt_splitting, ("semantic:car,tree", "semantic:road"), lambda net: net.embeddings
     ),
+    "maskformer": Case(
+        checkpoints.maskformer,
+        ("semantic:car,tree,road,person", "instances:car", "instances:road"),
+        lambda net: net.model.pixel_level_module,
+        {"threshold": 0.1},
+    ),
+    "detr-panoptic": Case(
+        checkpoints.detr_panoptic,
+        ("semantic:car,tree,road,person", "instances:car", "instances:road"),
+        lambda net: net.detr.model.backbone,
+        {"threshold": 0.1},
+    ),
     "rf-detr": Case(
         checkpoints.rf_detr,
         ("instances:car", "detect:car,road", "instances:road"),

@@ -36,10 +36,18 @@ def test_depth_is_that_of_the_librarys_pipeline(checkpoint, name: str) -> None:
     assert np.ptp(value.depth_m) > 0
 
 
-@pytest.mark.parametrize(("name", "cls"), [("mask2former", "Mask2Former"), ("eomt", "Eomt")])
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("mask2former", "Mask2FormerForUniversalSegmentation"),
+        ("maskformer", "MaskFormerForInstanceSegmentation"),
+        ("detr_panoptic", "DetrForSegmentation"),
+        ("eomt", "EomtForUniversalSegmentation"),
+    ],
+)
 def test_instances_are_what_their_library_reads(checkpoint, name: str, cls: str) -> None:
     path = checkpoint(name)
-    processor, outputs = theirs(path, f"{cls}ForUniversalSegmentation")
+    processor, outputs = theirs(path, cls)
     (found,) = processor.post_process_instance_segmentation(outputs, target_sizes=SIZE, threshold=0.1)
     number = Counter(each["label_id"] for each in found["segments_info"]).most_common(1)[0][0]
     things = [each for each in found["segments_info"] if each["label_id"] == number]
@@ -57,6 +65,8 @@ def test_instances_are_what_their_library_reads(checkpoint, name: str, cls: str)
     [
         ("segformer", "SegformerForSemanticSegmentation"),
         ("mask2former", "Mask2FormerForUniversalSegmentation"),
+        ("maskformer", "MaskFormerForInstanceSegmentation"),
+        ("detr_panoptic", "DetrForSegmentation"),
         ("eomt", "EomtForUniversalSegmentation"),
         ("eomt_splitting", "EomtForUniversalSegmentation"),
         ("tips", "Tipsv2DptForDensePrediction"),
