@@ -58,10 +58,16 @@ class Loaded:
         )
 
 
+@pytest.fixture(scope="module", params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
+def device(request) -> str:
+    """Each that is here."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module", params=CASES)
-def loaded(request, tmp_path_factory) -> Loaded:
+def loaded(request, device, tmp_path_factory) -> Loaded:
     case = CASES[request.param]
-    options = case.made(tmp_path_factory.mktemp("checkpoints"))
+    options = {**case.made(tmp_path_factory.mktemp("checkpoints")), "device": device}
     model = load_model(case.backend, options)
     return Loaded(case, options, model, [Prompt.parse(each) for each in case.prompts])
 
