@@ -25,9 +25,10 @@ from tests.checkpoints.closed import (
 )
 from tests.checkpoints.coded import coded
 from tests.checkpoints.drawing import klein, marigold, qwen_edit
+from tests.checkpoints.glm import glm4v
 from tests.checkpoints.panoptic import detr_panoptic, maskformer
 from tests.checkpoints.video import edgetam_video, sam2_video, sam3_video
-from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, sam2, sam3
+from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, qwen25_vl, sam2, sam3
 
 __all__ = [
     "blip",
@@ -43,6 +44,7 @@ __all__ = [
     "eomt_splitting",
     "florence",
     "git",
+    "glm4v",
     "grounding_dino",
     "klein",
     "marigold",
@@ -53,6 +55,7 @@ __all__ = [
     "owlv2",
     "paligemma",
     "qwen3_vl",
+    "qwen25_vl",
     "qwen_edit",
     "rf_detr",
     "rt_detr",

@@ -175,7 +175,10 @@ CASES = {
         "sam3",
     ),
     "qwen3-vl": Case(
-        checkpoints.qwen3_vl, ("ask:how many cars?", "ask:is there a bus in it?"), None, {"max_tokens": 6}
+        checkpoints.qwen3_vl,
+        ("ask:how many cars?", "ask:is there a bus in it?"),
+        lambda net: net.model.visual,
+        {"max_tokens": 6},
     ),
     "blip": Case(checkpoints.blip, ("ask:how many cars", "ask:a photo of"), None, {"max_tokens": 6}),
     "git": Case(checkpoints.git, ("ask:how many cars", "ask:a photo of"), None, {"max_tokens": 6}),

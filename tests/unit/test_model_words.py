@@ -178,13 +178,24 @@ def test_the_weights_that_make_masks_are_in_the_fingerprint(checkpoint, tmp_path
     assert load_model("transformers", options).fingerprint != before
 
 
-def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_questions(checkpoint) -> None:
-    path = checkpoint("qwen3_vl")
+# Some processors of the library make arrays of tensors, and numpy has its doubts.
+_ARRAYS_OF_TENSORS = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@_ARRAYS_OF_TENSORS
+@pytest.mark.parametrize("name", ["qwen3_vl", "qwen25_vl", "glm4v"])
+def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_questions(
+    checkpoint, name: str
+) -> None:
+    path = checkpoint(name)
     pipeline = transformers.pipeline("image-text-to-text", model=str(path))
     questions = ["how many cars?", "is there a bus in the picture, or a lorry?"]
     model = load_model("transformers", {"checkpoint": str(path), "max_tokens": 8})
     prompts = [Prompt.parse(f"ask:{each}") for each in questions]
+    seen: list[int] = []
+    model.parts.network.model.visual.register_forward_hook(lambda *_: seen.append(1))  # type: ignore[attr-defined]
     answers = model.answer([FRAME, frame(1)], [0, 0, 1], [*prompts, prompts[0]])
+    assert len(seen) == 1
     for k, each in enumerate(questions):
         talk = [
             {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": each}]}
@@ -195,8 +206,7 @@ def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_question
     assert alone.value == answers[2].value
 
 
-# PaliGemma's processor makes an array of tensors, and numpy has its doubts.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@_ARRAYS_OF_TENSORS
 @pytest.mark.parametrize("name", ["blip", "git", "paligemma"])
 def test_what_has_no_template_for_conversations_is_asked_as_the_librarys_pipeline_asks_it(
     checkpoint, name: str
@@ -238,10 +248,17 @@ def test_many_questions_about_one_frame_are_read_so_many_at_once_as_memory_holds
             raise torch.OutOfMemoryError("out of memory")
         return generate(input_ids=input_ids, **inputs)
 
+    patches: list[int] = []
+    model.parts.network.model.visual.register_forward_pre_hook(
+        lambda _, inputs: patches.append(len(inputs[0]))
+    )
+    model.answer([FRAME], [0], prompts[:1])
     monkeypatch.setattr(model.parts.network, "generate", scarce)
     found = [each.value for each in model.answer([FRAME], [0] * 10, prompts)]
     assert rows == [8, 4, 2, 2, 2, 2, 2]
     assert found == expected
+    assert len(patches) == 2, "the picture is seen once, for one question and for ten"
+    assert patches[0] == patches[1]
     rows.clear()
     model.answer([FRAME], [0] * 4, prompts[:4])
     assert rows == [2, 2], "it remembers"

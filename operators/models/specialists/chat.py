@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -11,6 +11,7 @@ from PIL import Image
 from plantain.operators.answers.text.value import Text
 from plantain.operators.errors import ModelUnavailableError
 from plantain.operators.models.specialists.base import Answers, Asked, Parts, Picture, Specialist
+from plantain.operators.models.specialists.kept import KeptLooks
 from plantain.operators.prompts import Prompt, Task
 from plantain.operators.redaction import sentence_of
 
@@ -18,7 +19,26 @@ from plantain.operators.redaction import sentence_of
 # memory for each question.
 MAX_PAIRS = 8
 
-_TRIAL = Image.new("RGB", (64, 64)), "is it wet?"
+_QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
+_SEE_ONCE = (*_QWEN, "glm4v", "glm4v_moe", "glm46v")
+"""Types of models whose library tells the patches and the features of each picture apart, alike in all of these."""
+
+
+class Pair(NamedTuple):
+    """A question about a picture.
+
+    Attributes:
+        place: Of the picture, among those that are looked at.
+        image: The picture.
+        question: In words.
+    """
+
+    place: int
+    image: Image.Image
+    question: str
+
+
+_TRIAL = Pair(0, Image.new("RGB", (64, 64)), "is it wet?")
 
 
 class Chat(Specialist):
@@ -26,6 +46,8 @@ class Chat(Specialist):
 
     A processor without a template for conversations is given picture and question as they are, as that of BLIP, GIT or
     PaliGemma wants them, and one pair at a time: some of their networks take padding for words.
+
+    With Qwen-VL and GLM-V a picture passes through the vision encoder once for all questions.
 
     Args:
         parts: The checkpoint's.
@@ -43,24 +65,38 @@ class Chat(Specialist):
         self._max_tokens, self._instruction = int(max_tokens), instruction
         self._converses = bool(getattr(parts.processor, "chat_template", None))
         self._pairs_at_once = MAX_PAIRS if self._converses else 1
+        self._looks: KeptLooks | None = None
         self._try()
+        if parts.network.config.model_type in _SEE_ONCE:
+            self._looks = KeptLooks(parts.network.model.get_image_features)
+            parts.network.model.get_image_features = self._looks
 
     def look(self, pictures: Sequence[Picture], asked: Asked) -> Answers:
         """All questions about all pictures, so many at once as memory holds."""
         drawn = [Image.fromarray(each.pixels.permute(1, 2, 0).cpu().numpy()) for each in pictures]
-        pairs = [(drawn[k], self._words(prompt)) for k, prompts in enumerate(asked) for prompt in prompts]
+        pairs = [
+            Pair(k, drawn[k], self._words(prompt)) for k, prompts in enumerate(asked) for prompt in prompts
+        ]
         said: list[str] = []
-        while len(said) < len(pairs):
-            part = pairs[len(said) : len(said) + self._pairs_at_once]
-            try:
-                said += self._said(part, self._max_tokens)
-            except torch.OutOfMemoryError:
-                if len(part) == 1:
-                    raise
-                self._pairs_at_once = len(part) // 2
-                torch.cuda.empty_cache()
+        try:
+            while len(said) < len(pairs):
+                said += self._part(pairs[len(said) : len(said) + self._pairs_at_once])
+        finally:
+            if self._looks is not None:
+                self._looks.forget()
         answers = iter(Text(each.strip()) for each in said)
         return [[next(answers) for _ in prompts] for prompts in asked]
+
+    def _part(self, pairs: Sequence[Pair]) -> list[str]:
+        """What is written below each question; nothing where memory holds half as many from now on."""
+        try:
+            return self._said(pairs, self._max_tokens)
+        except torch.OutOfMemoryError:
+            if len(pairs) == 1:
+                raise
+            self._pairs_at_once = len(pairs) // 2
+            torch.cuda.empty_cache()
+            return []
 
     def _try(self) -> None:
         """Prepares a question about a picture; where that is no conversation it is answered, too, with one word."""
@@ -78,9 +114,11 @@ class Chat(Specialist):
                 f"{'a' if self._converses else 'no'} template for conversations, and says: {sentence_of(error)}"
             ) from error
 
-    def _said(self, pairs: Sequence[tuple[Image.Image, str]], max_tokens: int) -> list[str]:
+    def _said(self, pairs: Sequence[Pair], max_tokens: int) -> list[str]:
         """What is written about each picture below its question."""
         inputs = self._read(pairs)
+        if self._looks is not None:
+            self._looks.choose([pair.place for pair in pairs])
         with self.computing():
             written = self.parts.network.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)
         decode = self.parts.processor.batch_decode
@@ -90,13 +128,16 @@ class Chat(Specialist):
         texts = decode(written, skip_special_tokens=True)
         return [_below(text, question) for text, question in zip(texts, questions, strict=True)]
 
-    def _read(self, pairs: Sequence[tuple[Image.Image, str]]) -> Any:
+    def _read(self, pairs: Sequence[Pair]) -> Any:
         """What the network takes."""
         processor, device = self.parts.processor, self.parts.device
         if not self._converses:
-            images, texts = zip(*pairs, strict=True)
-            return processor(images=[*images], text=[*texts], return_tensors="pt").to(device)
-        parts = ([{"type": "image", "image": image}, {"type": "text", "text": text}] for image, text in pairs)
+            images, texts = [pair.image for pair in pairs], [pair.question for pair in pairs]
+            return processor(images=images, text=texts, return_tensors="pt").to(device)
+        parts = (
+            [{"type": "image", "image": pair.image}, {"type": "text", "text": pair.question}]
+            for pair in pairs
+        )
         return processor.apply_chat_template(
             [[{"role": "user", "content": content}] for content in parts],
             add_generation_prompt=True,
