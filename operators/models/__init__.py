@@ -19,8 +19,7 @@ from plantain.operators.prompts import Task
 
 _PERCEPTION = (Task.SEMANTIC, Task.INSTANCES, Task.REFER, Task.DEPTH, Task.NORMALS)
 
-# Backends without weights are all that they claim to be.
-_NONE = Weights(commercial=True, shown="real weights")
+_NONE = Weights(commercial=True, shown="no weights")
 
 BACKENDS: dict[str, ModelSpec] = {
     "embedded": ModelSpec(

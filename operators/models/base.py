@@ -20,8 +20,9 @@ from plantain.operators.types import Failure, Frame, Value
 
 Pixels = NDArray[np.uint8]
 
-Shown = Literal["real weights", "real architecture, tiny weights", "protocol only"]
-"""What a backend was tested with: what is published, its network small and random, or a server that speaks alike."""
+Shown = Literal["real weights", "real architecture, tiny weights", "protocol only", "no weights"]
+"""What a backend was tested with: what is published, its network small and random, a server that speaks alike; or it
+has nothing to be tested with but itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -343,13 +343,18 @@ ABSENT: tuple[Absent, ...] = (
     Absent(
         "Vision Banana", "its weights are not public", "klein, with the option lora for an open replication"
     ),
+    Absent(
+        "Nano Banana, the first",
+        "gemini-2.5-flash-image ended on 2 October 2026",
+        "gemini-image, which is Nano Banana 2",
+    ),
     Absent("Qwen-Image-Edit-Plus", "its library draws one picture a call", "qwen-image-edit, or images-api"),
     Absent("SAM 3.1", "no class of transformers 5.24 loads it", "sam3"),
-    Absent("UniK3D", "no package, and its licence is CC BY-NC", "depth-pro"),
+    Absent("UniK3D", "no package, and its licence is CC BY-NC", "moge-2"),
     Absent("Metric3D v2", "runs code from torch.hub, and needs mmcv", "zoedepth"),
     Absent("PromptDA", "needs a map of true distances with each frame", "depth-anything-v2-outdoor"),
     Absent("Lotus-2", "no package, and its weights are non-commercial", "tipsv2"),
-    Absent("DepthLM", "answers in words about single points, and is no dense depth", "depth-pro"),
+    Absent("DepthLM", "answers in words about single points, and is no dense depth", "moge-2"),
     Absent("X-SAM", "no package, and the one of that name is another thing", "sam3"),
     Absent("DINO-X", "puts pictures into its maker's storage and polls for the answer", "grounding-dino"),
     Absent("SegGPT", "is asked by an example picture, which a prompt cannot hold", "sam3"),

@@ -12,35 +12,19 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from plantain.operators.errors import ModelUnavailableError, PlantainError
+from plantain.operators.models.hub import PICKLED, WANTED, causes_of, fetched
 from plantain.operators.redaction import sentence_of
 
 T = TypeVar("T")
 
 _CONFIGS = ("config.json", "model_index.json")
 """What says which model a folder holds: of the transformers library, of the diffusers library."""
-
-PICKLED = "model.pt"
-"""The one file that holds a network and its configuration where there are no safetensors."""
-
-# Everything that a checkpoint is loaded from: neither pickles, nor copies for other frameworks.
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-_CODE = ["*.py"]
-# Of weights what the libraries load: neither copies in another precision (`model.fp16.safetensors`), nor one file for
-# other programs beside the parts.
-_LOADED = [
-    f"{folder}{name}{part}.safetensors"
-    for folder, name in (("", "model"), ("*/", "model"), ("*/", "diffusion_pytorch_model"))
-    for part in ("", "-*-of-*")
-] + [PICKLED]
-
-# A hub that does not answer is given up after this long, seconds.
-_ETAG_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +74,7 @@ class Checkpoint:
         """
         if self.commit:
             return self.commit[:12]
-        wanted = [PICKLED] if self.is_pickled else _WANTED
+        wanted = [PICKLED] if self.is_pickled else WANTED
         return digest_of(self.folder, [path for each in wanted for path in self.folder.rglob(each)])
 
     def expect(self, kinds: Sequence[str], who: str) -> None:
@@ -261,92 +245,16 @@ def refuse_missing(checkpoint: Checkpoint, missing: Sequence[str]) -> None:
         )
 
 
-def fetched(
-    repository: str,
-    revision: str = "",
-    *,
-    offline: bool = False,
-    has_code: bool = False,
-    has_names: bool = True,
-) -> Path:
-    """The folder in the cache that holds a version of a repository; its name is the commit.
-
-    Args:
-        repository: `owner/name`, or `owner/name@revision`.
-        revision: See `located`; the one in the name goes before it.
-        offline: See `located`.
-        has_code: See `located`.
-        has_names: Its weights are called as the libraries call a network's; those that are added to others are not.
-
-    Raises:
-        ModelUnavailableError: If it cannot be had.
-    """
-    from huggingface_hub import snapshot_download
-
-    repository, _, pinned = repository.partition("@")
-    revision = pinned or revision
-    try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision or None,
-                allow_patterns=(_LOADED + _WANTED[1:] if has_names else _WANTED)
-                + (_CODE if has_code else []),
-                local_files_only=offline,
-                etag_timeout=_ETAG_TIMEOUT_S,
-            )
-        )
-    except Exception as error:
-        raise ModelUnavailableError(_said_by_hub(repository, revision, error)) from error
-
-
-def _said_by_hub(repository: str, revision: str, error: Exception) -> str:
-    """Why a repository cannot be had, and what to do; by the types of errors, since their texts change."""
-    from huggingface_hub import constants, errors
-
-    chain = tuple(_chain(error))
-
-    def is_any(*types: type[BaseException]) -> bool:
-        return any(isinstance(each, types) for each in chain)
-
-    page = f"{constants.ENDPOINT}/{repository}"
-    if is_any(errors.GatedRepoError):
-        return f"{repository} is gated: accept its terms at {page}, and give the account's token in HF_TOKEN"
-    if is_any(errors.RevisionNotFoundError):
-        return f"{repository} has no revision '{revision}': give a commit, tag or branch that {page} lists"
-    if is_any(errors.RepositoryNotFoundError):
-        return f"there is no repository {repository}, or it is private: check the name, or give a token in HF_TOKEN"
-    if is_any(errors.HFValidationError):
-        return f"'{repository}' is no repository: write it as owner/name"
-    if is_any(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
-        return (
-            f"{repository} is not in the cache, and the hub was not asked or did not answer: run "
-            f"'plantain models fetch {repository}' where there is a network, or copy its folder here and give its path"
-        )
-    return (
-        f"the hub could not give {repository} ({sentence_of(error)}): try again later; "
-        "on a machine without a network set HF_HUB_OFFLINE=1"
-    )
-
-
 def _said_by_library(checkpoint: Checkpoint, error: Exception) -> str:
     """Why a library cannot make a network of a checkpoint that is whole."""
     import torch
 
-    if any(isinstance(each, torch.OutOfMemoryError | MemoryError) for each in _chain(error)):
+    if any(isinstance(each, torch.OutOfMemoryError | MemoryError) for each in causes_of(error)):
         return f"there is not enough memory for {checkpoint.name}: give it another device, or a smaller dtype"
     return (
         f"{checkpoint.name} cannot be loaded, so it is another version of the model, or not whole: "
         f"{sentence_of(error)}"
     )
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and what caused it, the outermost first."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
 
 
 def _config_of(name: str, folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Each function writes one into a folder and gives that folder. Nothing is downloa
 from __future__ import annotations
 
 from tests.checkpoints.apart import depth_anything_3, moge
+from tests.checkpoints.captions import blip, git, paligemma
 from tests.checkpoints.closed import (
     depth_anything,
     depth_pro,
@@ -24,28 +25,37 @@ from tests.checkpoints.closed import (
 )
 from tests.checkpoints.coded import coded
 from tests.checkpoints.drawing import klein, marigold, qwen_edit
+from tests.checkpoints.glm import glm4v
+from tests.checkpoints.panoptic import detr_panoptic, maskformer
 from tests.checkpoints.video import edgetam_video, sam2_video, sam3_video
-from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, sam2, sam3
+from tests.checkpoints.words import clipseg, florence, grounding_dino, owlv2, qwen3_vl, qwen25_vl, sam2, sam3
 
 __all__ = [
+    "blip",
     "clipseg",
     "coded",
     "depth_anything",
     "depth_anything_3",
     "depth_pro",
+    "detr_panoptic",
     "dpt",
     "edgetam_video",
     "eomt",
     "eomt_splitting",
     "florence",
+    "git",
+    "glm4v",
     "grounding_dino",
     "klein",
     "marigold",
     "mask2former",
+    "maskformer",
     "moge",
     "oneformer",
     "owlv2",
+    "paligemma",
     "qwen3_vl",
+    "qwen25_vl",
     "qwen_edit",
     "rf_detr",
     "rt_detr",

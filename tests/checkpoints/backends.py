@@ -52,7 +52,12 @@ def vision_of_dino(net: Any) -> torch.nn.Module:
 FOUND = {"finder": checkpoints.owlv2}
 WORDS = ("semantic:car,bus", "refer:the red car")
 CASES = {
-    "depth-anything": Case(checkpoints.depth_anything, ("depth",), lambda net: net.backbone),
+    "depth-anything-v2-outdoor": Case(
+        checkpoints.depth_anything, ("depth",), lambda net: net.backbone, backend="depth-anything-v2-outdoor"
+    ),
+    "depth-anything-v2-indoor": Case(
+        checkpoints.depth_anything, ("depth",), lambda net: net.backbone, backend="depth-anything-v2-indoor"
+    ),
     "depth-anything-3": Case(
         checkpoints.depth_anything_3,
         ("depth",),
@@ -61,73 +66,122 @@ CASES = {
         "depth-anything-3",
     ),
     "moge-2": Case(checkpoints.moge, ("depth", "normals"), lambda net: net.encoder, backend="moge-2"),
-    "zoedepth": Case(checkpoints.zoedepth, ("depth",), lambda net: net.backbone),
-    "depth-pro": Case(checkpoints.depth_pro, ("depth",), lambda net: net.head),
+    "zoedepth": Case(checkpoints.zoedepth, ("depth",), lambda net: net.backbone, backend="zoedepth"),
+    "depth-pro": Case(checkpoints.depth_pro, ("depth",), lambda net: net.head, backend="depth-pro"),
+    "dpt": Case(checkpoints.dpt, ("depth",), lambda net: net.dpt, {"scale": 10.0}),
     "tipsv2": Case(
-        checkpoints.tips, ("depth", "normals", "semantic:car,tree", "semantic:road"), lambda net: net.backbone
+        checkpoints.tips,
+        ("depth", "normals", "semantic:car,tree", "semantic:road"),
+        lambda net: net.backbone,
+        backend="tipsv2",
     ),
     "normals": Case(checkpoints.tips_normals, ("normals",), lambda net: net.backbone),
     "segformer": Case(
-        checkpoints.segformer, ("semantic:car,person", "semantic:road"), lambda net: net.segformer
+        checkpoints.segformer,
+        ("semantic:car,person", "semantic:road"),
+        lambda net: net.segformer,
+        backend="segformer",
     ),
     "mask2former": Case(
         checkpoints.mask2former,
         ("semantic:car,tree,road,person", "instances:car", "instances:road"),
         lambda net: net.model.pixel_level_module,
         {"threshold": 0.1},
+        "mask2former",
     ),
     "oneformer": Case(
         checkpoints.oneformer,
         ("semantic:car,tree", "semantic:road,person"),
         lambda net: net.model.pixel_level_module,
         {"threshold": 0.1},
+        "oneformer",
     ),
     "eomt": Case(
         checkpoints.eomt,
         ("semantic:car,tree", "instances:car", "instances:road"),
         lambda net: net.embeddings,
         {"threshold": 0.1},
+        "eomt",
     ),
     "eomt-splitting": Case(
         checkpoints.eomt_splitting, ("semantic:car,tree", "semantic:road"), lambda net: net.embeddings
+    ),
+    "maskformer": Case(
+        checkpoints.maskformer,
+        ("semantic:car,tree,road,person", "instances:car", "instances:road"),
+        lambda net: net.model.pixel_level_module,
+        {"threshold": 0.1},
+    ),
+    "detr-panoptic": Case(
+        checkpoints.detr_panoptic,
+        ("semantic:car,tree,road,person", "instances:car", "instances:road"),
+        lambda net: net.detr.model.backbone,
+        {"threshold": 0.1},
     ),
     "rf-detr": Case(
         checkpoints.rf_detr,
         ("instances:car", "detect:car,road", "instances:road"),
         lambda net: net.model.model.backbone,
         {"threshold": 0.3},
+        "rf-detr",
     ),
     "rt-detr": Case(checkpoints.rt_detr, ("detect:car,road", "detect:tree"), lambda net: net.model.backbone),
-    "grounding-dino": Case(checkpoints.grounding_dino, ("detect:car,red bus", "detect:tree"), vision_of_dino),
+    "grounding-dino": Case(
+        checkpoints.grounding_dino,
+        ("detect:car,red bus", "detect:tree"),
+        vision_of_dino,
+        backend="grounding-dino",
+    ),
     "grounding-dino-sam2": Case(
         checkpoints.grounding_dino,
         ("detect:car", "instances:car", *WORDS),
         vision_of_dino,
         {"threshold": 0.9},
-        others={"masks": checkpoints.sam2},
+        "grounding-dino",
+        {"masks": checkpoints.sam2},
     ),
     "florence-2": Case(
         checkpoints.florence,
         ("detect:car,bus", "refer:the red car", "refer:a bus"),
         lambda net: net.model.vision_tower,
         {"max_tokens": 24},
+        "florence-2",
     ),
-    "marigold": Case(
+    "marigold-normals": Case(
         checkpoints.marigold, ("normals",), lambda net: net.vae.encoder, {"steps": 2}, "marigold-normals"
     ),
     "owlv2": Case(
-        checkpoints.owlv2, ("detect:car,bus", "detect:bus,tree"), lambda net: net.owlv2.vision_model
+        checkpoints.owlv2,
+        ("detect:car,bus", "detect:bus,tree"),
+        lambda net: net.owlv2.vision_model,
+        backend="owlv2",
     ),
-    "clipseg": Case(checkpoints.clipseg, WORDS, lambda net: net.clip.vision_model, {"threshold": 0.45}),
+    "owlv2-sam2": Case(
+        checkpoints.owlv2,
+        ("detect:car", "instances:car", *WORDS),
+        lambda net: net.owlv2.vision_model,
+        {"threshold": 0.6},
+        "owlv2",
+        {"masks": checkpoints.sam2},
+    ),
+    "clipseg": Case(
+        checkpoints.clipseg, WORDS, lambda net: net.clip.vision_model, {"threshold": 0.45}, "clipseg"
+    ),
     "sam3": Case(
         checkpoints.sam3,
         ("instances:car", "detect:bus", *WORDS),
         lambda net: net.vision_encoder,
         {"threshold": 0.1},
+        "sam3",
     ),
     "qwen3-vl": Case(
-        checkpoints.qwen3_vl, ("ask:how many cars?", "ask:is there a bus in it?"), None, {"max_tokens": 6}
+        checkpoints.qwen3_vl,
+        ("ask:how many cars?", "ask:is there a bus in it?"),
+        lambda net: net.model.visual,
+        {"max_tokens": 6},
     ),
+    "blip": Case(checkpoints.blip, ("ask:how many cars", "ask:a photo of"), None, {"max_tokens": 6}),
+    "git": Case(checkpoints.git, ("ask:how many cars", "ask:a photo of"), None, {"max_tokens": 6}),
     "sam3-video": Case(
         checkpoints.sam3_video,
         ("instances:car", "detect:bus", *WORDS),

@@ -98,12 +98,14 @@ def clip_tokenizer(length: int = 16) -> Any:
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=length)
 
 
-def bert_tokenizer() -> Any:
+def bert_tokenizer(**options: Any) -> Any:
     from transformers import BertTokenizer
 
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,?!'"
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{each}" for each in letters)]
-    return BertTokenizer(vocab={word: number for number, word in enumerate(words)}, do_lower_case=True)
+    return BertTokenizer(
+        vocab={word: number for number, word in enumerate(words)}, do_lower_case=True, **options
+    )
 
 
 def qwen_tokenizer() -> Any:

@@ -158,6 +158,42 @@ def sam_heads() -> dict[str, Any]:
     }
 
 
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}"
+    "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Of a conversation, as those of Qwen are."""
+
+
+def qwen25_vl(folder: Path) -> Path:
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2VLImageProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    tokenizer = qwen_tokenizer()
+    config = Qwen2_5_VLConfig(
+        text_config=qwen_texts(tokenizer, 2, 32, [2, 3, 3]),
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "fullatt_block_indexes": [0],
+        },
+        **qwen_ids(tokenizer),
+    )
+    images = Qwen2VLImageProcessor(size={"shortest_edge": 28 * 28, "longest_edge": 56 * 56})
+    processor = Qwen2_5_VLProcessor(images, tokenizer, Qwen2VLVideoProcessor(), chat_template=TEMPLATE)
+    return save(folder, widened(Qwen2_5_VLForConditionalGeneration(config), std=0.3), processor)
+
+
 def qwen3_vl(folder: Path) -> Path:
     from transformers import (
         Qwen2VLImageProcessor,
@@ -182,17 +218,11 @@ def qwen3_vl(folder: Path) -> Path:
         },
         **qwen_ids(tokenizer),
     )
-    template = (
-        "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
-        "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}"
-        "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
     images = Qwen2VLImageProcessor(
         patch_size=16, size={"shortest_edge": 32 * 32, "longest_edge": 64 * 64}, merge_size=2
     )
     videos = Qwen3VLVideoProcessor(patch_size=16, merge_size=2)
-    processor = Qwen3VLProcessor(images, tokenizer, videos, chat_template=template)
+    processor = Qwen3VLProcessor(images, tokenizer, videos, chat_template=TEMPLATE)
     return save(folder, widened(Qwen3VLForConditionalGeneration(config), std=0.3), processor)
 
 

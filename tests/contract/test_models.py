@@ -14,6 +14,7 @@ import pytest
 
 from plantain.deploy.job import run_job
 from plantain.operators.answers import kind_of
+from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import UsageError
 from plantain.operators.models import BACKENDS, load_model, spec_of
 from plantain.operators.models.base import Answer, Answering
@@ -59,10 +60,20 @@ def speak(asked: Asked) -> Reply:
     if asked.path.endswith("/images/edits"):
         return images_edit(PAINTING, asked)
     if asked.path.endswith("/chat/completions"):
-        return chat("A", tops={"A": -0.01, "B": -5.0}) if asked.json.get("logprobs") else chat("three")
+        if asked.json.get("logprobs"):
+            return chat("A", tops={"A": -0.01, "B": -5.0})
+        return chat(spoken(asked.json["messages"][0]["content"][1]["text"]))
     if "-image:" in asked.path:
         return gemini_picture(PAINTING, asked, promptTokenCount=600, candidatesTokenCount=1120)
-    return gemini({"text": "three"}, promptTokenCount=600, candidatesTokenCount=4)
+    words = spoken(asked.json["contents"][0]["parts"][1]["text"])
+    return gemini({"text": words}, promptTokenCount=600, candidatesTokenCount=4)
+
+
+def spoken(question: str) -> str:
+    """What a model says that looks: to a gate, to a rewriter, to others."""
+    if question.startswith("Is there "):
+        return "A"
+    return "the car" if "one short noun phrase" in question else "three"
 
 
 class Case(NamedTuple):
@@ -120,8 +131,21 @@ CASES = {
         lambda url: {"model": "fake", "presence": {"name": "chat", "options": CHAT(url)}},
         tasks=PERCEIVED,
     ),
+    "gate by gemini": Case(
+        "gate",
+        lambda url: {"model": "fake", "presence": {"name": "gemini", "options": GEMINI(url)}},
+        tasks=PERCEIVED,
+    ),
     "rewriting": Case(
         "rewriting", lambda url: {"model": "fake", "rewriter": {"name": "gemini", "options": GEMINI(url)}}
+    ),
+    "rewriting by chat": Case(
+        "rewriting",
+        lambda url: {
+            "model": "fake",
+            "rewriter": {"name": "chat", "options": CHAT(url)},
+            "what": "all",
+        },
     ),
     "voting": Case("voting", lambda url: {"model": "fake"}),
     "nested": Case(
@@ -249,6 +273,34 @@ def test_it_can_be_closed_twice(case: Case, server: Server, monkeypatch: pytest.
     model = load_model(case.name, case.options(server.url))
     model.close()
     model.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "path", "words"),
+    [
+        ("gate", CARS, "/chat/completions", 'Is there "car" in'),
+        ("gate by gemini", CARS, ":generateContent", 'Is there "car" in'),
+        ("rewriting", Prompt.parse("refer:what drives?"), ":generateContent", 'is meant by "what drives?"'),
+        ("rewriting by chat", PROMPTS[Task.REFER], "/chat/completions", 'is meant by "a car"'),
+    ],
+)
+def test_who_looks_first_is_asked_over_http_in_its_own_words_and_paid(
+    name: str, prompt: Prompt, path: str, words: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_ENV, KEY)
+    before, case = len(server.asked), CASES[name]
+    model = load_model(case.name, case.options(server.url))
+    (answer,) = model.answer([frame(0)], [0], [prompt])
+    model.close()
+    (asked,) = server.asked[before:]
+    assert asked.path.endswith(path)
+    assert words in asked.body.decode().replace('\\"', '"')
+    meant = prompt if prompt is CARS else replace(prompt, classes=("the car",))
+    (truth,) = load_model("fake").answer([frame(0)], [0], [meant])
+    assert isinstance(truth.value, Masks)
+    assert isinstance(answer.value, Masks)
+    np.testing.assert_array_equal(answer.value.labels, truth.value.labels)
+    assert answer.cost_usd > 0
 
 
 STREET = "synthetic://street?seed={seed}&frames=4&width=96&height=64&stamp=1"

@@ -18,8 +18,9 @@ from plantain.operators.sinks.memory import MemorySink
 from plantain.operators.sinks.parquet.reading import read_frames, read_objects, read_results
 from plantain.operators.sources import open_source
 from plantain.operators.streams import StreamSpec, View
-from plantain.pipeline.commands import Ask
-from plantain.pipeline.config import PipelineConfig, check
+from plantain.operators.types import Failure
+from plantain.pipeline.commands import Add, Ask, Change, Status
+from plantain.pipeline.config import PipelineConfig, StreamConfig, check
 from plantain.pipeline.control import Control
 from plantain.pipeline.executor import Executor, ThreadExecutor
 from plantain.pipeline.runner import run
@@ -97,6 +98,49 @@ def test_a_question_is_put_to_a_model_that_keeps_streams_as_a_session_of_one_fra
     finally:
         control.stop()
         runner.join(timeout=60)
+
+
+def test_prompts_come_and_go_on_the_way_and_the_session_of_a_video_model_goes_on(
+    executor: Executor, tmp_path: Path
+) -> None:
+    config = check(
+        {
+            "streams": [],
+            "prompts": [QUESTION],
+            "models": {"video": {"name": "fake-video", "canvas": {"width": 64, "height": 48}}},
+            "output": {"out": str(tmp_path), "segment_frames": 5},
+        },
+        may_be_idle=True,
+    )
+    control = Control(config)
+    runner = threading.Thread(target=lambda: run_job(config, control=control, executor=executor))
+    runner.start()
+    try:
+        control.do(Add(StreamConfig(url="cam://10", id="cam", source="tests.plugins:Cam")))
+        for prompts in ([QUESTION, "instances:car"], ["refer:the red car", QUESTION], [QUESTION]):
+            wait_for_more(control)
+            control.do(Change("cam", {"prompts": prompts}))
+        wait_for_more(control)
+    finally:
+        control.stop()
+        runner.join(timeout=60)
+    asked, numbers = [], []
+    for result in read_results(tmp_path, "cam"):
+        said = {str(each.prompt): each.value for each in result.predictions}
+        assert not any(isinstance(value, Failure) for value in said.values())
+        numbers.append(int(said[QUESTION].text.split()[1]))  # type: ignore[union-attr]  # a Text
+        if not asked or asked[-1] != {*said}:
+            asked.append({*said})
+    assert asked == [{QUESTION}, {QUESTION, "instances:car"}, {QUESTION, "refer:the red car"}, {QUESTION}]
+    assert numbers == sorted(set(numbers)), "it never began anew"
+
+
+def wait_for_more(control: Control, more: int = 5) -> None:
+    """Until a stream has given some results."""
+    deadline, begin = time.monotonic() + 60, control.do(Status("cam")).results
+    while control.do(Status("cam")).results < begin + more:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class Timed(MemorySink):

@@ -33,7 +33,7 @@ SETTLED = 90
 MAX_GROWTH_MB = 25
 
 
-@pytest.mark.parametrize("name", ["sam3-video", "sam2-video"])
+@pytest.mark.parametrize("name", ["sam3-video", "sam2-video", "edgetam-video"])
 def test_sessions_and_the_process_stay_as_large_as_they_are(name: str, tmp_path: Path) -> None:
     options = CASES[name].made(tmp_path)
     model: Any = load_model(name, options if name == "sam3-video" else {**options, "max_objects": 2})
@@ -48,7 +48,9 @@ def test_sessions_and_the_process_stay_as_large_as_they_are(name: str, tmp_path:
             held[number], resident[number] = bytes_in(model._sessions), resident_mb()
     assert things
     assert held[NUM_FRAMES - 1] == pytest.approx(held[SETTLED], rel=0.05)
-    assert resident[NUM_FRAMES - 1] - resident[SETTLED] < MAX_GROWTH_MB
+    grown_mb = resident[NUM_FRAMES - 1] - resident[SETTLED]
+    print(f"{name}: {grown_mb:.1f} MB more after {NUM_FRAMES} frames than after {SETTLED}")  # noqa: T201 - its report
+    assert grown_mb < MAX_GROWTH_MB
     model.forget("cam")
     assert bytes_in(model._sessions) == 0
 

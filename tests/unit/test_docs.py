@@ -24,6 +24,7 @@ from plantain.deploy.job import run_job
 from plantain.operators.answers.base import Column
 from plantain.operators.models import BACKENDS
 from plantain.operators.models import page as models_page
+from plantain.operators.models.catalogue import ABSENT
 from plantain.operators.prompts import Task
 from plantain.operators.sinks.columns import EVENT_COLUMNS, FRAME_COLUMNS, IDENTITY, OBJECT_COLUMNS, written
 from plantain.operators.sources.live.options import LiveOptions
@@ -125,6 +126,12 @@ def test_the_settings_are_written_from_the_code() -> None:
 
 def test_the_page_of_models_ends_with_what_their_rows_say() -> None:
     assert MODELS.partition("<!-- written -->\n\n")[2] == models_page.written()
+
+
+def test_what_is_to_be_used_instead_of_a_model_may_be_used() -> None:
+    for absent in ABSENT:
+        name = absent.instead.partition(",")[0]
+        assert BACKENDS[name].weights.commercial is not False, absent.name
 
 
 def test_the_models_of_the_settings_page_are_a_configuration() -> None:

@@ -17,6 +17,7 @@ from plantain.operators.models import load_model, spec_of
 from plantain.operators.models.base import Answering
 from plantain.operators.models.drawn import Drawn
 from plantain.operators.models.fake import FakeModel
+from plantain.operators.models.hosted.desk import Desk
 from plantain.operators.models.presence import Likelihood, Presence
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import Failure
@@ -183,6 +184,29 @@ def test_answers_come_in_order_and_never_more_requests_than_allowed(name: str) -
             answers = ask(name, server.url, *prompts, at_once=3)
             assert [answer.value for answer in answers] == [Text(prompt.text) for prompt in prompts]
     assert server.most_at_once == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_requests_go_out_as_often_as_the_option_allows(name: str) -> None:
+    """Two together, then one in two seconds; on a clock that goes on when somebody sleeps."""
+    now_s, sent_s = 1000.0, []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    def say(asked: Asked) -> Reply:
+        sent_s.append(now_s - 1000.0)
+        return good(name)(asked)
+
+    with serving(say) as server:
+        model: Any = load_model(name, options_of(name, server.url, requests_per_minute=30, at_once=2))
+        model._desk = Desk(name, model.options, lambda: now_s, sleep)
+        for _ in range(5):  # one after the other: the times are exact
+            (answer,) = model.answer([frame()], [0], [prompt_for(name)])
+            assert not isinstance(answer.value, Failure), answer.value
+        model.close()
+    assert sent_s == pytest.approx([0, 0, 2, 4, 6])
 
 
 def test_a_fingerprint_is_of_what_decides_the_answer() -> None:

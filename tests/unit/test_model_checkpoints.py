@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from plantain.operators.errors import ModelUnavailableError, UsageError
 from plantain.operators.models import load_model
+from plantain.operators.models.catalogue import LIBRARY
 from plantain.operators.models.loading import located
 from tests import checkpoints
-from tests.hub_server import COMMIT, hub
+from tests.hub_server import COMMIT, OLDER, hub
 
 ASK = """
 import json, sys, time
@@ -63,22 +64,26 @@ def asked(endpoint: str, cache: Path, *arguments: dict[str, object], **environme
 @pytest.mark.timeout(900)  # processes that load torch, one after the other
 def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
     with hub({"someone/roads": whole}) as endpoint:
-        got, pinned, gated, absent, unknown, revision, broken, again = (
+        got, pinned, older, gated, absent, unknown, revision, broken, busy, closed, again = (
             each["said"]
             for each in asked(
                 endpoint,
                 tmp_path,
                 {"checkpoint": "someone/roads"},
                 {"checkpoint": "someone/roads", "revision": COMMIT},
+                {"checkpoint": "someone/roads", "revision": OLDER},
                 {"checkpoint": "someone/gated"},
                 {"checkpoint": "someone/absent"},
                 {"checkpoint": "someone/typo"},
                 {"checkpoint": "someone/roads", "revision": "v9"},
                 {"checkpoint": "someone/broken"},
+                {"checkpoint": "someone/busy"},
+                {"checkpoint": "someone/closed"},
                 {"checkpoint": "someone/roads", "offline": True},
             )
         )
         assert got == pinned == again == [COMMIT, "segformer", COMMIT[:12]]
+        assert older == [OLDER, "segformer", OLDER[:12]]
         assert gated == (
             f"someone/gated is gated: accept its terms at {endpoint}/someone/gated, "
             "and give the account's token in HF_TOKEN"
@@ -90,9 +95,15 @@ def test_what_the_hub_gives_and_refuses(whole: Path, tmp_path: Path) -> None:
         assert revision == (
             f"someone/roads has no revision 'v9': give a commit, tag or branch that {endpoint}/someone/roads lists"
         )
-        assert broken.startswith(
-            "someone/broken is not in the cache, and the hub was not asked or did not answer"
-        )
+        for name, answer, said in (
+            ("broken", "500: try again later", broken),
+            ("busy", "429: try again later", busy),
+            ("closed", "403: give a token in HF_TOKEN that may read it", closed),
+        ):
+            assert said == (
+                f"someone/{name} is not in the cache, and the hub answered with HTTP {answer}, "
+                "or copy its folder here and give its path"
+            )
     # The hub is gone now: what was fetched is found in the cache, and what was not is not waited for.
     here, missing = asked(
         endpoint, tmp_path, {"checkpoint": "someone/roads"}, {"checkpoint": "someone/other"}
@@ -213,10 +224,15 @@ def test_weights_of_another_shape(copy: Path) -> None:
         load_model("transformers", {"checkpoint": str(copy)})
 
 
-def test_the_checkpoint_of_another_model(whole: Path) -> None:
-    said = f"{whole} holds a model of the type 'segformer', and sam3 needs sam3 or sam3_video"
+TAKES_IT = ("transformers", "segformer", "remote-code")
+"""Rows for which it is none of another model."""
+
+
+@pytest.mark.parametrize("name", [each for each in LIBRARY if each not in TAKES_IT])
+def test_the_checkpoint_of_another_model(whole: Path, name: str) -> None:
+    said = f"{whole} holds a model of the type 'segformer', and {name} needs "
     with pytest.raises(ModelUnavailableError, match=said):
-        load_model("sam3", {"checkpoint": str(whole)})
+        load_model(name, {"checkpoint": str(whole)})
 
 
 def test_a_checkpoint_of_no_task_here(copy: Path) -> None:

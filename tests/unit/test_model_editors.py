@@ -114,6 +114,53 @@ def test_a_frame_is_encoded_once_and_a_text_once_ever(folder: Path) -> None:
     assert sum(texts) == 1
 
 
+@pytest.fixture(scope="module")
+def base_folder(folder: Path) -> Path:
+    """Of weights that are not distilled."""
+    base = Path(shutil.copytree(folder, folder.parent / "base"))
+    said = json.loads((base / "model_index.json").read_text())
+    (base / "model_index.json").write_text(json.dumps({**said, "is_distilled": False}))
+    return base
+
+
+def test_weights_that_are_not_distilled_are_guided_and_nothing_is_read_but_once(base_folder: Path) -> None:
+    model, texts = load_drawing("klein", {"checkpoint": str(base_folder), "steps": 2, "guidance": 4.0}), []
+    hook = model._pipeline.text_encoder.register_forward_hook(lambda _, inputs, __: texts.append(inputs))  # type: ignore[attr-defined]
+    (image,) = pictures(1)
+    for _ in range(2):
+        ours = model.render(np.stack([image, image]), [0, 1], [CARS, CARS])
+    assert len(texts) == 2, "the words, and no words"
+    hook.remove()
+    told = {
+        "image": Image.fromarray(image),
+        "prompt": CARS.instruction(),
+        "output_type": "np",
+        "num_inference_steps": 2,
+    }
+    theirs, unguided = (
+        Flux2KleinPipeline.from_pretrained(base_folder)(
+            generator=torch.Generator().manual_seed(zlib.crc32(str(CARS).encode())),
+            guidance_scale=guidance,
+            **told,
+        ).images[0]
+        for guidance in (4.0, 1.0)
+    )
+    for each in ours:
+        assert np.abs(each / 255 - theirs).max() < 2.01 / 255
+    assert np.abs(theirs - unguided).max() > 0.1
+    whole = load_drawing("klein", {"checkpoint": str(base_folder)})
+    assert (whole._steps, whole._guidance) == (50, 4.0), "the library's own"  # type: ignore[attr-defined]
+
+
+def test_guidance_that_distilled_weights_do_not_heed_is_refused(folder: Path, model: Any) -> None:
+    with pytest.raises(
+        UsageError, match="klein are distilled, and the library ignores guidance with them: leave"
+    ):
+        load_drawing("klein", {"checkpoint": str(folder), "guidance": 4.0})
+    same = load_drawing("klein", {"checkpoint": str(folder), "guidance": 1})
+    assert same.fingerprint == model.fingerprint
+
+
 def test_more_drawings_than_fit_are_made_one_part_after_the_other(folder: Path, model: Any) -> None:
     small = load_drawing("klein", {"checkpoint": str(folder), "at_once": 2})
     arguments = pictures(3), [0, 1, 2, 0, 1], [CARS, CARS, CARS, WET, WET]
@@ -158,27 +205,33 @@ def test_its_drawings_are_decoded_as_those_of_any_model_that_draws(folder: Path)
 
 
 def test_low_rank_weights_are_added_and_change_the_fingerprint(
-    folder: Path, model: Any, tmp_path: Path
+    either: tuple[Any, Path], tmp_path: Path
 ) -> None:
+    model, folder = either
     generator = torch.Generator().manual_seed(1)
-    name = "transformer.transformer_blocks.0.attn.to_q"
-    width = model._pipeline.transformer.transformer_blocks[0].attn.to_q.weight.shape
+    name = "transformer_blocks.0.attn.to_q"
+    width = model._pipeline.transformer.get_submodule(name).weight.shape
     weights = {
-        f"{name}.lora_A.weight": torch.randn(2, width[1], generator=generator),
-        f"{name}.lora_B.weight": torch.randn(width[0], 2, generator=generator),
+        f"transformer.{name}.lora_A.weight": torch.randn(2, width[1], generator=generator),
+        f"transformer.{name}.lora_B.weight": torch.randn(width[0], 2, generator=generator),
     }
     save_file(weights, tmp_path / "lora.safetensors")
-    options = {"checkpoint": str(folder), "lora": str(tmp_path / "lora.safetensors")}
-    added, none = load_drawing("klein", options), load_drawing("klein", {**options, "lora_scale": 0.0})
+    options = {
+        "checkpoint": str(folder),
+        "lora": str(tmp_path / "lora.safetensors"),
+        "steps": model._steps,
+    }
+    added, none = load_drawing(model.name, options), load_drawing(model.name, {**options, "lora_scale": 0.0})
     plain = model.render(pictures(1), [0], [CARS]).astype(int)
     assert np.abs(added.render(pictures(1), [0], [CARS]) - plain).max() > LEVELS
     assert np.abs(none.render(pictures(1), [0], [CARS]) - plain).max() <= LEVELS
     assert len({added.fingerprint, none.fingerprint, model.fingerprint}) == 3
     save_file(weights, tmp_path / "another.safetensors")
-    assert load_drawing("klein", options).fingerprint == added.fingerprint, "what lies beside it is no matter"
+    again = load_drawing(model.name, options)
+    assert again.fingerprint == added.fingerprint, "what lies beside it is no matter"
     save_file({"unet.somewhere.weight": torch.zeros(2, 2)}, tmp_path / "lora.safetensors")
     with pytest.raises(ModelUnavailableError, match=r"lora.safetensors"):
-        load_drawing("klein", options)
+        load_drawing(model.name, options)
 
 
 def test_a_canvas_that_drawings_would_not_lie_on_is_refused(either: tuple[Any, Path]) -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests import checkpoints
-from tests.hub_server import COMMIT, hub
+from tests.hub_server import COMMIT, OLDER, hub
 
 OPTIONS = {
     "grounding-dino-sam2": {"checkpoint": "dino", "masks": "sam"},
@@ -34,7 +34,7 @@ from tests.checkpoints.backends import CASES
 from tests.contract.test_model_backends import FRAMES, asked, assert_same
 
 torch.set_num_threads(1)
-root, commit, all_of_them = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+root, commit, older, all_of_them = *sys.argv[1:4], json.loads(sys.argv[4])
 for name, options in all_of_them.items():
     case = CASES[name]
     prompts = [Prompt.parse(each) for each in case.prompts]
@@ -48,6 +48,8 @@ for name, options in all_of_them.items():
         assert_same(one, other, prompts[k])
     assert newest.fingerprint == pinned.fingerprint
     for option, repository in options.items():
+        before = made("someone/", "@" + commit, **{option: f"someone/{repository}@{older}"})
+        assert before.fingerprint != pinned.fingerprint, option
         with pytest.raises(ModelUnavailableError, match=f"someone/{repository} has no revision 'v9'"):
             made("someone/", "@" + commit, **{option: f"someone/{repository}@v9"})
 """
@@ -65,19 +67,24 @@ def test_what_is_loaded_is_fetched_pinned_and_answers_as_its_folder_does(tmp_pat
     for name, make in folders.items():
         torch.manual_seed(0)
         make(tmp_path / name)
-    (tmp_path / "lora").mkdir()
     name = "transformer.transformer_blocks.0.attn.to_q"
-    weights = {f"{name}.lora_A.weight": torch.ones(2, 32), f"{name}.lora_B.weight": torch.ones(32, 2)}
-    save_file(weights, tmp_path / "lora" / "pytorch_lora_weights.safetensors")
+    for folder, strength in (("lora", 1.0), ("lora-before", 2.0)):
+        (tmp_path / folder).mkdir()
+        weights = {
+            f"{name}.lora_A.weight": torch.ones(2, 32),
+            f"{name}.lora_B.weight": torch.full((32, 2), strength),
+        }
+        save_file(weights, tmp_path / folder / "pytorch_lora_weights.safetensors")
     copies = copied(
         tmp_path / "klein" / "vae" / "diffusion_pytorch_model.safetensors", "fp16", tmp_path / "klein"
     )
     copies |= copied(
         tmp_path / "owl" / "model.safetensors", "fp16-00001-of-00001", tmp_path / "owl" / "original"
     )
-    with hub({f"someone/{each.name}": each for each in tmp_path.iterdir()}) as endpoint:
+    repositories = {f"someone/{each.name}": each for each in tmp_path.iterdir()}
+    with hub(repositories, {"someone/lora": tmp_path / "lora-before"}) as endpoint:
         done = subprocess.run(
-            [sys.executable, "-c", USE, str(tmp_path), COMMIT, json.dumps(OPTIONS)],
+            [sys.executable, "-c", USE, str(tmp_path), COMMIT, OLDER, json.dumps(OPTIONS)],
             env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache")},
             capture_output=True,
             text=True,

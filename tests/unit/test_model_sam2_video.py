@@ -21,7 +21,7 @@ from plantain.operators.prompts import Prompt
 from plantain.operators.types import Failure
 from tests import checkpoints
 from tests.checkpoints.making import one_thread  # noqa: F401 - a fixture of every test here
-from tests.unit.test_model_sam3_video import frame
+from tests.unit.test_model_sam3_video import frame, identities, on_top
 
 CAR = Prompt.parse("detect:car")
 
@@ -51,10 +51,11 @@ def boxes(made: Sam2Video, number: int, prompt: Prompt = CAR) -> Any:
 def test_what_is_found_is_followed_as_by_the_librarys_session_which_grows(
     root: Path, name: str, cls: str
 ) -> None:
-    made = model(root, name, look_every=1000)
+    made = model(root, name, look_every=1000, finder_options={"threshold": 0.8})
     start = frame(0)
-    found = made._found("car", made._picture(start)).xyxy
-    assert len(found)
+    look = made._found("car", made._picture(start))
+    found, sure = look.xyxy, look.scores  # type: ignore[union-attr]  # it sees something
+    assert len(found) > 1
     network = getattr(transformers, cls).from_pretrained(root / name).eval()
     processor = transformers.AutoProcessor.from_pretrained(root / name)
     whole = processor.init_video_session()
@@ -73,7 +74,10 @@ def test_what_is_found_is_followed_as_by_the_librarys_session_which_grows(
             [outputs.pred_masks], original_sizes=[[112, 112]], binarize=True
         )[0]
         theirs = masks.reshape(-1, 112, 112).numpy()
-        value = boxes(made, number)
+        value, drawn = (
+            each.value for each in made.answer([frame(number)], [0, 0], [CAR, Prompt.parse("instances:car")])
+        )
+        np.testing.assert_array_equal(identities(drawn), on_top(theirs, range(len(theirs)), sure))
         shown = [k for k, mask in enumerate(theirs) if mask.any()]
         assert list(value.track_ids) == shown
         for row, k in enumerate(shown):

@@ -19,7 +19,7 @@ from plantain.operators.models.specialists import sessions
 from plantain.operators.models.specialists.cv_utils import CvUtils
 from plantain.operators.prompts import Prompt
 from plantain.operators.sinks.parquet.reading import read_objects
-from plantain.operators.types import Frame, FrameInfo, Header
+from plantain.operators.types import Failure, Frame, FrameInfo, Header
 from plantain.pipeline.config import check
 from tests import checkpoints
 from tests.assets.clips import make
@@ -56,6 +56,19 @@ def said(value: Any) -> tuple[Any, ...]:
     return value.labels.tolist(), value.names, value.scores.tolist(), value.track_ids
 
 
+def identities(value: Any) -> np.ndarray:
+    """Which thing each pixel shows, (H, W); -1 for none."""
+    return np.array([-1, *value.track_ids])[value.labels]
+
+
+def on_top(masks: np.ndarray, ids: Any, scores: Any) -> np.ndarray:
+    """The same of masks (N, H, W) that may overlap: the surest is on top."""
+    painted = np.full(masks.shape[1:], -1)
+    for k in np.argsort(-np.asarray(scores), kind="stable")[::-1]:
+        painted[masks[k]] = ids[k]
+    return painted
+
+
 def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
     folder: Path, model: Any
 ) -> None:
@@ -63,15 +76,20 @@ def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
     processor = transformers.AutoProcessor.from_pretrained(folder)
     whole = processor.init_video_session()
     processor.add_text_prompt(whole, ["car"])
-    sizes, grown, things = [], [], 0
+    sizes, grown, things, pixels = [], [], 0, 0
     for number in range(26):
-        value = asked(model, number, Prompt.parse("detect:car"))[0]
+        value, drawn = asked(model, number, Prompt.parse("detect:car"), CAR)
         inputs = processor(images=torch.from_numpy(frame(number).image).permute(2, 0, 1), return_tensors="pt")
         with torch.inference_mode():
             outputs = network(inference_session=whole, frame=inputs["pixel_values"])
             found = processor.postprocess_outputs(whole, outputs, original_sizes=[[112, 112]])
         assert list(value.track_ids) == found["object_ids"].tolist()
         np.testing.assert_array_equal(value.scores, found["scores"].numpy())
+        masks = found["masks"].numpy().astype(bool).reshape(-1, 112, 112)
+        np.testing.assert_array_equal(
+            identities(drawn), on_top(masks, found["object_ids"].tolist(), found["scores"].numpy())
+        )
+        pixels += int((drawn.labels > 0).sum())
         fit = frame(number).info.fit
         np.testing.assert_array_equal(value.xyxy, fit.to_source(found["boxes"].float().numpy()))
         if number in (18, 22, 25):
@@ -79,6 +97,7 @@ def test_a_bounded_session_answers_as_one_that_keeps_everything_and_stays_small(
             grown.append(len(pickle.dumps(whole)))
         things += len(value.names)
     assert things > 5
+    assert pixels > 1000
     assert max(sizes) < 1.02 * sizes[0], "flat, once it looks back as far as it ever does"
     assert grown[-1] > 1.3 * grown[0], "and the library's grows"
 
@@ -137,6 +156,28 @@ def test_phrases_join_and_leave_while_the_others_keep_their_numbers(model: Any) 
     again = asked(model, 0, CAR, BUS)[1]
     assert list(session.prompts.values()) == ["car", "bus"]
     assert not set(again.track_ids) & set(buses.track_ids), "a bus of now is none of then"
+
+
+def test_a_phrase_is_read_once_whatever_streams_and_queries_ask_about_it(model: Any) -> None:
+    read: list[int] = []
+    encoder = model.parts.network.detector_model.text_encoder
+    encoder.register_forward_hook(lambda *_: read.append(1))
+    alone = [said(asked(model, 0, prompt, stream_id=f"?{prompt}")[0])[:3] for prompt in (CAR, BUS)]
+    assert len(read) == 2
+    for stream_id in ("a", "b", "?query"):
+        for number in range(2):
+            asked(model, number, CAR, BUS, stream_id=stream_id)
+        model.forget(stream_id)
+        for prompt, expected in zip((CAR, BUS), alone, strict=True):
+            assert said(asked(model, 0, prompt, stream_id=stream_id)[0])[:3] == expected
+            model.forget(stream_id)
+    assert len(read) == 2
+
+
+def test_a_phrase_that_is_longer_than_the_network_reads_is_cut(model: Any) -> None:
+    long = "the car " * 40
+    value = asked(model, 0, Prompt.parse(f"refer:{long}"))[0]
+    assert not isinstance(value, Failure), value
 
 
 def test_a_phrase_that_nobody_asks_about_any_more_is_given_up(model: Any, monkeypatch) -> None:

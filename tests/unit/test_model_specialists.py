@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -35,10 +36,18 @@ def test_depth_is_that_of_the_librarys_pipeline(checkpoint, name: str) -> None:
     assert np.ptp(value.depth_m) > 0
 
 
-@pytest.mark.parametrize(("name", "cls"), [("mask2former", "Mask2Former"), ("eomt", "Eomt")])
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("mask2former", "Mask2FormerForUniversalSegmentation"),
+        ("maskformer", "MaskFormerForInstanceSegmentation"),
+        ("detr_panoptic", "DetrForSegmentation"),
+        ("eomt", "EomtForUniversalSegmentation"),
+    ],
+)
 def test_instances_are_what_their_library_reads(checkpoint, name: str, cls: str) -> None:
     path = checkpoint(name)
-    processor, outputs = theirs(path, f"{cls}ForUniversalSegmentation")
+    processor, outputs = theirs(path, cls)
     (found,) = processor.post_process_instance_segmentation(outputs, target_sizes=SIZE, threshold=0.1)
     number = Counter(each["label_id"] for each in found["segments_info"]).most_common(1)[0][0]
     things = [each for each in found["segments_info"] if each["label_id"] == number]
@@ -56,6 +65,8 @@ def test_instances_are_what_their_library_reads(checkpoint, name: str, cls: str)
     [
         ("segformer", "SegformerForSemanticSegmentation"),
         ("mask2former", "Mask2FormerForUniversalSegmentation"),
+        ("maskformer", "MaskFormerForInstanceSegmentation"),
+        ("detr_panoptic", "DetrForSegmentation"),
         ("eomt", "EomtForUniversalSegmentation"),
         ("eomt_splitting", "EomtForUniversalSegmentation"),
         ("tips", "Tipsv2DptForDensePrediction"),
@@ -288,3 +299,27 @@ def test_sizes_in_the_catalogue_are_those_of_the_architectures(name: str) -> Non
         network = getattr(transformers, cls)(getattr(transformers, config)(**options))
     millions = sum(each.numel() for each in network.parameters()) / 1e6
     assert BACKENDS[name].weights.parameters_m == pytest.approx(millions, rel=0.01)
+
+
+QWEN_7B = {
+    "text_config": {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 152064,
+    },
+    "vision_config": {"hidden_size": 1280, "out_hidden_size": 3584, "intermediate_size": 3420},
+    "tie_word_embeddings": False,
+}
+"""Of Qwen2.5-VL 7B, as its card says."""
+
+
+def test_the_size_of_qwen_image_edit_is_that_of_its_three_networks() -> None:
+    with torch.device("meta"):
+        drawing, painting = diffusers.QwenImageTransformer2DModel(), diffusers.AutoencoderKLQwenImage()
+        reading = transformers.Qwen2_5_VLForConditionalGeneration(transformers.Qwen2_5_VLConfig(**QWEN_7B))
+    sizes = [sum(each.numel() for each in net.parameters()) / 1e6 for net in (drawing, reading, painting)]
+    assert sizes[0] == pytest.approx(20_430, rel=0.001)
+    assert BACKENDS["qwen-image-edit"].weights.parameters_m == pytest.approx(sum(sizes), rel=0.01)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from plantain.operators.errors import ModelError
+from plantain.operators.errors import ModelError, ModelUnavailableError
 from plantain.operators.models import load_model
 from plantain.operators.prompts import Prompt
 from tests.checkpoints.asking import FRAME, PICTURE, SIZE, frame, ours, theirs
@@ -177,13 +178,24 @@ def test_the_weights_that_make_masks_are_in_the_fingerprint(checkpoint, tmp_path
     assert load_model("transformers", options).fingerprint != before
 
 
-def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_questions(checkpoint) -> None:
-    path = checkpoint("qwen3_vl")
+# Some processors of the library make arrays of tensors, and numpy has its doubts.
+_ARRAYS_OF_TENSORS = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@_ARRAYS_OF_TENSORS
+@pytest.mark.parametrize("name", ["qwen3_vl", "qwen25_vl", "glm4v"])
+def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_questions(
+    checkpoint, name: str
+) -> None:
+    path = checkpoint(name)
     pipeline = transformers.pipeline("image-text-to-text", model=str(path))
     questions = ["how many cars?", "is there a bus in the picture, or a lorry?"]
     model = load_model("transformers", {"checkpoint": str(path), "max_tokens": 8})
     prompts = [Prompt.parse(f"ask:{each}") for each in questions]
+    seen: list[int] = []
+    model.parts.network.model.visual.register_forward_hook(lambda *_: seen.append(1))  # type: ignore[attr-defined]
     answers = model.answer([FRAME, frame(1)], [0, 0, 1], [*prompts, prompts[0]])
+    assert len(seen) == 1
     for k, each in enumerate(questions):
         talk = [
             {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": each}]}
@@ -192,6 +204,64 @@ def test_words_are_those_of_the_librarys_pipeline_in_a_batch_of_unequal_question
         assert answers[k].value.text == said[0]["generated_text"].strip()
     (alone,) = model.answer([frame(1)], [0], [prompts[0]])
     assert alone.value == answers[2].value
+
+
+@_ARRAYS_OF_TENSORS
+@pytest.mark.parametrize("name", ["blip", "git", "paligemma"])
+def test_what_has_no_template_for_conversations_is_asked_as_the_librarys_pipeline_asks_it(
+    checkpoint, name: str
+) -> None:
+    path = checkpoint(name)
+    pipeline = transformers.pipeline("image-text-to-text", model=str(path))
+    model = load_model("transformers", {"checkpoint": str(path), "max_tokens": 8})
+    texts = ["how many cars", "a photo of a rather long street"]
+    answers = model.answer([FRAME, frame(1)], [0, 1, 0, 1], [Prompt.parse(f"ask:{t}") for t in texts * 2])
+    pictures = [PICTURE, Image.fromarray(frame(1).image)]
+    for k, answer in enumerate(answers):
+        said = pipeline(images=pictures[k % 2], text=texts[k % 2], max_new_tokens=8, return_full_text=False)
+        assert answer.value.text == said[0]["generated_text"].strip()
+    assert answers[0].value != answers[1].value
+
+
+def test_what_cannot_be_asked_about_a_picture_says_so_when_it_is_loaded(checkpoint, tmp_path: Path) -> None:
+    """Its template was not copied, and without one its processor does not know where the picture goes."""
+    copy = Path(shutil.copytree(checkpoint("qwen3_vl"), tmp_path / "copy"))
+    (copy / "chat_template.jinja").unlink()
+    with pytest.raises(
+        ModelUnavailableError,
+        match="copy cannot be asked a question about a picture: its processor has no template for conv",
+    ):
+        load_model("transformers", {"checkpoint": str(copy)})
+
+
+def test_many_questions_about_one_frame_are_read_so_many_at_once_as_memory_holds(
+    checkpoint, monkeypatch
+) -> None:
+    model: Any = load_model("transformers", {"checkpoint": str(checkpoint("qwen3_vl")), "max_tokens": 3})
+    prompts = [Prompt.parse(f"ask:how many {'x' * k}?") for k in range(10)]
+    expected = [each.value for each in model.answer([FRAME], [0] * 10, prompts)]
+    generate, rows = model.parts.network.generate, []
+
+    def scarce(input_ids: Any, **inputs: Any) -> Any:
+        rows.append(len(input_ids))
+        if len(input_ids) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return generate(input_ids=input_ids, **inputs)
+
+    patches: list[int] = []
+    model.parts.network.model.visual.register_forward_pre_hook(
+        lambda _, inputs: patches.append(len(inputs[0]))
+    )
+    model.answer([FRAME], [0], prompts[:1])
+    monkeypatch.setattr(model.parts.network, "generate", scarce)
+    found = [each.value for each in model.answer([FRAME], [0] * 10, prompts)]
+    assert rows == [8, 4, 2, 2, 2, 2, 2]
+    assert found == expected
+    assert len(patches) == 2, "the picture is seen once, for one question and for ten"
+    assert patches[0] == patches[1]
+    rows.clear()
+    model.answer([FRAME], [0] * 4, prompts[:4])
+    assert rows == [2, 2], "it remembers"
 
 
 def test_florence_2_is_asked_and_read_as_its_library_does(checkpoint) -> None:

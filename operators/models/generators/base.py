@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -52,7 +52,7 @@ class Editor(ABC, Generic[S]):
         own: Steps, guidance, and drawings of one batch, unless told otherwise.
 
     Raises:
-        UsageError: If an option is unknown.
+        UsageError: If an option is unknown, or the checkpoint does not heed it.
         ModelUnavailableError: If the weights cannot be had, are damaged, or another model's.
     """
 
@@ -76,12 +76,12 @@ class Editor(ABC, Generic[S]):
         dtype: str = "",
         offline: bool = False,
     ) -> None:
-        own_steps, own_guidance, own_at_once = self.own
-        steps = own_steps if steps is None else steps
-        guidance = own_guidance if guidance is None else guidance
         self._device, precision = device_called(device), precision_of(dtype, device_called(device))
         found = located(checkpoint, revision, offline=offline)
         found.expect((self.kind,), self.name)
+        own_steps, own_guidance, own_at_once = self._own_of(found.config, guidance)
+        steps = own_steps if steps is None else steps
+        guidance = own_guidance if guidance is None else guidance
         self._steps, self._guidance, self._seed = int(steps), float(guidance), int(seed)
         self._at_once = max(1, int(own_at_once if at_once is None else at_once))
         drawing, reading = self._classes()
@@ -89,7 +89,8 @@ class Editor(ABC, Generic[S]):
         pipeline = pipeline_of(found, drawing, ("transformer", "vae"), text_encoder=texts, dtype=precision)
         added = adapted(pipeline, lora, float(lora_scale), offline=offline) if lora else ""
         self._pipeline = pipeline.to(self._device)
-        drawn_by = (found.digest(), added, lora_scale, steps, guidance, seed, precision, self.code_version)
+        told = (float(lora_scale), self._steps, self._guidance, self._seed)
+        drawn_by = (found.digest(), added, *told, precision, self.code_version)
         self.fingerprint = hashlib.blake2b(repr(drawn_by).encode(), digest_size=6).hexdigest()
 
     def render(self, images: Pixels, image_of: Sequence[int], prompts: Sequence[Prompt]) -> Pixels:
@@ -129,6 +130,10 @@ class Editor(ABC, Generic[S]):
         self._pipeline.to("meta")
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _own_of(self, config: Mapping[str, Any], guidance: float | None) -> tuple[int, float, int]:  # noqa: ARG002
+        """`own`, of a checkpoint that says this about itself; or a UsageError for a guidance that it does not heed."""
+        return self.own
 
     @abstractmethod
     def _classes(self) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from diffusers import Flux2KleinPipeline
 from PIL import Image
 from torch import Tensor
 
+from plantain.operators.errors import UsageError
 from plantain.operators.models.base import Pixels
 from plantain.operators.models.generators.base import Editor
 from plantain.operators.models.phrases import Phrases
@@ -36,8 +37,19 @@ class Klein(Editor[Tensor]):
     """Encodes each frame once, however many prompts ask about it, and each text once ever; see Editor."""
 
     name, kind, code_version = "klein", "Flux2KleinPipeline", "1"
-    # What the distilled weights were made for; the library's own defaults, 50 and 4.0, are for others.
+    # What the distilled weights were made for.
     own = (4, 1.0, 8)
+
+    def _own_of(self, config: Mapping[str, Any], guidance: float | None) -> tuple[int, float, int]:
+        """The library's own steps and guidance for weights that are not distilled; the others have no use for one."""
+        if not config.get("is_distilled"):
+            return 50, 4.0, 4
+        if guidance not in (None, 1):
+            raise UsageError(
+                f"these weights of {self.name} are distilled, and the library ignores guidance with them: "
+                "leave it out, or give a base checkpoint"
+            )
+        return self.own
 
     def _classes(self) -> tuple[Any, Any]:
         import transformers
@@ -58,8 +70,16 @@ class Klein(Editor[Tensor]):
         packed = pipeline._pack_latents(latents)
         pipeline.references = packed, places.expand(len(packed), *places.shape[1:])
         (texts,) = self._texts.of([prompt.instruction() for prompt in prompts])
+        # What guidance leads away from is no text at all; the library would encode that on each call.
+        against = (
+            {"negative_prompt_embeds": self._texts.of([""] * len(prompts))[0]} if self._guidance > 1 else {}
+        )
         return pipeline(
-            image=sample, prompt_embeds=texts, guidance_scale=self._guidance, **self._told(sample, prompts)
+            image=sample,
+            prompt_embeds=texts,
+            guidance_scale=self._guidance,
+            **against,
+            **self._told(sample, prompts),
         ).images
 
     def _encode(self, texts: list[str]) -> tuple[Tensor]:

@@ -7,14 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from plantain.operators.errors import ModelUnavailableError
-from plantain.operators.models.loading import (
-    Checkpoint,
-    digest_of,
-    fetched,
-    log_as_ours,
-    made,
-    refuse_missing,
-)
+from plantain.operators.models.hub import fetched
+from plantain.operators.models.loading import Checkpoint, digest_of, log_as_ours, made, refuse_missing
 
 
 def pipeline_of(checkpoint: Checkpoint, cls: Any, parts: Sequence[str], **options: Any) -> Any:

@@ -44,7 +44,8 @@ HOSTED: dict[str, ModelSpec] = {
     ),
     "gemini-image": ModelSpec(
         target="plantain.operators.models.hosted.gemini_image:GeminiImage",
-        summary="Gemini draws, within a budget; Nano Banana 2, gemini-3.1-flash-image, unless told otherwise",
+        summary="Gemini draws, within a budget; Nano Banana 2, gemini-3.1-flash-image, unless told otherwise; "
+        "Nano Banana Pro is gemini-3-pro-image (option model)",
         tasks=_DRAWN,
         licence="Gemini API terms",
         model_hw=(768, 1344),

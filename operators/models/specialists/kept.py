@@ -5,6 +5,7 @@ Each takes the encoder's place in a network that reads pictures and words togeth
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -68,6 +69,49 @@ class KeptLevels(nn.Module):
     def forget(self) -> None:
         """Gives back what the pictures took."""
         self._levels = None
+
+
+class KeptLooks:
+    """What Qwen-VL, GLM-V and their like make of pictures for what writes: each is seen once, whatever is asked.
+
+    It takes the place of `get_image_features` of the network that reads pictures and words.
+
+    Args:
+        see: The library's.
+    """
+
+    def __init__(self, see: Callable[..., Any]) -> None:
+        self._see = see
+        self._held: dict[int, tuple[Any, ...]] = {}
+        self._places: Sequence[int] = ()
+        self._made: Callable[..., Any] = dict
+
+    def choose(self, places: Sequence[int]) -> None:
+        """Which picture each row of the next pass is about, by a number that stays its own until all is forgotten."""
+        self._places = places
+
+    def forget(self) -> None:
+        """Gives back what the pictures took."""
+        self._held.clear()
+
+    def __call__(self, pixel_values: Tensor, image_grid_thw: Tensor, **options: Any) -> Any:
+        """The library's output, with the features of each row's picture.
+
+        Args:
+            pixel_values: (P, C), patches of all rows, one row after the other.
+            image_grid_thw: (N, 3), how many each row has along time, height and width.
+            options: Of the library.
+        """
+        patches = torch.split(pixel_values, image_grid_thw.prod(-1).tolist())
+        new = {place: k for k, place in enumerate(self._places) if place not in self._held}
+        if new:
+            rows = [*new.values()]
+            seen = self._see(torch.cat([patches[k] for k in rows]), image_grid_thw[rows], **options)
+            levels = getattr(seen, "deepstack_features", None) or ()
+            self._made = type(seen)
+            self._held |= zip(new, zip(seen.pooler_output, *levels, strict=True), strict=True)
+        features, *deeper = zip(*(self._held[place] for place in self._places), strict=True)
+        return self._made(pooler_output=features, **({"deepstack_features": deeper} if deeper else {}))
 
 
 class KeptWords(nn.Module):

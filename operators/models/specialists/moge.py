@@ -11,7 +11,8 @@ from torch import Tensor
 
 from plantain.operators.answers.depth.value import Lens
 from plantain.operators.errors import ModelUnavailableError, UsageError
-from plantain.operators.models.loading import PICKLED, Checkpoint, filled, located, made, unpickled
+from plantain.operators.models.hub import PICKLED
+from plantain.operators.models.loading import Checkpoint, filled, located, made, unpickled
 from plantain.operators.models.specialists.base import (
     Answers,
     Asked,

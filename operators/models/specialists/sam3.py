@@ -79,25 +79,18 @@ class Sam3(Specialist):
             fpn_hidden_states=tuple(each[places] for each in seen.fpn_hidden_states),
             fpn_position_encoding=tuple(_rows(each, places) for each in seen.fpn_position_encoding),
         )
-        words = _Words(states)
+        words = Words(states)
         with self.computing():
             return in_float32(
                 self.parts.network(vision_embeds=picked, text_embeds=words, attention_mask=attention)
             )
 
     def _encode(self, phrases: list[str]) -> tuple[Tensor, Tensor]:
-        """Projected states (P, L, C) of the words of each phrase, and which of the L are words."""
-        words = self.parts.processor.tokenizer(
-            phrases, return_tensors="pt", padding="max_length", max_length=32, truncation=True
-        ).to(self.parts.device)
         with self.computing():
-            states = self.parts.network.get_text_features(
-                input_ids=words["input_ids"], attention_mask=words["attention_mask"], return_dict=True
-            )
-        return states.pooler_output, words["attention_mask"]
+            return words_of(self.parts, self.parts.network, phrases)
 
 
-class _Words:
+class Words:
     """Projected states in the form in which the network takes text that is encoded already.
 
     Args:
@@ -106,6 +99,17 @@ class _Words:
 
     def __init__(self, pooler_output: Tensor) -> None:
         self.pooler_output = pooler_output
+
+
+def words_of(parts: Parts, detector: Any, phrases: list[str]) -> tuple[Tensor, Tensor]:
+    """Projected states (P, L, C) of the words of each phrase, and which of the L are words, (P, L)."""
+    words = parts.processor.tokenizer(
+        phrases, return_tensors="pt", padding="max_length", max_length=32, truncation=True
+    ).to(parts.device)
+    states = detector.get_text_features(
+        input_ids=words["input_ids"], attention_mask=words["attention_mask"], return_dict=True
+    )
+    return states.pooler_output, words["attention_mask"]
 
 
 def _rows(encoding: Tensor, places: Tensor) -> Tensor:

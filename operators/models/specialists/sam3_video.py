@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from plantain.operators.models.phrases import Phrases
 from plantain.operators.models.specialists.base import Parts, Picture
-from plantain.operators.models.specialists.sam3 import value_of
+from plantain.operators.models.specialists.sam3 import Words, value_of, words_of
 from plantain.operators.models.specialists.video import VideoModel, rows_of
 from plantain.operators.prompts import Prompt
 from plantain.operators.types import Value
@@ -17,8 +19,8 @@ from plantain.operators.types import Value
 class Sam3Video(VideoModel):
     """A session for each stream, all its phrases in one pass of the vision encoder.
 
-    A phrase that is asked for the first time joins the session; one that nobody asks about any more leaves it. Masks of
-    one phrase do not overlap.
+    A phrase that is asked for the first time joins the session; one that nobody asks about any more leaves it. The text
+    encoder runs once for each phrase, whatever sessions it joins. Masks of one phrase do not overlap.
 
     Args:
         parts: The checkpoint's.
@@ -29,6 +31,7 @@ class Sam3Video(VideoModel):
         super().__init__(parts)
         if threshold is not None:
             parts.network.score_threshold_detection = parts.network.new_det_thresh = float(threshold)
+        self._phrases = Phrases(self._encode)
         _use_own_utilities()
 
     def new_session(self) -> Any:
@@ -46,8 +49,10 @@ class Sam3Video(VideoModel):
     def step(self, session: Any, first: int, picture: Picture, prompts: Sequence[Prompt]) -> list[Value]:
         """See VideoModel."""
         phrases = list(dict.fromkeys(name for prompt in prompts for name in prompt.classes))
+        for phrase in phrases:
+            states, attention = self._phrases.of([phrase])
+            session.ask(phrase, Words(states), attention)
         processor = self.parts.processor
-        processor.add_text_prompt(session, phrases)
         inputs = processor(images=picture.pixels, return_tensors="pt")
         with self.computing():
             outputs = self.parts.network(
@@ -63,6 +68,13 @@ class Sam3Video(VideoModel):
                 found, [ids.index(each) for each in mine], [first + each for each in mine]
             )
         return [value_of([of_phrase[name] for name in p.classes], p, picture) for p in prompts]
+
+    def _encode(self, phrases: list[str]) -> tuple[Tensor, Tensor]:
+        """See `words_of`; each by itself, as the library does, whose answers are these to the bit."""
+        with self.computing():
+            read = [words_of(self.parts, self.parts.network.detector_model, [each]) for each in phrases]
+        states, attention = zip(*read, strict=True)
+        return torch.cat(states), torch.cat(attention)
 
 
 def _use_own_utilities() -> None:

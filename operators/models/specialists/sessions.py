@@ -147,6 +147,17 @@ class Sam3Session(Bounded, Sam3VideoInferenceSession):  # type: ignore[misc]  # 
         self._asked_at[number] = self.seen
         return number
 
+    def ask(self, phrase: str, words: Any, attention: Tensor) -> None:
+        """A phrase joins, or goes on.
+
+        Args:
+            phrase: In words.
+            words: What the network's text encoder made of it.
+            attention: (1, L), which of its L places are words.
+        """
+        number = self.add_prompt(phrase)
+        self.prompt_embeddings[number], self.prompt_attention_masks[number] = words, attention
+
     def forget(self, shown: list[int]) -> list[int]:
         """See Bounded; phrases, too, that nobody asks about."""
         for by_frame in (self.obj_id_to_tracker_score_frame_wise, self.suppressed_obj_ids):
@@ -166,7 +177,6 @@ class Sam3Session(Bounded, Sam3VideoInferenceSession):  # type: ignore[misc]  # 
             self.remove_object(number)
         for held in (
             self.prompts,
-            self.prompt_input_ids,
             self.prompt_embeddings,
             self.prompt_attention_masks,
             self._asked_at,
