@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
 
 from plantain.deploy.cli.options import ConfigFile, ExecutorName, OtherModel, Out, Replace, put
@@ -13,8 +12,6 @@ from plantain.operators.errors import UsageError
 
 if TYPE_CHECKING:
     from plantain.pipeline.config import PipelineConfig
-
-log = structlog.get_logger()
 
 
 def serve(
@@ -55,8 +52,12 @@ def serve(
 
 def _serve(config: PipelineConfig) -> None:
     ensure_temporary(config.output.out)
+    import structlog  # not for `plantain models`, which is to come at once
+
     models = ", ".join(dict.fromkeys(model.name for model in config.pools.values()))
-    log.info("starting", model=models, streams=len(config.streams), executor=config.executor)
+    structlog.get_logger().info(
+        "starting", model=models, streams=len(config.streams), executor=config.executor
+    )
     try:
         if config.executor == "ray":
             from plantain.deploy.ray.service import serve_on_ray

@@ -166,6 +166,7 @@ def _make(name: str, options: Mapping[str, Any] | None) -> object:
     spec = BACKENDS.get(name)
     if spec is not None and (missing := missing_modules(spec)):
         raise ModelUnavailableError(f"model '{name}' needs {', '.join(missing)}: {how_to_install(spec)}")
+    check_model(name, options or {})
     made = _class_of(name)
     try:
         return made(**{**(spec.preset if spec is not None else {}), **(options or {})})

@@ -266,7 +266,7 @@ def test_code_that_comes_with_a_checkpoint_is_not_run_unless_that_is_said(copy: 
 
 
 def test_no_checkpoint_at_all() -> None:
-    with pytest.raises(UsageError, match="give the option checkpoint: the folder of one, or a repository"):
+    with pytest.raises(UsageError, match="'transformers' needs the option checkpoint"):
         load_model("transformers")
 
 
