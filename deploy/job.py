@@ -67,7 +67,9 @@ def run_job(
 
             holds.enter_context(listening(control, socket))
         if config.watched and control is not None:
-            holds.enter_context(taking_up(config.watched, control, checkpoints))
+            holds.enter_context(
+                taking_up(config.watched, control, checkpoints, replaces=config.output.replace)
+            )
         if config.output.tidy and {"parquet", "overlay"} & {*config.output.sinks}:
             holds.enter_context(tidying_beside(config.output, checkpoints, deletions))
         return run(

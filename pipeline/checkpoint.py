@@ -126,10 +126,15 @@ class Checkpoints:
                 self._has_news = True
 
     def forget(self, stream_id: str) -> None:
-        """Nothing is durable of a stream any more: it is done anew."""
+        """Nothing is durable of a stream any more: it is done anew.
+
+        Raises:
+            SinkError: If what sinks noted of it cannot be removed.
+        """
         with self._lock:
             self._all().pop(stream_id, None)
             self._has_news = True
+        self._store.delete(f"{ATTEMPTS}/{stream_id}.kafka")
 
     def adopt(self, stream_id: str, twin: str, mark: tuple[str, str]) -> None:
         """What is known of a stream that was added while a run was under way holds for another one, too.

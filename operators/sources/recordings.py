@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import stat
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class _Seen:
         size, mtime_ns: As it was last seen.
         since_s: Since when it has been so.
         is_due: It has something that nobody has taken.
-        next_s: It is not taken up before this while it changes.
+        next_s: It is not taken up before this while it changes; never while it is written over.
         again_s: The pause before it is taken up once more.
     """
 
@@ -77,6 +78,10 @@ class Recordings:
             if seen is None:
                 seen = _Seen(status.st_size, status.st_mtime_ns, now_s, True, now_s + AGAIN_S)
             elif (seen.size, seen.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                if status.st_size <= seen.size:  # nobody knows what of it is old: it waits until it is whole
+                    seen.next_s = math.inf
+                elif seen.next_s == math.inf:
+                    seen.next_s = now_s + seen.again_s
                 seen.size, seen.mtime_ns = status.st_size, status.st_mtime_ns
                 seen.since_s, seen.is_due = now_s, True
             found[path] = seen

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from PIL import Image
 
 from plantain.operators.errors import UsageError
+from plantain.operators.segments import Position
 from plantain.operators.sources.identity import Change, change_of, identity_of
 from plantain.operators.streams import StreamSpec
 from tests.assets.clips import cut_off, make, numbered
@@ -55,6 +59,65 @@ def test_another_film_under_the_same_name_is_refused_or_done_anew(
     assert run([first], out, replace=True).exit_code == 0
     assert indices(out) == list(range(18 if is_killed else after))
     assert run([first], out).exit_code == 0
+
+
+def _noise(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(3).bytes(3000))
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _cut_short(path: Path) -> None:
+    cut_off(make(path.with_name("whole.mp4"), 30, codec="mpeg4", size=(64, 48), b_frames=0), path, 0.4)
+    path.with_name("whole.mp4").unlink()
+
+
+@pytest.mark.parametrize("spoil", [_noise, _empty, _cut_short])
+@pytest.mark.parametrize("name", ["b.mp4", "b.ts", "b.mkv"])
+def test_what_could_not_be_read_is_begun_anew_when_it_is_repaired(
+    tmp_path: Path, name: str, spoil: Callable[[Path], None]
+) -> None:
+    folder, out = tmp_path / "films", tmp_path / "out"
+    film(folder / "a.ts", 6)
+    spoil(folder / name)
+    assert run([folder], out).exit_code == 1
+    make(folder / name, 20, codec="mpeg4", size=(64, 48), b_frames=0)
+    film(folder / "c.ts", 7)
+    assert run([folder], out).exit_code == 0
+    assert [len(indices(out, stream)) for stream in "abc"] == [6, 20, 7]
+    make(folder / name, 21, codec="mpeg4", size=(64, 48), b_frames=0, gop=3)
+    with pytest.raises(UsageError, match="--replace"):
+        run([folder], out)
+
+
+@pytest.mark.parametrize("spoil", [_noise, _empty])
+def test_stills_of_which_none_could_be_read_are_begun_anew_when_they_are_repaired(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    folder, out = tmp_path / "stills", tmp_path / "out"
+    folder.mkdir()
+    spoil(folder / "1.png")
+    assert run([folder], out).exit_code == 1
+    still(folder / "1.png", 1)
+    assert run([folder], out).exit_code == 0
+    assert [row[3] for row in rows(out)] == ["1.png"]
+
+
+def test_rows_of_a_segment_that_was_never_finished_give_way_to_those_of_what_comes_in_its_place(
+    tmp_path: Path,
+) -> None:
+    clip, out = tmp_path / "a.ts", tmp_path / "out"
+    film(clip, 12)
+    run([clip], out)
+    state = out / ".plantain" / "streams.json"
+    held = json.loads(state.read_bytes())
+    held["a"]["durable"] |= {"is_complete": False, "position": asdict(Position())}
+    state.write_text(json.dumps(held))
+    film(clip, 9, first=20, codec="mpeg4")
+    assert run([clip], out).exit_code == 0
+    assert indices(out) == list(range(29))
 
 
 def test_a_recording_that_has_grown_goes_on(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from plantain.operators.errors import UsageError
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sources import recordings
 from plantain.operators.sources.recordings import AGAIN_S, MOST_AGAIN_S, SETTLED_S, Recordings, recording_name
+from plantain.operators.sources.takes import Takes
 from plantain.pipeline import intake
 from plantain.pipeline.checking import check_run
 from plantain.pipeline.config import PipelineConfig, check
@@ -103,6 +104,34 @@ def test_one_that_cannot_be_read_while_it_is_written_is_tried_more_and_more_seld
     pauses = [after - before for before, after in pairwise(times)]
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (2 * AGAIN_S, MOST_AGAIN_S)
+
+
+def test_one_that_is_written_over_is_not_taken_before_it_is_whole(tmp_path: Path) -> None:
+    """A ring, or a recorder that makes its files as long as they will be: half of it is old."""
+    path, found = tmp_path / "a.ts", Recordings(tmp_path)
+    times = []
+    for second in range(100):
+        write(path, "x" * 500, mtime_s=second)
+        times += [second] if taken(found, float(second), tmp_path) else []
+    assert times == []
+    assert taken(found, 99.0 + SETTLED_S, tmp_path) == ["a.ts"]
+    for second in range(100, 200):  # cut, and written anew
+        write(path, "y" * (second - 99), mtime_s=second)
+        times += [second] if taken(found, float(second), tmp_path) else []
+    assert times, "what grows again is read as far as it goes"
+    assert times[0] >= 100 + AGAIN_S
+
+
+def test_names_that_are_used_again_are_told_apart() -> None:
+    takes = Takes([])
+    long, longer = f"nvr-{'x' * 90}.ts", f"nvr-{'x' * 91}.ts"
+    assert takes.latest("nvr-a.ts") == "nvr-a.ts"
+    given = [takes.begin(name) for name in ("nvr-a.ts", "nvr-a.ts", long, longer, "nvr-b.ts")]
+    assert given[:2] == ["nvr-a.ts-take2", "nvr-a.ts-take3"]
+    assert len({*given}) == 5
+    assert all(len(name) <= 100 for name in given)
+    known = Takes(["nvr-a.ts", *given])
+    assert [known.latest(name) for name in ("nvr-a.ts", long, longer)] == given[1:4]
 
 
 def test_an_empty_one_and_one_that_is_gone_are_not_taken(tmp_path: Path) -> None:
@@ -256,6 +285,105 @@ def test_a_run_goes_on_after_a_restart_and_knows_what_was_renamed(tmp_path, clip
     assert told(lines, "renamed") == ["a.ts"]
     assert indices(out).keys() == {"a.ts", "b.ts", "c.ts"}
     assert told(lines, "read") == ["b.ts", "c.ts"]
+
+
+def _filled_in_place(path: Path, whole: bytes, between: Callable[[], None]) -> None:
+    path.write_bytes(bytes(len(whole) + 50_000))
+    between()
+    with path.open("r+b") as file:
+        file.write(whole)
+
+
+def _index_moved_to_the_front(path: Path, whole: bytes, between: Callable[[], None]) -> None:
+    path.write_bytes(whole[: len(whole) // 2])  # whose index would come last
+    between()
+    path.write_bytes(whole)
+
+
+def _sent_again(path: Path, whole: bytes, between: Callable[[], None]) -> None:
+    path.write_bytes(os.urandom(40_000))
+    between()
+    path.write_bytes(whole)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("name", "come"),
+    [
+        ("a.mp4", _filled_in_place),
+        ("a.ts", _filled_in_place),
+        ("a.mp4", _index_moved_to_the_front),
+        ("a.mov", _index_moved_to_the_front),
+        ("a.mkv", _sent_again),
+        ("a.ts", _sent_again),
+    ],
+)
+def test_one_that_could_not_be_read_at_first_is_read_when_it_can(tmp_path, name, come) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    whole = make(tmp_path / name, 20, size=(64, 48), gop=6, b_frames=0).read_bytes()
+    with capture_logs() as lines, running(config_of(folder, out)):
+        come(folder / name, whole, lambda: eventually(lambda: told(lines, "failed"), "tried"))
+        eventually(has(out, a=20), "read")
+    assert not told(lines, "not taken")
+    assert indices(out).keys() == {name}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_ring_gives_each_of_its_recordings_rows_of_its_own_over_restarts(tmp_path, clips) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    recordings_of = {
+        name: [nothing(letter) + clips[frames] for letter, frames in zip(letters, (12, 20, 60), strict=True)]
+        for name, letters in (("r1", "abc"), ("r2", "def"))
+    }
+    for turn in range(3):
+        with capture_logs() as lines, running(config_of(folder, out)):
+            for name, films in recordings_of.items():
+                (folder / f"{name}.ts").write_bytes(films[turn])
+            eventually(lambda: len(told(lines, "read")) == 2, "both")
+        assert len(told(lines, "name used again")) == (2 if turn else 0)
+    with capture_logs() as lines, running(config_of(folder, out)):
+        (folder / "r3.ts").write_bytes(clips[12])
+        eventually(lambda: told(lines, "read"), "the new one")
+    assert told(lines, "read") == ["r3.ts"], "each once"
+    assert {name: len(found) for name, found in indices(out).items()} == {
+        **{f"r{k}.ts{take}": n for k in (1, 2) for take, n in (("", 12), ("-take2", 20), ("-take3", 60))},
+        "r3.ts": 12,
+    }
+
+
+def nothing(name: str) -> bytes:
+    """A packet that tells transport streams apart, and holds nothing."""
+    return b"\x47\x1f\xff\x10" + name.encode() * 184
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("order", ["abc", "acb"])
+def test_names_that_are_handed_on_are_renamed_and_only_what_is_new_is_read(tmp_path, clips, order) -> None:
+    """Rotated as logs are: the newest is always `a`."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name, frames in zip("abc", (12, 20, 60), strict=True):
+        (folder / f"{name}.ts").write_bytes(nothing(name) + clips[frames])
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: len(told(lines, "read")) == 3, "all")
+    if order == "abc":
+        (folder / "b.ts").replace(folder / "c.ts")
+        (folder / "a.ts").replace(folder / "b.ts")
+        (folder / "a.ts").write_bytes(nothing("d") + clips[12])
+    else:  # only handed round
+        (folder / "a.ts").rename(folder / "kept")
+        (folder / "c.ts").rename(folder / "a.ts")
+        (folder / "b.ts").rename(folder / "c.ts")
+        (folder / "kept").rename(folder / "b.ts")
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: len(told(lines, "renamed")) == (2 if order == "abc" else 3), "what they are")
+        if order == "abc":
+            eventually(lambda: told(lines, "read"), "the new one")
+    assert told(lines, "read") == (["a.ts-take2"] if order == "abc" else [])
+    assert not told(lines, "not taken")
+    assert sum(map(len, indices(out).values())) == 12 + 20 + 60 + (12 if order == "abc" else 0)
 
 
 @pytest.mark.usefixtures("quick")
