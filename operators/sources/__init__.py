@@ -18,7 +18,7 @@ from plantain.operators.segments import Position
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.address import is_yes, kind_of
 from plantain.operators.sources.options import CHECKS
-from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_output
+from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_ours
 from plantain.operators.streams import StreamSpec, View
 
 SOURCES = {
@@ -136,7 +136,7 @@ def urls_of(path: str) -> list[str]:
 
 
 def _without_output(matches: list[str], pattern: str) -> list[str]:
-    """Files that a pattern finds, but those in output folders of ours that it does not name itself."""
+    """Files that a pattern finds, but those of ours, and in output folders of ours, that it does not name itself."""
     named = {*Path(pattern).parents}
     known: dict[Path, bool] = {}
     kept = []
@@ -144,7 +144,7 @@ def _without_output(matches: list[str], pattern: str) -> list[str]:
         above = [folder for folder in Path(match).parents if folder not in named]
         for folder in above:
             if folder not in known:
-                known[folder] = is_output(folder)
+                known[folder] = is_ours(folder)
         if not any(known[folder] for folder in above):
             kept.append(match)
     return kept

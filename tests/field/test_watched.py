@@ -426,6 +426,24 @@ def test_what_is_known_of_recordings_is_bounded_and_none_that_is_there_is_taken_
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_watched_folder_that_is_the_output_folder_gives_no_videos_of_ours(tmp_path, clips) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.ts").write_bytes(clips[12])
+    config = config_of(folder, folder)
+    config = config.model_copy(
+        update={"output": config.output.model_copy(update={"sinks": ("parquet", "overlay")})}
+    )
+    with capture_logs() as lines, running(config):
+        eventually(lambda: (folder / "overlay" / "nvr-a.ts.mp4").exists() and told(lines, "read"), "read")
+        (folder / "b.ts").write_bytes(nothing("b") + clips[20])
+        eventually(lambda: len(told(lines, "read")) == 2, "the second")
+        (folder / "c.ts").write_bytes(nothing("c") + clips[20])
+        eventually(lambda: len(told(lines, "read")) == 3, "the third")
+    assert told(lines, "read") == ["a.ts", "b.ts", "c.ts"]
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_run_waits_for_a_folder_that_is_not_there_yet(tmp_path, clips) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     with capture_logs() as lines, running(config_of(folder, out)):
