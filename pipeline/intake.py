@@ -17,7 +17,7 @@ from plantain.operators.sources.takes import Takes
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import Add, ConflictError, EngineDownError, Remove, Status
 from plantain.pipeline.config import StreamConfig
-from plantain.pipeline.config.stream import mark_of
+from plantain.pipeline.config.stream import location_of, mark_of
 from plantain.pipeline.control import Control
 from plantain.pipeline.engine.stream import ENDED, Phase
 from plantain.pipeline.engine.streams import UnknownStreamError
@@ -123,7 +123,9 @@ class Intake:
             log.info(
                 "renamed", stream=twin, what=f"{shown(str(path))} is what that was; it is not read again"
             )
-            self._checkpoints.adopt(name, twin, mark_of(spec.url, spec.options))
+            self._checkpoints.adopt(
+                name, twin, mark_of(spec.url, spec.options), location_of(spec.url, spec.options)
+            )
             self._recordings.done(path, self._clock(), is_good=True)
             return False
         try:

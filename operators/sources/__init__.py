@@ -13,6 +13,7 @@ import structlog
 
 from plantain.operators import naming
 from plantain.operators.errors import UsageError
+from plantain.operators.paths import in_one_spelling
 from plantain.operators.redaction import bare, place_of, shown
 from plantain.operators.segments import Position
 from plantain.operators.sources.base import Source
@@ -109,7 +110,10 @@ def expand(paths: Sequence[str]) -> list[StreamSpec]:
     Raises:
         UsageError: See `urls_of`.
     """
-    urls = list(dict.fromkeys(url for path in paths for url in urls_of(path)))
+    meant: dict[str, str] = {}
+    for url in (url for path in paths for url in urls_of(path)):
+        meant.setdefault(in_one_spelling(url), url)
+    urls = list(meant.values())
     return [StreamSpec(name, url) for name, url in zip(names_of(urls), urls, strict=True)]
 
 

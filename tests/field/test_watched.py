@@ -387,6 +387,22 @@ def test_names_that_are_handed_on_are_renamed_and_only_what_is_new_is_read(tmp_p
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_recording_that_is_not_over_goes_on_where_its_folder_is_spelled_otherwise(
+    tmp_path, clips, monkeypatch
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.ts").write_bytes(clips[60][: len(clips[60]) // 2 // 188 * 188])
+    with running(config_of(folder, out)):
+        eventually(lambda: len(indices(out).get("a.ts", [])) > 16, "as far as it goes")
+    monkeypatch.chdir(tmp_path)
+    (folder / "a.ts").write_bytes(clips[60])
+    with capture_logs() as lines, running(config_of(Path("in"), out)):
+        eventually(has(out, a=60), "the rest")
+    assert not told(lines, "not taken")
+
+
+@pytest.mark.usefixtures("quick")
 def test_what_is_known_of_recordings_is_bounded_and_none_that_is_there_is_taken_again(
     tmp_path, clips, monkeypatch
 ) -> None:
