@@ -19,7 +19,8 @@ from plantain.operators.segments import Position
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.address import is_yes, kind_of
 from plantain.operators.sources.options import CHECKS
-from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_ours
+from plantain.operators.sources.stills import files_in, is_ours
+from plantain.operators.sources.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES, tell_left_out
 from plantain.operators.streams import StreamSpec, View
 
 SOURCES = {
@@ -30,14 +31,6 @@ SOURCES = {
     "live": "plantain.operators.sources.live.source:LiveSource",
 }
 """Name of each source, and where its class is."""
-
-VIDEO_SUFFIXES = frozenset(
-    (
-        ".3gp", ".asf", ".avi", ".flv", ".gif", ".h264", ".hevc", ".ivf", ".m2ts", ".m4v", ".mjpeg", ".mkv",
-        ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".obu", ".ogv", ".ts", ".vob", ".webm", ".wmv",
-        ".y4m",
-    )
-)  # fmt: skip
 
 log = structlog.get_logger()
 
@@ -195,6 +188,8 @@ def _videos_in(folder: Path) -> list[str]:
     num_images = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
     if videos and num_images:
         log.warning("images left out", folder=shown(str(folder)), images=num_images, videos=len(videos))
+    if videos or num_images:
+        tell_left_out(folder, files)
     if videos:
         return videos
     if num_images:

@@ -6,11 +6,12 @@ import hashlib
 import math
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plantain.operators.sources import VIDEO_SUFFIXES
 from plantain.operators.sources.stills import files_in, natural
+from plantain.operators.sources.suffixes import VIDEO_SUFFIXES, tell_left_out
 
 # A recording that has not changed for so long is taken for whole; whoever writes one flushes more often.
 SETTLED_S = 3.0
@@ -54,6 +55,7 @@ class Recordings:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen: dict[Path, _Seen] = {}
+        self._told: set[str] = set()
 
     def look(self, now_s: float) -> None:
         """Takes note of what is there.
@@ -65,7 +67,9 @@ class Recordings:
             OSError: If the folder cannot be read.
         """
         found: dict[Path, _Seen] = {}
-        for path in files_in(self._folder):
+        files = files_in(self._folder)
+        self._tell(files)
+        for path in files:
             if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith("."):
                 continue
             try:
@@ -86,6 +90,12 @@ class Recordings:
                 seen.since_s, seen.is_due = now_s, True
             found[path] = seen
         self._seen = found
+
+    def _tell(self, files: Sequence[Path]) -> None:
+        """Says once of each suffix that files of it are left out."""
+        unknown = [file for file in files if file.suffix.lower() not in self._told]
+        self._told |= {file.suffix.lower() for file in unknown}
+        tell_left_out(self._folder, unknown)
 
     @property
     def paths(self) -> tuple[Path, ...]:

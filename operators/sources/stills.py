@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+from plantain.operators.sources.suffixes import IMAGE_SUFFIXES
 
 MADE_BY_US = ".plantain"
 """A folder that holds one of this name is an output folder: its videos and pictures are no input."""

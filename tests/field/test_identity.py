@@ -330,7 +330,7 @@ def test_other_options_and_other_links_are_other_streams(
     monkeypatch.chdir(tmp_path)
     run(["in/a.ts", "in/newest.ts"], out)
     assert {row[0] for row in rows(out)} == {"a", "newest"}
-    run([{"url": str(clip), "options": {"deinterlace": "no"}}], out)
+    run([{"url": str(clip), "options": {"deinterlace": "off"}}], out)
     assert len(rows(out)) == 18
     film(tmp_path / "in" / "b.ts", 9, first=3, codec="mpeg4")
     (tmp_path / "in" / "newest.ts").unlink()
