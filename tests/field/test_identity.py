@@ -16,12 +16,14 @@ from PIL import Image
 from plantain.deploy.job import named_as_before
 from plantain.operators.errors import UsageError
 from plantain.operators.segments import Position
+from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sources import expand
 from plantain.operators.sources.identity import Change, change_of, identity_of
 from plantain.operators.streams import StreamSpec
 from plantain.pipeline.config import check
 from plantain.pipeline.config.stream import mark_of
 from tests.assets.clips import cut_off, make, numbered
+from tests.field.killed import run_killed
 from tests.field.runs import indices, rows, run
 
 
@@ -47,13 +49,13 @@ def still(path: Path, number: int) -> Path:
         ("a.webm", "libvpx", 20, 24),
     ],
 )
-@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("is_begun", [False, True])
 def test_another_film_under_the_same_name_is_refused_or_done_anew(
-    tmp_path: Path, name: str, codec: str, before: int, after: int, is_killed: bool
+    tmp_path: Path, name: str, codec: str, before: int, after: int, is_begun: bool
 ) -> None:
     clip, out = tmp_path / name, tmp_path / "out"
     make(clip, before, codec=codec, size=(64, 48), b_frames=0)
-    first = {"url": str(clip), "max_frames": 18} if is_killed else clip
+    first = {"url": str(clip), "max_frames": 18} if is_begun else clip
     run([first], out)
     made = indices(out)
     make(clip, after, codec=codec, size=(96, 64), b_frames=0, gop=7)
@@ -61,8 +63,45 @@ def test_another_film_under_the_same_name_is_refused_or_done_anew(
         run([first], out)
     assert indices(out) == made, "refused is refused"
     assert run([first], out, replace=True).exit_code == 0
-    assert indices(out) == list(range(18 if is_killed else after))
+    assert indices(out) == list(range(18 if is_begun else after))
     assert run([first], out).exit_code == 0
+
+
+def test_films_that_take_the_place_of_those_that_a_killed_run_was_at_share_no_rows_with_them(
+    tmp_path: Path,
+) -> None:
+    codecs = {
+        "a.ts": "mpeg2video",
+        "b.mp4": "libx264",
+        "c.mkv": "libx264",
+        "d.avi": "mpeg4",
+        "e.webm": "libvpx",
+    }
+    clips, out = [tmp_path / name for name in codecs], tmp_path / "out"
+    for clip in clips:
+        make(clip, 90, codec=codecs[clip.name], size=(64, 48), b_frames=0)
+    run_killed(clips, out)
+    state = json.loads((out / ".plantain" / "streams.json").read_bytes())
+    assert not all(stream["durable"]["is_complete"] for stream in state.values()), "in the middle"
+    left = rows(out)
+    assert len(left) >= 16
+    for clip in clips:
+        make(clip, 40, codec=codecs[clip.name], size=(96, 64), b_frames=0, gop=7)
+    with pytest.raises(UsageError) as refusal:
+        run(clips, out)
+    assert str(refusal.value).count("--replace does it anew") == len(clips)
+    assert rows(out) == left, "refused is refused"
+    assert run(clips, out, replace=True).exit_code == 0
+    assert [indices(out, clip.stem) for clip in clips] == [[*range(40)]] * len(clips)
+    assert {*read_frames(out, ["width"])["width"].tolist()} == {96}
+
+
+def test_a_killed_run_goes_on_with_what_is_still_there(tmp_path: Path) -> None:
+    clips, out = [film(tmp_path / f"{name}.ts", 70) for name in "ab"], tmp_path / "out"
+    run_killed(clips, out)
+    assert run(clips, out).exit_code == 0
+    run(clips, tmp_path / "undisturbed")
+    assert rows(out) == rows(tmp_path / "undisturbed")
 
 
 def _noise(path: Path) -> None:
