@@ -124,9 +124,8 @@ class Checkpoints:
         """Where the streams of the run that was begun here before are, by name, as far as it is known."""
         known = self._known()
         noted = {name: location_noted(made) for name, made in known.get("streams", {}).items()}
-        return {name: location for name, location in noted.items() if location is not None} | known.get(
-            "locations", {}
-        )
+        located: dict[str, str] = {name: location for name, location in noted.items() if location is not None}
+        return {**located, **known.get("locations", {})}
 
     def load(self, stream_id: str) -> Durable | None:
         """What is durable of a stream, None if nothing is."""

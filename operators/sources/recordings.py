@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import stat
 from collections.abc import Sequence
@@ -30,8 +29,9 @@ class _Seen:
         size, mtime_ns: As it was last seen.
         since_s: Since when it has been so.
         is_due: It has something that nobody has taken.
-        next_s: It is not taken up before this while it changes; never while it is written over.
+        next_s: It is not taken up before this while it changes.
         again_s: The pause before it is taken up once more.
+        is_over: It is written over where it is: it waits until that is over.
     """
 
     size: int
@@ -40,6 +40,14 @@ class _Seen:
     is_due: bool
     next_s: float
     again_s: float = AGAIN_S
+    is_over: bool = False
+
+    def is_ready(self, now_s: float) -> bool:
+        """Whether it may be taken up."""
+        rest_s = now_s - self.since_s
+        if self.is_over:
+            return self.is_due and rest_s >= AGAIN_S
+        return self.is_due and (rest_s >= SETTLED_S or now_s >= self.next_s)
 
 
 class Recordings:
@@ -82,10 +90,7 @@ class Recordings:
             if seen is None:
                 seen = _Seen(status.st_size, status.st_mtime_ns, now_s, True, now_s + AGAIN_S)
             elif (seen.size, seen.mtime_ns) != (status.st_size, status.st_mtime_ns):
-                if status.st_size <= seen.size:  # nobody knows what of it is old: it waits until it is whole
-                    seen.next_s = math.inf
-                elif seen.next_s == math.inf:
-                    seen.next_s = now_s + seen.again_s
+                seen.is_over = status.st_size <= seen.size  # nobody knows what of it is old
                 seen.size, seen.mtime_ns = status.st_size, status.st_mtime_ns
                 seen.since_s, seen.is_due = now_s, True
             found[path] = seen
@@ -104,17 +109,13 @@ class Recordings:
 
     def due(self, now_s: float) -> list[Path]:
         """Those that are to be taken up now, in order."""
-        due = (
-            path
-            for path, seen in self._seen.items()
-            if seen.is_due and (now_s - seen.since_s >= SETTLED_S or now_s >= seen.next_s)
-        )
+        due = (path for path, seen in self._seen.items() if seen.is_ready(now_s))
         return sorted(due, key=lambda path: natural(path.relative_to(self._folder)))
 
     def take(self, path: Path) -> None:
         """One is taken up as it is now; what comes later is due again."""
         if (seen := self._seen.get(path)) is not None:
-            seen.is_due = False
+            seen.is_due = seen.is_over = False
 
     def take_later(self, path: Path) -> None:
         """One that was to be taken up could not be just now."""

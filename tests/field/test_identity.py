@@ -177,6 +177,42 @@ def test_a_recording_that_has_grown_goes_on(tmp_path: Path) -> None:
     assert [row[1:] for row in rows(out)] == [row[1:] for row in rows(tmp_path / "alone")]
 
 
+@pytest.mark.parametrize("name", ["a.ts", "a.h264"])
+def test_a_recording_that_is_filled_where_it_is_goes_on(tmp_path: Path, name: str) -> None:
+    """Recorders make their files as long as they will be, and write into them."""
+    codec = "mpeg2video" if name == "a.ts" else "libx264"
+    whole = make(tmp_path / f"whole-{name}", 100, codec=codec, size=(64, 48), b_frames=0, gop=5).read_bytes()
+    clip, out = tmp_path / name, tmp_path / "out"
+    clip.write_bytes(bytes(len(whole) + 100_000))
+    assert run([clip], out).exit_code == 1
+    counts = []
+    for share in (0.3, 0.301, 0.62, 1.0):
+        with clip.open("r+b") as file:
+            file.write(whole[: round(share * len(whole))])
+        assert run([clip], out).exit_code == 0
+        counts.append(len(rows(out)))
+    assert counts[0] < counts[2] < counts[3] == 100
+    assert indices(out) == list(range(100))
+    make(clip, 100, codec=codec, size=(96, 64), b_frames=0, gop=5)
+    with clip.open("ab") as file:
+        file.write(bytes(len(whole) + 100_000))
+    with pytest.raises(UsageError, match="--replace"):
+        run([clip], out)
+
+
+@pytest.mark.parametrize("written", [0, 1, 4095, 4096, 4097, 100_001, 1_000_000])
+def test_where_a_file_is_filled_to_is_found(tmp_path: Path, written: int) -> None:
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"x" * written + bytes(1_000_003))
+    known = identity_of(StreamSpec("a", str(path)))
+    assert known is not None
+    assert known["filled"] == written
+    path.write_bytes(b"x" * written + b"y" * 16_384)
+    known = identity_of(StreamSpec("a", str(path)))
+    assert known is not None
+    assert "filled" not in known
+
+
 def test_a_copy_and_a_touch_change_nothing(tmp_path: Path) -> None:
     clip, out = film(tmp_path / "a.ts", 30), tmp_path / "out"
     run([clip], out)
