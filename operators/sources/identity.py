@@ -21,11 +21,11 @@ WINDOW = 16_384
 SAMPLES, SAMPLE = 8, 4096
 
 Identity = Mapping[str, Any]
-"""Plain data: of a file `size`, `mtime_ns`, and digests of its `head`, `tail` and `body`; of one that ends in zeros, since
-it was made as long as it will be, where it is `filled` to, and a digest of what is before that (`rim`); of a folder of
-stills their `count`, and digests of their `names` and sizes, of their `times`, and of a sample of each (`body`), in
-order; of a file on the web what its server says (`web.told_of`). What an older version noted has no `body`, `times`,
-`filled` and `rim`."""
+"""Plain data: of a file `size`, `mtime_ns`, and digests of its `head`, `tail` and `body`; of one that ends in zeros,
+since it was made as long as it will be, where it is `filled` to, and a digest of what is before that (`rim`); of a
+folder of stills their `count`, and digests of their `names` and sizes, of their `times`, and of a sample of each
+(`body`), in order; of a file on the web what its server says (`web.told_of`). What an older version noted has no
+`body`, `times`, `filled` and `rim`."""
 
 _TIMES = ("mtime_ns", "times")
 _MAY_LACK = frozenset(("body", "filled", "rim", *_TIMES))

@@ -174,7 +174,7 @@ class PipelineConfig(Section):
             found += [stream.model_copy(update={"id": names[url], "url": url}) for url in urls]
         taken = Counter(str(stream.id) for stream in found)
         if twice := sorted(name for name, count in taken.items() if count > 1):
-            raise UsageError(f"two streams are called {', '.join(twice)}: give them an id")
+            raise UsageError(f"two streams are called {', '.join(twice)}: give them an id, or name each once")
         return found
 
     def pinned(self, known: Mapping[tuple[str, str], str], located: Mapping[str, str]) -> PipelineConfig:
