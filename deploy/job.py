@@ -21,7 +21,7 @@ from plantain.pipeline.executor import Executor, InlineExecutor, ThreadExecutor
 from plantain.pipeline.intake import taking_up
 from plantain.pipeline.runner import Outcome, run
 from plantain.pipeline.tidying import tidying_beside
-from plantain.pipeline.video import build_graph, pinned, run_of, sinks_of, starts_of
+from plantain.pipeline.video import build_graph, locations_of, pinned, run_of, sinks_of, starts_of
 
 
 def run_job(
@@ -67,7 +67,9 @@ def run_job(
 
             holds.enter_context(listening(control, socket))
         if config.watched and control is not None:
-            holds.enter_context(taking_up(config.watched, control, checkpoints))
+            holds.enter_context(
+                taking_up(config.watched, control, checkpoints, replaces=config.output.replace)
+            )
         if config.output.tidy and {"parquet", "overlay"} & {*config.output.sinks}:
             holds.enter_context(tidying_beside(config.output, checkpoints, deletions))
         return run(
@@ -99,14 +101,14 @@ def _begin(config: PipelineConfig, control: Control | None, *, resume: bool) -> 
     checkpoints = Checkpoints(Store(config.output.out))
     if not resume:
         _forget({*checkpoints.streams()} - {str(stream.id) for stream in config.named()}, config)
-    made_of = run_of(config)
+    made_of, locations = run_of(config), locations_of(config)
     may_differ = False
     if control is not None and control.is_lasting:
-        made_of["streams"] = {}  # they come, go and change while it runs
+        made_of["streams"], locations = {}, {}  # they come, go and change while it runs
         # Other weights or prompts are no reason to leave cameras unwatched: each begins a new epoch anyway.
         files = [str(stream.id) for stream in config.named() if not is_live(stream.spec())]
         may_differ = all(checkpoints.load(name) is None for name in files)
-    checkpoints.begin(made_of, resume=resume, may_differ=may_differ)
+    checkpoints.begin(made_of, resume=resume, may_differ=may_differ, locations=locations)
     return checkpoints
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,22 @@ def local_path(url: str) -> Path:
     if url.startswith("file:"):
         return Path(unquote(urlsplit(url).path))
     return Path(url)
+
+
+def in_one_spelling(url: str) -> str:
+    """An address; of a local path, equal however it is spelled: from the root on, links to folders followed.
+
+    A link to a file keeps its name, since another file may be put behind it.
+    """
+    if "://" in url and not url.startswith("file:"):
+        return url
+    try:
+        path = local_path(url)
+        if path.name in ("", ".."):
+            return os.path.realpath(path)
+        return str(Path(os.path.realpath(path.parent)) / path.name)
+    except (OSError, ValueError):  # no path at all
+        return url
 
 
 def is_endless(path: Path) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from plantain.operators.errors import UsageError
 from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.store import Store
+from plantain.pipeline.config.stream import location_noted
 
 FOLDER = ".plantain"
 RUN = f"{FOLDER}/run.json"
@@ -39,7 +40,14 @@ class Checkpoints:
         self._has_news = False
         self._texts: dict[str, tuple[_Stream, str]] = {}  # as they were stored last
 
-    def begin(self, run: dict[str, Any], *, resume: bool, may_differ: bool = False) -> None:
+    def begin(
+        self,
+        run: dict[str, Any],
+        *,
+        resume: bool,
+        may_differ: bool = False,
+        locations: Mapping[str, str] | None = None,
+    ) -> None:
         """Starts or resumes a run in this folder.
 
         Args:
@@ -47,6 +55,7 @@ class Checkpoints:
                 those of each stream. Streams may come and go; what is in both runs must be equal.
             resume: False to start over.
             may_differ: Whether settings other than before are no mistake.
+            locations: Where streams are, by name: what is where it was is no other for how its path is spelled.
 
         Raises:
             UsageError: If the folder holds results of another run, unless it may differ, or of an older version.
@@ -59,7 +68,10 @@ class Checkpoints:
                 "choose another --out"
             )
         known = stored if resume and self._has_results() else {}
-        changed = [] if may_differ else _differences(known, run)
+        here = locations or {}
+        were = self.locations() if known else {}
+        same = {name for name, location in here.items() if were.get(name) == location}
+        changed = [] if may_differ else _differences(known, run, same)
         if changed:
             raise UsageError(
                 f"the output folder holds results of a run with other settings ({', '.join(changed)}): "
@@ -70,11 +82,17 @@ class Checkpoints:
                 self._store.delete(name)
             self._streams = {}
         run["streams"] = {**known.get("streams", {}), **run["streams"]}
+        run["locations"] = {**known.get("locations", {}), **here}
         run["version"] = VERSION
         self._store.put(RUN, json.dumps(run, indent=1, sort_keys=True).encode())
 
-    def admit(self, stream_id: str, made_of: list[Any]) -> None:
+    def admit(self, stream_id: str, made_of: list[Any], location: str | None = None) -> None:
         """Notes what decides the rows of a stream that is added to a run which is under way.
+
+        Args:
+            stream_id: The stream.
+            made_of: What decides its rows.
+            location: Where it is; see `begin`.
 
         Raises:
             UsageError: If the folder holds results of a stream of this name that was made of something else.
@@ -82,12 +100,16 @@ class Checkpoints:
         wanted = json.loads(json.dumps(made_of))
         stream = self._all().get(stream_id, _Stream())
         known = stream.made_of or self._known().get("streams", {}).get(stream_id)
-        if known not in (None, wanted) and stream.durable is not None:
+        were = stream.location or (known and location_noted(known))
+        is_same = known in (None, wanted) or (
+            location is not None and location == were and _is_same(known, wanted)
+        )
+        if not is_same and stream.durable is not None:
             raise UsageError(
                 f"the output folder holds results of a stream '{stream_id}' with other settings: choose another id"
             )
         with self._lock:
-            self._all()[stream_id] = replace(stream, made_of=wanted)
+            self._all()[stream_id] = replace(stream, made_of=wanted, location=location)
             self._has_news = True
 
     def streams(self) -> list[str]:
@@ -97,6 +119,13 @@ class Checkpoints:
     def names(self) -> dict[str, list[Any]]:
         """What decides the rows of each stream of the run that was begun here before, by name."""
         return dict(self._known().get("streams", {}))
+
+    def locations(self) -> dict[str, str]:
+        """Where the streams of the run that was begun here before are, by name, as far as it is known."""
+        known = self._known()
+        noted = {name: location_noted(made) for name, made in known.get("streams", {}).items()}
+        located: dict[str, str] = {name: location for name, location in noted.items() if location is not None}
+        return {**located, **known.get("locations", {})}
 
     def load(self, stream_id: str) -> Durable | None:
         """What is durable of a stream, None if nothing is."""
@@ -126,18 +155,24 @@ class Checkpoints:
                 self._has_news = True
 
     def forget(self, stream_id: str) -> None:
-        """Nothing is durable of a stream any more: it is done anew."""
+        """Nothing is durable of a stream any more: it is done anew.
+
+        Raises:
+            SinkError: If what sinks noted of it cannot be removed.
+        """
         with self._lock:
             self._all().pop(stream_id, None)
             self._has_news = True
+        self._store.delete(f"{ATTEMPTS}/{stream_id}.kafka")
 
-    def adopt(self, stream_id: str, twin: str, mark: tuple[str, str]) -> None:
+    def adopt(self, stream_id: str, twin: str, mark: tuple[str, str], location: str) -> None:
         """What is known of a stream that was added while a run was under way holds for another one, too.
 
         Args:
             stream_id: The other one, which is the same file under another name.
             twin: The stream.
             mark: Address and digest of the other one (`config.stream.mark_of`).
+            location: Where that is.
         """
 
         def named(durable: Durable | None) -> Durable | None:
@@ -151,6 +186,7 @@ class Checkpoints:
                 durable=named(stream.durable),
                 before_end=named(stream.before_end),
                 made_of=stream.made_of and [url, *stream.made_of[1:3], digest, *stream.made_of[4:]],
+                location=location,
             )
             self._has_news = True
 
@@ -258,17 +294,21 @@ class _Stream:
         made_of: What decides its rows, if it was added while a run was under way.
         identity: Which input its results were made of; None if nobody noted it.
         before_end: What was durable before its last segment, if it is complete.
+        location: Where it is, if it was added while a run was under way.
     """
 
     durable: Durable | None = None
     made_of: list[Any] | None = None
     identity: dict[str, Any] | None = None
     before_end: Durable | None = None
+    location: str | None = None
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> _Stream:
         durables = (_durable(fields["durable"]), _durable(fields.get("before_end")))
-        return cls(durables[0], fields["made_of"], fields.get("identity"), durables[1])
+        return cls(
+            durables[0], fields["made_of"], fields.get("identity"), durables[1], fields.get("location")
+        )
 
 
 def _durable(held: dict[str, Any] | None) -> Durable | None:
@@ -278,11 +318,28 @@ def _durable(held: dict[str, Any] | None) -> Durable | None:
     return Durable(**{**held, **counted, "position": Position(**held["position"])})
 
 
-def _differences(known: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    """Names of the settings in which two runs differ; a stream that only one of them has is no difference."""
+def _differences(known: dict[str, Any], run: dict[str, Any], same: Collection[str]) -> list[str]:
+    """Names of the settings in which two runs differ; a stream that only one of them has is no difference.
+
+    Args:
+        known: What was run before.
+        run: What is run.
+        same: Streams that are where they were.
+    """
     if not known:
         return []
     streams, others = run["streams"], known["streams"]
-    changed = [key for key in {*known, *run} - {"streams", "version"} if known.get(key) != run.get(key)]
-    changed += [f"streams.{name}" for name in {*streams} & {*others} if streams[name] != others[name]]
+    changed = [
+        key for key in {*known, *run} - {"streams", "locations", "version"} if known.get(key) != run.get(key)
+    ]
+    changed += [
+        f"streams.{name}"
+        for name in {*streams} & {*others}
+        if streams[name] != others[name] and not (name in same and _is_same(streams[name], others[name]))
+    ]
     return sorted(changed)
+
+
+def _is_same(made_of: list[Any], other: list[Any]) -> bool:
+    """Whether all is equal but how a path is spelled."""
+    return made_of[1:3] == other[1:3] and made_of[4:] == other[4:]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
@@ -50,7 +52,8 @@ def resumed(
     """What is durable of a stream, and counts: None if it begins anew.
 
     What has grown goes on, also if it was complete: before its last segment, which is made again. Which input it is is
-    noted for the next time.
+    noted for the next time. Where nothing was delivered, as of a file that could not be read, what the file was is no
+    matter.
 
     Args:
         spec: The stream.
@@ -66,10 +69,11 @@ def resumed(
     now = told[name] if told is not None and name in told else identity_of(spec, known)
     if now is None:
         return durable
-    change = Change.NONE
-    if known is not None and durable is not None:
-        change = change_of(spec, known, now)
-    if change is Change.REPLACED:
+    change = Change.NONE if known is None else change_of(spec, known, now)
+    if change is Change.REPLACED and not _has_any(durable):
+        checkpoints.forget(name)
+        durable = None
+    elif change is Change.REPLACED:
         if not replace_changed:
             raise ChangedInputError(
                 f"stream '{name}': {shown(spec.url)} is not what it was when its results were made (replaced, or cut "
@@ -101,23 +105,44 @@ def is_finished(spec: StreamSpec, checkpoints: Checkpoints) -> bool:
     return now is not None and change_of(spec, known, now) is Change.NONE
 
 
-def same_elsewhere(spec: StreamSpec, checkpoints: Checkpoints, present: Collection[str]) -> str | None:
+def is_other(spec: StreamSpec, checkpoints: Checkpoints) -> bool:
+    """Whether a stream has results, and they were made of another file than the one that is there now."""
+    known = checkpoints.identity(spec.stream_id)
+    if known is None or not _has_any(checkpoints.load(spec.stream_id)):
+        return False
+    now = identity_of(spec, known)
+    return now is not None and change_of(spec, known, now) is Change.REPLACED
+
+
+def same_elsewhere(spec: StreamSpec, checkpoints: Checkpoints, present: Mapping[str, Path]) -> str | None:
     """The stream whose results were made of this very file when that had another name; None if there is none.
 
     Args:
         spec: A stream.
         checkpoints: What is durable.
-        present: Streams whose files are where they were: this one is a copy of theirs.
+        present: Files that are there, by the names of their streams: this one is a copy of such a one that is what it
+            was.
     """
     now = identity_of(spec)
-    if now is None or checkpoints.load(spec.stream_id) is not None:
+    if now is None or _has_any(checkpoints.load(spec.stream_id)):
         return None
     for name, known in checkpoints.identities().items():
-        if name not in present and is_same_content(known, now):
-            durable = checkpoints.load(name)
-            if durable is not None and durable.is_complete:
-                return name
+        if not is_same_content(known, now) or name == spec.stream_id:
+            continue
+        durable = checkpoints.load(name)
+        if durable is None or not durable.is_complete:
+            continue
+        there = identity_of(replace(spec, url=str(present[name])), known) if name in present else None
+        if there is None or not is_same_content(known, there):
+            return name
     return None
+
+
+def _has_any(durable: Durable | None) -> bool:
+    """Whether anything of a stream was delivered, so that its rows are those of one file."""
+    if durable is None:
+        return False
+    return bool(durable.epoch or durable.position.frame_index or durable.position.delivered)
 
 
 def _has_enough(spec: StreamSpec, durable: Durable) -> bool:

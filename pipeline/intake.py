@@ -13,14 +13,15 @@ import structlog
 from plantain.operators.errors import PlantainError, UsageError
 from plantain.operators.redaction import redact, shown
 from plantain.operators.sources.recordings import Recordings, recording_name
+from plantain.operators.sources.takes import Takes
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import Add, ConflictError, EngineDownError, Remove, Status
 from plantain.pipeline.config import StreamConfig
-from plantain.pipeline.config.stream import mark_of
+from plantain.pipeline.config.stream import location_of, mark_of
 from plantain.pipeline.control import Control
 from plantain.pipeline.engine.stream import ENDED, Phase
 from plantain.pipeline.engine.streams import UnknownStreamError
-from plantain.pipeline.inputs import is_finished, same_elsewhere
+from plantain.pipeline.inputs import is_finished, is_other, same_elsewhere
 from plantain.pipeline.status import REMOVING
 
 # A folder is looked at this often.
@@ -39,6 +40,7 @@ class Intake:
         stream: What is asked of its recordings, and how they are named.
         control: Of the run.
         checkpoints: What is durable of them.
+        replaces: Whether a recording that comes in the place of another takes its rows' place, too.
         clock: Seconds, monotonic.
     """
 
@@ -47,9 +49,12 @@ class Intake:
         stream: StreamConfig,
         control: Control,
         checkpoints: Checkpoints,
+        replaces: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream, self._control, self._checkpoints, self._clock = stream, control, checkpoints, clock
+        self._replaces = replaces
+        self._takes = Takes(checkpoints.identities())
         self._folder = Path(stream.url)
         self._recordings = Recordings(self._folder)
         self._current: tuple[str, Path] | None = None
@@ -99,10 +104,18 @@ class Intake:
         Returns:
             Whether others have to wait.
         """
-        name = self._name(path)
         self._recordings.take(path)
-        stream = self._stream.model_copy(update={"id": name, "url": str(path), "watch": False})
-        spec = stream.spec()
+        stream = self._stream_of(path)
+        if is_other(stream.spec(), self._checkpoints) and not self._replaces:
+            before = str(stream.id)
+            self._takes.begin(self._name(path))
+            stream = self._stream_of(path)
+            log.info(
+                "name used again",
+                stream=stream.id,
+                what=f"{shown(str(path))} is another recording than {before} was made of",
+            )
+        name, spec = str(stream.id), stream.spec()
         if is_finished(spec, self._checkpoints):
             self._recordings.done(path, self._clock(), is_good=True)
             return False
@@ -110,7 +123,9 @@ class Intake:
             log.info(
                 "renamed", stream=twin, what=f"{shown(str(path))} is what that was; it is not read again"
             )
-            self._checkpoints.adopt(name, twin, mark_of(spec.url, spec.options))
+            self._checkpoints.adopt(
+                name, twin, mark_of(spec.url, spec.options), location_of(spec.url, spec.options)
+            )
             self._recordings.done(path, self._clock(), is_good=True)
             return False
         try:
@@ -134,24 +149,32 @@ class Intake:
         except UnknownStreamError:
             return False
 
-    def _present(self) -> set[str]:
-        return {self._name(path) for path in self._recordings.paths}
+    def _present(self) -> dict[str, Path]:
+        """The recordings that are there, by the names of their streams."""
+        return {self._takes.latest(self._name(path)): path for path in self._recordings.paths}
+
+    def _stream_of(self, path: Path) -> StreamConfig:
+        name = self._takes.latest(self._name(path))
+        return self._stream.model_copy(update={"id": name, "url": str(path), "watch": False})
 
     def _name(self, path: Path) -> str:
         return recording_name(str(self._stream.id), self._folder, path)
 
 
 @contextmanager
-def taking_up(streams: Sequence[StreamConfig], control: Control, checkpoints: Checkpoints) -> Iterator[None]:
+def taking_up(
+    streams: Sequence[StreamConfig], control: Control, checkpoints: Checkpoints, *, replaces: bool = False
+) -> Iterator[None]:
     """Takes up recordings, in a thread of its own, for as long as the run lasts.
 
     Args:
         streams: The watched folders.
         control: Of the run.
         checkpoints: What is durable of their recordings.
+        replaces: See `Intake`.
     """
     stop = threading.Event()
-    intakes = [Intake(stream, control, checkpoints) for stream in streams]
+    intakes = [Intake(stream, control, checkpoints, replaces) for stream in streams]
 
     def run() -> None:
         while not stop.wait(LOOK_EVERY_S):

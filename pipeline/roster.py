@@ -12,6 +12,7 @@ from plantain.operators.streams import Start
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.commands import Add, Change, Command, ConflictError, Pause, Remove, Resume
 from plantain.pipeline.config import PipelineConfig
+from plantain.pipeline.config.stream import location_of
 from plantain.pipeline.definitions import Definitions
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import ENDED, Phase, Stream
@@ -92,7 +93,9 @@ class Roster:
     def _start_of(self, add: Add) -> Start:
         start = replace(start_of(self._config, add.stream, self._checkpoints), is_recording=add.is_recording)
         if self._checkpoints is not None and not start.is_live:
-            self._checkpoints.admit(start.spec.stream_id, made_of(self._config, add.stream))
+            spec = start.spec
+            location = location_of(spec.url, spec.options)
+            self._checkpoints.admit(spec.stream_id, made_of(self._config, add.stream), location)
         return start
 
     def give_up(self, add: Add) -> None:

@@ -37,7 +37,7 @@ from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import PipelineConfig, StreamConfig
 from plantain.pipeline.config.engine import OverloadConfig
 from plantain.pipeline.config.model import ModelConfig
-from plantain.pipeline.config.stream import digest_of, mark_of
+from plantain.pipeline.config.stream import digest_of, location_of, mark_of
 from plantain.pipeline.copies import copies_of
 from plantain.pipeline.engine.overload import Overload
 from plantain.pipeline.graph import Batch, Graph, Kind, Stage
@@ -262,6 +262,11 @@ def made_of(config: PipelineConfig, stream: StreamConfig) -> list[Any]:
     ]
 
 
+def locations_of(config: PipelineConfig) -> dict[str, str]:
+    """Where each stream is, by name, for when its path is spelled otherwise."""
+    return {str(stream.id): location_of(stream.url, stream.options) for stream in config.named()}
+
+
 def run_id_of(config: PipelineConfig) -> str:
     """The run's name in every row: equal for a run and the one that resumes it, with more streams or fewer."""
     return digest_of({key: value for key, value in run_of(config).items() if key != "streams"})
@@ -275,7 +280,9 @@ def pinned(config: PipelineConfig, checkpoints: Checkpoints) -> PipelineConfig:
     Raises:
         UsageError: See `PipelineConfig.named`.
     """
-    return config.pinned({(made[0], made[3]): name for name, made in checkpoints.names().items()})
+    known = {(made[0], made[3]): name for name, made in checkpoints.names().items()}
+    located = {location: name for name, location in sorted(checkpoints.locations().items(), reverse=True)}
+    return config.pinned(known, located)
 
 
 def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[Start]:

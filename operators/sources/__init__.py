@@ -13,12 +13,14 @@ import structlog
 
 from plantain.operators import naming
 from plantain.operators.errors import UsageError
+from plantain.operators.paths import in_one_spelling
 from plantain.operators.redaction import bare, place_of, shown
 from plantain.operators.segments import Position
 from plantain.operators.sources.base import Source
 from plantain.operators.sources.live.address import is_yes, kind_of
 from plantain.operators.sources.options import CHECKS
-from plantain.operators.sources.stills import IMAGE_SUFFIXES, files_in, is_output
+from plantain.operators.sources.stills import files_in, is_ours
+from plantain.operators.sources.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES, tell_left_out
 from plantain.operators.streams import StreamSpec, View
 
 SOURCES = {
@@ -29,14 +31,6 @@ SOURCES = {
     "live": "plantain.operators.sources.live.source:LiveSource",
 }
 """Name of each source, and where its class is."""
-
-VIDEO_SUFFIXES = frozenset(
-    (
-        ".3gp", ".asf", ".avi", ".flv", ".gif", ".h264", ".hevc", ".ivf", ".m2ts", ".m4v", ".mjpeg", ".mkv",
-        ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".obu", ".ogv", ".ts", ".vob", ".webm", ".wmv",
-        ".y4m",
-    )
-)  # fmt: skip
 
 log = structlog.get_logger()
 
@@ -109,7 +103,10 @@ def expand(paths: Sequence[str]) -> list[StreamSpec]:
     Raises:
         UsageError: See `urls_of`.
     """
-    urls = list(dict.fromkeys(url for path in paths for url in urls_of(path)))
+    meant: dict[str, str] = {}
+    for url in (url for path in paths for url in urls_of(path)):
+        meant.setdefault(in_one_spelling(url), url)
+    urls = list(meant.values())
     return [StreamSpec(name, url) for name, url in zip(names_of(urls), urls, strict=True)]
 
 
@@ -136,7 +133,7 @@ def urls_of(path: str) -> list[str]:
 
 
 def _without_output(matches: list[str], pattern: str) -> list[str]:
-    """Files that a pattern finds, but those in output folders of ours that it does not name itself."""
+    """Files that a pattern finds, but those of ours, and in output folders of ours, that it does not name itself."""
     named = {*Path(pattern).parents}
     known: dict[Path, bool] = {}
     kept = []
@@ -144,7 +141,7 @@ def _without_output(matches: list[str], pattern: str) -> list[str]:
         above = [folder for folder in Path(match).parents if folder not in named]
         for folder in above:
             if folder not in known:
-                known[folder] = is_output(folder)
+                known[folder] = is_ours(folder)
         if not any(known[folder] for folder in above):
             kept.append(match)
     return kept
@@ -191,6 +188,8 @@ def _videos_in(folder: Path) -> list[str]:
     num_images = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
     if videos and num_images:
         log.warning("images left out", folder=shown(str(folder)), images=num_images, videos=len(videos))
+    if videos or num_images:
+        tell_left_out(folder, files)
     if videos:
         return videos
     if num_images:

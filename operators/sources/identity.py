@@ -21,11 +21,14 @@ WINDOW = 16_384
 SAMPLES, SAMPLE = 8, 4096
 
 Identity = Mapping[str, Any]
-"""Plain data: of a file `size`, `mtime_ns`, and digests of its `head`, `tail` and `body`; of a folder of stills their
-`count`, and digests of their `names` and sizes, of their `times`, and of a sample of each (`body`), in order; of a file
-on the web what its server says (`web.told_of`). What an older version noted has no `body` and no `times`."""
+"""Plain data: of a file `size`, `mtime_ns`, and digests of its `head`, `tail` and `body`; of one that ends in zeros,
+since it was made as long as it will be, where it is `filled` to, and a digest of what is before that (`rim`); of a
+folder of stills their `count`, and digests of their `names` and sizes, of their `times`, and of a sample of each
+(`body`), in order; of a file on the web what its server says (`web.told_of`). What an older version noted has no
+`body`, `times`, `filled` and `rim`."""
 
 _TIMES = ("mtime_ns", "times")
+_MAY_LACK = frozenset(("body", "filled", "rim", *_TIMES))
 
 
 class Change(Enum):
@@ -57,8 +60,7 @@ def identity_of(spec: StreamSpec, known: Identity | None = None) -> Identity | N
         told = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
         if known is not None and told.items() <= known.items():
             return known
-        tail = _digest(path, status.st_size - WINDOW)
-        return {**told, "head": _digest(path, 0), "tail": tail, "body": _body(path, status.st_size)}
+        return told | _of_content(path, status.st_size)
     except OSError:
         return None  # whoever opens it says why
 
@@ -66,7 +68,8 @@ def identity_of(spec: StreamSpec, known: Identity | None = None) -> Identity | N
 def change_of(spec: StreamSpec, known: Identity, now: Identity) -> Change:
     """What became of an input.
 
-    A recording that has grown still has what was its end where that was; a folder of stills begins with those it had.
+    A recording that has grown, or was filled, still has what was its end where that was; a folder of stills begins with
+    those it had.
 
     Args:
         spec: The stream.
@@ -81,6 +84,10 @@ def change_of(spec: StreamSpec, known: Identity, now: Identity) -> Change:
     try:
         if "count" in known and "count" in now and now["count"] > known["count"]:
             is_grown = is_same_content(known, _of_stills(path, count=known["count"]))
+        elif known.get("filled") and now.get("filled", now.get("size", 0)) > known["filled"]:
+            end = known["filled"]
+            is_begun_alike = end < WINDOW or now["head"] == known["head"]
+            is_grown = is_begun_alike and _digest(path, end - WINDOW, end) == known["rim"]
         elif "size" in known and "size" in now and now["size"] > known["size"] > 0:
             end = known["size"]
             is_grown = _digest(path, end - WINDOW, end) == known["tail"]
@@ -120,7 +127,7 @@ class Kept:
 
 def is_same_content(one: Identity, other: Identity) -> bool:
     """Whether all but the time is equal, as far as both say: a file that was copied or touched is the same."""
-    if one.keys() - {"body"} - {*_TIMES} != other.keys() - {"body"} - {*_TIMES}:
+    if one.keys() - _MAY_LACK != other.keys() - _MAY_LACK:
         return False
     return all(one[name] == other[name] for name in one.keys() & other.keys() if name not in _TIMES)
 
@@ -140,6 +147,31 @@ def _of_stills(folder: Path, known: Identity | None = None, count: int | None = 
         for file, state in zip(files, states, strict=True)
     ]
     return {**told, "body": _digest_of(samples)}
+
+
+def _of_content(path: Path, size: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "head": _digest(path, 0),
+        "tail": _digest(path, size - WINDOW),
+        "body": _body(path, size),
+    }
+    if size and found["tail"] == hashlib.blake2b(bytes(min(size, WINDOW)), digest_size=16).hexdigest():
+        end = _filled(path, size)
+        found |= {"filled": end, "rim": _digest(path, end - WINDOW, end)}
+    return found
+
+
+def _filled(path: Path, size: int) -> int:
+    """Where what was written of a file ends, and zeros follow; within it zeros may be taken for such an end."""
+    begin, end = 0, size
+    with path.open("rb") as file:
+        while True:
+            middle = (begin + end) // 2 if end - begin > SAMPLE else begin
+            file.seek(middle)
+            written = file.read(SAMPLE)[: size - middle].rstrip(b"\0")
+            if middle == begin:
+                return begin + len(written)
+            begin, end = (middle, end) if written else (begin, middle)
 
 
 def _body(path: Path, size: int) -> str:

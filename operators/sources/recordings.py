@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plantain.operators.sources import VIDEO_SUFFIXES
 from plantain.operators.sources.stills import files_in, natural
+from plantain.operators.sources.suffixes import VIDEO_SUFFIXES, tell_left_out
 
 # A recording that has not changed for so long is taken for whole; whoever writes one flushes more often.
 SETTLED_S = 3.0
@@ -30,6 +31,7 @@ class _Seen:
         is_due: It has something that nobody has taken.
         next_s: It is not taken up before this while it changes.
         again_s: The pause before it is taken up once more.
+        is_over: It is written over where it is: it waits until that is over.
     """
 
     size: int
@@ -38,6 +40,14 @@ class _Seen:
     is_due: bool
     next_s: float
     again_s: float = AGAIN_S
+    is_over: bool = False
+
+    def is_ready(self, now_s: float) -> bool:
+        """Whether it may be taken up."""
+        rest_s = now_s - self.since_s
+        if self.is_over:
+            return self.is_due and rest_s >= AGAIN_S
+        return self.is_due and (rest_s >= SETTLED_S or now_s >= self.next_s)
 
 
 class Recordings:
@@ -53,6 +63,7 @@ class Recordings:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen: dict[Path, _Seen] = {}
+        self._told: set[str] = set()
 
     def look(self, now_s: float) -> None:
         """Takes note of what is there.
@@ -64,7 +75,9 @@ class Recordings:
             OSError: If the folder cannot be read.
         """
         found: dict[Path, _Seen] = {}
-        for path in files_in(self._folder):
+        files = files_in(self._folder)
+        self._tell(files)
+        for path in files:
             if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith("."):
                 continue
             try:
@@ -77,10 +90,17 @@ class Recordings:
             if seen is None:
                 seen = _Seen(status.st_size, status.st_mtime_ns, now_s, True, now_s + AGAIN_S)
             elif (seen.size, seen.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                seen.is_over = status.st_size <= seen.size  # nobody knows what of it is old
                 seen.size, seen.mtime_ns = status.st_size, status.st_mtime_ns
                 seen.since_s, seen.is_due = now_s, True
             found[path] = seen
         self._seen = found
+
+    def _tell(self, files: Sequence[Path]) -> None:
+        """Says once of each suffix that files of it are left out."""
+        unknown = [file for file in files if file.suffix.lower() not in self._told]
+        self._told |= {file.suffix.lower() for file in unknown}
+        tell_left_out(self._folder, unknown)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -89,17 +109,13 @@ class Recordings:
 
     def due(self, now_s: float) -> list[Path]:
         """Those that are to be taken up now, in order."""
-        due = (
-            path
-            for path, seen in self._seen.items()
-            if seen.is_due and (now_s - seen.since_s >= SETTLED_S or now_s >= seen.next_s)
-        )
+        due = (path for path, seen in self._seen.items() if seen.is_ready(now_s))
         return sorted(due, key=lambda path: natural(path.relative_to(self._folder)))
 
     def take(self, path: Path) -> None:
         """One is taken up as it is now; what comes later is due again."""
         if (seen := self._seen.get(path)) is not None:
-            seen.is_due = False
+            seen.is_due = seen.is_over = False
 
     def take_later(self, path: Path) -> None:
         """One that was to be taken up could not be just now."""

@@ -6,10 +6,13 @@ import os
 import re
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+from plantain.operators.sources.suffixes import IMAGE_SUFFIXES
 
 MADE_BY_US = ".plantain"
 """A folder that holds one of this name is an output folder: its videos and pictures are no input."""
+
+OVERLAY, OF_STREAM = "overlay", "stream="
+"""How folders are called that we make in an output folder, and in those of its tables."""
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -48,15 +51,23 @@ def files_in(folder: Path) -> list[Path]:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
-            folders[:] = [name for name in folders if not (name.startswith(".") or is_output(here / name))]
+            folders[:] = [name for name in folders if not (name.startswith(".") or is_ours(here / name))]
             links += [here / name for name in folders if (here / name).is_symlink()]
             found += [here / name for name in names if not name.startswith(".") or name.startswith("._")]
         waiting += sorted(links)
     return sorted(found, key=lambda file: natural(file.relative_to(folder)))
 
 
-def is_output(folder: Path) -> bool:
-    """Whether a folder holds results of ours."""
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is an output folder, or of those that we make in one; what else is in it was there before."""
+    if folder.name == OVERLAY:
+        return _is_output(folder.parent) or _is_output(folder)
+    if folder.name.startswith(OF_STREAM):
+        return _is_output(folder.parent.parent) or _is_output(folder)
+    return _is_output(folder)
+
+
+def _is_output(folder: Path) -> bool:
     return (folder / MADE_BY_US).is_dir()
 
 

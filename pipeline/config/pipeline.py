@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationInfo, model_validator
@@ -20,7 +20,7 @@ from plantain.pipeline.config.output import OutputConfig
 from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
 from plantain.pipeline.config.section import Section
 from plantain.pipeline.config.serve import ServeConfig
-from plantain.pipeline.config.stream import StreamConfig, mark_of
+from plantain.pipeline.config.stream import StreamConfig, location_of, mark_of
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
@@ -142,11 +142,14 @@ class PipelineConfig(Section):
             raise UsageError("; ".join(mistakes))
         return stream
 
-    def named(self, known: Mapping[tuple[str, str], str] | None = None) -> list[StreamConfig]:
+    def named(
+        self, known: Mapping[tuple[str, str], str] | None = None, located: Mapping[str, str] | None = None
+    ) -> list[StreamConfig]:
         """The streams, with folders and globs expanded, each with one URL and a name; without those of watched folders.
 
         Args:
             known: Names that streams have already, by their URL and options (`mark_of`); no other stream gets one.
+            located: The same by where they are (`location_of`), for what is spelled otherwise than before.
 
         Raises:
             UsageError: If a folder holds no video, or two streams come to the same name.
@@ -156,18 +159,13 @@ class PipelineConfig(Section):
             [stream.url] if stream.id is not None or stream.source else urls_of(stream.url)
             for stream in streams
         ]
-        known = known or {}
-        kept: dict[str, str] = {}
-        new: dict[str, None] = {}
-        for stream, urls in zip(streams, meant, strict=True):
-            if stream.id is not None or stream.source:
-                continue
-            for url in urls:
-                if (name := known.get(mark_of(url, stream.options))) is not None:
-                    kept[url] = name
-                else:
-                    new[url] = None
-        names = kept | dict(zip(new, names_of(list(new), taken=known.values()), strict=True))
+        nameless = [
+            (url, stream.options)
+            for stream, urls in zip(streams, meant, strict=True)
+            for url in urls
+            if stream.id is None and not stream.source
+        ]
+        names = _names_of(nameless, known or {}, located or {})
         found: list[StreamConfig] = []
         for stream, urls in zip(streams, meant, strict=True):
             if stream.id is not None or stream.source:
@@ -176,12 +174,12 @@ class PipelineConfig(Section):
             found += [stream.model_copy(update={"id": names[url], "url": url}) for url in urls]
         taken = Counter(str(stream.id) for stream in found)
         if twice := sorted(name for name, count in taken.items() if count > 1):
-            raise UsageError(f"two streams are called {', '.join(twice)}: give them an id")
+            raise UsageError(f"two streams are called {', '.join(twice)}: give them an id, or name each once")
         return found
 
-    def pinned(self, known: Mapping[tuple[str, str], str]) -> PipelineConfig:
+    def pinned(self, known: Mapping[tuple[str, str], str], located: Mapping[str, str]) -> PipelineConfig:
         """The same with a name for each stream; see `named`."""
-        return self.model_copy(update={"streams": (*self.named(known), *self.watched)})
+        return self.model_copy(update={"streams": (*self.named(known, located), *self.watched)})
 
     @property
     def watched(self) -> tuple[StreamConfig, ...]:
@@ -206,3 +204,30 @@ class PipelineConfig(Section):
         if len(found) != 1:
             raise UsageError(f"{shown(stream.url)} stands for {len(found)} streams; add them one by one")
         return self.fitting(found[0])
+
+
+def _names_of(
+    inputs: Sequence[tuple[str, Mapping[str, str]]],
+    known: Mapping[tuple[str, str], str],
+    located: Mapping[str, str],
+) -> dict[str, str]:
+    """Names of inputs by their URL: what has one keeps it, and what is one file under two spellings has one."""
+    names: dict[str, str] = {}
+    here: dict[str, str] = {}
+    others: list[tuple[str, str]] = []
+    for url, options in inputs:
+        if (name := known.get(mark_of(url, options))) is None:
+            others.append((url, location_of(url, options)))
+        else:
+            names[url] = name
+            here[location_of(url, options)] = name
+    given = set(names.values())
+    new: dict[str, str] = {}
+    for url, location in others:
+        name = here.get(location) or located.get(location)
+        if name is None or (name in given and location not in here):
+            new.setdefault(location, url)
+        else:
+            names[url] = name
+    fresh = dict(zip(new, names_of([*new.values()], taken=known.values()), strict=True))
+    return {url: fresh[location] for url, location in others if location in fresh} | names

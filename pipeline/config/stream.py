@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from plantain.operators.errors import UsageError
+from plantain.operators.paths import in_one_spelling
 from plantain.operators.redaction import bare, printable, shown
 from plantain.operators.streams import Sampling, StreamSpec
 from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
@@ -120,6 +121,17 @@ class StreamConfig(Section):
 def mark_of(url: str, options: Mapping[str, str]) -> tuple[str, str]:
     """What tells streams apart wherever they are named, without secrets and with no way back to them."""
     return shown(url), digest_of([bare(url), dict(options)])
+
+
+def location_of(url: str, options: Mapping[str, str]) -> str:
+    """Equal for streams of one file, however its path is spelled and from where; with no way back to it."""
+    return digest_of([bare(in_one_spelling(url)), dict(options)])
+
+
+def location_noted(made_of: Sequence[Any]) -> str | None:
+    """The same of a stream of which an older version noted only its mark; None where it had options."""
+    url, digest = made_of[0], made_of[3:4]
+    return location_of(url, {}) if digest == [mark_of(url, {})[1]] else None
 
 
 def digest_of(value: Any) -> str:

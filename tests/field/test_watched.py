@@ -5,143 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from plantain.operators.errors import UsageError
 from plantain.operators.sinks.parquet.reading import read_frames
 from plantain.operators.sources import recordings
-from plantain.operators.sources.recordings import AGAIN_S, MOST_AGAIN_S, SETTLED_S, Recordings, recording_name
 from plantain.pipeline import intake
-from plantain.pipeline.checking import check_run
 from plantain.pipeline.config import PipelineConfig, check
 from tests.assets.clips import make
 from tests.field.runs import CANVAS, running
 from tests.serving import eventually
-
-# -- which one is next -------------------------------------------------------------------------------------
-
-
-def write(path: Path, text: str = "x", mtime_s: float | None = None) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    if mtime_s is not None:
-        os.utime(path, (mtime_s, mtime_s))
-    return path
-
-
-def taken(found: Recordings, now_s: float, folder: Path) -> list[str]:
-    """What is taken up at a time, each read at once."""
-    names = []
-    found.look(now_s)
-    for path in found.due(now_s):
-        found.take(path)
-        found.done(path, now_s, is_good=True)
-        names.append(str(path.relative_to(folder)))
-    return names
-
-
-def test_recordings_are_taken_in_the_order_of_their_names_whatever_their_times(tmp_path: Path) -> None:
-    for number, mtime_s in ((10, 100.0), (2, 900.0), (1, 500.0)):
-        write(tmp_path / f"2026-11-{number}" / "rec_9.ts", mtime_s=mtime_s)
-        write(tmp_path / f"2026-11-{number}" / "rec_10.ts", mtime_s=mtime_s - 50)
-    found = Recordings(tmp_path)
-    assert taken(found, 0.0, tmp_path) == [], "they may be written still"
-    days = [f"2026-11-{number}/rec_{part}.ts" for number in (1, 2, 10) for part in (9, 10)]
-    assert taken(found, SETTLED_S, tmp_path) == days
-    assert taken(found, SETTLED_S + 1, tmp_path) == [], "once"
-
-
-@pytest.mark.parametrize("name", ["a.ts.part", "a.tmp", ".a.mp4", "._a.mp4", "a.jpg", "a", ".hidden/a.ts"])
-def test_what_has_another_name_until_it_is_whole_is_taken_when_it_is_renamed(tmp_path: Path, name) -> None:
-    path = write(tmp_path / name)
-    found = Recordings(tmp_path)
-    assert taken(found, 0.0, tmp_path) == taken(found, 100.0, tmp_path) == []
-    path.rename(tmp_path / "a.ts")
-    assert taken(found, 101.0, tmp_path) == []
-    assert taken(found, 101.0 + SETTLED_S, tmp_path) == ["a.ts"]
-
-
-def test_one_that_is_written_for_long_is_taken_as_far_as_it_goes_again_and_again(tmp_path: Path) -> None:
-    path, found = tmp_path / "a.ts", Recordings(tmp_path)
-    times = []
-    for second in range(100):
-        write(path, "x" * (second + 1), mtime_s=second)
-        times += [second] if taken(found, float(second), tmp_path) else []
-    assert times == [AGAIN_S, 2 * AGAIN_S, 3 * AGAIN_S]
-    assert taken(found, 98.0 + SETTLED_S, tmp_path) == []
-    assert taken(found, 99.0 + SETTLED_S, tmp_path) == ["a.ts"], "the rest, when it is whole"
-    assert taken(found, 200.0, tmp_path) == []
-
-
-def test_what_was_written_while_it_was_read_is_due_again(tmp_path: Path) -> None:
-    path, found = write(tmp_path / "a.ts"), Recordings(tmp_path)
-    found.look(0.0)
-    found.look(SETTLED_S)
-    assert found.due(SETTLED_S) == [path]
-    found.take(path)
-    write(path, "xx")
-    found.look(SETTLED_S + 1)
-    found.done(path, SETTLED_S + 1, is_good=True)
-    found.look(2 * SETTLED_S + 1)
-    assert found.due(2 * SETTLED_S + 1) == [path]
-
-
-def test_one_that_cannot_be_read_while_it_is_written_is_tried_more_and_more_seldom(tmp_path: Path) -> None:
-    path, found = tmp_path / "a.mp4", Recordings(tmp_path)
-    times: list[int] = []
-    for second in range(0, 4000, 10):
-        path.write_text("x" * (second + 1))
-        found.look(float(second))
-        if found.due(float(second)):
-            times.append(second)
-            found.take(path)
-            found.done(path, float(second), is_good=False)
-    pauses = [after - before for before, after in pairwise(times)]
-    assert pauses == sorted(pauses)
-    assert (pauses[0], pauses[-1]) == (2 * AGAIN_S, MOST_AGAIN_S)
-
-
-def test_an_empty_one_and_one_that_is_gone_are_not_taken(tmp_path: Path) -> None:
-    found = Recordings(tmp_path)
-    empty, gone = write(tmp_path / "empty.ts", ""), write(tmp_path / "gone.ts")
-    found.look(0.0)
-    gone.unlink()
-    assert taken(found, SETTLED_S, tmp_path) == []
-    assert empty.exists()
-
-
-def test_a_name_depends_on_nothing_but_the_recording(tmp_path: Path) -> None:
-    def name(below: str) -> str:
-        return recording_name("nvr", tmp_path, tmp_path / below)
-
-    assert name("rec_1.ts") == "nvr-rec_1.ts"
-    odd = ["a/rec 1.ts", "a_rec_1.ts", "a/rec_1.ts", "ü.ts", "ö.ts", f"{'x' * 200}.ts", f"{'x' * 201}.ts"]
-    names = [name(below) for below in odd]
-    assert len({*names}) == len(odd)
-    assert all(len(each) <= 100 for each in names)
-    assert names == [name(below) for below in odd]
-
-
-@pytest.mark.parametrize(
-    ("stream", "said"),
-    [
-        ({"url": "in"}, "with an id"),
-        ({"url": "rtsp://camera/1", "id": "a"}, "a folder of this machine"),
-        ({"url": "in", "id": "a", "source": "file"}, "without a source"),
-        ({"url": "in", "id": "a", "options": {"treads": "2"}}, "no option treads"),
-    ],
-)
-def test_what_cannot_be_watched_is_told_before_anything_runs(stream: dict, said: str) -> None:
-    with pytest.raises(UsageError) as refusal:
-        check_run(check({"streams": [{"watch": True, **stream}], "prompts": ["depth"]}))
-    assert said in str(refusal.value)
-
-
-# -- while it runs -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -258,6 +133,121 @@ def test_a_run_goes_on_after_a_restart_and_knows_what_was_renamed(tmp_path, clip
     assert told(lines, "read") == ["b.ts", "c.ts"]
 
 
+def _filled_in_place(path: Path, whole: bytes, between: Callable[[], None]) -> None:
+    path.write_bytes(bytes(len(whole) + 50_000))
+    between()
+    with path.open("r+b") as file:
+        file.write(whole)
+
+
+def _index_moved_to_the_front(path: Path, whole: bytes, between: Callable[[], None]) -> None:
+    path.write_bytes(whole[: len(whole) // 2])  # whose index would come last
+    between()
+    path.write_bytes(whole)
+
+
+def _sent_again(path: Path, whole: bytes, between: Callable[[], None]) -> None:
+    path.write_bytes(os.urandom(40_000))
+    between()
+    path.write_bytes(whole)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("name", "come"),
+    [
+        ("a.mp4", _filled_in_place),
+        ("a.ts", _filled_in_place),
+        ("a.mp4", _index_moved_to_the_front),
+        ("a.mov", _index_moved_to_the_front),
+        ("a.mkv", _sent_again),
+        ("a.ts", _sent_again),
+    ],
+)
+def test_one_that_could_not_be_read_at_first_is_read_when_it_can(tmp_path, name, come) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    whole = make(tmp_path / name, 20, size=(64, 48), gop=6, b_frames=0).read_bytes()
+    with capture_logs() as lines, running(config_of(folder, out)):
+        come(folder / name, whole, lambda: eventually(lambda: told(lines, "failed"), "tried"))
+        eventually(has(out, a=20), "read")
+    assert not told(lines, "not taken")
+    assert indices(out).keys() == {name}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_ring_gives_each_of_its_recordings_rows_of_its_own_over_restarts(tmp_path, clips) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    recordings_of = {
+        name: [nothing(letter) + clips[frames] for letter, frames in zip(letters, (12, 20, 60), strict=True)]
+        for name, letters in (("r1", "abc"), ("r2", "def"))
+    }
+    for turn in range(3):
+        with capture_logs() as lines, running(config_of(folder, out)):
+            for name, films in recordings_of.items():
+                (folder / f"{name}.ts").write_bytes(films[turn])
+            eventually(lambda: len(told(lines, "read")) == 2, "both")
+        assert len(told(lines, "name used again")) == (2 if turn else 0)
+    with capture_logs() as lines, running(config_of(folder, out)):
+        (folder / "r3.ts").write_bytes(clips[12])
+        eventually(lambda: told(lines, "read"), "the new one")
+    assert told(lines, "read") == ["r3.ts"], "each once"
+    assert {name: len(found) for name, found in indices(out).items()} == {
+        **{f"r{k}.ts{take}": n for k in (1, 2) for take, n in (("", 12), ("-take2", 20), ("-take3", 60))},
+        "r3.ts": 12,
+    }
+
+
+def nothing(name: str) -> bytes:
+    """A packet that tells transport streams apart, and holds nothing."""
+    return b"\x47\x1f\xff\x10" + name.encode() * 184
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("order", ["abc", "acb"])
+def test_names_that_are_handed_on_are_renamed_and_only_what_is_new_is_read(tmp_path, clips, order) -> None:
+    """Rotated as logs are: the newest is always `a`."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name, frames in zip("abc", (12, 20, 60), strict=True):
+        (folder / f"{name}.ts").write_bytes(nothing(name) + clips[frames])
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: len(told(lines, "read")) == 3, "all")
+    if order == "abc":
+        (folder / "b.ts").replace(folder / "c.ts")
+        (folder / "a.ts").replace(folder / "b.ts")
+        (folder / "a.ts").write_bytes(nothing("d") + clips[12])
+    else:  # only handed round
+        (folder / "a.ts").rename(folder / "kept")
+        (folder / "c.ts").rename(folder / "a.ts")
+        (folder / "b.ts").rename(folder / "c.ts")
+        (folder / "kept").rename(folder / "b.ts")
+    with capture_logs() as lines, running(config_of(folder, out)):
+        eventually(lambda: len(told(lines, "renamed")) == (2 if order == "abc" else 3), "what they are")
+        if order == "abc":
+            eventually(lambda: told(lines, "read"), "the new one")
+    assert told(lines, "read") == (["a.ts-take2"] if order == "abc" else [])
+    assert not told(lines, "not taken")
+    assert sum(map(len, indices(out).values())) == 12 + 20 + 60 + (12 if order == "abc" else 0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_recording_that_is_not_over_goes_on_where_its_folder_is_spelled_otherwise(
+    tmp_path, clips, monkeypatch
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.ts").write_bytes(clips[60][: len(clips[60]) // 2 // 188 * 188])
+    with running(config_of(folder, out)):
+        eventually(lambda: len(indices(out).get("a.ts", [])) > 16, "as far as it goes")
+    monkeypatch.chdir(tmp_path)
+    (folder / "a.ts").write_bytes(clips[60])
+    with capture_logs() as lines, running(config_of(Path("in"), out)):
+        eventually(has(out, a=60), "the rest")
+    assert not told(lines, "not taken")
+
+
 @pytest.mark.usefixtures("quick")
 def test_what_is_known_of_recordings_is_bounded_and_none_that_is_there_is_taken_again(
     tmp_path, clips, monkeypatch
@@ -295,6 +285,24 @@ def test_what_is_known_of_recordings_is_bounded_and_none_that_is_there_is_taken_
         "h.ts",
     }
     assert len(indices(out)) == 8, "their rows stay"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_watched_folder_that_is_the_output_folder_gives_no_videos_of_ours(tmp_path, clips) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.ts").write_bytes(clips[12])
+    config = config_of(folder, folder)
+    config = config.model_copy(
+        update={"output": config.output.model_copy(update={"sinks": ("parquet", "overlay")})}
+    )
+    with capture_logs() as lines, running(config):
+        eventually(lambda: (folder / "overlay" / "nvr-a.ts.mp4").exists() and told(lines, "read"), "read")
+        (folder / "b.ts").write_bytes(nothing("b") + clips[20])
+        eventually(lambda: len(told(lines, "read")) == 2, "the second")
+        (folder / "c.ts").write_bytes(nothing("c") + clips[20])
+        eventually(lambda: len(told(lines, "read")) == 3, "the third")
+    assert told(lines, "read") == ["a.ts", "b.ts", "c.ts"]
 
 
 @pytest.mark.usefixtures("quick")

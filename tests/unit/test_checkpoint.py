@@ -5,7 +5,7 @@ import pytest
 from plantain.operators.errors import UsageError
 from plantain.operators.segments import Durable, Position
 from plantain.operators.sinks.store import Store
-from plantain.pipeline.checkpoint import Checkpoints
+from plantain.pipeline.checkpoint import ATTEMPTS, Checkpoints
 
 RUN = {"model": "fake", "prompts": ["depth"], "streams": {"clip": ["clip.mp4"]}}
 
@@ -101,3 +101,33 @@ def test_a_run_that_starts_over_forgets_how_far_its_sinks_were(store):
     assert store.get(".plantain/streams/clip.kafka") is not None
     Checkpoints(store).begin(RUN, resume=False)
     assert store.get(".plantain/streams/clip.kafka") is None
+
+
+def test_what_is_forgotten_is_forgotten_by_sinks_too(store):
+    """Or what a broker has of the film before counts for the one in its place."""
+    checkpoints = Checkpoints(store)
+    checkpoints.begin(RUN, resume=True)
+    checkpoints.save([Durable("clip", 0, Position(8, None, 8))])
+    for name in ("clip", "other"):
+        store.put(f"{ATTEMPTS}/{name}.kafka", b"1")
+    checkpoints.forget("clip")
+    assert checkpoints.load("clip") is None
+    assert [store.get(f"{ATTEMPTS}/{name}.kafka") for name in ("clip", "other")] == [None, b"1"]
+
+
+def test_a_stream_that_is_where_it_was_is_no_other_for_how_its_path_is_spelled(store):
+    checkpoints = Checkpoints(store)
+    run = {"streams": {"clip": ["in/a.mp4", ["depth"], "all", "1"]}}
+    checkpoints.begin(run, resume=True, locations={"clip": "here"})
+    checkpoints.save([Durable("clip", 0, Position(8, None, 8))])
+    spelled = {"streams": {"clip": ["/d/in/a.mp4", ["depth"], "all", "2"]}}
+    Checkpoints(store).begin(spelled, resume=True, locations={"clip": "here"})
+    assert Checkpoints(store).names()["clip"][0] == "/d/in/a.mp4"
+    for other, location in (
+        (["/d/b.mp4", ["depth"], "all", "3"], "there"),
+        (["/d/in/a.mp4", ["normals"], "all", "2"], "here"),
+        (["/d/in/b.mp4", ["depth"], "all", "2"], None),
+    ):
+        locations = {} if location is None else {"clip": location}
+        with pytest.raises(UsageError, match=r"streams\.clip"):
+            Checkpoints(store).begin({"streams": {"clip": other}}, resume=True, locations=locations)
