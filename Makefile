@@ -63,5 +63,5 @@ $(VENV)/.dev: $(VENV)/bin/uv pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps \
 		depth-anything-3==0.1.1 addict==2.4.0 einops==0.8.2 omegaconf==2.4.0 \
-		dlr-moge==2.0.0 dlr-utils3d==1.3 opencv-python-headless==5.0.0.93
+		dlr-moge==2.0.0 dlr-utils3d==1.3
 	touch $@

@@ -49,6 +49,7 @@ def _row(
     *needs: str,
     preset: Mapping[str, Any] = MappingProxyType({}),
     apart: Mapping[str, str] = MappingProxyType({}),
+    extra: str = "models",
     **more: Any,
 ) -> ModelSpec:
     """A row of what libraries run: transformers and diffusers, or those in `apart`; `more` are fields of ModelSpec."""
@@ -59,7 +60,7 @@ def _row(
         tasks=tasks,
         licence=licence,
         needs=(*(_APART if apart else _NEEDS), *needs, *apart),
-        extra="models",
+        extra=extra,
         apart=dict(apart),
         model_hw=model_hw,
         preset={**checkpoint, **preset},
@@ -204,11 +205,9 @@ LIBRARY: dict[str, ModelSpec] = {
         Weights("Ruicheng/moge-2-vitl-normal", True, 331, needs_gpu=True),
         _MIT,
         (630, 1120),
-        apart={
-            "moge": "dlr-moge==2.0.0",
-            "utils3d": "dlr-utils3d==1.3",
-            "cv2": "opencv-python-headless==5.0.0.93",
-        },
+        "cv2",
+        extra="models,vision",
+        apart={"moge": "dlr-moge==2.0.0", "utils3d": "dlr-utils3d==1.3"},
         takes_lens=True,
     ),
     "depth-pro": _row(

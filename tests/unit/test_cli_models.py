@@ -109,14 +109,17 @@ def test_what_is_installed_apart_is_said_with_the_whole_line(plantain, tmp_path,
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if name in lacking else here(name, *more)
     )
-    apart = "pip install --no-deps dlr-moge==2.0.0 dlr-utils3d==1.3 opencv-python-headless==5.0.0.93"
+    apart = "pip install --no-deps dlr-moge==2.0.0 dlr-utils3d==1.3"
     assert f"lacks moge: {apart}\n" in plantain("models").out.replace("; no GPU: minutes a picture", "")
     assert f"moge missing: {apart}\n" in plantain("models", "check", "moge-2").out
     answer = plantain("run", "synthetic://street?frames=1", "--task", "depth", "--model", "moge-2")
     assert answer.code == 2
     assert f"model 'moge-2' needs moge: {apart}" in answer.err
     lacking.add("huggingface_hub")
-    assert f"moge missing: pip install '.[models]' && {apart}\n" in plantain("models", "check", "moge-2").out
+    assert (
+        f"moge missing: pip install '.[models,vision]' && {apart}\n"
+        in plantain("models", "check", "moge-2").out
+    )
 
 
 def test_whether_a_model_would_run_here_is_checked_item_by_item(plantain, tmp_path, monkeypatch):
