@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
+from plantain.operators.decode.wrap import Wrap
 from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
 
@@ -109,12 +110,15 @@ def scan(
         if is_orderless(container, video)
         else ""
     )
+    wrap = Wrap(container)
     last_dts: int | None = None
     held: int | None = None  # time of the last picture that others refer to, where some do not
     try:
         for packet in container.demux(video):
             if packet.size == 0:
                 continue
+            if wrap.put_right(packet):
+                doubt = doubt or "a clock that FFmpeg takes for full"  # it would seek by its own time
             if packet.pts is None:
                 doubt = doubt or "packets without pts"
                 continue

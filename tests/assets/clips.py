@@ -146,14 +146,15 @@ def sound(path: Path) -> Path:
     return path
 
 
-def packet_by_packet(path: Path, stream: int | None = None) -> list[int | None]:
+def packet_by_packet(path: Path, stream: int | None = None, *, overflow: bool = True) -> list[int | None]:
     """The pts that PyAV gives when packets are decoded one by one with errors caught.
 
+    Without `overflow` times of transport and program streams are those in the file, also where they are full.
     Of H.264 with B-frames in AVI, whose packets say only in which order they are decoded, the packets' in that order.
     """
     times: list[int | None] = []
     sent: list[int | None] = []
-    with av.open(str(path)) as container:
+    with av.open(str(path), options={"correct_ts_overflow": str(int(overflow))}) as container:
         video = container.streams.best("video") if stream is None else container.streams[stream]
         video.thread_type = "NONE"
         context = video.codec_context
