@@ -3,6 +3,7 @@
 container.py    opening a file: whitelists, the choice of a stream, errors that name the file
 packets.py      demux: packets as they are in the file, failed reads counted
 wrap.py         clocks of 33 bits told on
+rest.py         recordings behind the end of what FFmpeg reads
 reader.py       decode: pictures in display order, damage counted, resume at any frame
 line.py         one line of time through parts that were joined
 deinterlace.py  two fields to one picture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from itertools import chain
+from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
@@ -12,8 +13,10 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from plantain.operators.decode.container import is_unreadable, open_video, version_of
+from plantain.operators.decode.rest import unread_bytes
 from plantain.operators.decode.wrap import JOINABLE, Wrap
 from plantain.operators.errors import SourceError
+from plantain.operators.paths import local_path
 from plantain.operators.redaction import shown
 
 # Reading goes on after a failed read, as a hole in a file is not its end. This many in a row are its end.
@@ -31,6 +34,7 @@ class Packets:
     Attributes:
         container, video: The file and its stream, for what their headers say.
         num_damaged: Reads that failed so far.
+        last_pos: Where the last packet so far begins in the file, bytes; -1 if none says.
 
     Raises:
         SourceError: As `open_video` does; also while they are read, if the file or its server cannot be any further.
@@ -44,8 +48,14 @@ class Packets:
         self.container, self.video = open_video(url, stream, protocols=protocols, formats=formats)
         self._again: InputContainer | None = None
         self.num_damaged = 0
-        self._last_pos = -1
+        self.last_pos = -1
         _alone(self.container, self.video)
+
+    def unread_bytes(self) -> int:
+        """How much of the file belongs to a further recording, which FFmpeg does not go on to."""
+        if urlsplit(self._url).scheme in ("http", "https"):
+            return 0
+        return unread_bytes(local_path(self._url), self.container.format.name, self.last_pos)
 
     def close(self) -> None:
         """Gives back the file."""
@@ -65,7 +75,7 @@ class Packets:
             waiting = {video.index for video in container.streams.video} - {self.video.index}
             for packet in container.demux(*(container.streams[index] for index in waiting)):
                 if packet.pos is not None and packet.size and packet.stream_index in waiting:
-                    if packet.pos > self._last_pos:
+                    if packet.pos > self.last_pos:
                         return packet.stream_index
                     waiting.discard(packet.stream_index)
                 if not waiting:
@@ -89,7 +99,7 @@ class Packets:
                     num_failed = 0
                     if packet.size > 0:
                         last = packet.pos, packet.dts
-                        self._last_pos = max(self._last_pos, packet.pos or -1)
+                        self.last_pos = max(self.last_pos, packet.pos or -1)
                         wrap.put_right(packet)
                         yield packet
                 break

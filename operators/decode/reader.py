@@ -25,6 +25,11 @@ from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
 
 _DEFAULT_FPS = 25
+# So many packets that cannot be decoded, or that give neither pictures nor errors (a decoder's own delay is shorter),
+# in so much of a file, are no damage here and there.
+_MIN_UNDECODED = 3
+_MIN_SILENT = 64
+_MIN_SHARE = 0.1
 _NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: a bare elementary stream
 
 
@@ -165,6 +170,16 @@ class VideoReader:
         """Index of a video stream that begins behind the end of this one; see `Packets.following`."""
         return self._packets.following()
 
+    def unread_bytes(self) -> int:
+        """How much of the file, which was read to its end, is not among its pictures.
+
+        It is a further recording, which FFmpeg does not go on to, or a tenth of the file and more in which packets
+        cannot be decoded, as where the codec changes.
+        """
+        end = self._packets.last_pos
+        undecoded = max(self._undecoded_bytes, self._stretch())
+        return max(undecoded if undecoded > _MIN_SHARE * end else 0, self._packets.unread_bytes())
+
     def close(self) -> None:
         """Gives back the file."""
         self._pictures.close()
@@ -181,7 +196,8 @@ class VideoReader:
         self.video.codec_context.thread_type = ThreadType.FRAME if self._is_parallel else ThreadType.NONE
         self.video.codec_context.thread_count = self._num_threads if self._is_parallel else 1
         self.first_pts = None
-        self._num_undecoded = 0
+        self._num_undecoded = self._num_undecoded_last = self._num_silent = 0
+        self._undecoded_bytes = self._shown_pos = 0
         self._next_index = 0
         self._end: int | None = None
         self._line = Line(1 / Fraction(self.video.average_rate or _DEFAULT_FPS))
@@ -238,6 +254,7 @@ class VideoReader:
                     sent = None  # another recording begins
                 dts = packet.dts
             if packet is not None and packet.pts is not None and not packet.is_discard:
+                self._num_silent += 1
                 sent = packet.pts if sent is None else max(sent, packet.pts)
                 if waiting is not None:
                     waiting.append(packet.pts)
@@ -248,7 +265,12 @@ class VideoReader:
                     yield from self._again_without_threads(shown, num_shown)
                     return
                 self._num_undecoded += 1
+                self._num_undecoded_last += 1
                 continue
+            if frames and packet is not None:
+                self._undecoded_bytes = max(self._undecoded_bytes, self._stretch())
+                self._num_undecoded_last = self._num_silent = 0
+                self._shown_pos = self._packets.last_pos
             for frame in frames:
                 if waiting:
                     frame.pts = waiting.popleft()
@@ -257,6 +279,14 @@ class VideoReader:
                 yield frame
         if self._is_parallel and shown is not None and sent is not None and shown < sent:
             yield from self._again_without_threads(shown, num_shown)
+
+    def _stretch(self) -> int:
+        """Bytes since a packet that gave a picture, if those since then cannot be decoded."""
+        is_silent = (
+            self._num_silent >= _MIN_SILENT and self._shown_pos > 0
+        )  # before the first keyframe all are
+        is_foreign = is_silent or self._num_undecoded_last >= _MIN_UNDECODED
+        return self._packets.last_pos - self._shown_pos if is_foreign else 0
 
     def _again_without_threads(self, shown: int | None, num_shown: int) -> Generator[VideoFrame]:
         """The frames after the one at `shown`, the last of so many, decoded again."""
@@ -274,6 +304,9 @@ class VideoReader:
                 num_shown -= 1
                 if num_shown < 0:
                     yield picture.frame
+            self._num_undecoded_last = self._num_silent = 0
+            self._undecoded_bytes = max(tail._undecoded_bytes, tail._stretch())
+            self._packets.last_pos = max(self._packets.last_pos, tail._packets.last_pos)
             self._num_undecoded = max(self.num_damaged, tail.num_damaged) - self._packets.num_damaged
         finally:
             tail.close()
