@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -84,12 +85,22 @@ class PacketIndex:
 
 
 def is_orderless(container: InputContainer, video: VideoStream) -> bool:
-    """Whether packets say when they are decoded and not when they are shown: H.264 with B-frames in AVI.
+    """Whether packets may say when they are decoded and not when they are shown: H.264 with B-frames in AVI and MXF.
 
-    Pictures then have the times of the packets, in order, as players show them; FFmpeg gives each its own packet's.
+    Pictures then have the times of the packets, in order, as players show them; FFmpeg gives each its own packet's. MXF
+    says it nevertheless where one of them `tells_order`.
     """
     context = video.codec_context
-    return container.format.name == "avi" and context.name in ("h264", "hevc") and bool(context.has_b_frames)
+    return (
+        container.format.name in ("avi", "mxf")
+        and context.name in ("h264", "hevc")
+        and bool(context.has_b_frames)
+    )
+
+
+def tells_order(container: InputContainer, packet: Packet[VideoStream]) -> bool:
+    """Whether a packet of a container that may be orderless shows that it is not."""
+    return container.format.name == "mxf" and packet.dts is not None and packet.pts != packet.dts
 
 
 def scan(
@@ -105,11 +116,8 @@ def scan(
     container, video = open_video(url, stream, protocols=protocols, formats=formats)
     pts: list[int] = []
     keyframes: list[tuple[int, int]] = []
-    doubt = (
-        "a container that does not say in which order pictures are shown"
-        if is_orderless(container, video)
-        else ""
-    )
+    lacks_order = is_orderless(container, video)
+    doubt = ""
     wrap = Wrap(container)
     last_dts: int | None = None
     held: int | None = None  # time of the last picture that others refer to, where some do not
@@ -123,6 +131,7 @@ def scan(
                 doubt = doubt or "packets without pts"
                 continue
             if packet.dts is not None:
+                lacks_order = lacks_order and not tells_order(container, packet)
                 if last_dts is not None and packet.dts < last_dts:
                     doubt = doubt or "time that goes back"
                 last_dts = packet.dts
@@ -149,7 +158,9 @@ def scan(
     times = np.sort(np.array(pts, np.int64))
     key_times = np.array([key for key, _ in keyframes], np.int64)
     if not doubt:
-        if len(times) == 0:
+        if lacks_order:
+            doubt = "a container that does not say in which order pictures are shown"
+        elif len(times) == 0:
             doubt = "no packets"
         elif (np.diff(times) == 0).any():
             doubt = "two packets with the same pts"

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from plantain.operators.decode.container import FILE_FORMATS
 from plantain.operators.decode.deinterlace import Deinterlacer
-from plantain.operators.decode.index import PacketIndex, is_orderless, scan
+from plantain.operators.decode.index import PacketIndex, is_orderless, scan, tells_order
 from plantain.operators.decode.line import Line
 from plantain.operators.decode.packets import Packets
 from plantain.operators.errors import SourceError
@@ -256,6 +256,8 @@ class VideoReader:
             if packet is not None and packet.pts is not None and not packet.is_discard:
                 self._num_silent += 1
                 sent = packet.pts if sent is None else max(sent, packet.pts)
+                if tells_order(self._packets.container, packet):
+                    waiting = None
                 if waiting is not None:
                     waiting.append(packet.pts)
             try:

@@ -150,7 +150,8 @@ def packet_by_packet(path: Path, stream: int | None = None, *, overflow: bool = 
     """The pts that PyAV gives when packets are decoded one by one with errors caught.
 
     Without `overflow` times of transport and program streams are those in the file, also where they are full.
-    Of H.264 with B-frames in AVI, whose packets say only in which order they are decoded, the packets' in that order.
+    Of H.264 with B-frames in AVI, and in MXF as FFmpeg writes it, packets say only in which order they are decoded:
+    then these times, in that order.
     """
     times: list[int | None] = []
     sent: list[int | None] = []
@@ -158,7 +159,8 @@ def packet_by_packet(path: Path, stream: int | None = None, *, overflow: bool = 
         video = container.streams.best("video") if stream is None else container.streams[stream]
         video.thread_type = "NONE"
         context = video.codec_context
-        has_order = not (container.format.name == "avi" and context.name == "h264" and context.has_b_frames)
+        is_old = container.format.name in ("avi", "mxf")
+        has_order = not (is_old and context.name == "h264" and context.has_b_frames)
         for packet in container.demux(video):
             sent += [packet.pts] if packet.size else []
             try:
