@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,12 @@ import av
 import numpy as np
 import pytest
 
+from plantain.operators.decode import scan
 from plantain.operators.decode.line import Line
 from plantain.operators.segments import Position
+from plantain.operators.sources.clock import SystemClock
+from plantain.operators.sources.live.realtime import RealtimeFile
+from plantain.operators.sources.pace import Pace
 from plantain.operators.streams import Sampling
 from plantain.operators.types import Frame
 from tests.assets.clips import make, packet_by_packet
@@ -52,7 +57,7 @@ def check_line(path: Path, expected: list[int]) -> list[Frame]:
     assert [told(frame) for frame in read(path, threads="3")] == said
     assert [told(frame) for frame in read(path, kind="parts", threads="3")] == said
     line = [frame.info.line_s for frame in frames]
-    for at in range(1, len(frames), 7):
+    for at in range(1, len(frames), max(7, len(frames) // 5)):
         again = read(path, Position(at, frames[at].info.pts, at))
         assert [told(frame) for frame in again] == said[at:]
         assert [frame.info.line_s for frame in again] == line[at:]
@@ -104,6 +109,29 @@ def test_an_overlay_goes_on_over_a_jump(tmp_path: Path, starts_s: list[float]) -
         shown = [frame.time for frame in video.decode(video=0)]
     assert len(shown) == 49
     assert max(b - a for a, b in pairwise(shown)) < 0.1
+
+
+class Noting(Pace):
+    """Holds nothing back, and notes when that would have been."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock(), threading.Event())
+        self.times: list[float] = []
+
+    def wait(self, time: Fraction) -> bool:
+        """Does not."""
+        self.times.append(float(time))
+        return False
+
+
+@pytest.mark.parametrize("starts_s", [[HOUR, 0], [0, HOUR], [20, 0]])
+def test_played_as_a_camera_it_goes_on(tmp_path: Path, starts_s: list[float]) -> None:
+    pace = Noting()
+    file = RealtimeFile(str(joined(tmp_path, "ts", "libx264", starts_s)), False, True, pace)
+    pts = [picture.pts for picture in file.pictures() if picture is not None]
+    file.close()
+    assert np.diff(pace.times) == pytest.approx(0.04, abs=0.001)
+    assert np.diff(pts) == pytest.approx(3600, abs=2)
 
 
 # -- clocks that are full ---------------------------------------------------------------------------------
@@ -175,6 +203,21 @@ def test_jumps_are_found_in_every_container(tmp_path: Path, container: str) -> N
     times_s = [0.04 * number + HOUR * (number >= 11) for number in range(30)]
     codec = "mpeg4" if container == "nut" else "libx264"
     frames = check_line(lapse(tmp_path / f"a.{container}", times_s, codec), [0] * 11 + [1] * 19)
+    assert np.diff([frame.info.line_s for frame in frames]) == pytest.approx(0.04, abs=0.005)
+
+
+def test_a_long_recording_with_jumps_is_cut_into_parts_and_resumed_behind_them(tmp_path: Path) -> None:
+    times_s = [0.04 * number + HOUR * (number >= 90) + HOUR * (number >= 200) for number in range(300)]
+    path = make(
+        tmp_path / "a.mkv",
+        300,
+        size=(64, 48),
+        gop=12,
+        b_frames=2,
+        pts=[round(each * 1000) for each in times_s],
+    )
+    assert len(scan(str(path)).ranges(4)) == 4
+    frames = check_line(path, [0] * 90 + [1] * 110 + [2] * 100)
     assert np.diff([frame.info.line_s for frame in frames]) == pytest.approx(0.04, abs=0.005)
 
 
