@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from PIL import ExifTags, Image, ImageOps
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import OPEN_INFO, TiffImageFile
 
 from plantain.operators.errors import NoVideoError, SourceError, SourceLostError, SourceNotFoundError
 from plantain.operators.geometry import Letterbox
@@ -28,6 +28,18 @@ BROKEN = (
 """What Pillow's parsers raise of damaged files."""
 
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # of TIFF
+
+# Grey TIFFs whose numbers Pillow can unpack and does not know: by byte order, photometric interpretation (1: black is
+# 0), kind and order of bits, their number, further bands.
+OPEN_INFO.setdefault((b"MM", 1, (1,), 1, (32,), ()), ("I", "I;32B"))
+OPEN_INFO.setdefault((b"II", 1, (3,), 1, (64,), ()), ("F", "F;64F"))
+OPEN_INFO.setdefault((b"MM", 1, (3,), 1, (64,), ()), ("F", "F;64BF"))
+# What its decoder of compressed ones gives is in this machine's order, whatever the file's is (Pillow heeds that for
+# unsigned numbers of 16 bits only).
+_NATIVE = {
+    "I;16BS": "I;16NS", "I;32B": "I;32N", "I;32BS": "I;32NS", "F;32BF": "F;32NF", "F;64BF": "F;64NF",
+    "F;64F": "F;64NF",
+}  # fmt: skip
 
 log = structlog.get_logger()
 
@@ -164,6 +176,8 @@ def _shown_hw(opened: Image.Image) -> tuple[int, int]:
 
 def _rgb_of(opened: Image.Image) -> Image.Image:
     """An opened image as it is displayed, RGB and read to its end."""
+    if isinstance(opened, TiffImageFile):
+        opened.tile = [_as_decoded(tile) for tile in opened.tile]
     white, kind = _white_of(opened), _kind_of(opened)
     ImageOps.exif_transpose(opened, in_place=True)
     opened.load()
@@ -176,6 +190,13 @@ def _rgb_of(opened: Image.Image) -> Image.Image:
     if opened.mode in ("RGBa", "La", "PA") or isinstance(opened.info.get("transparency"), bytes):
         opened = opened.convert("RGBA")
     return opened if opened.mode == "RGB" else opened.convert("RGB")
+
+
+def _as_decoded(tile: ImageFile._Tile) -> ImageFile._Tile:
+    """A tile of a TIFF with the order of bytes in which its decoder gives them."""
+    if tile.codec_name != "libtiff" or not isinstance(tile.args, tuple) or tile.args[0] not in _NATIVE:
+        return tile
+    return tile._replace(args=(_NATIVE[tile.args[0]], *tile.args[1:]))
 
 
 def _white_of(opened: Image.Image) -> float | None:
