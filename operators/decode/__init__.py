@@ -6,6 +6,7 @@ wrap.py         clocks of 33 bits told on
 rest.py         recordings behind the end of what FFmpeg reads
 reader.py       decode: pictures in display order, damage counted, resume at any frame
 line.py         one line of time through parts that were joined
+damage.py       one packet to a decoder that damage has stopped
 deinterlace.py  two fields to one picture
 picture.py      one picture to RGB: size, rotation, colour
 index.py        where the keyframes are: seeking that is exact, ranges for parallel reading

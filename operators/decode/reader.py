@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from plantain.operators.decode.container import FILE_FORMATS
+from plantain.operators.decode.damage import decode
 from plantain.operators.decode.deinterlace import Deinterlacer
 from plantain.operators.decode.index import PacketIndex, is_orderless, scan, tells_order
 from plantain.operators.decode.line import Line
@@ -261,7 +262,7 @@ class VideoReader:
                 if waiting is not None:
                     waiting.append(packet.pts)
             try:
-                frames = self.video.codec_context.decode(packet)
+                frames = decode(self.video.codec_context, packet, has_failed=self._num_undecoded_last > 0)
             except av.FFmpegError:
                 if self._is_parallel:  # with the damaged picture goes another one, that a thread was at
                     yield from self._again_without_threads(shown, num_shown)

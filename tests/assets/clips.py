@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import wave
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -151,7 +151,8 @@ def packet_by_packet(path: Path, stream: int | None = None, *, overflow: bool = 
 
     Without `overflow` times of transport and program streams are those in the file, also where they are full.
     Of H.264 with B-frames in AVI, and in MXF as FFmpeg writes it, packets say only in which order they are decoded:
-    then these times, in that order.
+    then these times, in that order. AV1 is decoded by one thread, and anew after two errors: libdav1d may show
+    nothing any more after one, and with several threads forgets what they are at.
     """
     times: list[int | None] = []
     sent: list[int | None] = []
@@ -160,13 +161,21 @@ def packet_by_packet(path: Path, stream: int | None = None, *, overflow: bool = 
         video.thread_type = "NONE"
         context = video.codec_context
         is_old = container.format.name in ("avi", "mxf")
+        is_stuck = context.name in ("av1", "libdav1d")
+        context.thread_count = 1 if is_stuck else context.thread_count
+        has_failed = False
         has_order = not (is_old and context.name == "h264" and context.has_b_frames)
         for packet in container.demux(video):
             sent += [packet.pts] if packet.size else []
             try:
                 times.extend(frame.pts for frame in packet.decode())
+                has_failed = False
             except av.FFmpegError:
-                continue
+                if is_stuck and has_failed:
+                    context.flush_buffers()
+                    with suppress(av.FFmpegError):
+                        times.extend(frame.pts for frame in packet.decode())
+                has_failed = True
     return times if has_order else sent[: len(times)]
 
 

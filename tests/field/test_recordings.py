@@ -185,6 +185,9 @@ FOUND = (
     Recipe(4712, "mpeg2video", "ts", "hole", gop=12, b_frames=2, frames=11, is_open=True),
     Recipe(6040, "libx264", "avi", "two streams", gop=5, b_frames=2, frames=40, is_open=True),
     Recipe(6995, "libx264", "avi", "vfr", gop=250, b_frames=2, frames=29, is_open=True),
+    Recipe(3066, "libsvtav1", "ivf", "cut off", gop=1, b_frames=0, frames=26, is_open=True),
+    Recipe(3278, "libsvtav1", "webm", "hole", gop=5, b_frames=0, frames=4, is_open=True),
+    Recipe(3336, "libsvtav1", "ivf", "cut off", gop=12, b_frames=0, frames=40, is_open=True),
     Recipe(1, "libx264", "mxf", "plain", gop=12, b_frames=2, frames=20, is_open=False),
 )
 
