@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -43,12 +42,14 @@ class PacketIndex:
     Attributes:
         pts: (N,) int64, sorted: frame k of an undamaged file has `pts[k]`.
         keyframe_pts, keyframe_dts: (K,) int64, in the file's order; decoding can begin at each of them.
+        keyframe_pos: (K,) int64, where they begin in the file, bytes; -1 where the container does not say.
         doubt: Why `pts[k]` may not be the time of frame k; empty where there is no reason to doubt.
     """
 
     pts: NDArray[np.int64]
     keyframe_pts: NDArray[np.int64]
     keyframe_dts: NDArray[np.int64]
+    keyframe_pos: NDArray[np.int64]
     doubt: str = ""
 
     @property
@@ -64,6 +65,13 @@ class PacketIndex:
         """
         found = bisect_right(self.keyframe_pts, pts) - 1
         return found if found >= 0 else None
+
+    def has_keyframe(self, pts: int, pos: int | None) -> bool:
+        """Whether a keyframe of this time begins there: files without an index of their own are sought by guess."""
+        number = bisect_left(self.keyframe_pts, pts)
+        if number == len(self.keyframe_pts) or int(self.keyframe_pts[number]) != pts:
+            return False
+        return int(self.keyframe_pos[number]) in (-1, -1 if pos is None else pos)
 
     def ranges(self, num: int) -> list[Range]:
         """The file cut at keyframes into at most `num` parts of about the same number of frames.
@@ -98,9 +106,9 @@ def is_orderless(container: InputContainer, video: VideoStream) -> bool:
     )
 
 
-def tells_order(container: InputContainer, packet: Packet[VideoStream]) -> bool:
-    """Whether a packet of a container that may be orderless shows that it is not."""
-    return container.format.name == "mxf" and packet.dts is not None and packet.pts != packet.dts
+def tells_order(container: InputContainer, pts: int, last_pts: int | None) -> bool:
+    """Whether a packet of a container that may be orderless shows that it is not: it is shown before the last one."""
+    return container.format.name == "mxf" and last_pts is not None and pts < last_pts
 
 
 def scan(
@@ -115,7 +123,7 @@ def scan(
     """
     container, video = open_video(url, stream, protocols=protocols, formats=formats)
     pts: list[int] = []
-    keyframes: list[tuple[int, int]] = []
+    keyframes: list[tuple[int, int, int]] = []
     lacks_order = is_orderless(container, video)
     doubt = ""
     wrap = Wrap(container)
@@ -131,7 +139,6 @@ def scan(
                 doubt = doubt or "packets without pts"
                 continue
             if packet.dts is not None:
-                lacks_order = lacks_order and not tells_order(container, packet)
                 if last_dts is not None and packet.dts < last_dts:
                     doubt = doubt or "time that goes back"
                 last_dts = packet.dts
@@ -140,12 +147,14 @@ def scan(
                         held = packet.pts
                     elif held is not None and packet.pts > held:
                         doubt = doubt or "a picture is missing that others refer to"
+            lacks_order = lacks_order and not tells_order(container, packet.pts, pts[-1] if pts else None)
             if packet.is_discard:
                 doubt = doubt or "an edit list that hides frames"
             if packet.is_corrupt:
                 doubt = doubt or "damaged packets"
             if packet.is_keyframe:
-                keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+                pos = -1 if packet.pos is None else packet.pos
+                keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts, pos))
             elif not pts:
                 doubt = doubt or "it does not begin with a keyframe"
             pts.append(packet.pts)
@@ -156,7 +165,7 @@ def scan(
     finally:
         container.close()
     times = np.sort(np.array(pts, np.int64))
-    key_times = np.array([key for key, _ in keyframes], np.int64)
+    key_times, key_dts, key_pos = np.array(keyframes, np.int64).reshape(-1, 3).T
     if not doubt:
         if lacks_order:
             doubt = "a container that does not say in which order pictures are shown"
@@ -168,4 +177,4 @@ def scan(
             doubt = "pictures before the first keyframe"
         elif (np.diff(key_times) <= 0).any():
             doubt = "keyframes out of order"
-    return PacketIndex(times, key_times, np.array([dts for _, dts in keyframes], np.int64), doubt)
+    return PacketIndex(times, key_times, key_dts, key_pos, doubt)

@@ -226,6 +226,8 @@ class VideoReader:
         first = next(packets)
         if first is None or first.pts is None or first.pts > key_pts or not first.is_keyframe:
             return False
+        if not index.has_keyframe(first.pts, first.pos):
+            return False
         self._pictures = self._deinterlaced(self._frames(chain([first], packets)))
         target = int(index.pts[frame_index])
         while (picture := self.next()) is not None and picture.pts is not None:
@@ -257,7 +259,7 @@ class VideoReader:
             if packet is not None and packet.pts is not None and not packet.is_discard:
                 self._num_silent += 1
                 sent = packet.pts if sent is None else max(sent, packet.pts)
-                if tells_order(self._packets.container, packet):
+                if tells_order(self._packets.container, packet.pts, sent):
                     waiting = None
                 if waiting is not None:
                     waiting.append(packet.pts)

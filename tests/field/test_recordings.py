@@ -188,6 +188,8 @@ FOUND = (
     Recipe(3066, "libsvtav1", "ivf", "cut off", gop=1, b_frames=0, frames=26, is_open=True),
     Recipe(3278, "libsvtav1", "webm", "hole", gop=5, b_frames=0, frames=4, is_open=True),
     Recipe(3336, "libsvtav1", "ivf", "cut off", gop=12, b_frames=0, frames=40, is_open=True),
+    Recipe(5625, "libx264", "mxf", "plain", gop=250, b_frames=1, frames=38, is_open=True),
+    Recipe(6276, "mpeg2video", "mxf", "cut off", gop=1, b_frames=0, frames=19, is_open=False),
     Recipe(1, "libx264", "mxf", "plain", gop=12, b_frames=2, frames=20, is_open=False),
 )
 
