@@ -107,7 +107,10 @@ class Read:
         dropped = tuple(sorted(getattr(source, "dropped", {}).items()))
         events = tuple(source.events()) if hasattr(source, "events") else ()
         size = (source.info.width, source.info.height)
-        state = ReadState(stream_id, source.ended, source.position, source.num_damaged, dropped, events, size)
+        unread_bytes = getattr(source, "unread_bytes", 0)  # only of video files
+        state = ReadState(
+            stream_id, source.ended, source.position, source.num_damaged, dropped, events, size, unread_bytes
+        )
         if state.has_ended and stream_id not in self._epochs:
             self._ends[stream_id] = state
             source = self._sources.pop(stream_id)

@@ -144,6 +144,7 @@ class ReadState:
         dropped: Frames that a live source let go since it was opened, by reason.
         events: How a live source's health changed since the last look.
         size: Width and height of the source picture, pixels; 0 while unknown.
+        unread_bytes: Of a file at its end, how much of it is not among its frames (`VideoReader.unread_bytes`).
     """
 
     stream_id: str
@@ -153,6 +154,7 @@ class ReadState:
     dropped: tuple[tuple[str, int], ...] = ()
     events: tuple[HealthEvent, ...] = ()
     size: tuple[int, int] = (0, 0)
+    unread_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class Header:
 
     Attributes:
         stream_id: The stream's name, unique in a run.
-        epoch: Counts restarts of a live source, and where the time of a file goes back.
+        epoch: Counts restarts of a live source, and where the time of a file goes back or jumps.
         frame_index: Position in the stream in display order, from 0, counted over all decoded frames.
         batch_key: Requests with different keys never meet in a batch (resolution, steps, dtype; never the task).
         cost: Drawings that the model owes for this item (its number of prompts).
@@ -78,7 +78,7 @@ class FrameInfo:
         rung: Of the overload ladder, 0 where nothing was given up.
         image: Name of the frame's own file in a folder of images; empty where frames have none.
         hfov_deg: Horizontal field of view of the whole source picture, degrees; None where nobody told.
-        shift_s: What puts `time_s` on a line that goes on where the time of a file goes back, seconds.
+        shift_s: What puts `time_s` on a line that goes on where the time of a file goes back or jumps, seconds.
     """
 
     pts: int | None
@@ -103,7 +103,7 @@ class FrameInfo:
 
     @property
     def line_s(self) -> float | None:
-        """Time in seconds on a line that never goes back within a file."""
+        """Time in seconds on a line that neither goes back nor jumps within a file."""
         time_s = self.time_s
         return None if time_s is None else time_s + self.shift_s
 

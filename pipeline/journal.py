@@ -30,6 +30,8 @@ QUIET: frozenset[HealthState] = frozenset(
 STEPS: frozenset[HealthState] = frozenset(("slowed", "recovered"))
 STEPS_EVERY_S = 60.0
 
+UNREAD_REMEDY = "split it, or join recordings with ffmpeg -f concat"
+
 log = structlog.get_logger()
 
 
@@ -74,6 +76,7 @@ class Journal:
         if stream.start.is_recording and phase is not Phase.INTERRUPTED:
             return  # it is told of when it leaves
         figures = figures_of(stream)
+        _tell_unread(stream)
         if phase is Phase.INTERRUPTED:
             figures |= {"remedy": "run the same command again to go on"}
         if phase is not Phase.FAILED:
@@ -118,16 +121,31 @@ def figures_of(stream: Stream) -> dict[str, int | str]:
     }
     if stream.num_damaged:
         figures |= {"damaged_packets": stream.num_damaged, "source": shown(stream.start.spec.url)}
+    if stream.unread_bytes:
+        figures |= {"unread_bytes": stream.unread_bytes, "source": shown(stream.start.spec.url)}
     return figures
 
 
 def tell_recording(stream: Stream) -> None:
     """The one line about a recording of a watched folder, when it leaves: that it was read, or why not."""
     figures = figures_of(stream)
+    _tell_unread(stream)
     if stream.phase is Phase.FAILED:
         log.error("failed", stream=stream.stream_id, error=stream.error, **figures)
     else:
         log.info("read" if stream.phase is Phase.DONE else "removed", stream=stream.stream_id, **figures)
+
+
+def _tell_unread(stream: Stream) -> None:
+    """A warning where an end looks good and is none."""
+    if stream.unread_bytes:
+        log.warning(
+            "unread",
+            stream=stream.stream_id,
+            source=shown(stream.start.spec.url),
+            unread_bytes=stream.unread_bytes,
+            remedy=UNREAD_REMEDY,
+        )
 
 
 def tell_health(

@@ -29,7 +29,7 @@ from rich.text import Text
 from plantain.operators.redaction import shown
 from plantain.pipeline.engine.engine import Engine
 from plantain.pipeline.engine.stream import ENDED, Phase, Stream
-from plantain.pipeline.journal import Journal
+from plantain.pipeline.journal import UNREAD_REMEDY, Journal
 
 # More bars than this do not fit on a screen; then only streams at work have one.
 MAX_BARS = 20
@@ -202,6 +202,11 @@ def describe_end(stream: Stream) -> str:
     damage = ""
     if stream.num_damaged:
         damage = f"; {stream.num_damaged} damaged packets in {shown(stream.start.spec.url)} were skipped"
+    if stream.unread_bytes:
+        damage += (
+            f"; {stream.unread_bytes:,} bytes of {shown(stream.start.spec.url)} were not read, as recordings were "
+            f"joined that cannot be read as one: {UNREAD_REMEDY}"
+        )
     match stream.phase:
         case Phase.DONE:
             return f"{stream.stream_id}: done, {_counts(stream)}{damage}"
@@ -226,6 +231,7 @@ def summary(stream: Stream) -> dict[str, object]:
         "lost": dict(account.lost),
         "skipped": dict(account.skipped),
         "damaged_packets": stream.num_damaged,
+        "unread_bytes": stream.unread_bytes,
         "cost_usd": stream.start.durable.cost_usd,
         "prompts": {
             prompt: {

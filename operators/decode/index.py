@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import av
@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video
+from plantain.operators.decode.wrap import Wrap
 from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
 
@@ -41,12 +42,14 @@ class PacketIndex:
     Attributes:
         pts: (N,) int64, sorted: frame k of an undamaged file has `pts[k]`.
         keyframe_pts, keyframe_dts: (K,) int64, in the file's order; decoding can begin at each of them.
+        keyframe_pos: (K,) int64, where they begin in the file, bytes; -1 where the container does not say.
         doubt: Why `pts[k]` may not be the time of frame k; empty where there is no reason to doubt.
     """
 
     pts: NDArray[np.int64]
     keyframe_pts: NDArray[np.int64]
     keyframe_dts: NDArray[np.int64]
+    keyframe_pos: NDArray[np.int64]
     doubt: str = ""
 
     @property
@@ -62,6 +65,13 @@ class PacketIndex:
         """
         found = bisect_right(self.keyframe_pts, pts) - 1
         return found if found >= 0 else None
+
+    def has_keyframe(self, pts: int, pos: int | None) -> bool:
+        """Whether a keyframe of this time begins there: files without an index of their own are sought by guess."""
+        number = bisect_left(self.keyframe_pts, pts)
+        if number == len(self.keyframe_pts) or int(self.keyframe_pts[number]) != pts:
+            return False
+        return int(self.keyframe_pos[number]) in (-1, -1 if pos is None else pos)
 
     def ranges(self, num: int) -> list[Range]:
         """The file cut at keyframes into at most `num` parts of about the same number of frames.
@@ -83,12 +93,22 @@ class PacketIndex:
 
 
 def is_orderless(container: InputContainer, video: VideoStream) -> bool:
-    """Whether packets say when they are decoded and not when they are shown: H.264 with B-frames in AVI.
+    """Whether packets may say when they are decoded and not when they are shown: H.264 with B-frames in AVI and MXF.
 
-    Pictures then have the times of the packets, in order, as players show them; FFmpeg gives each its own packet's.
+    Pictures then have the times of the packets, in order, as players show them; FFmpeg gives each its own packet's. MXF
+    says it nevertheless where one of them `tells_order`.
     """
     context = video.codec_context
-    return container.format.name == "avi" and context.name in ("h264", "hevc") and bool(context.has_b_frames)
+    return (
+        container.format.name in ("avi", "mxf")
+        and context.name in ("h264", "hevc")
+        and bool(context.has_b_frames)
+    )
+
+
+def tells_order(container: InputContainer, pts: int, last_pts: int | None) -> bool:
+    """Whether a packet of a container that may be orderless shows that it is not: it is shown before the last one."""
+    return container.format.name == "mxf" and last_pts is not None and pts < last_pts
 
 
 def scan(
@@ -103,18 +123,18 @@ def scan(
     """
     container, video = open_video(url, stream, protocols=protocols, formats=formats)
     pts: list[int] = []
-    keyframes: list[tuple[int, int]] = []
-    doubt = (
-        "a container that does not say in which order pictures are shown"
-        if is_orderless(container, video)
-        else ""
-    )
+    keyframes: list[tuple[int, int, int]] = []
+    lacks_order = is_orderless(container, video)
+    doubt = ""
+    wrap = Wrap(container)
     last_dts: int | None = None
     held: int | None = None  # time of the last picture that others refer to, where some do not
     try:
         for packet in container.demux(video):
             if packet.size == 0:
                 continue
+            if wrap.put_right(packet):
+                doubt = doubt or "a clock that FFmpeg takes for full"  # it would seek by its own time
             if packet.pts is None:
                 doubt = doubt or "packets without pts"
                 continue
@@ -127,12 +147,14 @@ def scan(
                         held = packet.pts
                     elif held is not None and packet.pts > held:
                         doubt = doubt or "a picture is missing that others refer to"
+            lacks_order = lacks_order and not tells_order(container, packet.pts, pts[-1] if pts else None)
             if packet.is_discard:
                 doubt = doubt or "an edit list that hides frames"
             if packet.is_corrupt:
                 doubt = doubt or "damaged packets"
             if packet.is_keyframe:
-                keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+                pos = -1 if packet.pos is None else packet.pos
+                keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts, pos))
             elif not pts:
                 doubt = doubt or "it does not begin with a keyframe"
             pts.append(packet.pts)
@@ -143,9 +165,11 @@ def scan(
     finally:
         container.close()
     times = np.sort(np.array(pts, np.int64))
-    key_times = np.array([key for key, _ in keyframes], np.int64)
+    key_times, key_dts, key_pos = np.array(keyframes, np.int64).reshape(-1, 3).T
     if not doubt:
-        if len(times) == 0:
+        if lacks_order:
+            doubt = "a container that does not say in which order pictures are shown"
+        elif len(times) == 0:
             doubt = "no packets"
         elif (np.diff(times) == 0).any():
             doubt = "two packets with the same pts"
@@ -153,4 +177,4 @@ def scan(
             doubt = "pictures before the first keyframe"
         elif (np.diff(key_times) <= 0).any():
             doubt = "keyframes out of order"
-    return PacketIndex(times, key_times, np.array([dts for _, dts in keyframes], np.int64), doubt)
+    return PacketIndex(times, key_times, key_dts, key_pos, doubt)

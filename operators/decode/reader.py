@@ -12,25 +12,25 @@ from itertools import chain
 
 import av
 from av.codec.context import ThreadType
-from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from plantain.operators.decode.container import FILE_FORMATS, is_unreadable, open_video, version_of
+from plantain.operators.decode.container import FILE_FORMATS
+from plantain.operators.decode.damage import decode
 from plantain.operators.decode.deinterlace import Deinterlacer
-from plantain.operators.decode.index import PacketIndex, is_orderless, scan
+from plantain.operators.decode.index import PacketIndex, is_orderless, scan, tells_order
 from plantain.operators.decode.line import Line
+from plantain.operators.decode.packets import Packets
 from plantain.operators.errors import SourceError
 from plantain.operators.redaction import shown
 
-# Reading goes on after a failed read, as a hole in a file is not its end. This many in a row are its end.
-MAX_FAILED_READS = 64
-
 _DEFAULT_FPS = 25
-# Containers that still play when their bytes are put one behind the other.
-_JOINABLE = frozenset(("mpegts", "mpeg"))
+# So many packets that cannot be decoded, or that give neither pictures nor errors (a decoder's own delay is shorter),
+# in so much of a file, are no damage here and there.
+_MIN_UNDECODED = 3
+_MIN_SILENT = 64
+_MIN_SHARE = 0.1
 _NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: a bare elementary stream
 
 
@@ -44,8 +44,8 @@ class Decoded:
         pts: Presentation time in units of the stream's time base; None where the container gives none.
         is_corrupt: The decoder reported damage in it.
         decode_s: Time spent on getting it, seconds.
-        part: How often time had gone back before it, as it does where recordings were joined; 0 in a whole one.
-        time: Seconds since frame 0, on a line that goes on where time goes back (`Line`).
+        part: How often time had gone back or jumped before it, as where recordings were joined; 0 in a whole one.
+        time: Seconds since frame 0, on a line that goes on where time goes back or jumps (`Line`).
         shift: What puts its presentation time on that line, seconds.
     """
 
@@ -76,7 +76,6 @@ class VideoReader:
     Attributes:
         video: The stream, for what its header says.
         first_pts: Presentation time of frame 0; None before it was read and where the container gives none.
-        num_damaged: Packets that could not be read or decoded so far.
 
     Raises:
         SourceError: As `open_video` does.
@@ -100,7 +99,6 @@ class VideoReader:
         self._num_threads = num_threads
         self._deinterlace = deinterlace
         self.first_pts: int | None
-        self.num_damaged: int
         self._waiting: Decoded | None
         self._pictures: Generator[tuple[VideoFrame, int | None, bool]]
         self._open()
@@ -114,7 +112,12 @@ class VideoReader:
     @property
     def metadata(self) -> dict[str, str]:
         """What the container says about itself."""
-        return self._container.metadata
+        return self._packets.container.metadata
+
+    @property
+    def num_damaged(self) -> int:
+        """Packets that could not be read or decoded so far."""
+        return self._packets.num_damaged + self._num_undecoded
 
     def start_at(self, frame_index: int, pts: int | None, index: PacketIndex | None = None) -> None:
         """Makes `frame_index` the next picture, exactly as if all before it had been decoded.
@@ -165,52 +168,42 @@ class VideoReader:
         return Decoded(frame, self._next_index - 1, pts, is_corrupt, decode_s, part, moment, shift)
 
     def following(self) -> int | None:
-        """Index of a video stream that begins behind the end of this one, which was read to there; None if none does.
+        """Index of a video stream that begins behind the end of this one; see `Packets.following`."""
+        return self._packets.following()
 
-        So it is where transport streams of two cameras were joined, whose packets have different numbers.
+    def unread_bytes(self) -> int:
+        """How much of the file, which was read to its end, is not among its pictures.
+
+        It is a further recording, which FFmpeg does not go on to, or a tenth of the file and more in which packets
+        cannot be decoded, as where the codec changes.
         """
-        if self._container.format.name not in _JOINABLE or len(self._container.streams.video) < 2:
-            return None
-        container, _ = open_video(self._url, self._stream, protocols=self._protocols, formats=self._formats)
-        with container:
-            waiting = {video.index for video in container.streams.video} - {self.video.index}
-            for packet in container.demux(*(container.streams[index] for index in waiting)):
-                if packet.pos is not None and packet.size and packet.stream_index in waiting:
-                    if packet.pos > self._last_pos:
-                        return packet.stream_index
-                    waiting.discard(packet.stream_index)
-                if not waiting:
-                    break
-        return None
+        end = self._packets.last_pos
+        undecoded = max(self._undecoded_bytes, self._stretch())
+        return max(undecoded if undecoded > _MIN_SHARE * end else 0, self._packets.unread_bytes())
 
     def close(self) -> None:
         """Gives back the file."""
         self._pictures.close()
-        self._container.close()
-        if self._again is not None:
-            self._again.close()
+        self._packets.close()
 
     def _open(self) -> None:
         """Opens the file at its beginning."""
-        self._container, self.video = open_video(
-            self._url, self._stream, protocols=self._protocols, formats=self._formats
-        )
-        self._again: InputContainer | None = None
-        _alone(self._container, self.video)
+        self._packets = Packets(self._url, self._stream, protocols=self._protocols, formats=self._formats)
+        self.video = self._packets.video
         # Measured on damaged clips: SLICE threads forget to report damage (1 corrupt frame instead of 31);
         # FRAME threads lose the last pictures of a truncated file, and one beside each that cannot be decoded.
-        has_pts = not self._container.format.flags & _NO_TIMESTAMPS
+        has_pts = not self._packets.container.format.flags & _NO_TIMESTAMPS
         self._is_parallel = self._num_threads > 1 and has_pts
         self.video.codec_context.thread_type = ThreadType.FRAME if self._is_parallel else ThreadType.NONE
         self.video.codec_context.thread_count = self._num_threads if self._is_parallel else 1
         self.first_pts = None
-        self.num_damaged = 0
+        self._num_undecoded = self._num_undecoded_last = self._num_silent = 0
+        self._undecoded_bytes = self._shown_pos = 0
         self._next_index = 0
-        self._last_pos = -1
         self._end: int | None = None
         self._line = Line(1 / Fraction(self.video.average_rate or _DEFAULT_FPS))
         self._waiting = None
-        self._pictures = self._deinterlaced(self._frames(self._packets()))
+        self._pictures = self._deinterlaced(self._frames(self._packets.read()))
 
     def _scan(self) -> PacketIndex:
         return scan(self._url, self._stream, protocols=self._protocols, formats=self._formats)
@@ -226,12 +219,14 @@ class VideoReader:
         self._pictures.close()
         try:
             # mp4 seeks by dts, Matroska by pts: the smaller one lands on this keyframe or on one before it.
-            self._container.seek(min(key_pts, int(index.keyframe_dts[keyframe])), stream=self.video)
+            self._packets.container.seek(min(key_pts, int(index.keyframe_dts[keyframe])), stream=self.video)
         except av.FFmpegError:
             return False
-        packets = self._packets()
+        packets = self._packets.read()
         first = next(packets)
         if first is None or first.pts is None or first.pts > key_pts or not first.is_keyframe:
+            return False
+        if not index.has_keyframe(first.pts, first.pos):
             return False
         self._pictures = self._deinterlaced(self._frames(chain([first], packets)))
         target = int(index.pts[frame_index])
@@ -240,103 +235,47 @@ class VideoReader:
                 break
         if picture is None or picture.pts != target:
             return False
-        self.num_damaged = 0  # a sequential decode up to here saw none
+        self._packets.num_damaged = self._num_undecoded = 0  # a sequential decode up to here saw none
         self._line = Line(1 / Fraction(self.video.average_rate or _DEFAULT_FPS))
-        self._line.place(int(index.pts[0]) * self.time_base)
-        part, moment = self._line.place(target * self.time_base) if frame_index else (0, Fraction(0))
-        self._waiting = replace(picture, index=frame_index, part=part, time=moment, shift=Fraction(0))
+        self._line.pass_over(index.pts[:frame_index], self.time_base)
+        own = target * self.time_base
+        part, moment = self._line.place(own)
+        shift = moment + self._line.start - own
+        self._waiting = replace(picture, index=frame_index, part=part, time=moment, shift=shift)
         self._next_index = frame_index + 1
         self._end = len(index.pts)  # behind a seek a damaged file may show more than all its packets do
         return True
-
-    def _packets(self) -> Generator[Packet[VideoStream] | None]:
-        """The stream's packets from where the container stands, then None.
-
-        A file that broke off where another reading of it does not was not damaged: its disk was away.
-        """
-        container, video = self._container, self.video
-        waiting: Iterator[Packet[VideoStream]] = iter(())
-        num_failed = 0
-        last: tuple[int | None, int | None] | None = None
-        readable: tuple[int, ...] | None = None  # the file as it was when it could be read to its end
-        while num_failed < MAX_FAILED_READS:
-            try:
-                for packet in chain(waiting, container.demux(video)):
-                    num_failed = 0
-                    if packet.size > 0:
-                        last = packet.pos, packet.dts
-                        self._last_pos = max(self._last_pos, packet.pos or -1)
-                        yield packet
-                break
-            except av.FFmpegError as error:
-                version = version_of(self._url)
-                is_known = version is not None and version == readable
-                # Looked at once more before it is taken for the end: the disk may have gone behind the damage.
-                if (not is_known or num_failed + 1 == MAX_FAILED_READS) and is_unreadable(self._url, error):
-                    raise SourceError(
-                        f"'{shown(self._url)}' broke off while it was read ({error.strerror}), also when asked again; "
-                        "what was read is stored: run the same command again to go on"
-                    ) from error
-                if isinstance(error, OSError) and not is_known:
-                    if (again := self._behind(last)) is not None:
-                        container, video, waiting = again
-                        continue
-                    readable = version
-                num_failed += 1
-                self.num_damaged += 1
-        yield None
-
-    def _behind(
-        self, last: tuple[int | None, int | None] | None
-    ) -> tuple[InputContainer, VideoStream, Iterator[Packet[VideoStream]]] | None:
-        """The file opened anew behind a packet, and the next one of it; None if it breaks off there, too.
-
-        Args:
-            last: Position in the file and dts of that packet; None for the beginning.
-        """
-        try:
-            container, video = open_video(
-                self._url, self.video.index, protocols=self._protocols, formats=self._formats
-            )
-        except SourceError:
-            return None
-        _alone(container, video)
-        try:
-            packets = container.demux(video)
-            is_there = last is None or any((packet.pos, packet.dts) == last for packet in packets)
-            following = next(packets, None) if is_there else None
-        except av.FFmpegError:
-            following = None
-        if following is None:
-            container.close()
-            return None
-        if self._again is not None:
-            self._again.close()
-        self._again = container
-        return container, video, iter([following])
 
     def _frames(self, packets: Iterator[Packet[VideoStream] | None]) -> Generator[VideoFrame]:
         """What the decoder makes of the packets; None among them empties it."""
         sent = shown = dts = None
         num_shown = 0
-        waiting: deque[int] | None = deque() if is_orderless(self._container, self.video) else None
+        waiting: deque[int] | None = deque() if is_orderless(self._packets.container, self.video) else None
         for packet in packets:
             if packet is not None and packet.dts is not None:
                 if dts is not None and packet.dts < dts:
                     sent = None  # another recording begins
                 dts = packet.dts
             if packet is not None and packet.pts is not None and not packet.is_discard:
+                self._num_silent += 1
                 sent = packet.pts if sent is None else max(sent, packet.pts)
+                if tells_order(self._packets.container, packet.pts, sent):
+                    waiting = None
                 if waiting is not None:
                     waiting.append(packet.pts)
             try:
-                frames = self.video.codec_context.decode(packet)
+                frames = decode(self.video.codec_context, packet, has_failed=self._num_undecoded_last > 0)
             except av.FFmpegError:
                 if self._is_parallel:  # with the damaged picture goes another one, that a thread was at
                     yield from self._again_without_threads(shown, num_shown)
                     return
-                self.num_damaged += 1
+                self._num_undecoded += 1
+                self._num_undecoded_last += 1
                 continue
+            if frames and packet is not None:
+                self._undecoded_bytes = max(self._undecoded_bytes, self._stretch())
+                self._num_undecoded_last = self._num_silent = 0
+                self._shown_pos = self._packets.last_pos
             for frame in frames:
                 if waiting:
                     frame.pts = waiting.popleft()
@@ -345,6 +284,14 @@ class VideoReader:
                 yield frame
         if self._is_parallel and shown is not None and sent is not None and shown < sent:
             yield from self._again_without_threads(shown, num_shown)
+
+    def _stretch(self) -> int:
+        """Bytes since a packet that gave a picture, if those since then cannot be decoded."""
+        is_silent = (
+            self._num_silent >= _MIN_SILENT and self._shown_pos > 0
+        )  # before the first keyframe all are
+        is_foreign = is_silent or self._num_undecoded_last >= _MIN_UNDECODED
+        return self._packets.last_pos - self._shown_pos if is_foreign else 0
 
     def _again_without_threads(self, shown: int | None, num_shown: int) -> Generator[VideoFrame]:
         """The frames after the one at `shown`, the last of so many, decoded again."""
@@ -362,7 +309,10 @@ class VideoReader:
                 num_shown -= 1
                 if num_shown < 0:
                     yield picture.frame
-            self.num_damaged = max(self.num_damaged, tail.num_damaged)
+            self._num_undecoded_last = self._num_silent = 0
+            self._undecoded_bytes = max(tail._undecoded_bytes, tail._stretch())
+            self._packets.last_pos = max(self._packets.last_pos, tail._packets.last_pos)
+            self._num_undecoded = max(self.num_damaged, tail.num_damaged) - self._packets.num_damaged
         finally:
             tail.close()
 
@@ -388,10 +338,3 @@ class VideoReader:
                 if last is None or given_out > 1:
                     yield picture
         yield from deinterlacer.flush()
-
-
-def _alone(container: InputContainer, video: VideoStream) -> None:
-    """Of other streams nothing is even read from the disk."""
-    for other in container.streams:
-        if other.index != video.index:
-            other.discard = Discard.all

@@ -23,7 +23,7 @@ IDENTITY = (
     Column(
         "epoch",
         "int32",
-        "restarts of the stream: one more with each connection of a camera, and where the time of a file goes back",
+        "restarts: one more with each connection of a camera, and where the time of a file goes back or jumps",
         False,
     ),
     Column("frame_index", "int64", "position in the stream in display order, from 0 in each epoch", False),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from PIL import ExifTags, Image, ImageOps
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import OPEN_INFO, TiffImageFile
 
 from plantain.operators.errors import NoVideoError, SourceError, SourceLostError, SourceNotFoundError
 from plantain.operators.geometry import Letterbox
@@ -28,6 +28,18 @@ BROKEN = (
 """What Pillow's parsers raise of damaged files."""
 
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # of TIFF
+
+# Grey TIFFs whose numbers Pillow can unpack and does not know: by byte order, photometric interpretation (1: black is
+# 0), kind and order of bits, their number, further bands.
+OPEN_INFO.setdefault((b"MM", 1, (1,), 1, (32,), ()), ("I", "I;32B"))
+OPEN_INFO.setdefault((b"II", 1, (3,), 1, (64,), ()), ("F", "F;64F"))
+OPEN_INFO.setdefault((b"MM", 1, (3,), 1, (64,), ()), ("F", "F;64BF"))
+# What its decoder of compressed ones gives is in this machine's order, whatever the file's is (Pillow heeds that for
+# unsigned numbers of 16 bits only).
+_NATIVE = {
+    "I;16BS": "I;16NS", "I;32B": "I;32N", "I;32BS": "I;32NS", "F;32BF": "F;32NF", "F;64BF": "F;64NF",
+    "F;64F": "F;64NF",
+}  # fmt: skip
 
 log = structlog.get_logger()
 
@@ -164,28 +176,57 @@ def _shown_hw(opened: Image.Image) -> tuple[int, int]:
 
 def _rgb_of(opened: Image.Image) -> Image.Image:
     """An opened image as it is displayed, RGB and read to its end."""
-    white = _white_of(opened)
+    if isinstance(opened, TiffImageFile):
+        opened.tile = [_as_decoded(tile) for tile in opened.tile]
+    white, kind = _white_of(opened), _kind_of(opened)
     ImageOps.exif_transpose(opened, in_place=True)
     opened.load()
     if white is not None:
-        wide = np.nan_to_num(np.asarray(opened, np.float64), nan=0.0, posinf=white, neginf=0.0)
+        numbers = np.asarray(opened)
+        if kind is not None:
+            numbers = numbers.view(kind)
+        wide = np.nan_to_num(numbers.astype(np.float64), nan=0.0, posinf=white, neginf=0.0)
         opened = Image.fromarray(np.rint(np.clip(wide / white, 0.0, 1.0) * 255).astype(np.uint8))
     if opened.mode in ("RGBa", "La", "PA") or isinstance(opened.info.get("transparency"), bytes):
         opened = opened.convert("RGBA")
     return opened if opened.mode == "RGB" else opened.convert("RGB")
 
 
+def _as_decoded(tile: ImageFile._Tile) -> ImageFile._Tile:
+    """A tile of a TIFF with the order of bytes in which its decoder gives them."""
+    if tile.codec_name != "libtiff" or not isinstance(tile.args, tuple) or tile.args[0] not in _NATIVE:
+        return tile
+    return tile._replace(args=(_NATIVE[tile.args[0]], *tile.args[1:]))
+
+
 def _white_of(opened: Image.Image) -> float | None:
-    """The number that stands for white in an image of one wide channel, by its type; None for 8 bits."""
+    """The number that stands for white in an image of one channel, by its type; None where 255 does."""
     if opened.mode == "F":
         return 1.0
+    is_signed = _is_signed(opened)
+    if opened.mode == "L" and is_signed:
+        return 127.0
     if opened.mode != "I" and not opened.mode.startswith("I;16"):
         return None
     if isinstance(opened, TiffImageFile):  # also of 12 bits, in numbers of 16
         bits = int(np.max(opened.tag_v2.get(_BITS_PER_SAMPLE, 32 if opened.mode == "I" else 16)))
-        is_signed = int(np.max(opened.tag_v2.get(_SAMPLE_FORMAT, 1))) == _SIGNED
         return float(2 ** (bits - is_signed) - 1)
     return 65_535.0  # PNG and its like have no more than 16 bits
+
+
+def _kind_of(opened: Image.Image) -> type[np.int8 | np.uint32] | None:
+    """What the numbers of an image are that Pillow takes for others of that size; None where it takes them right."""
+    if opened.mode == "L" and _is_signed(opened):
+        return np.int8
+    if opened.mode == "I" and isinstance(opened, TiffImageFile) and not _is_signed(opened):
+        return np.uint32
+    return None
+
+
+def _is_signed(opened: Image.Image) -> bool:
+    if not isinstance(opened, TiffImageFile):
+        return False
+    return int(np.max(opened.tag_v2.get(_SAMPLE_FORMAT, 1))) == _SIGNED
 
 
 def _files(path: Path) -> list[Path]:

@@ -89,6 +89,7 @@ class Stream:
         info: What its source said when it was opened.
         account: Its books.
         num_damaged: Packets that could not be decoded.
+        unread_bytes: How much of its file, which was read to its end, is not among its frames.
         num_reconnects: Times that its camera was live again.
         workers: The copy of each stage that it is bound to, by the stage's name.
         generation: Counts restarts; items and calls of an older one are let go.
@@ -132,6 +133,7 @@ class Stream:
     info: StreamInfo | None = None
     account: Account = field(default_factory=Account)
     num_damaged: int = 0
+    unread_bytes: int = 0
     num_reconnects: int = 0
     workers: dict[str, int] = field(default_factory=dict)
     generation: int = 0
@@ -238,6 +240,7 @@ class Stream:
         """Notes how far reading has come."""
         self.has_ended = self.has_ended or state.has_ended
         self.num_damaged = state.num_damaged
+        self.unread_bytes = state.unread_bytes
         if state.size != (0, 0):
             self.size = state.size
         news = Counter(dict(state.dropped)) - self.dropped if state.dropped else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import wave
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -146,24 +146,36 @@ def sound(path: Path) -> Path:
     return path
 
 
-def packet_by_packet(path: Path, stream: int | None = None) -> list[int | None]:
+def packet_by_packet(path: Path, stream: int | None = None, *, overflow: bool = True) -> list[int | None]:
     """The pts that PyAV gives when packets are decoded one by one with errors caught.
 
-    Of H.264 with B-frames in AVI, whose packets say only in which order they are decoded, the packets' in that order.
+    Without `overflow` times of transport and program streams are those in the file, also where they are full.
+    Of H.264 with B-frames in AVI, and in MXF as FFmpeg writes it, packets say only in which order they are decoded:
+    then these times, in that order. AV1 is decoded by one thread, and anew after two errors: libdav1d may show
+    nothing any more after one, and with several threads forgets what they are at.
     """
     times: list[int | None] = []
     sent: list[int | None] = []
-    with av.open(str(path)) as container:
+    with av.open(str(path), options={"correct_ts_overflow": str(int(overflow))}) as container:
         video = container.streams.best("video") if stream is None else container.streams[stream]
         video.thread_type = "NONE"
         context = video.codec_context
-        has_order = not (container.format.name == "avi" and context.name == "h264" and context.has_b_frames)
+        is_old = container.format.name in ("avi", "mxf")
+        is_stuck = context.name in ("av1", "libdav1d")
+        context.thread_count = 1 if is_stuck else context.thread_count
+        has_failed = False
+        has_order = not (is_old and context.name == "h264" and context.has_b_frames)
         for packet in container.demux(video):
             sent += [packet.pts] if packet.size else []
             try:
                 times.extend(frame.pts for frame in packet.decode())
+                has_failed = False
             except av.FFmpegError:
-                continue
+                if is_stuck and has_failed:
+                    context.flush_buffers()
+                    with suppress(av.FFmpegError):
+                        times.extend(frame.pts for frame in packet.decode())
+                has_failed = True
     return times if has_order else sent[: len(times)]
 
 

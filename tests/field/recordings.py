@@ -14,26 +14,36 @@ from tests.assets import clips
 SIZE = (64, 48)
 
 CODECS = {
-    "libx264": ("mp4", "mkv", "ts", "mov", "avi", "flv"),
-    "mpeg4": ("mp4", "mkv", "avi", "ts", "mov"),
-    "mpeg2video": ("ts", "mpg", "mkv", "mp4"),
-    "libvpx": ("webm", "mkv"),
-    "libvpx-vp9": ("webm", "mp4", "mkv"),
-    "libx265": ("mp4", "mkv", "ts"),
-    "mjpeg": ("avi", "mkv", "mov", "mp4"),
+    "libx264": ("mp4", "mkv", "ts", "mov", "avi", "flv", "m2ts", "3gp", "nut", "mxf", "h264"),
+    "mpeg4": ("mp4", "mkv", "avi", "ts", "mov", "3gp", "nut"),
+    "mpeg2video": ("ts", "mpg", "mkv", "mp4", "mxf", "m2ts"),
+    "mpeg1video": ("mpg", "ts"),
+    "libvpx": ("webm", "mkv", "ivf"),
+    "libvpx-vp9": ("webm", "mp4", "mkv", "ivf"),
+    "libx265": ("mp4", "mkv", "ts", "hevc"),
+    "libsvtav1": ("mp4", "webm", "mkv", "ivf", "obu"),
+    "wmv2": ("asf", "avi"),
+    "h263": ("3gp",),
+    "rawvideo": ("y4m", "nut", "avi"),
+    "mjpeg": ("avi", "mkv", "mov", "mp4", "mjpeg"),
     "ffv1": ("mkv", "avi"),
     "h263p": ("avi",),
     "prores_ks": ("mov", "mkv"),
 }
 PIX_FMTS = {"mjpeg": "yuvj420p", "prores_ks": "yuv422p10le"}
+SIZES = {"h263": (176, 144), "libsvtav1": (64, 64)}
+# Whose times are those of a rate, or none at all.
+RATED = {"avi", "mpg", "flv", "mxf", "y4m", "h264", "hevc", "obu", "mjpeg"}
 HAS_B_FRAMES = {"libx264", "mpeg4", "mpeg2video", "libx265"}
 # Containers that still play when their bytes are put one behind the other.
-JOINABLE = {"ts", "mpg"}
+JOINABLE = {"ts", "mpg", "m2ts"}
 SHAPES = (
     "plain",
     "vfr",
     "joined",
     "joined thrice",
+    "joined back",
+    "joined far",
     "cut off",
     "cut front",
     "hole",
@@ -46,6 +56,9 @@ SHAPES = (
 )
 # In time with a clock of 90 kHz, whose 33 bits are full after this many milliseconds.
 WRAP_MS = 2**33 // 90
+# When the parts of a recording begin whose second one is more than a minute before, or an hour after the first.
+BACK_S: list[float | None] = [3600.0, 0.0]
+FAR_S: list[float | None] = [0.0, 3600.0]
 # Shapes that only some containers can have.
 ONLY_IN = {
     "wrapped": ("ts",),
@@ -98,7 +111,7 @@ def record(recipe: Recipe, folder: Path) -> Path:
     options = _options(recipe)
     pts = None
     is_rotated = recipe.shape == "rotated"
-    has_rates = recipe.codec in ("mpeg2video", "h263p") or recipe.container in ("avi", "mpg", "flv")
+    has_rates = recipe.codec in ("mpeg1video", "mpeg2video", "h263", "h263p") or recipe.container in RATED
     if recipe.shape == "vfr" and not has_rates:
         times = [0]
         while len(times) < recipe.frames:
@@ -113,17 +126,21 @@ def record(recipe: Recipe, folder: Path) -> Path:
 
     def one(path: Path, frames: int, **container_options: str) -> Path:
         return clips.make(
-            path, frames, size=SIZE, codec=recipe.codec, pix_fmt=PIX_FMTS.get(recipe.codec, "yuv420p"),
-            gop=recipe.gop, b_frames=recipe.b_frames, pts=pts, codec_options=options,
-            container_options=container_options, rotation=chance.choice([90, 180, 270]) if is_rotated else None,
+            path, frames, size=SIZES.get(recipe.codec, SIZE), codec=recipe.codec,
+            pix_fmt=PIX_FMTS.get(recipe.codec, "yuv420p"), gop=recipe.gop, b_frames=recipe.b_frames,
+            pts=pts, codec_options=options, container_options=container_options,
+            rotation=chance.choice([90, 180, 270]) if is_rotated else None,
             num_streams=2 if recipe.shape == "two streams" and recipe.container in ("mp4", "mkv", "mov", "ts") else 1,
         )  # fmt: skip
 
     match recipe.shape:
-        case "joined" | "joined thrice":
+        case "joined" | "joined thrice" | "joined back" | "joined far":
             parts = []
-            for number in range(3 if recipe.shape == "joined thrice" else 2):
-                part = one(folder / f"part{number}.{recipe.container}", chance.randint(2, recipe.frames + 2))
+            starts_s = {"joined back": BACK_S, "joined far": FAR_S}.get(recipe.shape, [None] * 3)
+            for number, start_s in enumerate(starts_s[: 2 + (recipe.shape == "joined thrice")]):
+                offset = {} if start_s is None else {"output_ts_offset": str(start_s)}
+                length = chance.randint(2, recipe.frames + 2)
+                part = one(folder / f"part{number}.{recipe.container}", length, **offset)
                 parts.append(part.read_bytes())
             path.write_bytes(b"".join(parts))
         case "cut off":
@@ -193,6 +210,8 @@ def _options(recipe: Recipe) -> dict[str, str]:
         options[name] = ":".join(filter(None, params))
         if not options[name]:
             del options[name]
+    if recipe.codec == "libsvtav1":
+        options |= {"preset": "12"}
     if recipe.codec.startswith("libvpx"):
         options |= {"deadline": "realtime", "cpu-used": "8"}
     if recipe.is_open and recipe.codec == "mpeg2video":

@@ -8,10 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from plantain.deploy.job import run_job
 from plantain.operators.sinks.parquet.reading import read_frames
+from plantain.pipeline.calls import Call
 from plantain.pipeline.config import PipelineConfig, check
 from plantain.pipeline.control import Control
+from plantain.pipeline.executor import Executor, InlineExecutor
 from plantain.pipeline.runner import Outcome
 from tests.serving import PATIENCE_S
 
@@ -24,9 +28,10 @@ def run(
     *,
     replace: bool = False,
     threads: int | None = None,
+    by: Executor | None = None,
     **settings: Any,
 ) -> Outcome:
-    """Runs inputs, which are paths or whole streams, into a folder."""
+    """Runs inputs, which are paths or whole streams, into a folder; `by` an executor or the one that settings name."""
     streams = [each if isinstance(each, dict) else {"url": str(each)} for each in inputs]
     if threads is not None:
         streams = [each | {"options": {"threads": str(threads)}} for each in streams]
@@ -43,7 +48,40 @@ def run(
             **settings,
         }
     )
-    return run_job(config)
+    return run_job(config, executor=by)
+
+
+class Killed(BaseException):
+    """What ends a run as a kill does."""
+
+
+class Mortal(InlineExecutor):
+    """An executor that dies at one of its calls; nobody is told before.
+
+    Args:
+        last: Number of the call that it dies of; None to live.
+
+    Attributes:
+        calls: How many there were.
+    """
+
+    def __init__(self, last: int | None = None) -> None:
+        super().__init__()
+        self._last = last
+        self.calls = 0
+
+    def submit(self, call: Call) -> None:
+        """Does the call, or dies."""
+        self.calls += 1
+        if self.calls == self._last:
+            raise Killed
+        super().submit(call)
+
+
+def killed(inputs: Sequence[Path | str | dict[str, Any]], out: Path, at: int, **settings: Any) -> None:
+    """Runs inputs until call number `at`, which is the end of it."""
+    with pytest.raises(Killed):
+        run(inputs, out, by=Mortal(at), **settings)
 
 
 @contextmanager

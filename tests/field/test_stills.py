@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,77 @@ def test_wide_numbers_are_scaled_by_their_type(tmp_path: Path, kind: str, has_wh
         Image.fromarray(pixels).save(tmp_path / f"{place}.{suffix}")
         (image,) = images_of(tmp_path)[1][place:]
         assert abs(level(image) - shade) <= 1
+
+
+def tiff(numbers: np.ndarray, order: str, *, is_packed: bool = False) -> bytes:
+    """A TIFF file of (H, W) numbers, turned if packed; `order` is `<` for Intel's and `>` for Motorola's."""
+    height, width = numbers.shape
+    pixels = numbers.astype(numbers.dtype.newbyteorder(order)).tobytes()
+    pixels = zlib.compress(pixels) if is_packed else pixels
+    kind = {"u": 1, "i": 2, "f": 3}[numbers.dtype.kind]
+    tags = {
+        256: width, 257: height, 258: numbers.dtype.itemsize * 8,
+        259: 8 if is_packed else 1, 262: 1, 273: 8, 274: 6 if is_packed else 1,
+        277: 1, 278: height, 279: len(pixels), 339: kind,
+    }  # fmt: skip
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8 + len(pixels))
+    listed = b"".join(struct.pack(order + "HHII", tag, 4, 1, number) for tag, number in tags.items())
+    return head + pixels + struct.pack(order + "H", len(tags)) + listed + bytes(4)
+
+
+RANGES = {
+    "int8": {-100: 0, 0: 0, 64: 128, 127: 255},
+    "uint8": {0: 0, 64: 64, 200: 200, 255: 255},
+    "int16": {-2: 0, 2**14: 128, 2**15 - 1: 255},
+    "uint16": {0: 0, 2**15: 128, 2**16 - 1: 255},
+    "int32": {-(2**31): 0, 2**30: 128, 2**31 - 1: 255},
+    "uint32": {0: 0, 2**24: 1, 2**31 - 1: 127, 2**31: 128, 3 * 2**30: 191, 2**32 - 1: 255},
+    "float32": {-1: 0, 0.25: 64, 1: 255, 300: 255},
+    "float64": {-1: 0, 0.25: 64, 0.5: 128, 1: 255, 1e300: 255},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(RANGES))
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_numbers_of_a_tiff_are_those_of_its_type(
+    tmp_path: Path, kind: str, order: str, is_packed: bool
+) -> None:
+    for place, value in enumerate(RANGES[kind]):
+        numbers = np.full((36, 64), value, kind)
+        (tmp_path / f"{place}.tif").write_bytes(tiff(numbers, order, is_packed=is_packed))
+    found = [level(image) for image in images_of(tmp_path)[1]]
+    assert found == pytest.approx(list(RANGES[kind].values()), abs=1)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("bands", [3, 4])
+def test_bands_of_sixteen_bits_are_scaled_by_their_type(tmp_path: Path, order: str, bands: int) -> None:
+    shades = np.array([8, 64, 200, 255][:bands])
+    pixels = np.full((36, 64, bands), shades * 257, np.uint16)
+    (tmp_path / "a.tif").write_bytes(banded(pixels, order))
+    (image,) = images_of(tmp_path)[1]
+    assert image[20, 20].tolist() == pytest.approx(shades[:3].tolist(), abs=1)
+
+
+def banded(numbers: np.ndarray, order: str) -> bytes:
+    """A TIFF file of (H, W, 3 or 4) numbers of 16 bits, the fourth one for alpha."""
+    height, width, bands = numbers.shape
+    pixels = numbers.astype(order + "u2").tobytes()
+    bits = struct.pack(order + "H" * bands, *[16] * bands)
+    tags = {
+        256: (1, width), 257: (1, height), 258: (bands, 8), 259: (1, 1), 262: (1, 2), 273: (1, 16),
+        277: (1, bands), 278: (1, height), 279: (1, len(pixels)),
+    } | ({338: (1, 2)} if bands == 4 else {})  # fmt: skip
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 16 + len(pixels))
+    listed = b"".join(
+        struct.pack(order + "HHI", tag, 3, count)
+        + (struct.pack(order + "I", value) if count > 1 else struct.pack(order + "HH", value, 0))
+        if value < 2**16
+        else struct.pack(order + "HHII", tag, 4, count, value)
+        for tag, (count, value) in tags.items()
+    )
+    return head + bits.ljust(8, b"\0") + pixels + struct.pack(order + "H", len(tags)) + listed + bytes(4)
 
 
 @pytest.mark.parametrize(("value", "shade"), [(0, 0), (1024, 64), (4095, 255)])

@@ -11,11 +11,14 @@ from plantain.operators.decode import container
 from plantain.operators.errors import UsageError
 from plantain.operators.sinks.store import Store
 from plantain.operators.sources import identity, web
+from plantain.operators.sources.live.connection import AvConnection
+from plantain.operators.sources.live.options import LiveOptions
 from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.config import check
 from plantain.pipeline.video import starts_of
 from tests.assets.clips import hole, make
 from tests.field.runs import indices, run
+from tests.field.test_joined import Noting
 from tests.field.web import Flaky, serving
 
 FRAMES = 300
@@ -143,3 +146,24 @@ def test_what_is_asked_of_a_server_knows_the_login_and_shows_it_to_nobody_else()
     assert asked.full_url == "https://host.example:8443/a.mp4?x=1"
     assert asked.get_method() == "HEAD"
     assert asked.headers["Authorization"] == "Basic bWU6cEBzcw=="
+
+
+def test_a_damaged_av1_stream_goes_on_behind_the_damage(tmp_path: Path) -> None:
+    clip = make(
+        tmp_path / "a.mp4",
+        30,
+        size=(64, 64),
+        codec="libsvtav1",
+        gop=5,
+        b_frames=0,
+        codec_options={"preset": "12"},
+    )
+    data = hole(clip, tmp_path / "hole.mp4", 0.25, 20).read_bytes()
+    with serving(Flaky(data, None), "a.mp4") as url:
+        connection = AvConnection(url, "http", LiveOptions(), Noting())
+        try:
+            seen = [picture.pts for picture in connection.pictures() if picture is not None]
+        finally:
+            connection.close()
+    assert connection.num_damaged > 0
+    assert len(seen) >= 20

@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from plantain.operators.decode import PictureConverter, VideoReader, open_video, scan
-from plantain.operators.decode.reader import MAX_FAILED_READS
+from plantain.operators.decode.packets import MAX_FAILED_READS
 from plantain.operators.errors import NoVideoError, SourceError, SourceNotFoundError
 from tests.assets import clips
 
@@ -138,7 +138,7 @@ def opened_by(monkeypatch: pytest.MonkeyPatch, kind: Callable[[InputContainer], 
         container, video = open_video(*args, **kwargs)
         return kind(container), video
 
-    monkeypatch.setattr("plantain.operators.decode.reader.open_video", opened)
+    monkeypatch.setattr("plantain.operators.decode.packets.open_video", opened)
 
 
 class Refusing:
@@ -170,7 +170,7 @@ def test_a_damaged_file_is_read_to_its_end_once_and_once_more_before_it_is_given
         looks.append(url)
         return away_from is not None and len(looks) >= away_from
 
-    monkeypatch.setattr("plantain.operators.decode.reader.is_unreadable", look)
+    monkeypatch.setattr("plantain.operators.decode.packets.is_unreadable", look)
     with pytest.raises(SourceError, match="broke off") if away_from else nullcontext():
         assert reader.next() is None
     assert (len(looks), reader.num_damaged) == (num_looks, num_damaged)

@@ -44,6 +44,16 @@ def test_a_stream_that_ends_has_one_line_with_its_figures(tmp_path) -> None:
     assert told(world, journal) == [], "once"
 
 
+def test_what_was_not_read_of_a_file_is_a_warning_with_the_remedy(tmp_path) -> None:
+    world = world_of({"a": Plan(3)})
+    world.run()
+    world.engine.streams["a"].unread_bytes = 700
+    warning, end = told(world, Journal(str(tmp_path)))
+    assert (warning["event"], warning["log_level"], warning["unread_bytes"]) == ("unread", "warning", 700)
+    assert "ffmpeg -f concat" in warning["remedy"]
+    assert (end["event"], end["unread_bytes"]) == ("done", 700)
+
+
 def test_a_stream_that_ends_again_is_told_again(tmp_path) -> None:
     world = world_of({"a": Plan(3)})
     world.run()

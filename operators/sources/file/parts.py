@@ -22,6 +22,7 @@ PART_FRAMES = 64
 class _Part:
     frames: list[Frame]
     num_damaged: int
+    unread_bytes: int
 
 
 class FileInParts:
@@ -48,7 +49,7 @@ class FileInParts:
         self._whole: FileSource | None = FileSource(spec, view, position)
         self.info = self._whole.info
         self._position = position
-        self._num_damaged = 0
+        self._num_damaged = self._unread_bytes = 0
         self._ready: deque[Frame] = deque()
         self._parts: deque[Range] = deque()
         self._running: deque[tuple[Range, Future[_Part]]] = deque()
@@ -93,6 +94,11 @@ class FileInParts:
     def num_damaged(self) -> int:
         """Packets that could not be read or decoded so far."""
         return self._num_damaged + (0 if self._whole is None else self._whole.num_damaged)
+
+    @property
+    def unread_bytes(self) -> int:
+        """At its end, how much of the file is not among its frames."""
+        return self._unread_bytes if self._whole is None else self._whole.unread_bytes
 
     def close(self) -> None:
         """Waits for the decoders and gives back the file."""
@@ -139,6 +145,7 @@ class FileInParts:
         self._begin_part()
         self._ready.extend(done.frames)
         self._num_damaged += done.num_damaged
+        self._unread_bytes = done.unread_bytes
 
     def _decode(self, part: Range, index: PacketIndex) -> _Part:
         options = {**self._spec.options, "threads": "1"}
@@ -151,7 +158,7 @@ class FileInParts:
         try:
             while not source.ended:
                 frames.extend(source.read(PART_FRAMES))
-            return _Part(frames, source.num_damaged)
+            return _Part(frames, source.num_damaged, source.unread_bytes)
         finally:
             source.close()
 

@@ -31,6 +31,9 @@ class FileSource:
         position: Where to begin.
         index: Of the packets, where the caller has made it already.
 
+    Attributes:
+        unread_bytes: At its end, how much of the file is not among its frames (`VideoReader.unread_bytes`).
+
     Raises:
         UsageError: If an option is unknown or no number.
         SourceNotFoundError: If the file does not exist.
@@ -52,6 +55,7 @@ class FileSource:
         self._skipped_s = 0.0
         self._kept = Kept(spec)
         self._trouble: SourceError | None = None
+        self.unread_bytes = 0
         self._reader = VideoReader(
             spec.url,
             number_of(spec, "stream"),
@@ -118,6 +122,7 @@ class FileSource:
             picture = self._reader.next()
             if picture is None:
                 self._trouble = self._wrong_end()
+                self.unread_bytes = self._reader.unread_bytes()
                 return
             self._next_index = picture.index
             if self._end_frame is not None and picture.index >= self._end_frame:

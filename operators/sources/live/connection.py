@@ -16,6 +16,7 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from plantain.operators.decode.damage import decode
 from plantain.operators.decode.deinterlace import Deinterlacer
 from plantain.operators.errors import NoVideoError
 from plantain.operators.sources.live.address import ACCESS, Kind
@@ -123,6 +124,7 @@ class AvConnection:
 
     def __init__(self, url: str, kind: Kind, options: LiveOptions, pace: Pace) -> None:
         self._num_damaged = 0
+        self._has_failed = False
         self.num_skipped = 0
         self._deinterlacer: Deinterlacer | None = None
         self._deinterlace = options.deinterlace
@@ -197,9 +199,11 @@ class AvConnection:
 
     def _decoded(self, packet: Packet[VideoStream]) -> list[Picture]:
         try:
-            frames = self._video.codec_context.decode(packet)
+            frames = decode(self._video.codec_context, packet, has_failed=self._has_failed)
+            self._has_failed = False
         except av.FFmpegError:
             self._num_damaged += 1
+            self._has_failed = True
             return []
         pictures: list[Picture] = []
         for frame in frames:

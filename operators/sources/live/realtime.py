@@ -15,7 +15,7 @@ _DEFAULT_FPS = Fraction(25)
 class RealtimeFile:
     """A video file as a connection: each picture comes when its time has come, and none before.
 
-    Played again, its times go on where they were.
+    Played again, its times go on where they were, as they do where recordings were joined in it.
 
     Args:
         url: Path of the file.
@@ -55,13 +55,14 @@ class RealtimeFile:
             num_pictures = 0
             while (decoded := self._reader.next()) is not None:
                 num_pictures += 1
-                if decoded.pts is None or self._reader.first_pts is None:
-                    time = decoded.index * self._period
-                else:
-                    time = (decoded.pts - self._reader.first_pts) * self.time_base
+                time = decoded.time
                 if self._pace.wait(offset + time):
                     return
-                pts = None if decoded.pts is None else decoded.pts + int(offset / self.time_base)
+                pts = (
+                    None
+                    if decoded.pts is None
+                    else decoded.pts + int((offset + decoded.shift) / self.time_base)
+                )
                 is_keyframe = bool(decoded.frame.key_frame)
                 yield Picture(decoded.frame, pts, is_keyframe, decoded.is_corrupt, decoded.decode_s)
             if not self._loop or num_pictures == 0:
