@@ -79,6 +79,7 @@ def test_json_is_one_object_on_stdout(run, clip):
             "lost": {},
             "skipped": {},
             "damaged_packets": 0,
+            "unread_bytes": 0,
             "cost_usd": 0.0,
             "prompts": {
                 "depth": {"decoded": FRAMES, "results": FRAMES, "failed": {}, "lost": {}, "skipped": {}}
