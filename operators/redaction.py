@@ -31,7 +31,7 @@ _LONE = re.compile("[\ud800-\udfff]")
 _LINE_END = re.compile(r"://|[\r\n]|$")
 _HOST = re.compile(r"(?:[\w.-]{1,253}|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::\d{1,5})?")
 # An address that is written wrongly: `rtsp:/guard:hunter2@host`, `rtsp:\\\\guard:hunter2@host`, `guard:hunter2@host`.
-_ASKEW = re.compile(rf"({_NAME.pattern}:[/\\]{{1,3}})[^\s/\\:@]{{1,64}}:\S{{0,200}}@\S*")
+_ASKEW = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]{0,31}:[/\\]{1,3})[^\s/\\:@]{1,64}:\S{0,200}@\S*")
 _LOGIN = re.compile(r"[/\\]{0,2}[^\s/\\:@]{1,64}:[^@]{0,200}@.*", re.DOTALL)
 _QUERY = re.compile(r"[?#]")
 _HEAD = re.compile(r"[^/?#\\]*")

@@ -235,7 +235,7 @@ def test_backends_are_found_by_name_or_path(weights_path):
         load_model("banana")
     with pytest.raises(UsageError, match="has no 'Nothing'"):
         load_model("plantain.operators.models.fake:Nothing")
-    with pytest.raises(UsageError, match="options"):
+    with pytest.raises(UsageError, match="has no option speed"):
         load_model("fake", {"speed": 3})
 
 
