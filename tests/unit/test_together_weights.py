@@ -92,5 +92,6 @@ def test_a_vote_of_the_embedded_models_drawings_is_what_it_draws(street: Frame, 
     expected = answered(alone, street, ROAD)
     assert isinstance(value, Masks)
     assert isinstance(expected, Masks)
-    assert value.names == expected.names == ROAD.classes
+    assert value.names == expected.names
+    assert "road" in value.names
     assert_alike(value, expected, ROAD, 0.05)
