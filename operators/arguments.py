@@ -107,7 +107,7 @@ def arguments_of(target: str) -> Arguments | None:
     if tree is None or made is None:
         return None
     if isinstance(made, ast.FunctionDef):
-        return _arguments_in(made.args, made.args.args)
+        return None if made.decorator_list else _arguments_in(made.args, made.args.args)
     for item in made.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return _arguments_in(item.args, item.args.args[1:])
@@ -148,19 +148,21 @@ def _home_of(tree: ast.Module, name: str, module: str) -> str | None:
 
 
 def _arguments_in(arguments: ast.arguments, positional: Sequence[ast.arg]) -> Arguments:
-    num_needed = len(positional) - len(arguments.defaults)
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + [*arguments.defaults]
     known = {
-        argument.arg: _argument(argument, is_needed=place < num_needed)
-        for place, argument in enumerate(positional)
+        argument.arg: _argument(argument, default)
+        for argument, default in zip(
+            [*positional, *arguments.kwonlyargs], [*defaults, *arguments.kw_defaults], strict=True
+        )
     }
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        known[argument.arg] = _argument(argument, is_needed=default is None)
     return Arguments(known, takes_more=arguments.kwarg is not None or arguments.vararg is not None)
 
 
-def _argument(argument: ast.arg, *, is_needed: bool) -> Argument:
-    """What the annotation of an argument says."""
-    annotation = argument.annotation
+def _argument(argument: ast.arg, default: ast.expr | None) -> Argument:
+    """What annotation and default of an argument say; `x: float = None` may be none."""
+    annotation, is_needed = argument.annotation, default is None
+    if isinstance(default, ast.Constant) and default.value is None:
+        return Argument(is_needed)
     if isinstance(annotation, ast.Name) and annotation.id in _KINDS:
         return Argument(is_needed, annotation.id)
     if (

@@ -107,3 +107,10 @@ class Unavailable:
 
     def __init__(self, refuses: str = "") -> None:
         raise ModelUnavailableError("this model needs a quantum computer")
+
+
+class Lenient:
+    """Takes none where its annotation names a number, as many do."""
+
+    def __init__(self, above: float = None) -> None:  # type: ignore[assignment]  # noqa: RUF013
+        self.above = above
