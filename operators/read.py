@@ -37,6 +37,9 @@ class Read:
         self._view = view
         self._decoder_threads = decoder_threads
         self._sources: dict[str, Source] = {}
+        self._waking: dict[
+            str, Waking
+        ] = {}  # those of them that are live and say so; looked at once, not at each poll
         self._ends: dict[str, ReadState] = {}  # of files that were read to their end, and are closed
         self._newest: dict[str, Frame] = {}
         self._watched: dict[str, int] = {}
@@ -53,7 +56,9 @@ class Read:
             spec = replace(spec, options={**spec.options, "epoch": str(start.durable.epoch)})
             self._epochs[spec.stream_id] = start.durable.epoch
         source = open_source(spec, self._view, start.durable.position)
-        self._sources[start.spec.stream_id] = source
+        self._sources[spec.stream_id] = source
+        if isinstance(source, Waking):
+            self._waking[spec.stream_id] = source
         return source.info
 
     def __call__(self, stream_id: str, max_frames: int) -> list[Frame]:
@@ -76,16 +81,14 @@ class Read:
 
     def wait(self, stream_ids: Sequence[str], timeout_s: float) -> None:
         """Sleeps until one of several cameras has a frame or has ended."""
-        sources = [self._sources[name] for name in stream_ids if name in self._sources]
-        waking = [source for source in sources if isinstance(source, Waking)]
+        waking = [self._waking[name] for name in stream_ids if name in self._waking]
         if timeout_s > 0 and waking:
             wait_for_any(waking, timeout_s)
 
     def peek(self, stream_id: str) -> list[Frame]:
         """The newest frame that is there, or nothing; it will be read all the same."""
-        source = self._sources.get(stream_id)
-        newest = source.newest if isinstance(source, Waking) else None
-        frame = newest or self._newest.get(stream_id)
+        source = self._waking.get(stream_id)
+        frame = (source and source.newest) or self._newest.get(stream_id)
         return [] if frame is None else [frame]
 
     def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
@@ -94,8 +97,7 @@ class Read:
         self._watched.pop(stream_id, None)
         if long_side:
             self._watched[stream_id] = long_side
-        source = self._sources.get(stream_id)
-        if isinstance(source, Waking):
+        if source := self._waking.get(stream_id):
             source.show(long_side)
 
     def state(self, stream_id: str) -> ReadState:
@@ -114,6 +116,7 @@ class Read:
         if state.has_ended and stream_id not in self._epochs:
             self._ends[stream_id] = state
             source = self._sources.pop(stream_id)
+            self._waking.pop(stream_id, None)
             try:
                 source.close()
             except Exception as error:  # noqa: BLE001 - a user's source may raise anything; what was read stands
@@ -124,6 +127,7 @@ class Read:
         """Closes one stream, or all."""
         for name in [*self._sources, *self._ends] if stream_id is None else [stream_id]:
             source = self._sources.pop(name, None)
+            self._waking.pop(name, None)
             self._ends.pop(name, None)
             self._newest.pop(name, None)
             self._watched.pop(name, None)
