@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,54 @@ def plain(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} holds a value that is none: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{path} must hold a mapping with at least 'streams' and 'prompts'")
-    return data
+    return spelled_out(data)
+
+
+def spelled_out(data: dict[str, Any]) -> dict[str, Any]:
+    """Settings that are written short, at length.
+
+    An address is short for a stream, a name for a model, one of a list for the list, and numbers and yes stand for the
+    texts that options are.
+    """
+
+    def listed(written: Any) -> Any:
+        return [written] if isinstance(written, str) else written
+
+    def named(written: Any, name: str) -> Any:
+        return {name: written} if isinstance(written, str) else written
+
+    def stream(written: Any) -> Any:
+        if not isinstance(written := named(written, "url"), dict):
+            return written
+        long = {"prompts": listed, "options": _texts}
+        return {key: long[key](value) if key in long else value for key, value in written.items()}
+
+    long = dict(data)
+    for name in ("streams", "prompts", "analytics"):
+        if name in long:
+            long[name] = listed(long[name])
+    if isinstance(long.get("streams"), list | tuple):
+        long["streams"] = [stream(each) for each in long["streams"]]
+    if "model" in long:
+        long["model"] = named(long["model"], "name")
+    if isinstance(long.get("models"), dict):
+        long["models"] = {name: named(each, "name") for name, each in long["models"].items()}
+    return long
+
+
+def _texts(options: Any) -> Any:
+    """Options of a source, which are texts, where they are written as numbers or as yes and no."""
+    if not isinstance(options, dict):
+        return options
+    texts = {True: "yes", False: "no"}
+    return {
+        name: texts[value]
+        if isinstance(value, bool)
+        else str(value)
+        if isinstance(value, int | float) and isfinite(value)
+        else value
+        for name, value in options.items()
+    }
 
 
 def check(
@@ -78,7 +126,7 @@ def check(
     """
     lines = [*unfit(data)]
     try:
-        checked = PipelineConfig.model_validate(data, context={"may_be_idle": may_be_idle})
+        checked = PipelineConfig.model_validate(spelled_out(data), context={"may_be_idle": may_be_idle})
         if not lines:
             return checked
     except ValidationError as error:

@@ -31,6 +31,10 @@ def mistakes_of(error: ValidationError, section: type[Section]) -> list[str]:
             message = "is not UTF-8"
         elif mistake["type"] == "missing":
             message = "is required"
+        elif mistake["type"] in ("tuple_type", "list_type"):
+            message = "must be a list"
+        elif mistake["type"] in ("model_type", "dict_type"):
+            message = "must hold settings, as name: value"
         lines.append(f"{where}: {message}")
     return lines
 

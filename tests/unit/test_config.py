@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from plantain.deploy.cli.options import put
 from plantain.operators.errors import UsageError
 from plantain.operators.streams import Sampling
-from plantain.pipeline.config import PipelineConfig, check, load
+from plantain.pipeline.config import PipelineConfig, check, load, plain
 from plantain.pipeline.config.output import OutputConfig
 from plantain.pipeline.video import run_id_of, run_of, start_of, view_of
 
@@ -29,6 +31,64 @@ def test_the_smallest_configuration():
     assert (spec.stream_id, spec.url) == ("a", "a.mp4")
     assert [str(prompt) for prompt in prompts] == ["depth"]
     assert config.executor == "threads"
+
+
+def test_what_is_short_in_a_file_is_as_good_as_at_length(tmp_path: Path) -> None:
+    long = check(
+        {
+            "streams": [
+                {"url": "a.mp4"},
+                {
+                    "url": "b.mp4",
+                    "prompts": ["normals"],
+                    "options": {"realtime": "yes", "loop": "no", "ring": "8", "timeout_s": "2.5"},
+                },
+            ],
+            "prompts": ["depth"],
+            "models": {"quick": {"name": "fake"}, "slow": {"name": "fake", "cpus": 1}},
+            "analytics": [{"name": "presence"}],
+        }
+    )
+    (tmp_path / "short.yaml").write_text("""
+streams:
+  - a.mp4
+  - {url: b.mp4, prompts: normals, options: {realtime: yes, loop: no, ring: 8, timeout_s: 2.5}}
+prompts: depth
+models: {quick: fake, slow: {name: fake, cpus: 1}}
+analytics: presence
+""")
+    assert load(tmp_path / "short.yaml") == long
+    one = check({"streams": "a.mp4", "prompts": "depth", "model": "fake"})
+    assert one == check({"streams": [{"url": "a.mp4"}], "prompts": ["depth"], "model": {"name": "fake"}})
+
+
+def test_a_model_that_is_named_short_is_another_one_by_a_word_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text("{streams: a.mp4, prompts: depth, model: embedded}")
+    settings = plain(tmp_path / "short.yaml")
+    put(settings, "model", name="fake")
+    put(settings["streams"], 0, fps=2.0)
+    assert check(settings).model.name == "fake"
+    assert check(settings).streams[0].fps == 2.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"streams": 7}, "streams: must be a list"),
+        ({"streams": [7]}, "streams.0: must hold settings, as name: value"),
+        ({"model": ["fake"]}, "model: must hold settings, as name: value"),
+        ({"models": ["fake"]}, "models: must hold settings, as name: value"),
+        ({"prompts": 7}, "prompts: must be a list"),
+        (
+            {"streams": [{"url": "a.mp4", "options": 7}]},
+            "streams.0.options: must hold settings, as name: value",
+        ),
+    ],
+)
+def test_what_has_another_form_than_it_must_is_told_in_words(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        check({"streams": [{"url": "a.mp4"}], "prompts": ["depth"], **settings})
+    assert said in str(refused.value)
 
 
 def test_all_mistakes_are_named_at_once_each_with_its_path():
