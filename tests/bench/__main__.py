@@ -4,6 +4,7 @@ import importlib
 import sys
 
 FIGURES = (
+    "start",
     "codecs",
     "pipeline",
     "parts",
