@@ -128,7 +128,12 @@ class World:
             found = [identity for identity, _ in messages.get(stream_id, [])]
             self.record.losses += len({identity for identity, _ in expected} - set(found))
             self.record.duplicates += len(found) - len(set(found))
-        assert rows == self.expected[0]
+        for table, wanted in self.expected[0].items():
+            pairs = [pair for pair in zip(rows[table], wanted, strict=True) if pair[0] != pair[1]]
+            told = [
+                {key: (row[key], one[key]) for key in row if row[key] != one[key]} for row, one in pairs[:3]
+            ]
+            assert not pairs, f"{len(pairs)} rows of {table} are others than they must be: {told}"
         assert messages == self.expected[1]
         assert not list(self.out.glob(".plantain/segments/*/*")), "something half-made is left"
 

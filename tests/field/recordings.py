@@ -139,7 +139,7 @@ def record(recipe: Recipe, folder: Path) -> Path:
             starts_s = {"joined back": BACK_S, "joined far": FAR_S}.get(recipe.shape, [None] * 3)
             for number, start_s in enumerate(starts_s[: 2 + (recipe.shape == "joined thrice")]):
                 offset = {} if start_s is None else {"output_ts_offset": str(start_s)}
-                length = chance.randint(2, recipe.frames + 2)
+                length = chance.randint(3, recipe.frames + 2)  # a jump is one only behind a step (`Line`)
                 part = one(folder / f"part{number}.{recipe.container}", length, **offset)
                 parts.append(part.read_bytes())
             path.write_bytes(b"".join(parts))
