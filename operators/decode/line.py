@@ -31,8 +31,9 @@ class Line:
     """Seconds since a file's first picture, never backwards and without jumps.
 
     Where its time goes back by a picture or more, or jumps (`is_jump`, by the steps of the part, of which there must be
-    one), a further part begins, after a step as long as the one before. Only the times before a picture decide, so that
-    it does not matter from where a file is read.
+    one), a further part begins, after a step as long as the one before. A picture that comes after a jump and before a
+    step back, as FFmpeg may give between joined recordings, is a part of its own, and what was known before it holds
+    behind it. Only the times before a picture decide, so that it does not matter from where a file is read.
 
     Args:
         step: From one picture to the next where no two tell, seconds.
@@ -47,6 +48,8 @@ class Line:
         self._origin: Fraction | None = None
         self._last: Fraction | None = None
         self._longest: Fraction | None = None
+        self._before: Fraction | None = None  # the longest of a part before
+        self._is_alone = True  # the picture that came last, in its part
         self._part = 0
 
     def place(self, own: Fraction | None) -> tuple[int, Fraction]:
@@ -68,9 +71,12 @@ class Line:
             if has_jumped or -step >= self._step:
                 self._part += 1
                 self._origin = own - following
-                self._longest = None
+                self._before = self._before if self._longest is None else self._longest
+                self._longest = self._before if self._is_alone and not has_jumped else None
+                self._is_alone = True
                 time = following
             elif step > 0:
+                self._is_alone = False
                 self._step = step
                 self._longest = step if self._longest is None else max(self._longest, step)
             else:
@@ -95,6 +101,7 @@ class Line:
             if at > done:
                 longest = int(steps[done:at].max()) * time_base
                 self._longest = longest if self._longest is None else max(self._longest, longest)
+                self._is_alone = False
                 self._step = int(steps[at - 1]) * time_base
                 self._last = int(own[at]) * time_base - (self._origin or 0)
             if at < len(steps):

@@ -293,6 +293,27 @@ def test_a_line_goes_on() -> None:
     assert [time * 25 for _, time in placed] == [0, 1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    ("own", "parts"),
+    [
+        (
+            [0, 1, 2, 90_000, 3, 90_001, 90_002],
+            [0, 0, 0, 1, 2, 3, 3],
+        ),  # the times of two pictures are swapped
+        ([0, 1, 2, 90_000, 3, 4, 90_001, 90_002], [0, 0, 0, 1, 2, 2, 3, 3]),
+        ([0, 1, 2, 90_000, 180_000, 270_000], [0, 0, 0, 1, 1, 1]),  # seconds, then hours
+        ([50, 51, 52, 0, 90_000, 180_000], [0, 0, 0, 1, 1, 1]),
+        ([0, 1, 2, 90_000, 3, 90_003, 180_003], [0, 0, 0, 1, 2, 3, 3]),
+        ([0, 1, 2, 90_000, 3, 2, 90_001], [0, 0, 0, 1, 2, 3, 4]),
+    ],
+)
+def test_a_picture_between_joined_recordings_hides_no_jump(own: list[int], parts: list[int]) -> None:
+    line = Line(Fraction(1, 25))
+    placed = [line.place(Fraction(each, 25)) for each in own]
+    assert [part for part, _ in placed] == parts
+    assert all(later >= before for (_, before), (_, later) in pairwise(placed))
+
+
 @pytest.mark.parametrize("container", ["ts", "mpg", "mkv"])
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_interlaced_pictures_are_the_same_after_resuming(
