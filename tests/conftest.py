@@ -21,6 +21,12 @@ settings.load_profile("plantain")
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 
+def pytest_collection_finish() -> None:
+    """The libraries and five thousand tests stay to the end: no later look for garbage goes through them again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_is_left_behind() -> Iterator[None]:
     yield
