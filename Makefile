@@ -18,6 +18,8 @@ demo: $(VENV)/.runtime  ## render a street, run five tasks on it, write tables, 
 	$(BIN)/plantain demo --out demo
 
 test: $(VENV)/.dev  ## all tests; while some wait for cameras, brokers and Ray, others compute
+	@# Bytecode and loops over pixels once, on two cores: else each process of the tests compiles them for itself.
+	$(BIN)/python -m pytest -q --collect-only >/dev/null & $(BIN)/python -m tests.compiling && wait
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=5
 
 check: $(VENV)/.dev  ## format, lint, types, import rule, tests

@@ -20,6 +20,15 @@ settings.load_profile("plantain")
 # Ray gives way to every other process (nice 15), and would come to a standstill beside other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+# Threads of torch that wait for one another hold their cores until they are told not to, while other tests want them.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def pytest_collection_finish() -> None:
+    """The libraries and five thousand tests stay to the end: no later look for garbage goes through them again."""
+    gc.collect()
+    gc.freeze()
+
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left_behind() -> Iterator[None]:

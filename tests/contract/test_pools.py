@@ -165,15 +165,17 @@ class Timed(MemorySink):
         super().write(segment, rows)
 
 
-def watched(clip: str, models: dict[str, object], prompts: list[object]) -> Timed:
-    """A clip that plays at its own pace, as a camera."""
+def watched(clip: str, models: dict[str, object], prompts: list[object], **output: object) -> Timed:
+    """A clip that plays at its own pace, as a camera; a busy machine leaves no prompt of it out."""
     sink = Timed()
-    options = {"realtime": "1", "max_staleness_s": "5"}
+    options = {"realtime": "1", "max_staleness_s": "10"}
     config = check(
         {
             "streams": [{"url": str(clip), "id": "cam", "options": options}],
             "prompts": prompts,
             "models": models,
+            "output": output,
+            "overload": {"ladder": []},
         }
     )
     executor: Executor = ThreadExecutor()
@@ -188,13 +190,16 @@ def clip(tmp_path_factory) -> str:
 
 def test_a_slow_model_does_not_hold_up_a_fast_one(clip: str) -> None:
     fast = {"name": "fake", "canvas": {"width": 64, "height": 48}}
-    slow = {**fast, "options": {"cost_ms": 2000}, "batch": {"max_items": 1}}
+    cost_s = 2.0
+    slow = {**fast, "options": {"cost_ms": 1000 * cost_s}, "batch": {"max_items": 1}}
     alone = watched(clip, {"fast": fast}, ["depth"]).lags_s["depth"]
     sink = watched(clip, {"fast": fast, "slow": slow}, ["depth", {"prompt": "normals", "model": "slow"}])
     beside = sink.lags_s["depth"]
     assert len(beside) >= 0.9 * len(alone) >= 40, "it is asked as many frames"
-    assert median(beside) < median(alone) + 0.1
-    assert max(beside) < 2.0, "less than a single answer of the slow one takes"
+    assert median(beside) < median(alone) + cost_s / 4, (
+        "behind the slow one it would be half its answer, or more"
+    )
+    assert max(beside) < max(alone) + cost_s, "less than a single answer of the slow one takes"
     assert 1 <= len(sink.lags_s["normals"]) < len(beside), "which answers what it can"
     frames = [
         result.header.frame_index for result in sink.results if str(result.predictions[0].prompt) == "normals"
@@ -202,14 +207,15 @@ def test_a_slow_model_does_not_hold_up_a_fast_one(clip: str) -> None:
     assert frames == sorted(frames), "in order"
 
 
-@pytest.mark.parametrize(("cost_ms", "together"), [(150, True), (1500, False)])
+# What is in time is so on a machine that takes many times as long for it, too.
+@pytest.mark.parametrize(("cost_ms", "join_s", "together"), [(150, 10.0, True), (1500, 1.0, False)])
 def test_masks_of_a_camera_wait_for_their_depth_from_another_model_for_a_while(
-    clip: str, cost_ms: float, together: bool
+    clip: str, cost_ms: float, join_s: float, together: bool
 ) -> None:
     fast = {"name": "fake", "canvas": {"width": 64, "height": 48}}
     slow = {**fast, "options": {"cost_ms": cost_ms}, "batch": {"max_items": 1}}
     prompts = ["instances:car", {"prompt": "depth", "model": "slow", "every": 10}]
-    sink = watched(clip, {"fast": fast, "slow": slow}, prompts)
+    sink = watched(clip, {"fast": fast, "slow": slow}, prompts, join_s=join_s)
     asked = [result for result in sink.results if result.header.frame_index % 10 == 0]
     both = [result for result in asked if len(result.predictions) == 2]
     assert len(both) >= 3 if together else not both

@@ -45,6 +45,8 @@ FPS = 2
 PROMPT = "instances:car"
 # In the short form the model draws small pictures on one core, since other tests run at the same time.
 SMALL = {} if IS_LONG else {"canvas": {"width": 128, "height": 96}, "cpus": 1}
+# Seconds of the street that each camera shows over and over.
+STREET_S = 10 if IS_LONG else 2
 # A fault comes every so many seconds, some of them to the broker; what is away comes back after so many at most.
 FAULT_EVERY_S, AWAY_S = 12.0, 25.0
 BROKER_SHARE = 0.15 if IS_LONG else 0.25
@@ -220,7 +222,7 @@ def soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soak]:
     monkeypatch.setenv("PLANTAIN_SOAK_DAY_S", str(DAY_S))
     monkeypatch.setenv("PLANTAIN_SOAK_MEMORY", str(memory))
     clip = repeat(
-        street(tmp_path / "loop.mp4"), tmp_path / "clip.mp4", 360
+        street(tmp_path / "loop.mp4"), tmp_path / "clip.mp4", 3600 // STREET_S
     )  # an hour; then cameras begin anew
     prefix, port, out = f"soak{os.getpid()}", free_port(), tmp_path / "out"
     with ExitStack() as stack:
@@ -258,12 +260,12 @@ def soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soak]:
 
 
 def street(path: Path) -> Path:
-    """Ten seconds of a street on which cars drive, 320 x 180 at 25 fps."""
+    """Some seconds of a street on which cars drive, 320 x 180 at 25 fps."""
     scene = Scene(SEED, size_hw=(180, 320))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"bf": "0", "g": "25"})
         stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
-        for number in range(250):
+        for number in range(25 * STREET_S):
             picture = scene.render(number / 25).image
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))

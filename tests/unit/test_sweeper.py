@@ -34,6 +34,13 @@ def never_collected() -> Iterator[None]:
     gc.set_threshold(*before)
 
 
+@pytest.fixture
+def frozen_again() -> Iterator[None]:
+    """What was there when the tests began is not looked through after this one, either (tests/conftest.py)."""
+    yield
+    gc.freeze()
+
+
 def anonymous_mb() -> float:
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("Anonymous:")).split()[1]) / 1024
@@ -51,6 +58,7 @@ def test_circles_are_collected_beside_a_run(monkeypatch: pytest.MonkeyPatch) -> 
         executor.close()
 
 
+@pytest.mark.usefixtures("frozen_again")
 def test_what_is_there_when_a_run_begins_is_not_looked_through_until_it_ends() -> None:
     first, second = ThreadExecutor(), ThreadExecutor()
     gc.unfreeze()
