@@ -1,1 +1,1 @@
-"""Where Plantain runs: the command line, Ray, and (later) the service. The only package that imports Ray."""
+"""Where Plantain runs: the command line, the service, and Ray. The only package that imports Ray."""

@@ -11,7 +11,7 @@ from plantain.operators.errors import SourceError
 from plantain.operators.redaction import sentence_of
 from plantain.operators.render.looks import Look
 from plantain.operators.sources import is_live, open_source, source_for
-from plantain.operators.sources.base import Source
+from plantain.operators.sources.base import Dropping, Partial, Source, Telling
 from plantain.operators.sources.live.waking import Waking, wait_for_any
 from plantain.operators.streams import ReadState, Start, StreamInfo, View
 from plantain.operators.types import Frame
@@ -105,11 +105,10 @@ class Read:
         if stream_id in self._ends:
             return self._ends[stream_id]
         source = self._sources[stream_id]
-        # Only live sources let frames go, and tell how they are; a user's own may do so, too.
-        dropped = tuple(sorted(getattr(source, "dropped", {}).items()))
-        events = tuple(source.events()) if hasattr(source, "events") else ()
+        dropped = tuple(sorted(source.dropped.items())) if isinstance(source, Dropping) else ()
+        events = tuple(source.events()) if isinstance(source, Telling) else ()
         size = (source.info.width, source.info.height)
-        unread_bytes = getattr(source, "unread_bytes", 0)  # only of video files
+        unread_bytes = source.unread_bytes if isinstance(source, Partial) else 0
         state = ReadState(
             stream_id, source.ended, source.position, source.num_damaged, dropped, events, size, unread_bytes
         )

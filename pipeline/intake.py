@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,6 @@ class Intake:
         control: Of the run.
         checkpoints: What is durable of them.
         replaces: Whether a recording that comes in the place of another takes its rows' place, too.
-        clock: Seconds, monotonic.
     """
 
     def __init__(
@@ -50,9 +49,8 @@ class Intake:
         control: Control,
         checkpoints: Checkpoints,
         replaces: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream, self._control, self._checkpoints, self._clock = stream, control, checkpoints, clock
+        self._stream, self._control, self._checkpoints = stream, control, checkpoints
         self._replaces = replaces
         self._takes = Takes(checkpoints.identities())
         self._folder = Path(stream.url)
@@ -67,7 +65,7 @@ class Intake:
             EngineDownError: If the run has ended, or is busy.
         """
         try:
-            self._recordings.look(self._clock())
+            self._recordings.look(time.monotonic())
             self._is_missing = False
         except OSError as error:
             if not self._is_missing:
@@ -78,7 +76,7 @@ class Intake:
             return
         if self._current is not None and not self._is_over(*self._current):
             return
-        for path in self._recordings.due(self._clock()):
+        for path in self._recordings.due(time.monotonic()):
             if self._take(path):
                 return
 
@@ -92,7 +90,7 @@ class Intake:
         except UnknownStreamError:
             self._current = None  # somebody removed it
             return True
-        self._recordings.done(path, self._clock(), is_good=status.phase == Phase.DONE)
+        self._recordings.done(path, time.monotonic(), is_good=status.phase == Phase.DONE)
         if path in self._recordings.paths:  # or the folder itself may be away just now
             self._checkpoints.thin(f"{shown(str(self._folder))}/", self._present(), MOST_GONE)
         self._current = None
@@ -117,7 +115,7 @@ class Intake:
             )
         name, spec = str(stream.id), stream.spec()
         if is_finished(spec, self._checkpoints):
-            self._recordings.done(path, self._clock(), is_good=True)
+            self._recordings.done(path, time.monotonic(), is_good=True)
             return False
         if (twin := same_elsewhere(spec, self._checkpoints, self._present())) is not None:
             log.info(
@@ -126,7 +124,7 @@ class Intake:
             self._checkpoints.adopt(
                 name, twin, mark_of(spec.url, spec.options), location_of(spec.url, spec.options)
             )
-            self._recordings.done(path, self._clock(), is_good=True)
+            self._recordings.done(path, time.monotonic(), is_good=True)
             return False
         try:
             self._control.do(Add(stream, is_recording=True))
@@ -137,7 +135,7 @@ class Intake:
                 return True
         except UsageError as error:
             log.error("not taken", stream=name, error=redact(str(error)))
-            self._recordings.done(path, self._clock(), is_good=False)
+            self._recordings.done(path, time.monotonic(), is_good=False)
             return False
         self._current = name, path
         return True

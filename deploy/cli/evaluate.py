@@ -6,11 +6,13 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.status import Status
 
 from plantain.deploy.cli.options import Json, Model, ModelOptions, options_of
 from plantain.deploy.cli.scores import table_of
@@ -74,19 +76,16 @@ def evaluate(
     from plantain.operators.models import load_model, spec_of
     from plantain.operators.models.plantain.evaluation.evaluate import evaluate as measure
 
-    spec, backend = spec_of(model, options), load_model(model, options)
-    try:
-        with Console(stderr=True).status(f"{model}: {scenes} scenes"):
-            figures = measure(
-                backend,
-                scenes,
-                size_hw=spec.model_hw,
-                assets=assets,
-                tasks=spec.tasks,
-                takes_lens=spec.takes_lens,
-            )
-    finally:
-        backend.close()
+    spec = spec_of(model, options)
+    with closing(load_model(model, options)) as backend, _busy(f"{model}: {scenes} scenes"):
+        figures = measure(
+            backend,
+            scenes,
+            size_hw=spec.model_hw,
+            assets=assets,
+            tasks=spec.tasks,
+            takes_lens=spec.takes_lens,
+        )
     if as_json:
         sys.stdout.write(json.dumps(_json_of(figures)) + "\n")
         return
@@ -119,12 +118,9 @@ def _score_streets(model: str, options: dict[str, Any], folder: Path, *, as_json
     from plantain.operators.models import load_model, spec_of
     from plantain.operators.models.plantain.evaluation.street_scores import street_scores
 
-    spec, backend = spec_of(model, options), load_model(model, options)
-    try:
-        with Console(stderr=True).status(f"{model}: {folder}"):
-            figures = street_scores(backend, folder, spec.model_hw, spec.fit)
-    finally:
-        backend.close()
+    spec = spec_of(model, options)
+    with closing(load_model(model, options)) as backend, _busy(f"{model}: {folder}"):
+        figures = street_scores(backend, folder, spec.model_hw, spec.fit)
     if as_json:
         sys.stdout.write(json.dumps(_json_of(figures)) + "\n")
         return
@@ -148,13 +144,9 @@ def _look(model: str, options: dict[str, Any], clips: list[str], out: Path, *, a
     from plantain.operators.models import load_model, spec_of
     from plantain.operators.models.plantain.evaluation.asking import Asking
 
-    spec, backend = spec_of(model, options), load_model(model, options)
-    asking = Asking(backend)
-    try:
-        with Console(stderr=True).status(model) as status:
-            page, found = look(asking, spec, clips, out, on_progress=status.update)
-    finally:
-        backend.close()
+    with closing(load_model(model, options)) as backend, _busy(model) as status:
+        asking = Asking(backend)
+        page, found = look(asking, spec_of(model, options), clips, out, on_progress=status.update)
     if as_json:
         told = {clip.name: clip.steadiness if not clip.error else {"error": clip.error} for clip in found}
         sys.stdout.write(json.dumps({"page": str(page), "clips": told, **asking.account}) + "\n")
@@ -170,12 +162,8 @@ def _draw(model: str, options: dict[str, Any], scenes: int, out: Path, *, as_jso
     from plantain.deploy.lab.drawings import MEANINGS, draw, written
     from plantain.operators.models import load_drawing, spec_of
 
-    backend = load_drawing(model, options)
-    try:
-        with Console(stderr=True).status(f"{model}: {scenes} descriptions"):
-            page, found = draw(backend, spec_of(model).model_hw, scenes, out)
-    finally:
-        backend.close()
+    with closing(load_drawing(model, options)) as backend, _busy(f"{model}: {scenes} descriptions"):
+        page, found = draw(backend, spec_of(model).model_hw, scenes, out)
     if as_json:
         told = {key: _finite(value) for key, value in found.items()}
         sys.stdout.write(json.dumps({"page": str(page), **told}) + "\n")
@@ -184,6 +172,11 @@ def _draw(model: str, options: dict[str, Any], scenes: int, out: Path, *, as_jso
     for name, meaning in MEANINGS.items():
         console.print(f"{name:9} {written(found, name)}  [dim]{meaning}[/dim]", soft_wrap=True)
     console.print(f"pictures in {page}", soft_wrap=True)
+
+
+def _busy(said: str) -> Status:
+    """What is shown while something is measured."""
+    return Console(stderr=True).status(said)
 
 
 def _options(model: str, weights: Path | None, assets: Path | None) -> dict[str, Any]:

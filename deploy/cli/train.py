@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -247,10 +248,7 @@ def _compare(before: Path, after: Path, held: Path, console: Console) -> None:
         return
     figures = []
     for weights in (before, after):
-        backend = load_drawing("embedded", {"weights": str(weights)})
-        try:
+        with closing(load_drawing("embedded", {"weights": str(weights)})) as backend:
             figures.append(scores_of(agreement(backend, held, spec_of("embedded").model_hw)))
-        finally:
-            backend.close()
     console.print("[bold]agreement with the teacher on frames that were held back[/bold]", soft_wrap=True)
     console.print(comparison_of(*figures))

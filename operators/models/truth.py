@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.regions import without_gaps
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.errors import ModelError
@@ -57,17 +58,11 @@ def objects(frame: SceneFrame, phrase: str) -> NDArray[np.uint16]:
     """(H, W) labels 1..n of the things that a phrase covers, each one apart."""
     inside = np.isin(frame.class_map, sorted(members_of(phrase, (phrase,))))
     ids = np.where(inside, frame.instance_map, 0)
-    present = np.unique(ids)
-    table = np.zeros(int(ids.max()) + 1, np.uint16)
-    table[present[present > 0]] = np.arange(1, int((present > 0).sum()) + 1)
-    return table[ids]
+    return without_gaps(ids)[0]
 
 
 def _masks(labels: NDArray[np.uint16], names: tuple[str, ...], repeated: bool = False) -> Masks:
     """Masks of the labels that occur, numbered without gaps."""
-    present = np.unique(labels)
-    present = present[present > 0]
-    table = np.zeros(int(labels.max()) + 1, np.uint16)
-    table[present] = np.arange(1, len(present) + 1)
-    found = names * len(present) if repeated else tuple(names[int(each) - 1] for each in present)
-    return Masks(table[labels], found, np.ones(len(found), np.float32), 0.0)
+    numbered, present = without_gaps(labels)
+    found = names * len(present) if repeated else tuple(names[each - 1] for each in present)
+    return Masks(numbered, found, np.ones(len(found), np.float32), 0.0)

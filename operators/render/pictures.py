@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from PIL import Image as PillowImage
 
@@ -17,14 +17,9 @@ QUALITY = 75
 
 
 class Artist:
-    """Draws the newest results of streams that are watched, no more often than anybody looks.
+    """Draws the newest results of streams that are watched, no more often than anybody looks."""
 
-    Args:
-        clock: Seconds, monotonic.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._looks: dict[str, dict[Look, float]] = {}
 
     def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
@@ -40,7 +35,7 @@ class Artist:
         looks = self._looks.get(results[-1].header.stream_id) if results else None
         if not looks:
             return []
-        now = self._clock()
+        now = time.monotonic()
         pictures = []
         for look, last in looks.items():
             if now - last < 1 / look.fps:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
 
+from plantain.operators.health import HealthEvent
 from plantain.operators.segments import Position
 from plantain.operators.streams import StreamInfo
 from plantain.operators.types import Frame
@@ -46,4 +48,36 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Gives back files and sockets."""
+        ...
+
+
+# -- what a source may tell beyond that: those of live streams do, and a user's own may ----------------------
+
+
+@runtime_checkable
+class Dropping(Protocol):
+    """Lets frames go that nobody fetches."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many since it was opened, by reason."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """Tells how it is doing."""
+
+    def events(self) -> Sequence[HealthEvent]:
+        """Changes since the last call, oldest first."""
+        ...
+
+
+@runtime_checkable
+class Partial(Protocol):
+    """A file that may be cut short or damaged."""
+
+    @property
+    def unread_bytes(self) -> int:
+        """At its end, how much of it is not among its frames."""
         ...

@@ -17,7 +17,7 @@ from plantain.pipeline.config.analytics import AnalyticField
 from plantain.pipeline.config.engine import BatchConfig, OverloadConfig, RayConfig, ReadConfig
 from plantain.pipeline.config.model import ModelConfig
 from plantain.pipeline.config.output import OutputConfig
-from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
+from plantain.pipeline.config.prompts import AskedOf, Cadences, PromptField, split_prompts
 from plantain.pipeline.config.section import Section
 from plantain.pipeline.config.serve import ServeConfig
 from plantain.pipeline.config.stream import StreamConfig, location_of, mark_of
@@ -30,14 +30,8 @@ class PipelineConfig(Section):
 
     streams: tuple[StreamConfig, ...] = Field(description="What is watched.")
     prompts: tuple[PromptField, ...] = Field(default=(), description="What is asked of every stream.")
-    cadences: dict[str, CadenceConfig] = Field(
-        default={},
-        description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`.",
-    )
-    asked_of: dict[str, str] = Field(
-        default={},
-        description="By prompt, which of `models` answers; shorter: {prompt: depth, model: NAME} in `prompts`.",
-    )
+    cadences: Cadences = Field(default={})
+    asked_of: AskedOf = Field(default={})
     model: ModelConfig = Field(default=ModelConfig(), description="Who answers.")
     models: dict[ModelName, ModelConfig] = Field(
         default={},

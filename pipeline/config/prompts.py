@@ -23,6 +23,18 @@ class CadenceConfig(Section):
     every: int = Field(default=1, ge=1, description="Of every n-th of them.")
 
 
+Cadences = Annotated[
+    dict[str, CadenceConfig],
+    Field(description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`."),
+]
+AskedOf = Annotated[
+    dict[str, str],
+    Field(
+        description="By prompt, which of `models` answers; shorter: {prompt: depth, model: NAME} in `prompts`."
+    ),
+]
+
+
 def split_prompts(data: Any) -> Any:
     """Prompts that say more (`{prompt: depth, fps: 1, model: strong}`, `depth@1fps`, `depth@every5`), taken apart."""
     if not isinstance(data, Mapping) or not isinstance(data.get("prompts"), list | tuple):

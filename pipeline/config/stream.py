@@ -22,7 +22,7 @@ from plantain.operators.errors import UsageError
 from plantain.operators.paths import in_one_spelling
 from plantain.operators.redaction import bare, printable, shown
 from plantain.operators.streams import Sampling, StreamSpec
-from plantain.pipeline.config.prompts import CadenceConfig, PromptField, split_prompts
+from plantain.pipeline.config.prompts import AskedOf, Cadences, PromptField, split_prompts
 from plantain.pipeline.config.section import Section, mistakes_of, unfit
 
 # Stream names become folder names `stream=NAME`; one that starts with a letter is never read as a number or a date.
@@ -62,14 +62,8 @@ class StreamConfig(Section):
     prompts: tuple[PromptField, ...] = Field(
         default=(), description="What is asked of it, instead of the common prompts."
     )
-    cadences: dict[str, CadenceConfig] = Field(
-        default={},
-        description="By prompt, how often it is asked; shorter: {prompt: depth, fps: 1} in `prompts`.",
-    )
-    asked_of: dict[str, str] = Field(
-        default={},
-        description="By prompt, which of `models` answers; shorter: {prompt: depth, model: NAME} in `prompts`.",
-    )
+    cadences: Cadences = Field(default={})
+    asked_of: AskedOf = Field(default={})
     fps: float | None = Field(
         default=None, gt=0, description="Look at no more than this many frames per second."
     )

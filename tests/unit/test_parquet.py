@@ -160,6 +160,25 @@ def test_what_version_0_1_stored_is_read_as_what_this_one_stores(tmp_path, raste
         assert before.predictions[0].cost_usd == 0.0
 
 
+# Written by version 0.1 itself (2f8bf03): plantain run "synthetic://street?seed=6&frames=3&stamp=1" --model fake
+# --task instances:car --task depth --out version_0_1
+VERSION_0_1 = Path(__file__).parents[1] / "assets" / "version_0_1"
+
+
+def test_a_folder_that_version_0_1_wrote_is_read() -> None:
+    assert read_metadata(VERSION_0_1)["plantain.schema_version"] == "2"
+    frames, objects = read_frames(VERSION_0_1), read_objects(VERSION_0_1)
+    assert frames["prompt"].tolist() == ["instances:car", "depth"] * 3
+    assert len(objects["label"]) == sum(
+        frames["num_objects"][frames["prompt"] == "instances:car"].astype(int)
+    )
+    for stored in read_results(VERSION_0_1, "street-6"):
+        cars, depth = (prediction.value for prediction in stored.predictions)
+        assert set(cars.names) == {"car"}
+        assert cars.labels.shape == depth.depth_m.shape == (224, 384)
+        assert depth.valid.any()
+
+
 def test_one_view_shows_folders_of_both_versions(tmp_path):
     for name in ("old", "new"):
         store(sink_at(tmp_path / name), 2)

@@ -7,7 +7,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import find_objects
 
 from plantain.operators.answers.masks import regions
-from plantain.operators.answers.masks.regions import boxes_of, medians_of
+from plantain.operators.answers.masks.regions import boxes_of, medians_of, overlaps, without_gaps
+from plantain.operators.answers.masks.value import Masks
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda shape: st.tuples(
@@ -74,3 +75,25 @@ def test_more_regions_of_the_same_map_are_measured_apart():
     labels = np.array([[1, 2], [3, 0]], np.uint16)
     assert [len(boxes_of(labels, count)[0]) for count in (1, 3, 1, 2)] == [1, 3, 1, 2]
     assert boxes_of(labels, 3)[1].tolist() == [1, 1, 1]
+
+
+def test_regions_are_numbered_without_gaps_in_the_order_of_their_labels() -> None:
+    numbered, before = without_gaps(np.array([[0, 7, 7], [3, 0, 9]], np.uint16))
+    assert numbered.tolist() == [[0, 2, 2], [1, 0, 3]]
+    assert before == [3, 7, 9]
+    empty, none = without_gaps(np.zeros((2, 2), np.uint16))
+    assert not empty.any()
+    assert none == []
+
+
+def test_regions_of_two_maps_lie_on_one_another_as_far_as_they_share_pixels() -> None:
+    first, second = np.array([[1, 1, 0], [2, 2, 0]]), np.array([[1, 0, 0], [1, 1, 0]])
+    pixels, iou = overlaps(first, 2, second, 1)
+    assert pixels.tolist() == [[2, 0], [1, 1], [0, 2]]
+    assert iou.tolist() == [[1 / 4], [2 / 3]]
+    assert overlaps(first, 2, np.zeros((2, 3), int), 0)[1].shape == (2, 0)
+
+
+def test_regions_are_numbered_as_a_prompt_names_them() -> None:
+    masks = Masks(np.array([[0, 1, 2]], np.uint16), ("road", "moon"), np.ones(2, np.float32), 0.0)
+    assert masks.numbered_as(("car", "road")).tolist() == [[0, 2, 0]]

@@ -61,6 +61,33 @@ def boxes_of(labels: NDArray[np.uint16], count: int) -> tuple[NDArray[np.float32
     return found.boxes, found.areas
 
 
+def without_gaps(labels: NDArray[np.integer]) -> tuple[NDArray[np.uint16], list[int]]:
+    """The same regions as 1..n in the order of their labels, and which label each had.
+
+    Args:
+        labels: (H, W), 0 is background.
+    """
+    present = [label for label in np.unique(labels).tolist() if label]
+    table = np.zeros(int(labels.max(initial=0)) + 1, np.uint16)
+    table[present] = np.arange(1, len(present) + 1)
+    return table[labels], present
+
+
+def overlaps(
+    rows: NDArray[np.integer], num_rows: int, columns: NDArray[np.integer], num_columns: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """How far the regions of two label maps (H, W) lie on one another.
+
+    Returns:
+        Pixels (num_rows + 1, num_columns + 1) of each pair, background first; IoU (num_rows, num_columns) of regions.
+    """
+    flat = rows.ravel().astype(np.int64) * (num_columns + 1) + columns.ravel()
+    pixels = np.bincount(flat, minlength=(num_rows + 1) * (num_columns + 1)).reshape(num_rows + 1, -1)
+    inner = pixels[1:, 1:]
+    union = pixels.sum(axis=1)[1:, None] + pixels.sum(axis=0)[None, 1:] - inner
+    return pixels, inner / np.maximum(1, union)
+
+
 def _measured(labels: NDArray[np.uint16], count: int) -> Measured:
     boxes = np.zeros((count, 4), np.float32)
     areas = np.zeros(count, np.int64)

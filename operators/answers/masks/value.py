@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,3 +31,11 @@ class Masks(Painted):
     off_palette: float
     track_ids: tuple[int | None, ...] = ()
     distances_m: tuple[float | None, ...] = ()
+
+    def numbered_as(self, names: Sequence[str]) -> NDArray[np.uint16]:
+        """(H, W), for each pixel 1 + the index in `names` of what its region shows; 0 for none of them."""
+        table = np.array(
+            [0, *(names.index(name) + 1 if name in names else 0 for name in self.names)], np.uint16
+        )
+        numbers: NDArray[np.uint16] = table[self.labels]
+        return numbers

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plantain.operators.answers.masks.regions import without_gaps
 from plantain.operators.answers.masks.value import Masks
 
 
@@ -42,12 +43,8 @@ def numbered(
         scores: Of each, in [0, 1].
         track_ids: Of each, or none.
     """
-    labels = places.cpu().numpy()
-    present = np.unique(labels)
-    present = present[present > 0]
-    table = np.zeros(len(names) + 1, np.uint16)
-    table[present] = np.arange(1, len(present) + 1)
-    kept = [int(k) - 1 for k in present]
+    labels, present = without_gaps(places.cpu().numpy())
+    kept = [k - 1 for k in present]
     sure = np.clip(np.array([scores[k] for k in kept], np.float32), 0, 1)
     identities = tuple(track_ids[k] for k in kept) if track_ids else ()
-    return Masks(table[labels], tuple(names[k] for k in kept), sure, 0.0, identities)
+    return Masks(labels, tuple(names[k] for k in kept), sure, 0.0, identities)

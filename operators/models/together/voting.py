@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators import colours
+from plantain.operators.answers.masks.regions import without_gaps
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.models.base import Answer
 from plantain.operators.models.together.base import Parts, Together, between
@@ -111,26 +112,15 @@ def elected(answers: Sequence[Answer], prompt: Prompt) -> Answer:
     drawn = [answer.value for answer in answers if isinstance(answer.value, Masks)]
     if not drawn:
         return first
-    votes = np.stack([_classes(value, prompt.classes) for value in drawn])
+    votes = np.stack([value.numbered_as(prompt.classes) for value in drawn])
     most: NDArray[np.uint8] = np.sum(votes == 0, axis=0, dtype=np.uint8)
     winner = np.zeros(most.shape, np.uint16)
     for number in range(1, len(prompt.classes) + 1):
         count: NDArray[np.uint8] = np.sum(votes == number, axis=0, dtype=np.uint8)
         winner[count > most] = number
         most = np.maximum(most, count)
-    present = [number for number in range(1, len(prompt.classes) + 1) if (winner == number).any()]
-    labels = np.zeros(len(prompt.classes) + 1, np.uint16)
-    labels[present] = np.arange(1, len(present) + 1)
+    labels, present = without_gaps(winner)
     scores = [float(most[winner == number].mean()) / len(drawn) for number in present]
     off_palette = float(np.mean([value.off_palette for value in drawn]))
     names = tuple(prompt.classes[number - 1] for number in present)
-    return replace(first, value=Masks(labels[winner], names, np.array(scores, np.float32), off_palette))
-
-
-def _classes(value: Masks, names: tuple[str, ...]) -> NDArray[np.uint16]:
-    """(H, W), for each pixel the number of its class from 1; 0 for none."""
-    table = np.zeros(len(value.names) + 1, np.uint16)
-    for label, name in enumerate(value.names, 1):
-        table[label] = names.index(name) + 1 if name in names else 0
-    numbers: NDArray[np.uint16] = table[value.labels]
-    return numbers
+    return replace(first, value=Masks(labels, names, np.array(scores, np.float32), off_palette))

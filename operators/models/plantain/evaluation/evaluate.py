@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -15,7 +15,7 @@ from plantain.operators.answers import codec_for
 from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.codec import Painted
 from plantain.operators.answers.depth.value import DepthMap
-from plantain.operators.answers.masks.regions import boxes_of
+from plantain.operators.answers.masks.regions import boxes_of, without_gaps
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.colours import RGB
@@ -253,36 +253,61 @@ def value_sums(
     ):  # fmt: skip
         sums[name] = np.zeros(())
     for question, value in zip(asked, values, strict=True):
-        match question.true, value:
-            case DepthMap() as true, DepthMap():
-                found = metrics.depth_sums(value.depth_m, value.valid, true.depth_m, true.valid)
-                sums |= {name: sums[name] + each for name, each in found.items()}
-            case NormalMap() as true, NormalMap():
-                sums["angles"] += metrics.angle_histogram(
-                    value.normals, value.valid, true.normals, true.valid
-                )
-                continue  # the sky is drawn without a direction on purpose, so off_palette says nothing here
-            case Masks() as true, Masks():
-                if question.prompt.task is Task.SEMANTIC:
-                    sums[question.table] += metrics.confusion(
-                        _class_ids(value, names), _class_ids(true, names), size - 1
-                    )
-                elif question.prompt.codec == "instances":
-                    _add_pair(sums, value.labels, true.labels)
-                else:
-                    _add_region(sums, value.labels > 0, true.labels > 0)
-                scores, right, _ = told(question.prompt, value, true)
-                sums["reliability"] += reliability.bins_of(scores, right)
-            case Boxes() as true, Masks():
-                found_xyxy, num_inside = boxes_of(value.labels, int(value.labels.max()))
-                _add_boxes(sums, found_xyxy, num_inside.astype(np.float64), true, value.labels.size)
-            case Boxes() as true, Boxes():
-                areas = (value.xyxy[:, 2:] - value.xyxy[:, :2]).prod(axis=1)
-                _add_boxes(sums, value.xyxy, areas, true, num_pixels)
-        if isinstance(value, Painted):
+        add = _ADDED.get((type(question.true), type(value)))
+        if add is not None:
+            add(sums, question, value, names, num_pixels)
+        # The sky is drawn without a direction on purpose, so it says nothing of normals.
+        if isinstance(value, Painted) and question.prompt.codec != "normals":
             sums["off_palette"] += value.off_palette
             sums["drawings"] += 1
     return sums
+
+
+def _add_depth(sums: Sums, question: Question, value: DepthMap, *_: object) -> None:
+    true = cast("DepthMap", question.true)
+    for name, each in metrics.depth_sums(value.depth_m, value.valid, true.depth_m, true.valid).items():
+        sums[name] = sums[name] + each
+
+
+def _add_normals(sums: Sums, question: Question, value: NormalMap, *_: object) -> None:
+    true = cast("NormalMap", question.true)
+    sums["angles"] += metrics.angle_histogram(value.normals, value.valid, true.normals, true.valid)
+
+
+def _add_masks(sums: Sums, question: Question, value: Masks, names: Sequence[str], _: int) -> None:
+    true = cast("Masks", question.true)
+    if question.prompt.task is Task.SEMANTIC:
+        drawn_ids, true_ids = value.numbered_as(names), true.numbered_as(names)
+        sums[question.table] += metrics.confusion(drawn_ids, true_ids, len(names))
+    elif question.prompt.codec == "instances":
+        _add_pair(sums, value.labels, true.labels)
+    else:
+        _add_region(sums, value.labels > 0, true.labels > 0)
+    scores, right, _sizes = told(question.prompt, value, true)
+    sums["reliability"] += reliability.bins_of(scores, right)
+
+
+def _add_boxes_of_masks(sums: Sums, question: Question, value: Masks, *_: object) -> None:
+    xyxy, num_inside = boxes_of(value.labels, int(value.labels.max()))
+    true = cast("Boxes", question.true)
+    _add_boxes(sums, xyxy, num_inside.astype(np.float64), true, value.labels.size)
+
+
+def _add_boxes_of_boxes(
+    sums: Sums, question: Question, value: Boxes, _: Sequence[str], num_pixels: int
+) -> None:
+    areas = (value.xyxy[:, 2:] - value.xyxy[:, :2]).prod(axis=1)
+    _add_boxes(sums, value.xyxy, areas, cast("Boxes", question.true), num_pixels)
+
+
+_ADDED: dict[tuple[type[Value], type[Value]], Callable[[Sums, Question, Any, Sequence[str], int], None]] = {
+    (DepthMap, DepthMap): _add_depth,
+    (NormalMap, NormalMap): _add_normals,
+    (Masks, Masks): _add_masks,
+    (Boxes, Masks): _add_boxes_of_masks,
+    (Boxes, Boxes): _add_boxes_of_boxes,
+}
+"""What an answer adds to the sums, by the types of what is true and of what is answered."""
 
 
 def told(
@@ -293,25 +318,18 @@ def told(
     return reliability.verdicts(value, true, are_things=are_things, min_area=MIN_AREA if are_things else 0.0)
 
 
-def _class_ids(masks: Masks, names: Sequence[str]) -> NDArray[np.int64]:
-    """Labels of regions as 1 + their index in `names`."""
-    table = np.zeros(len(masks.names) + 1, np.int64)
-    table[1:] = [1 + names.index(name) for name in masks.names]
-    return table[masks.labels]
-
-
 def _add_pair(sums: Sums, drawn: NDArray[np.uint16], true: NDArray[np.uint16]) -> None:
     """Adds one image-phrase pair; objects that are too small to ask for are cut out of both sides."""
     areas = np.bincount(true.ravel())
     small = areas < MIN_AREA * true.size
     small[0] = False
     hidden = small[true]
-    kept_true = _renumbered(np.where(hidden, 0, true))
+    kept_true, _ = without_gaps(np.where(hidden, 0, true))
     # A drawn object that lies mostly on hidden ones is not asked for either.
     on_hidden = np.bincount(drawn[hidden].ravel(), minlength=int(drawn.max()) + 1)
     mostly = on_hidden > 0.5 * np.bincount(drawn.ravel(), minlength=int(drawn.max()) + 1)
     mostly[0] = False
-    kept_drawn = _renumbered(np.where(hidden | mostly[drawn], 0, drawn))
+    kept_drawn, _ = without_gaps(np.where(hidden | mostly[drawn], 0, drawn))
     is_there, is_drawn = bool(kept_true.any()), bool(kept_drawn.any())
     if not is_there and small.any():
         return  # only objects too small to ask for
@@ -324,15 +342,6 @@ def _add_pair(sums: Sums, drawn: NDArray[np.uint16], true: NDArray[np.uint16]) -
     if is_there:
         sums["pair_f1"] += metrics.pair_f1(kept_drawn, kept_true)
         sums["pair_count"] += 1
-
-
-def _renumbered(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The same regions as 1..n without gaps."""
-    present = np.unique(labels)
-    table = np.zeros(int(labels.max()) + 1, np.int64)
-    table[present[present > 0]] = np.arange(1, int((present > 0).sum()) + 1)
-    renumbered: NDArray[np.int64] = table[labels]
-    return renumbered
 
 
 def _add_boxes(

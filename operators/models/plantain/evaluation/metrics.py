@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from plantain.operators.answers.masks.regions import overlaps
 from plantain.operators.models.plantain.evaluation.reliability import calibration_error
 
 Sums = dict[str, NDArray[np.float64]]
@@ -82,12 +83,7 @@ def pair_f1(drawn: NDArray[np.integer], true: NDArray[np.integer]) -> float:
     num_drawn, num_true = int(drawn.max()), int(true.max())
     if num_drawn == 0:
         return 0.0
-    flat = true.ravel().astype(np.int64) * (num_drawn + 1) + drawn.ravel()
-    overlap = np.bincount(flat, minlength=(num_true + 1) * (num_drawn + 1)).reshape(
-        num_true + 1, num_drawn + 1
-    )
-    union = overlap.sum(axis=1)[1:, None] + overlap.sum(axis=0)[None, 1:] - overlap[1:, 1:]
-    iou = overlap[1:, 1:] / np.maximum(union, 1)
+    _, iou = overlaps(true, num_true, drawn, num_drawn)
     rows, columns = linear_sum_assignment(-iou)
     found = (iou[rows, columns][:, None] >= THRESHOLDS - 1e-9).sum(axis=0)
     return float((2 * found / (num_drawn + num_true)).mean())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from plantain.operators.answers.masks.regions import overlaps
 from plantain.operators.answers.masks.value import Masks
 
 NUM_BINS = 10
@@ -32,14 +33,11 @@ def verdicts(
         are_things: Regions are things of one kind, matched one to one; else they are found by their names.
         min_area: Smaller true things, as a share of the picture, and what lies on them mostly, cannot be told.
     """
-    count, num_true = len(value.names), len(true.names)
-    flat = true.labels.ravel().astype(np.int64) * (count + 1) + value.labels.ravel()
-    overlaps = np.bincount(flat, minlength=(num_true + 1) * (count + 1)).reshape(num_true + 1, count + 1)
-    areas, true_areas = overlaps.sum(axis=0)[1:], overlaps.sum(axis=1)[1:]
-    inner = overlaps[1:, 1:]
-    ious = inner / np.maximum(1, areas + true_areas[:, None] - inner)
+    count = len(value.names)
+    pixels, ious = overlaps(true.labels, len(true.names), value.labels, count)
+    areas, true_areas = pixels.sum(axis=0)[1:], pixels.sum(axis=1)[1:]
     is_small = true_areas < min_area * value.labels.size
-    is_told = (areas > 0) & (inner[is_small].sum(axis=0) <= areas / 2)
+    is_told = (areas > 0) & (pixels[1:, 1:][is_small].sum(axis=0) <= areas / 2)
     right = np.zeros(count, np.bool_)
     if are_things:
         rows, columns = linear_sum_assignment(-ious)

@@ -6,13 +6,15 @@ change of an answer is the model's. Objects are compared wherever they overlap.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plantain.operators.answers.depth.value import DepthMap
+from plantain.operators.answers.masks.regions import overlaps
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.answers.normals.value import NormalMap
 from plantain.operators.prompts import Prompt, Task
@@ -25,6 +27,7 @@ SAME_IOU = 0.3
 """Overlap from which two masks of consecutive frames are the same object."""
 
 Pixels = NDArray[np.uint8]
+Counts = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Change:
         counts: Name -> (sum, number of what was summed).
     """
 
-    counts: Mapping[str, tuple[float, float]]
+    counts: Counts
 
     def __add__(self, other: Change) -> Change:
         names = {**self.counts, **other.counts}
@@ -81,41 +84,48 @@ def between(before: Answered, after: Answered) -> Change:
     still = np.abs(light[1] - light[0]) < STILL_LEVELS
     change = Change({"still": (float(still.sum()), float(still.size))})
     for place, prompt in enumerate(before.prompts):
-        match before.values[place], after.values[place]:
-            case Masks() as first, Masks() as second if prompt.task is Task.SEMANTIC:
-                changed = _classes(first, prompt) != _classes(second, prompt)
-                change += Change({"class_flicker": (float(changed[still].sum()), float(still.sum()))})
-            case Masks() as first, Masks() as second if prompt.codec == "instances":
-                drawn = [each.drawings[place] for each in (before, after) if each.drawings]
-                change += _objects(first, second, drawn)
-            case DepthMap() as first, DepthMap() as second:
-                both = still & first.valid & second.valid
-                gap = np.abs(np.log(second.depth_m[both] / first.depth_m[both]))
-                change += Change({"depth_flicker": (float(np.expm1(gap).sum()), float(both.sum()))})
-            case NormalMap() as first, NormalMap() as second:
-                both = still & first.valid & second.valid
-                cosine = (first.normals[both] * second.normals[both]).sum(axis=-1)
-                turn = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-                change += Change({"normals_flicker_deg": (float(turn.sum()), float(both.sum()))})
+        values = before.values[place], after.values[place]
+        if prompt.codec in _CHANGES and not any(isinstance(value, Failure) for value in values):
+            drawn = [each.drawings[place] for each in (before, after) if each.drawings]
+            change += Change(_CHANGES[prompt.codec](*values, _Seen(prompt, still, drawn)))
     return change
 
 
-def _classes(masks: Masks, prompt: Prompt) -> NDArray[np.int64]:
-    """Index of each pixel's class in the prompt, -1 for none."""
-    table = np.array([-1, *(prompt.classes.index(name) for name in masks.names)])
-    classes: NDArray[np.int64] = table[masks.labels]
-    return classes
+class _Seen(NamedTuple):
+    """What is known beside two answers: the prompt, the still pixels (H, W), and how both were drawn, if they were."""
+
+    prompt: Prompt
+    still: NDArray[np.bool_]
+    drawn: Sequence[Pixels]
 
 
-def _objects(first: Masks, second: Masks, drawn: Sequence[Pixels]) -> Change:
+def _classes(first: Masks, second: Masks, seen: _Seen) -> Counts:
+    """Still pixels whose class changed; of what is no class, nothing."""
+    if seen.prompt.task is not Task.SEMANTIC:
+        return {}
+    before, after = (each.numbered_as(seen.prompt.classes) for each in (first, second))
+    return {"class_flicker": (float((before != after)[seen.still].sum()), float(seen.still.sum()))}
+
+
+def _distances(first: DepthMap, second: DepthMap, seen: _Seen) -> Counts:
+    both = seen.still & first.valid & second.valid
+    gap = np.abs(np.log(second.depth_m[both] / first.depth_m[both]))
+    return {"depth_flicker": (float(np.expm1(gap).sum()), float(both.sum()))}
+
+
+def _turns(first: NormalMap, second: NormalMap, seen: _Seen) -> Counts:
+    both = seen.still & first.valid & second.valid
+    cosine = (first.normals[both] * second.normals[both]).sum(axis=-1)
+    turn = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return {"normals_flicker_deg": (float(turn.sum()), float(both.sum()))}
+
+
+def _objects(first: Masks, second: Masks, seen: _Seen) -> Counts:
     """Objects without a partner, and, in drawings of both, objects whose partner has another colour."""
     num_first, num_second = len(first.names), len(second.names)
     if not num_first:
-        return Change({})
-    flat = first.labels.ravel().astype(np.int64) * (num_second + 1) + second.labels.ravel()
-    overlap = np.bincount(flat, minlength=(num_first + 1) * (num_second + 1)).reshape(num_first + 1, -1)
-    areas = overlap.sum(axis=1)[1:, None] + overlap.sum(axis=0)[None, 1:]
-    iou = overlap[1:, 1:] / np.maximum(1, areas - overlap[1:, 1:])
+        return {}
+    _, iou = overlaps(first.labels, num_first, second.labels, num_second)
     lost = switched = 0
     for number in range(num_first):
         partner = int(iou[number].argmax()) if num_second else 0
@@ -125,11 +135,21 @@ def _objects(first: Masks, second: Masks, drawn: Sequence[Pixels]) -> Change:
         colours = [
             np.median(picture[labels == label], axis=0)
             for picture, labels, label in zip(
-                drawn, (first.labels, second.labels), (number + 1, partner + 1), strict=False
+                seen.drawn, (first.labels, second.labels), (number + 1, partner + 1), strict=False
             )
         ]
         switched += int(len(colours) == 2 and not np.array_equal(*colours))
-    kept = num_first - lost if drawn else 0
-    return Change(
-        {"objects_lost": (float(lost), float(num_first)), "colour_switches": (float(switched), float(kept))}
-    )
+    kept = num_first - lost if seen.drawn else 0
+    return {
+        "objects_lost": (float(lost), float(num_first)),
+        "colour_switches": (float(switched), float(kept)),
+    }
+
+
+_CHANGES: dict[str, Callable[[Any, Any, _Seen], Counts]] = {
+    "masks": _classes,
+    "instances": _objects,
+    "depth": _distances,
+    "normals": _turns,
+}
+"""What is counted of two answers of each kind."""

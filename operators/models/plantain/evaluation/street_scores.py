@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from plantain.operators.answers.grids import enlarge
 from plantain.operators.answers.masks.value import Masks
 from plantain.operators.errors import ModelError
 from plantain.operators.geometry import Fit, Letterbox
@@ -80,20 +81,14 @@ def _true(street: streets.Street) -> NDArray[np.uint8]:
 
 def _drawn(
     asking: Asking, image: NDArray[np.uint8], size_hw: tuple[int, int], how: Fit
-) -> NDArray[np.uint8] | None:
+) -> NDArray[np.uint16] | None:
     """Class ids at the picture's size, 0 where nothing was drawn; None without an answer."""
     fit = Letterbox.fit(image.shape[:2], size_hw, how)
     small = np.asarray(Image.fromarray(image).resize((fit.width, fit.height), Image.Resampling.BOX))
     (value,) = asking.values(frame_of(fit.place(small), fit), [_PROMPT])
     if not isinstance(value, Masks):
         return None
-    ids = np.array([0, *(CLASSES.index(name) for name in value.names)], np.uint8)
-    rows, columns = (
-        ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
-        for wanted, there in zip(image.shape[:2], value.labels.shape, strict=True)
-    )
-    drawn: NDArray[np.uint8] = ids[value.labels[np.ix_(rows, columns)]]
-    return drawn
+    return enlarge(value.numbered_as(CLASSES[1:]), image.shape[:2])
 
 
 def _miou6(sums: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:

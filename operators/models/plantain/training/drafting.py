@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.precision import has_bfloat16
 from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.models.plantain.training import shards
-from plantain.operators.models.plantain.training.loading import batches_of
+from plantain.operators.models.plantain.training.loading import Part, batches_of, write_checkpoint
 from plantain.operators.models.plantain.training.shards import Shot
 from plantain.operators.scenes import described, descriptions
 
@@ -219,15 +220,10 @@ def train(options: DraftOptions) -> Path:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     log.info("drafting", **{name: str(value) for name, value in asdict(options).items()})
-    renderer = shards.start_rendering(options.shards, options.assets) if options.render else None
-    try:
+    with shards.rendering(options.shards, options.assets) if options.render else nullcontext():
         drafter = Drafter(options)
         drafter.run()
         return drafter.export()
-    finally:
-        if renderer is not None:
-            renderer.terminate()
-            renderer.wait(timeout=30)
 
 
 class Drafter:
@@ -296,18 +292,12 @@ class Drafter:
 
     def save(self) -> None:
         """Writes the checkpoint; a reader sees the old one or the new one."""
-        waiting = self.checkpoint.with_suffix(".tmp")
-        torch.save(
-            {
-                "generator": self.generator.state_dict(),
-                "average": self.average.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "step": self.step,
-                "elapsed_s": self.elapsed_s,
-            },
-            waiting,
-        )
-        waiting.replace(self.checkpoint)
+        parts: dict[str, Part] = {
+            "generator": self.generator,
+            "average": self.average,
+            "optimiser": self.optimiser,
+        }
+        write_checkpoint(self.checkpoint, parts, step=self.step, elapsed_s=self.elapsed_s)
 
     def export(self) -> Path:
         """The given weights with the averaged generator, in the run's folder."""

@@ -34,13 +34,12 @@ MIN_REGIONS = 30
 _RIDGE = 1e-3
 
 
-def calibrate(path: Path, num_scenes: int = NUM_SCENES, size_hw: tuple[int, int] = (224, 384)) -> None:
+def calibrate(path: Path, num_scenes: int = NUM_SCENES) -> None:
     """Fits the calibration of a weights file, and writes it there.
 
     Args:
         path: The file.
         num_scenes: Scenes of the training split to ask about; one frame of each.
-        size_hw: Canvas.
     """
     network, vocabulary = weights.load(path)
     network.calibration.copy_(uncalibrated())  # so that a score is the mean likelihood itself
@@ -52,7 +51,7 @@ def calibrate(path: Path, num_scenes: int = NUM_SCENES, size_hw: tuple[int, int]
         for seed in range(FIRST_SEED, FIRST_SEED + num_scenes):
             rng = np.random.default_rng((seed, 29))
             index = int(rng.integers(0, 250))
-            frame = Scene(seed, split="train", size_hw=size_hw).render(index / truth.FRAMES_PER_S)
+            frame = Scene(seed, split="train", size_hw=(224, 384)).render(index / truth.FRAMES_PER_S)
             asked = questions(frame, seed, index, rng)
             asked = [each for each in asked if each.prompt.task in TASKS]
             answers = model.answer([frame_of(frame.image)], [0] * len(asked), [each.prompt for each in asked])

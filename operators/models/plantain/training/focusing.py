@@ -44,17 +44,16 @@ _EULER = 0.5772
 """By so much the mean logarithm of an error lies below the logarithm of the mean one, of Laplace's distribution."""
 
 
-def focus(path: Path, scenes: Path, streets: Path, seed: int = 0) -> None:
+def focus(path: Path, scenes: Path, streets: Path) -> None:
     """Fits the lens of a weights file, and writes it there.
 
     Args:
         path: The file.
         scenes: Folder of rendered frames, as `shards` stores them.
         streets: Folder of real pictures, as `streets` reads them; their labels do not matter.
-        seed: Of the choice of frames and cuts.
     """
     network, vocabulary = weights.load(path)
-    rng = np.random.default_rng((seed, 31))
+    rng = np.random.default_rng((0, 31))
     files = shards.files(scenes)
     chosen = [files[index] for index in rng.permutation(len(files))[:NUM_RENDERED]]
     eye = _Eye(network, vocabulary)

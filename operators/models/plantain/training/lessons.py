@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plantain.operators.answers import kind_of as answer_kind_of
 from plantain.operators.answers.boxes.value import Boxes
 from plantain.operators.answers.codec import Painted
 from plantain.operators.answers.depth.value import DepthMap, Lens
@@ -79,6 +80,58 @@ def unfit(prompt: Prompt, value: Value) -> str:
     return ""
 
 
+Numbers = Sequence[float | None]
+
+
+class _Form(NamedTuple):
+    """How the answers of a kind are held: a map or boxes, names, and numbers.
+
+    Attributes:
+        held: All three of a value.
+        value: The value of all three.
+    """
+
+    held: Callable[[Any], tuple[NDArray[Any], tuple[str, ...], Numbers]]
+    value: Callable[[NDArray[Any], tuple[str, ...], Any], Value]
+
+
+def _depth(known_m: NDArray[np.float16], numbers: Sequence[float]) -> DepthMap:
+    depth_m = known_m.astype(np.float32)
+    return DepthMap(depth_m, depth_m > 0, 0.0, Lens(*numbers) if numbers else None)
+
+
+def _normals(known: NDArray[np.int8]) -> NormalMap:
+    normals = known.astype(np.float32) / np.float32(127)
+    return NormalMap(normals, np.square(normals).sum(axis=-1) > 0.25, 0.0)
+
+
+_MASKS = _Form(
+    lambda masks: (masks.labels, masks.names, masks.scores.tolist()),
+    lambda held, names, scores: Masks(held.astype(np.uint16), names, np.array(scores, np.float32), 0.0),
+)
+_FORMS = {
+    "masks": _MASKS,
+    "instances": _MASKS,
+    "boxes": _Form(
+        lambda boxes: (boxes.xyxy, boxes.names, boxes.scores.tolist()),
+        lambda held, names, scores: Boxes(held.astype(np.float32), names, np.array(scores, np.float32)),
+    ),
+    "depth": _Form(
+        lambda depth: (
+            np.where(depth.valid, depth.depth_m, 0).astype(np.float16),
+            (),
+            list(depth.lens or ()),
+        ),
+        lambda held, _, lens: _depth(held, lens),
+    ),
+    "normals": _Form(
+        lambda found: (np.round(found.normals * found.valid[..., None] * 127).astype(np.int8), (), []),
+        lambda held, *_: _normals(held),
+    ),
+}
+"""Of each kind that is learnt from; numbers are scores, or the lens of a depth map."""
+
+
 def store(path: Path, image: NDArray[np.uint8], answers: tuple[Answer, ...]) -> bool:
     """Writes a lesson; readers see all of it or nothing.
 
@@ -92,26 +145,13 @@ def store(path: Path, image: NDArray[np.uint8], answers: tuple[Answer, ...]) -> 
         False if no answer is fit to learn from, and nothing was written.
     """
     arrays: dict[str, Any] = {}
-    meta: list[tuple[str, tuple[str, ...], list[float | None]]] = []
+    meta: list[tuple[str, tuple[str, ...], Numbers]] = []
     for prompt, value in answers:
         if unfit(prompt, value):
             continue
-        name = f"map{len(meta)}"
-        match value:
-            case Masks():
-                arrays[name] = _fitted(value.labels, image)
-                meta.append((str(prompt), value.names, value.scores.tolist()))
-            case Boxes():
-                arrays[name] = value.xyxy
-                meta.append((str(prompt), value.names, value.scores.tolist()))
-            case DepthMap():
-                known_m = np.where(value.valid, value.depth_m, 0).astype(np.float16)
-                arrays[name] = _fitted(known_m, image)
-                meta.append((str(prompt), (), list(value.lens or ())))
-            case NormalMap():
-                known = value.normals * value.valid[..., None]
-                arrays[name] = _fitted(np.round(known * 127).astype(np.int8), image)
-                meta.append((str(prompt), (), []))
+        sized = answer_kind_of(prompt).sized(value, image.shape[:2])
+        arrays[f"map{len(meta)}"], names, numbers = _FORMS[prompt.codec].held(sized)
+        meta.append((str(prompt), names, numbers))
     if not meta:
         return False
     waiting = path.with_suffix(".tmp.npz")
@@ -127,7 +167,10 @@ def load(path: Path) -> Lesson:
     with np.load(path) as held:
         meta = json.loads(held["meta"].tobytes())
         answers = [
-            (prompt := Prompt.parse(written), _value(prompt, held[f"map{index}"], tuple(names), numbers))
+            (
+                prompt := Prompt.parse(written),
+                _FORMS[prompt.codec].value(held[f"map{index}"], tuple(names), numbers),
+            )
             for index, (written, names, numbers) in enumerate(meta)
         ]
         return Lesson(held["image"], tuple(answers))
@@ -142,32 +185,6 @@ def words_of(folder: Path) -> tuple[str, ...]:
                 prompt = Prompt.parse(written)
                 phrases.update(dict.fromkeys(prompt.classes or ((prompt.text,) if prompt.text else ())))
     return tuple(phrases)
-
-
-def _fitted(values: NDArray[Any], image: NDArray[np.uint8]) -> NDArray[Any]:
-    """A map at the picture's size, each pixel the nearest one."""
-    if values.shape[:2] == image.shape[:2]:
-        return values
-    rows, columns = (
-        (np.arange(wanted) + 0.5) * there // wanted
-        for wanted, there in zip(image.shape[:2], values.shape[:2], strict=True)
-    )
-    return values[np.ix_(rows.astype(int), columns.astype(int))]
-
-
-def _value(
-    prompt: Prompt, stored: NDArray[np.generic], names: tuple[str, ...], numbers: Sequence[float]
-) -> Value:
-    """An answer as it was stored: `numbers` are scores, or the lens of a depth map."""
-    if prompt.codec == "boxes":
-        return Boxes(stored.astype(np.float32), names, np.array(numbers, np.float32))
-    if prompt.codec == "depth":
-        depth_m = stored.astype(np.float32)
-        return DepthMap(depth_m, depth_m > 0, 0.0, Lens(*numbers) if numbers else None)
-    if prompt.codec == "normals":
-        normals = stored.astype(np.float32) / np.float32(127)
-        return NormalMap(normals, np.square(normals).sum(axis=-1) > 0.25, 0.0)
-    return Masks(stored.astype(np.uint16), names, np.array(numbers, np.float32), 0.0)
 
 
 def sample(

@@ -1,14 +1,20 @@
-"""Batches from processes of their own, for as long as training wants them."""
+"""What trainings share: batches from processes of their own, and checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
 BatchT = TypeVar("BatchT")
+
+Part = nn.Module | Optimizer
+"""What has a state."""
 
 READY = 4
 """Batches that each process keeps waiting."""
@@ -35,3 +41,16 @@ def batches_of(dataset: IterableDataset[BatchT], num_loaders: int) -> Iterator[B
 
 def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
+
+
+def write_checkpoint(path: Path, parts: Mapping[str, Part], **known: Any) -> None:
+    """Writes where a training stands; a reader sees the old file or the new one.
+
+    Args:
+        path: Where.
+        parts: Whose states are kept, by name.
+        known: What else is kept.
+    """
+    waiting = path.with_suffix(".tmp")
+    torch.save({name: part.state_dict() for name, part in parts.items()} | known, waiting)
+    waiting.replace(path)

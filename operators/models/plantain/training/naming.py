@@ -73,17 +73,16 @@ class Examples:
         return found + queries[..., EMBED][:, None]
 
 
-def name_anew(path: Path, scenes: Path, folder: Path, seed: int = 0) -> None:
+def name_anew(path: Path, scenes: Path, folder: Path) -> None:
     """Fits the layer of queries of a weights file, and writes it there.
 
     Args:
         path: The file.
         scenes: Folder of rendered frames, as `shards` stores them.
         folder: Folder of real pictures that are labelled in part, as `streets` reads them.
-        seed: Of the choice of frames and pixels.
     """
     network, vocabulary = weights.load(path)
-    rng = np.random.default_rng((seed, 37))
+    rng = np.random.default_rng((0, 37))
     eye = _Eye(network, vocabulary, rng)
     files = shards.files(scenes)
     chosen = [files[index] for index in rng.permutation(len(files))[:NUM_RENDERED]]
@@ -99,7 +98,7 @@ def name_anew(path: Path, scenes: Path, folder: Path, seed: int = 0) -> None:
     )
     share = torch.tensor([min(len(entries[entry.source]), NUM_OF_SOURCE) ** -0.5 for entry in some])
     layer = network.decoder.to_query
-    weight, bias = fitted(layer.weight, layer.bias, rendered, real, share, [kept, also], seed)
+    weight, bias = fitted(layer.weight, layer.bias, rendered, real, share, [kept, also])
     log.info("named", rendered=len(chosen), real=len(some))
     with torch.no_grad():
         layer.weight.copy_(weight)
@@ -114,7 +113,6 @@ def fitted(
     real: Examples,
     share: Tensor,
     kept: Iterable[Examples],
-    seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """The layer (EMBED + 1, C) and its bias that name pixels best.
 
@@ -125,9 +123,8 @@ def fitted(
         real: Of which STREET_CLASSES count.
         share: (N,), how often each real frame is looked at.
         kept: Of one word each, whose score over the background's stays.
-        seed: Of the choice of frames in each step.
     """
-    chance = torch.Generator().manual_seed(seed)
+    chance = torch.Generator().manual_seed(0)
     before = [(each, _odds(each, weight.detach(), bias.detach())) for each in kept if len(each.labels)]
     weight, bias = weight.detach().clone().requires_grad_(), bias.detach().clone().requires_grad_()
     optimiser = torch.optim.Adam([weight, bias], RATE)

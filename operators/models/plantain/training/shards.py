@@ -12,6 +12,8 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -162,12 +164,18 @@ def render(
     return written
 
 
-def start_rendering(folder: Path, assets: Path | None) -> subprocess.Popen[bytes]:
-    """A process that renders scene after scene into a folder until it is terminated."""
+@contextmanager
+def rendering(folder: Path, assets: Path | None) -> Iterator[None]:
+    """Meanwhile a process of its own renders scene after scene into a folder."""
     command = [sys.executable, "-m", __name__, str(folder), "--first-seed", "0", "--num-scenes", "1000000"]
     if assets is not None:
         command += ["--assets", str(assets)]
-    return subprocess.Popen(command)
+    process = subprocess.Popen(command)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
 
 
 def main() -> None:

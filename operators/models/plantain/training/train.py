@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from plantain.operators.models.plantain.memory import keep_freed_memory
 from plantain.operators.models.plantain.network import Guide, Network
 from plantain.operators.models.plantain.text import Vocabulary
 from plantain.operators.models.plantain.training import losses, questions, shards
-from plantain.operators.models.plantain.training.loading import batches_of
+from plantain.operators.models.plantain.training.loading import Part, batches_of, write_checkpoint
 from plantain.operators.models.plantain.training.samples import TrainingBatch
 from plantain.operators.models.plantain.training.stream import Stream
 from plantain.operators.vocabulary import CLASSES
@@ -104,9 +105,14 @@ def train(options: TrainOptions) -> Path:
         The exported weights (safetensors) of the averaged network.
     """
     options.folder.mkdir(parents=True, exist_ok=True)
-    renderer = None
-    if options.render and options.shards is not None:
-        renderer = shards.start_rendering(options.shards, options.assets)
+    with ExitStack() as stack:
+        if options.render and options.shards is not None:
+            stack.enter_context(shards.rendering(options.shards, options.assets))
+        return _side_by_side(options)
+
+
+def _side_by_side(options: TrainOptions) -> Path:
+    """Trains in as many processes as there are to be."""
     meeting = options.folder / f"meeting-{time.time_ns()}"
     context = torch.multiprocessing.get_context("spawn")
     others = [
@@ -124,9 +130,6 @@ def train(options: TrainOptions) -> Path:
         for each in others:
             each.kill()
         meeting.unlink(missing_ok=True)
-        if renderer is not None:
-            renderer.terminate()
-            renderer.wait(timeout=30)
 
 
 def _run(options: TrainOptions, rank: int, meeting: Path) -> Path:
@@ -246,20 +249,11 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint; a reader sees the old one or the new one."""
-        waiting = self.checkpoint.with_suffix(".tmp")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "guide": self.guide.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "step": self.step,
-                "elapsed_s": self.elapsed_s,
-                "words": list(self.vocabulary.words),
-            },
-            waiting,
-        )
-        waiting.replace(self.checkpoint)
+        parts: dict[str, Part] = {
+            "network": self.network, "average": self.average, "guide": self.guide, "optimiser": self.optimiser,
+        }  # fmt: skip
+        words = list(self.vocabulary.words)
+        write_checkpoint(self.checkpoint, parts, step=self.step, elapsed_s=self.elapsed_s, words=words)
 
     def export(self) -> Path:
         """The averaged network as a weights file in the run's folder."""
