@@ -183,6 +183,7 @@ class Stream:
             start,
             phase,
             account=account,
+            unread_bytes=start.durable.unread_bytes,
             join_s=join_s,
             order=Order(joins=not start.is_live, patience_s=join_s),
             segment=OpenSegment(start.segment, start.durable.epoch),

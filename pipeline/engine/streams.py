@@ -335,7 +335,13 @@ class Streams:
             known = stream.start.durable
             epoch = max(known.epoch, stream.segment.epoch)
             promise = stream.ledger.promise(
-                Durable(stream.stream_id, epoch, Position(known.position.frame_index), is_complete=True)
+                Durable(
+                    stream.stream_id,
+                    epoch,
+                    Position(known.position.frame_index),
+                    is_complete=True,
+                    unread_bytes=stream.unread_bytes,
+                )
             )
         for stage in self._binding.behind:
             self._workers.order(stage, stream, Finish(promise))
