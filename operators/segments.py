@@ -37,6 +37,7 @@ class Durable:
         cost_usd: What the answers before `position` cost, US dollars.
         seen_ns: Until when the rows of a camera say what was there, or that nothing was seen, ns since 1970 UTC; None
             for files, and while nothing can be said.
+        unread_bytes: How much of a file that was read to its end is not among its frames.
     """
 
     stream_id: str
@@ -48,6 +49,7 @@ class Durable:
     answers: tuple[tuple[str, str, int], ...] = ()
     cost_usd: float = 0.0
     seen_ns: int | None = None
+    unread_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class Start:
         pools: Which pool of models is asked, by the prompts' text; the first one if a prompt is not named.
         segment: Number of the segment that its next result belongs to.
         is_recording: It is one of many in a watched folder, and is told of once, when it has been read.
+        refusal: Why it is not begun at all; empty where it is.
     """
 
     spec: StreamSpec
@@ -106,6 +107,7 @@ class Start:
     pools: tuple[tuple[str, str], ...] = ()
     segment: int = 0
     is_recording: bool = False
+    refusal: str = ""
 
     @classmethod
     def fresh(cls, spec: StreamSpec, prompts: tuple[Prompt, ...], *, is_live: bool = False) -> Start:

@@ -48,6 +48,8 @@ class Journal:
         self._clock = clock
         self._ended: dict[str, Phase] = {}
         self._books: dict[str, Counter[str]] = {}
+        self._streams: dict[str, Stream] = {}
+        self._gone: Counter[str] = Counter()  # of streams that have left since the last heartbeat
         self._begun_s: float | None = None
 
     def update(self, engine: Engine) -> None:
@@ -55,6 +57,10 @@ class Journal:
         streams = engine.streams
         for stream_id in self._ended.keys() - streams.keys():
             del self._ended[stream_id]
+        for stream_id, stream in self._streams.items():
+            if streams.get(stream_id) is not stream:
+                self._gone += _book_of(stream) - self._books.pop(stream_id, Counter())
+        self._streams = dict(streams)
         for stream in streams.values():
             self._end(stream)
         now = self._clock()
@@ -62,6 +68,7 @@ class Journal:
             self._begun_s, self._books = now, _books_of(streams)
         elif now - self._begun_s >= BEAT_S:
             self._beat(engine, now - self._begun_s, now)
+            self._gone = Counter()
             self._begun_s, self._books = now, _books_of(streams)
 
     def _end(self, stream: Stream) -> None:
@@ -86,7 +93,7 @@ class Journal:
 
     def _beat(self, engine: Engine, elapsed_s: float, now: float) -> None:
         """The minute in one line: streams by state, what became of their frames, how late answers are, the disk."""
-        news: Counter[str] = Counter()
+        news = Counter(self._gone)
         for stream_id, book in _books_of(engine.streams).items():
             news += book - self._books.get(stream_id, Counter())
         lags = [
@@ -109,7 +116,8 @@ class Journal:
     def _disk_free_gb(self) -> float | None:
         """What is left where the output is; None where that is not known."""
         try:
-            return None if "://" in self._out else round(shutil.disk_usage(self._out).free / 1e9, 1)
+            folder = self._out.removeprefix("file://")
+            return None if "://" in folder else round(shutil.disk_usage(folder).free / 1e9, 1)
         except OSError:
             return None
 

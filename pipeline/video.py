@@ -288,23 +288,27 @@ def pinned(config: PipelineConfig, checkpoints: Checkpoints) -> PipelineConfig:
 def starts_of(config: PipelineConfig, checkpoints: Checkpoints | None) -> list[Start]:
     """The streams, each where it is durable.
 
+    One whose file is another one than before is refused alone where others have something to do.
+
     Args:
         config: What is run.
         checkpoints: What is durable; None if nothing is.
 
     Raises:
-        UsageError: If no source reads one, or files are other ones and are not to be done anew.
+        UsageError: If no source reads one, or there is nothing to do but what is refused.
     """
-    starts, changed = [], []
+    starts: list[Start] = []
+    refused: list[str] = []
     streams = config.named()
     told = {} if checkpoints is None else told_of_all(stream.spec() for stream in streams)
     for stream in streams:
         try:
             starts.append(start_of(config, stream, checkpoints, told))
         except ChangedInputError as error:
-            changed.append(str(error))
-    if changed:
-        raise UsageError("\n".join(changed))
+            refused.append(str(error))
+            starts.append(replace(start_of(config, stream, None), refusal=str(error)))
+    if refused and all(start.refusal or start.durable.is_complete for start in starts):
+        raise UsageError("\n".join(refused))
     return starts
 
 

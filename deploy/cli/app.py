@@ -247,13 +247,24 @@ def _told(config: PipelineConfig, outcome: Outcome, *, as_json: bool) -> str:
         if outcome.num_removed:
             report["removed"] = {"streams": outcome.num_removed} | asdict(outcome.removed)
         return json.dumps(report)
-    kept = sum(stream.account.results for stream in outcome.failed)
+    failed = outcome.failed
+    kept = sum(stream.account.results for stream in failed)
     frames = outcome.removed.results + sum(stream.account.results for stream in outcome.streams) - kept
-    count = outcome.num_removed + len(outcome.streams) - len(outcome.failed)
-    told = [f"{frames} frames of {count} streams answered in {outcome.wall_s:.1f} s"]
-    if outcome.failed:
-        told.append(f"{len(outcome.failed)} failed" + (f", after {kept} frames" if kept else ""))
-    return "; ".join([*told, f"results in {shown(config.output.out)}"])
+    count = outcome.num_removed + len(outcome.streams) - len(failed)
+    took = f"in {outcome.wall_s:.1f} s"
+    if count:
+        told = [f"{_counted(frames, 'frame')} of {_counted(count, 'stream')} answered {took}"]
+    else:
+        told = [f"no stream was read to its end {took}" if kept else f"no frame was answered {took}"]
+    if failed:
+        told.append(f"{_counted(len(failed), 'stream')} failed")
+        told[-1] += f", after {_counted(kept, 'frame')}" if kept else ""
+    return "; ".join([*told, *([f"results in {shown(config.output.out)}"] if count or kept else [])])
+
+
+def _counted(count: int, what: str) -> str:
+    """A number of things, in words."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def tidy(
     from plantain.pipeline.tidying import tidy as work
 
     output = None if config is None else load(config).output
-    if out is None and output is None:
+    if out == "" or (out is None and output is None):
         raise UsageError("name the output folder, or a --config that does")
     folder = out or (output.out if output is not None else "")
     keep = KeepConfig() if output is None else output.keep
@@ -62,6 +62,10 @@ def tidy(
         )
     except ValidationError as error:
         raise UsageError("\n".join(f"--{line}" for line in mistakes_of(error, KeepConfig))) from error
+    if keep.disk is not None and "://" in folder and not folder.startswith("file://"):
+        raise UsageError(
+            f"--disk counts on local disks, and {shown(folder)} is none: name ages (--rows) instead"
+        )
     if Store(folder).get(RUN) is None:
         raise UsageError(f"{shown(folder)} holds no results of a run")
     changes = []

@@ -108,6 +108,8 @@ def _headline(run: Run) -> str:
     cards.append((f"{bad:,}", "answers missing"))
     if away_s := sum(each.length_s for name in names for each in run.absences(name)):
         cards.append((duration_of(away_s), "without a camera"))
+    if run.unread:
+        cards.append((f"{sum(run.unread.values()):,}", "bytes of files not read"))
     asked = "".join(f"<li><code>{escape(_short(prompt))}</code></li>" for prompt in prompts)
     plural = "" if len(prompts) == 1 else "s"
     return (

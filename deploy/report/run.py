@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from plantain.operators.errors import UsageError
 from plantain.operators.prompts import Prompt
 from plantain.operators.redaction import shown
 from plantain.operators.sinks.parquet.reading import Columns, read_frames, read_metadata, read_objects
+from plantain.operators.sinks.store import Store
+from plantain.pipeline.checkpoint import Checkpoints
 from plantain.pipeline.runner import Outcome
 
 _FRAME_COLUMNS = (
@@ -34,6 +36,7 @@ class Run:
         metadata: Of the tables.
         sources: Address of each stream, as far as the tables say.
         outcome: How the run went.
+        unread: Bytes of each stream's file that could not be read, where there are some.
         scores, num_scored: How right it was, and of how many frames that is known.
     """
 
@@ -46,6 +49,7 @@ class Run:
     outcome: Outcome | None
     scores: Sequence[Score]
     num_scored: int
+    unread: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, root: str, outcome: Outcome | None, scores: Sequence[Score], num_scored: int) -> Run:
@@ -65,7 +69,13 @@ class Run:
         objects, metadata = read_objects(root, _OBJECT_COLUMNS), read_metadata(root)
         told = json.loads(metadata.get("plantain.run", "{}")).get("streams", {})
         sources = {stream_id: url for stream_id, (url, *_) in told.items()}
-        return cls(shown(root), frames, gaps, objects, metadata, sources, outcome, scores, num_scored)
+        checkpoints = Checkpoints(Store(root))
+        found = {name: checkpoints.load(name) for name in set(frames["stream_id"].tolist())}
+        unread = {
+            name: durable.unread_bytes for name, durable in sorted(found.items()) if durable is not None
+        }
+        unread = {name: size for name, size in unread.items() if size}
+        return cls(shown(root), frames, gaps, objects, metadata, sources, outcome, scores, num_scored, unread)
 
     @property
     def streams(self) -> list[str]:

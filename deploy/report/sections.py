@@ -11,6 +11,8 @@ from plantain.deploy.report.absences import duration_of
 from plantain.deploy.report.charts import number_of
 from plantain.deploy.report.run import Run
 from plantain.operators.models import BACKENDS
+from plantain.operators.redaction import shown
+from plantain.pipeline.journal import UNREAD_REMEDY
 
 
 def accuracy(run: Run) -> str:
@@ -69,7 +71,7 @@ def speed(run: Run) -> str:
 
 def problems(run: Run) -> str:
     """Answers that are missing, counted by why, and when cameras were away."""
-    bad, away = run.frames["status"] != "ok", _away(run)
+    bad, away = run.frames["status"] != "ok", _away(run) + _unread(run)
     if not bad.any():
         return f"<p>{'No answer is missing' if away else 'Nothing'}: all {len(bad):,} answers are there.</p>{away}"
     counts: dict[tuple[str, ...], int] = {}
@@ -108,6 +110,22 @@ def _away(run: Run) -> str:
         "<div class='scroll' tabindex='0'><table><thead><tr><th>Stream</th><th class='number'>Times away</th>"
         "<th class='number'>In all</th><th class='number'>Longest</th><th>Why</th></tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _unread(run: Run) -> str:
+    """What of each file could not be read; nothing if all was."""
+    if not run.unread:
+        return ""
+    lines = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th><td class='number'>{size:,}</td>"
+        f"<td>{escape(shown(run.sources.get(name, '')))}</td></tr>"
+        for name, size in run.unread.items()
+    )
+    return (
+        "<p>Not all of these files is among the frames: recordings were joined that cannot be read as one "
+        f"({escape(UNREAD_REMEDY)}).</p><div class='scroll' tabindex='0'><table><thead><tr><th>Stream</th>"
+        f"<th class='number'>Bytes not read</th><th>File</th></tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
 

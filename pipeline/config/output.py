@@ -129,6 +129,10 @@ class OutputConfig(Section):
             raise ValueError(
                 f"out: nothing is stored at {shown(self.out)}: name a folder, or s3://, gs:// or abfs://"
             )
+        if self.keep.disk is not None and not self._is_local:
+            raise ValueError(
+                f"keep.disk counts on local disks, and {shown(self.out)} is none: name ages (keep.rows) instead"
+            )
         if "overlay" in self.sinks and not self._is_local:
             raise ValueError(
                 f"overlay videos need a local folder, not {shown(self.out)}: leave the sink overlay out, or name "

@@ -173,7 +173,7 @@ class Stream:
 
     @classmethod
     def of(cls, start: Start, join_s: float = 0.0) -> Stream:
-        """A stream that goes on at `start`, or is done if nothing is left to do."""
+        """A stream that goes on at `start`; it is done if nothing is left to do, and failed if it is refused."""
         account = Account.at(start.durable)
         if account.failed and not account.results:  # what was wrong may have been put right since
             start = replace(start, durable=Durable(start.spec.stream_id, 0, Position()))
@@ -181,8 +181,10 @@ class Stream:
         phase = Phase.DONE if start.durable.is_complete else Phase.WAITING
         return cls(
             start,
-            phase,
+            Phase.FAILED if start.refusal else phase,
+            start.refusal,
             account=account,
+            unread_bytes=start.durable.unread_bytes,
             join_s=join_s,
             order=Order(joins=not start.is_live, patience_s=join_s),
             segment=OpenSegment(start.segment, start.durable.epoch),

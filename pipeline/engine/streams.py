@@ -117,11 +117,13 @@ class Streams:
         """Lets a paused stream go on, and one that failed try again.
 
         Raises:
-            UsageError: If it is done.
+            UsageError: If it is done, or refused.
         """
         stream = self.find(stream_id)
         if stream.phase in (Phase.DONE, Phase.INTERRUPTED):
             raise UsageError(f"stream '{stream_id}' has ended ({stream.phase}); remove it and add it again")
+        if stream.start.refusal:
+            raise UsageError(stream.start.refusal)
         if stream.phase in (Phase.PAUSED, Phase.RETRYING, Phase.FAILED):
             _begin_again(stream)
         elif stream.then is Phase.PAUSED:
@@ -335,7 +337,13 @@ class Streams:
             known = stream.start.durable
             epoch = max(known.epoch, stream.segment.epoch)
             promise = stream.ledger.promise(
-                Durable(stream.stream_id, epoch, Position(known.position.frame_index), is_complete=True)
+                Durable(
+                    stream.stream_id,
+                    epoch,
+                    Position(known.position.frame_index),
+                    is_complete=True,
+                    unread_bytes=stream.unread_bytes,
+                )
             )
         for stage in self._binding.behind:
             self._workers.order(stage, stream, Finish(promise))

@@ -320,7 +320,7 @@ def test_a_run_needs_nothing_of_its_surroundings(tmp_path: Path) -> None:
         "TERM": "nonsense",
     }
     done = subprocess.run(["bash", "-c", command], env=bare, capture_output=True, text=True, check=False)
-    assert (done.returncode, "3 frames of 1 streams" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "3 frames of 1 stream" in done.stdout) == (0, True), done.stderr
 
 
 @pytest.mark.skipif(

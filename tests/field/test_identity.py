@@ -120,6 +120,26 @@ def test_what_could_not_be_read_is_begun_anew_when_it_is_repaired(
         run([folder], out)
 
 
+def test_one_replaced_file_is_refused_alone_and_the_others_go_on(tmp_path: Path) -> None:
+    folder, out = tmp_path / "films", tmp_path / "out"
+    film(folder / "a.ts", 6)
+    film(folder / "b.ts", 20)
+    assert run([folder], out).exit_code == 0
+    make(folder / "b.ts", 9, codec="mpeg4", size=(96, 64), b_frames=0, gop=3)
+    for by, name in (("inline", "c"), ("threads", "d")):
+        film(folder / f"{name}.ts", 7)
+        outcome = run([folder], out, executor=by)
+        assert outcome.exit_code == 1
+        assert [stream.stream_id for stream in outcome.failed] == ["b"]
+        assert "b.ts is not what it was" in outcome.failed[0].error
+        assert "--replace does it anew" in outcome.failed[0].error
+        assert [len(indices(out, stream)) for stream in ("a", "b", name)] == [6, 20, 7]
+    with pytest.raises(UsageError, match="--replace"):
+        run([folder], out)  # nothing else is left to do
+    assert run([folder], out, replace=True).exit_code == 0
+    assert [len(indices(out, stream)) for stream in "abcd"] == [6, 9, 7, 7]
+
+
 @pytest.mark.parametrize("spoil", [_noise, _empty])
 def test_stills_of_which_none_could_be_read_are_begun_anew_when_they_are_repaired(
     tmp_path: Path, spoil: Callable[[Path], None]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from plantain.deploy.cli.progress import describe_end, summary
+from plantain.deploy.report.page import write_report
 from plantain.operators.segments import Position
 from plantain.operators.sources import open_source
 from plantain.operators.streams import Sampling, StreamSpec
@@ -168,3 +169,22 @@ def test_a_run_tells_of_it_and_goes_on(tmp_path: Path) -> None:
     assert f"{size:,} bytes" in told
     assert "ffmpeg -f concat" in told
     assert "bytes" not in describe_end(other)
+
+
+def test_a_report_and_a_later_run_say_what_was_not_read(tmp_path: Path) -> None:
+    path, size = joined(tmp_path, "libx264", "mp4", {})
+    out = tmp_path / "out"
+    run([path, tmp_path / "p.mp4"], out)
+    page = write_report(out).read_text()
+    assert f"<b>{size:,}</b><span>bytes of files not read" in page
+    assert f"<th scope='row'>joined</th><td class='number'>{size:,}</td>" in page
+    assert "split it" in page
+    assert "<th scope='row'>p</th>" not in page
+    again = run([path, tmp_path / "p.mp4"], out)
+    assert {stream.stream_id: stream.unread_bytes for stream in again.streams} == {"joined": size, "p": 0}
+    assert "bytes of files" not in write_report_of(tmp_path / "p.mp4", tmp_path / "whole")
+
+
+def write_report_of(path: Path, out: Path) -> str:
+    run([path], out)
+    return write_report(out).read_text()

@@ -42,7 +42,7 @@ def run(plantain, tmp_path):
 def test_a_good_run_ends_with_0_and_says_where_the_results_are(run, clip, tmp_path):
     answer = run(clip, "--executor", "inline")
     assert answer.code == 0
-    assert f"{FRAMES} frames of 1 streams answered" in answer.out
+    assert f"{FRAMES} frames of 1 stream answered" in answer.out
     assert f"results in {tmp_path / 'out'}" in answer.out
     assert said(answer) == [f"good: done, {FRAMES}"]
     assert json.loads(answer.err.splitlines()[0])["event"] == "starting"
@@ -50,7 +50,12 @@ def test_a_good_run_ends_with_0_and_says_where_the_results_are(run, clip, tmp_pa
 
 @pytest.mark.parametrize(
     ("num_good", "num_bad", "said"),
-    [(1, 2, "12 frames of 1 streams answered"), (2, 1, "24 frames of 2"), (0, 2, "0 frames of 0")],
+    [
+        (1, 2, "12 frames of 1 stream answered"),
+        (2, 1, "24 frames of 2 streams"),
+        (0, 2, "no frame was answered in"),
+        (0, 1, "no frame was answered in"),
+    ],
 )
 def test_streams_that_failed_are_not_said_to_be_answered(run, clip, tmp_path, num_good, num_bad, said):
     good = [tmp_path / f"good{number}.mp4" for number in range(num_good)]
@@ -62,7 +67,8 @@ def test_streams_that_failed_are_not_said_to_be_answered(run, clip, tmp_path, nu
     answer = run(*good, *bad, "--executor", "inline")
     assert answer.code == 1
     assert answer.out.startswith(said)
-    assert f" s; {num_bad} failed; results in" in answer.out
+    assert f" s; {num_bad} stream{'s' if num_bad > 1 else ''} failed" in answer.out
+    assert ("results in" in answer.out) == bool(num_good), "there are none"
 
 
 def test_json_is_one_object_on_stdout(run, clip):

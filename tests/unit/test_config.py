@@ -279,6 +279,14 @@ def test_what_is_kept_is_written_as_people_say_it() -> None:
     assert keep.spans() == {"rows_s": 400 * 86400, "rasters_s": 12 * 3600, "pictures_s": None, "disk": 0.8}
 
 
+def test_a_share_of_a_disk_that_is_no_disk_is_refused() -> None:
+    for out in ("s3://bucket/out", "gs://bucket/out"):
+        with pytest.raises(ValidationError, match=r"keep\.disk counts on local disks"):
+            OutputConfig.model_validate({"out": out, "keep": {"disk": "80%"}})
+    for out in ("out", "file:///data/out"):
+        assert OutputConfig.model_validate({"out": out, "keep": {"disk": "80%"}}).keep.spans()["disk"] == 0.8
+
+
 @pytest.mark.parametrize(
     "keep", [{"rows": "forever"}, {"rows": 400}, {"disk": "0%"}, {"disk": "101%"}, {"rasters": "-1d"}]
 )

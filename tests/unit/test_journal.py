@@ -92,6 +92,28 @@ def test_there_is_one_line_a_minute_whatever_the_number_of_streams(tmp_path) -> 
         assert all(isinstance(beat[name], int | float) for name in ("in_flight", "lost", "answered_per_s"))
 
 
+def test_frames_of_a_stream_that_has_left_count_in_its_minute(tmp_path) -> None:
+    """So it is with each recording of a watched folder."""
+    now = 0.0
+    world = world_of({f"clip{number}": Plan(1) for number in range(3)})
+    journal = Journal(f"file://{tmp_path}", lambda: now)
+    journal.update(world.engine)
+    streams = world.engine.streams
+    with capture_logs() as lines:
+        for stream in streams.values():
+            stream.account.results += 20
+        journal.update(world.engine)
+        streams["clip0"].account.results += 20
+        del streams["clip0"]
+        del streams["clip1"]
+        for now in (10.0, BEAT_S, 2 * BEAT_S):  # noqa: B007 (the journal's clock)
+            journal.update(world.engine)
+    first, second = (line for line in lines if line["event"] == "heartbeat")
+    assert first["answered_per_s"] == round(80 / BEAT_S, 2)
+    assert second["answered_per_s"] == 0
+    assert first["disk_free_gb"] > 0, "file:// is a disk of this machine"
+
+
 @pytest.mark.parametrize("out", ["s3://bucket/out", "/no/such/folder"])
 def test_a_disk_that_is_not_ours_or_not_there_costs_nothing(out: str) -> None:
     world, now = world_of({"a": Plan(3)}), 0.0

@@ -164,7 +164,7 @@ def test_installed_as_in_the_image_the_command_has_all_that_it_needs(
     clip = clips.make(tmp_path / "clip.mp4", 4)
     done = home.run(tmp_path, "plantain", "run", clip, "--task", "depth", "--model", "fake")
     assert done.returncode == 0, done.stderr
-    assert "4 frames of 1 streams answered" in done.stdout
+    assert "4 frames of 1 stream answered" in done.stdout
 
 
 # -- a user's folder -----------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_a_source_a_model_an_analytic_and_a_sink_of_a_users_folder_work_from_the
     (folder / "config.yaml").write_text(CONFIG.format(executor=executor), encoding="utf-8")
     done = home.run(folder, "plantain", "run", "--config", "config.yaml")
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "3 frames of 1 streams answered" in done.stdout
+    assert "3 frames of 1 stream answered" in done.stdout
     counted = home.run(
         folder,
         "python",

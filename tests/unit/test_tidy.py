@@ -387,6 +387,38 @@ def test_pictures_go_by_age(tmp_path, folder):
     assert [path.name for path in (tmp_path / folder).iterdir()] == ["new.mp4"]
 
 
+def test_a_picture_that_is_being_written_stays_however_long_its_stream_has_rested(tmp_path):
+    folder = tmp_path / ".plantain" / "overlay" / "clip"
+    folder.mkdir(parents=True)
+    for name in ("part-0000-000000.mp4", "part-0000-000001.writing"):
+        (folder / name).write_bytes(b"1234")
+        aged(folder / name, 40)
+    used = iter([0.9, 0.9, 0.9])
+    keep = Keep(pictures_s=30 * 86400, disk=0.8)
+    assert [change.parts for change in tidy_at(tmp_path, 0, used=lambda _: next(used)).expire(keep)] == [1]
+    assert [path.name for path in folder.iterdir()] == ["part-0000-000001.writing"]
+
+
+def test_a_picture_that_goes_while_the_folder_is_looked_at_holds_up_nothing(tmp_path, monkeypatch):
+    (tmp_path / "overlay").mkdir()
+    for name in ("gone", "old"):
+        (tmp_path / "overlay" / f"{name}.mp4").write_bytes(b"1234")
+        aged(tmp_path / "overlay" / f"{name}.mp4", 40)
+    (tmp_path / "overlay" / "nowhere.mp4").symlink_to(tmp_path / "nothing")
+    stat, asked = Path.stat, []
+
+    def gone(path: Path, **options):
+        if path.name == "gone.mp4":
+            asked.append(path)
+            if len(asked) > 1:
+                path.unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    assert [change.what for change in tidy_at(tmp_path, 0).expire(Keep(pictures_s=86400))] == ["pictures"]
+    assert not (tmp_path / "overlay" / "old.mp4").exists()
+
+
 def test_a_disk_that_fills_costs_the_oldest_days_and_never_today(tmp_path):
     for number in range(4):
         of_file(tmp_path, range(number, number + 1))
@@ -500,3 +532,16 @@ def test_the_thread_that_tidies_outlives_whatever_is_wrong_with_a_folder(tmp_pat
     ).output
     with beside.tidying_beside(output, Checkpoints(Store(str(tmp_path))), beside.Deletions()):
         eventually(lambda: len(tries) > 2, "tried again")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([""], "name the output folder"),
+        (["s3://bucket/out", "--disk", "80%"], "--disk counts on local disks"),
+    ],
+)
+def test_the_command_refuses_what_it_could_not_mean(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    Checkpoints(Store(str(tmp_path))).begin({"segment_frames": 4, "streams": {}}, resume=True)
+    assert said in str(CliRunner().invoke(app, ["tidy", *arguments]).exception)

@@ -15,6 +15,7 @@ from datetime import date
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from stat import S_ISREG
 
 import pyarrow as pa
 import structlog
@@ -33,6 +34,8 @@ from plantain.operators.sinks.store import open_filesystem, storage_error
 MERGED_BYTES = 192 << 20
 # Where pictures are: annotated videos and those of events.
 PICTURES = ("overlay", ".plantain/overlay", "pictures")
+# What a run has open ends like this, however long ago a stream that rests was written to.
+WRITING = ".writing"
 
 Begins = Callable[[str], tuple[int, int] | None]
 """Where a file's rows may be made anew, as epoch and number of the segment; None if nothing will be."""
@@ -298,9 +301,15 @@ class Tidy:
         """Day, path, bytes and time of each picture of days that are over, the oldest first."""
         if self._local is None:
             return []
-        paths = [path for folder in PICTURES for path in (self._local / folder).rglob("*") if path.is_file()]
-        found = [(path, path.stat()) for path in paths]
-        dated = [(day_of(stat.st_mtime_ns), path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+        dated = []
+        for path in [path for folder in PICTURES for path in (self._local / folder).rglob("*")]:
+            if path.suffix == WRITING:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # a run that is under way took it away meanwhile
+                status = path.stat()
+                if S_ISREG(status.st_mode):
+                    written_ns = status.st_mtime_ns
+                    dated.append((day_of(written_ns), path, status.st_size, written_ns))
         return sorted(each for each in dated if each[0] < self._today)
 
     def _make_room(self, share: float, root: Path) -> Iterator[Change]:
