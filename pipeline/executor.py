@@ -20,7 +20,7 @@ import numpy as np
 from plantain.operators.errors import PlantainError
 from plantain.pipeline.calls import Call, Completion
 from plantain.pipeline.graph import Graph, Stage
-from plantain.pipeline.sweeper import Sweeper, give_back_large
+from plantain.pipeline.sweeper import Sweeper
 from plantain.pipeline.worker import Worker, worker_of
 
 A = TypeVar("A")
@@ -206,7 +206,6 @@ class ThreadExecutor(_InThisProcess):
     def start(self, graph: Graph) -> None:
         """Starts the threads and waits until each has made its operator."""
         self._graph = graph
-        give_back_large()
         self._turn_s, self._collections = sys.getswitchinterval(), gc.get_threshold()
         sys.setswitchinterval(TURN_S)
         gc.set_threshold(*COLLECTIONS)

@@ -22,7 +22,7 @@ from plantain.operators.redaction import first_line
 from plantain.pipeline.calls import Call, Cause, Completion, Reply
 from plantain.pipeline.executor import here, take_all
 from plantain.pipeline.graph import Graph, Stage
-from plantain.pipeline.sweeper import Sweeper, give_back_large
+from plantain.pipeline.sweeper import Sweeper
 from plantain.pipeline.worker import Worker, worker_of
 
 # Loading weights and JIT compilation on a busy machine; measured 4 to 25 s on two cores.
@@ -72,7 +72,6 @@ class WorkerActor:
         return None
 
     def _begin(self) -> Worker:
-        give_back_large()
         self._worker = worker_of(self._stage)
         self._sweeper.start()
         return self._worker

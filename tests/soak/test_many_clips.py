@@ -16,7 +16,9 @@ from tests.bench.material import make_clip
 
 ROOT = Path(__file__).parents[2]
 IS_LONG = "PLANTAIN_SOAK_MINUTES" in os.environ
-MANY = 1000 if IS_LONG else 150
+MANY = 1000 if IS_LONG else 80
+# Of the peak over twenty. Peaks of one and the same run differ by a tenth, so that a short one shows only large leaks.
+MOST = 1.1 if IS_LONG else 1.25
 SIZES = ((320, 180), (640, 360)) if IS_LONG else ((320, 180),)
 
 pytestmark = [
@@ -63,4 +65,4 @@ def peak_mb(root: Path, count: int, size_wh: tuple[int, int]) -> float:
 def test_many_clips_take_the_memory_of_few(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     few, many = (peak_mb(tmp_path, count, size_wh) for count in (20, MANY))
     sys.stdout.write(f"20 clips {few:.0f} MB, {MANY} clips {many:.0f} MB, {many / few:.2f}\n")
-    assert many <= 1.1 * few
+    assert many <= MOST * few

@@ -306,10 +306,12 @@ def test_books_are_right_and_memory_threads_files_and_disk_stay_where_they_are(s
     slope, error = slopes["anon_mb"]
     assert slope - error < MAX_SLOPE_MB_PER_H
     for name in ("threads", "descriptors"):
-        assert_level([look[name] for look in steady], name)
+        assert_level([look[name] for look in steady], name, np.median)
     # Two or three looks at the disk say nothing.
     for name in ("files", "notes") if IS_LONG else ():
-        assert_level([disk[name] for disk in disks], name)
+        assert_level(
+            [disk[name] for disk in disks], name, np.max
+        )  # they grow for a day, and go when it is over
     # A table has one for each stream that had a part of its own, which comes and goes with load, and one for all.
     assert max((disk["folders"] for disk in disks), default=0) <= len(CAMERAS) + 1
 
@@ -383,8 +385,7 @@ def slope_of(looks: list[dict[str, float]], name: str) -> tuple[float, float]:
     return float(slope), float(2 * spread)
 
 
-def assert_level(counts: list[float], name: str) -> None:
+def assert_level(counts: list[float], name: str, level: Callable[[list[float]], Any]) -> None:
     """What leaks goes on growing; a writer, a reader or tidying may just be at work."""
     half = len(counts) // 2
-    before, after = np.array(counts[:half]), np.array(counts[half : 2 * half])
-    assert np.median(after) <= 1.2 * np.median(before) + 2, f"{name}: {counts}"
+    assert level(counts[half:]) <= 1.2 * level(counts[:half]) + 2, f"{name}: {counts}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
 import sys
 import threading
 import weakref
@@ -18,8 +16,6 @@ from plantain.pipeline.executor import ThreadExecutor
 from plantain.pipeline.graph import Graph
 from plantain.pipeline.sweeper import Sweeper
 from tests.serving import eventually
-
-ROOT = Path(__file__).parents[2]
 
 
 class Circle:
@@ -95,40 +91,3 @@ def test_pages_that_are_free_between_others_go_back_to_the_system() -> None:
 
 def test_a_sweeper_that_never_began_can_be_closed() -> None:
     Sweeper().close()
-
-
-LARGE = """
-import ctypes
-import sys
-from plantain.pipeline.executor import ThreadExecutor
-from plantain.pipeline.graph import Graph
-from tests.unit.test_sweeper import anonymous_mb
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
-def filled(size):
-    block = libc.malloc(size)
-    libc.memset(block, 1, size)
-    return block
-libc.free(filled(30 << 20))
-executor = ThreadExecutor()
-executor.start(Graph(()))
-executor.close()
-begun_mb = anonymous_mb()
-blocks = [(filled(1 << 20), filled(20_000)) for _ in range(60)]
-held_mb = anonymous_mb() - begun_mb
-for large, _ in blocks:
-    libc.free(large)
-sys.stdout.write(f"{held_mb} {anonymous_mb() - begun_mb}")
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux" or sweeper._trim is None, reason="another malloc")
-def test_a_picture_goes_back_to_the_system_at_once_also_after_larger_ones() -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
-    done = subprocess.run(
-        [sys.executable, "-c", LARGE], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    held_mb, left_mb = map(float, done.stdout.split())
-    assert held_mb > 50
-    assert left_mb < 10
