@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import resource
 import threading
+import time
+from pathlib import Path
 
 EVERY_S = 15.0
-"""A run over a thousand clips of one picture with annotated videos, two cores, 2026-11-30: at most 374 MB, and 438 with
-a sweep each minute; one over twenty takes 280 to 360. A sweep each second gave no less. Blocks that go back as soon as
-they are freed (M_MMAP_THRESHOLD of 256 KiB) took 90 to 120 MB less, and 11 % more CPU for a recording of 1080p."""
+LOOK_S = 1.0
+GROWN_BYTES = 8 << 20
+"""Pages go back each 15 s, and when so much more is held than a second after they last went: work at one level
+does not come to that (recordings of 1080p take the CPU that they took), short clips do. A thousand of one picture of
+640x360 with annotated videos take 411 MB at most, 495 with each 15 s alone; twenty take 360 to 376 (two cores, quiet,
+2026-12-01). Blocks that go back as soon as they are freed (M_MMAP_THRESHOLD) took less, and 11 % more CPU for 1080p."""
 
 # Only glibc has it, and only glibc needs it: each of its arenas keeps what threads have freed, in pieces. Eight cameras
 # that were killed and came back (tests/soak, two cores, load 12, 2026-11-30): of 528 MB after 11 minutes 33 were such
 # pages, more than had come since the start, while what was alive had stayed at 220 MB. Giving them back took 0.1 s.
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+_STATM = Path("/proc/self/statm")
 
 
 class Sweeper:
@@ -48,12 +55,34 @@ class Sweeper:
             self._has_frozen = False
 
     def _work(self) -> None:
-        while not self._is_over.wait(EVERY_S):
-            sweep()
+        swept_s, settled = time.monotonic(), None
+        while not self._is_over.wait(LOOK_S):
+            now_s, held = time.monotonic(), resident_bytes()
+            if now_s - swept_s >= EVERY_S:
+                sweep()
+            elif settled is not None and held > settled + GROWN_BYTES:
+                trim()
+            else:
+                settled = held if settled is None else settled
+                continue
+            swept_s, settled = now_s, None
 
 
 def sweep() -> None:
     """Collects what nobody can reach, and gives free pages back to the system."""
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Gives pages that are free back to the system, where malloc keeps them."""
     if _trim is not None:
         _trim(0)
+
+
+def resident_bytes() -> int:
+    """What this process has in memory; 0 where no file says so."""
+    try:
+        return int(_STATM.read_bytes().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from plantain.pipeline.engine.stream import IDLE, Stream
 from plantain.pipeline.graph import Graph, Kind, Stage
 
-MAX_READ_FILES = 32
+MAX_READ_FILES = 16
 """Files that are read to their end and not stored yet, while others may begin: enough for full batches of clips of one
 picture, and memory does not grow with their number where storing is what takes long."""
 

@@ -49,6 +49,7 @@ def anonymous_mb() -> float:
 @pytest.mark.usefixtures("never_collected")
 def test_circles_are_collected_beside_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper, "EVERY_S", 0.01)
+    monkeypatch.setattr(sweeper, "LOOK_S", 0.01)
     executor = ThreadExecutor()
     executor.start(Graph(()))
     try:
@@ -56,6 +57,45 @@ def test_circles_are_collected_beside_a_run(monkeypatch: pytest.MonkeyPatch) -> 
         eventually(lambda: circle() is None, "collected")
     finally:
         executor.close()
+
+
+@pytest.mark.parametrize(
+    ("held_mb", "trims"),
+    [
+        ([300, 301, 304, 306, 307], 0),  # works at one level
+        (
+            [300, 304, 309, 270, 273, 275, 277],
+            1,
+        ),  # grows by 9 from what it settled at, is given back, grows by 6
+        ([300, 309, 270, 279, 270, 279], 3),
+        ([0, 0, 0], 0),  # no file says how much it is
+    ],
+)
+def test_pages_go_back_when_much_more_is_held_than_a_moment_after_they_last_went(
+    monkeypatch: pytest.MonkeyPatch, held_mb: list[int], trims: int
+) -> None:
+    looks, seen, trimmed = iter(held_mb), threading.Event(), []
+
+    def resident_bytes() -> int:
+        if (held := next(looks, None)) is None:
+            seen.set()
+        return (held or 0) << 20
+
+    monkeypatch.setattr(sweeper, "LOOK_S", 0.001)
+    monkeypatch.setattr(sweeper, "resident_bytes", resident_bytes)
+    monkeypatch.setattr(sweeper, "trim", lambda: trimmed.append(True))
+    sweeping = Sweeper()
+    sweeping.start()
+    assert seen.wait(10)
+    sweeping.close()
+    assert len(trimmed) == trims
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such file there")
+def test_what_is_held_is_what_the_kernel_says() -> None:
+    status = Path("/proc/self/status").read_text()
+    said_kb = int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1])
+    assert sweeper.resident_bytes() / 1024 == pytest.approx(said_kb, rel=0.05)
 
 
 @pytest.mark.usefixtures("frozen_again")
