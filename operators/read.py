@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -24,6 +24,27 @@ log = structlog.get_logger()
 MIN_DECODERS_FOR_PARTS = 7
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A source, and what else it can do: looked at once, since looking costs as much as a poll."""
+
+    source: Source
+    waking: Waking | None
+    dropping: Dropping | None
+    telling: Telling | None
+    partial: Partial | None
+
+    @classmethod
+    def of(cls, source: Source) -> _Opened:
+        return cls(
+            source,
+            source if isinstance(source, Waking) else None,
+            source if isinstance(source, Dropping) else None,
+            source if isinstance(source, Telling) else None,
+            source if isinstance(source, Partial) else None,
+        )
+
+
 class Read:
     """Open streams and their next frames.
 
@@ -36,10 +57,7 @@ class Read:
     def __init__(self, view: View, decoder_threads: int = 1) -> None:
         self._view = view
         self._decoder_threads = decoder_threads
-        self._sources: dict[str, Source] = {}
-        self._waking: dict[
-            str, Waking
-        ] = {}  # those of them that are live and say so; looked at once, not at each poll
+        self._sources: dict[str, _Opened] = {}
         self._ends: dict[str, ReadState] = {}  # of files that were read to their end, and are closed
         self._newest: dict[str, Frame] = {}
         self._watched: dict[str, int] = {}
@@ -56,9 +74,7 @@ class Read:
             spec = replace(spec, options={**spec.options, "epoch": str(start.durable.epoch)})
             self._epochs[spec.stream_id] = start.durable.epoch
         source = open_source(spec, self._view, start.durable.position)
-        self._sources[spec.stream_id] = source
-        if isinstance(source, Waking):
-            self._waking[spec.stream_id] = source
+        self._sources[spec.stream_id] = _Opened.of(source)
         return source.info
 
     def __call__(self, stream_id: str, max_frames: int) -> list[Frame]:
@@ -69,7 +85,7 @@ class Read:
         """
         if stream_id in self._ends:
             return []
-        frames = self._sources[stream_id].read(max_frames)
+        frames = self._sources[stream_id].source.read(max_frames)
         if frames:
             if (epoch := frames[0].header.epoch) < (first := self._epochs.get(stream_id, 0)):
                 raise SourceError(
@@ -81,14 +97,16 @@ class Read:
 
     def wait(self, stream_ids: Sequence[str], timeout_s: float) -> None:
         """Sleeps until one of several cameras has a frame or has ended."""
-        waking = [self._waking[name] for name in stream_ids if name in self._waking]
+        opened = [self._sources[name] for name in stream_ids if name in self._sources]
+        waking = [each.waking for each in opened if each.waking is not None]
         if timeout_s > 0 and waking:
             wait_for_any(waking, timeout_s)
 
     def peek(self, stream_id: str) -> list[Frame]:
         """The newest frame that is there, or nothing; it will be read all the same."""
-        source = self._waking.get(stream_id)
-        frame = (source and source.newest) or self._newest.get(stream_id)
+        opened = self._sources.get(stream_id)
+        newest = opened.waking.newest if opened is not None and opened.waking is not None else None
+        frame = newest or self._newest.get(stream_id)
         return [] if frame is None else [frame]
 
     def watch(self, stream_id: str, looks: Sequence[Look]) -> None:
@@ -97,25 +115,26 @@ class Read:
         self._watched.pop(stream_id, None)
         if long_side:
             self._watched[stream_id] = long_side
-        if source := self._waking.get(stream_id):
-            source.show(long_side)
+        opened = self._sources.get(stream_id)
+        if opened is not None and opened.waking is not None:
+            opened.waking.show(long_side)
 
     def state(self, stream_id: str) -> ReadState:
         """How far reading the stream has come. A file is closed at its end, since its frames are in flight for long."""
         if stream_id in self._ends:
             return self._ends[stream_id]
-        source = self._sources[stream_id]
-        dropped = tuple(sorted(source.dropped.items())) if isinstance(source, Dropping) else ()
-        events = tuple(source.events()) if isinstance(source, Telling) else ()
+        opened = self._sources[stream_id]
+        source = opened.source
+        dropped = tuple(sorted(opened.dropping.dropped.items())) if opened.dropping is not None else ()
+        events = tuple(opened.telling.events()) if opened.telling is not None else ()
         size = (source.info.width, source.info.height)
-        unread_bytes = source.unread_bytes if isinstance(source, Partial) else 0
+        unread_bytes = opened.partial.unread_bytes if opened.partial is not None else 0
         state = ReadState(
             stream_id, source.ended, source.position, source.num_damaged, dropped, events, size, unread_bytes
         )
         if state.has_ended and stream_id not in self._epochs:
             self._ends[stream_id] = state
-            source = self._sources.pop(stream_id)
-            self._waking.pop(stream_id, None)
+            del self._sources[stream_id]
             try:
                 source.close()
             except Exception as error:  # noqa: BLE001 - a user's source may raise anything; what was read stands
@@ -125,14 +144,13 @@ class Read:
     def close(self, stream_id: str | None = None) -> None:
         """Closes one stream, or all."""
         for name in [*self._sources, *self._ends] if stream_id is None else [stream_id]:
-            source = self._sources.pop(name, None)
-            self._waking.pop(name, None)
+            opened = self._sources.pop(name, None)
             self._ends.pop(name, None)
             self._newest.pop(name, None)
             self._watched.pop(name, None)
             self._epochs.pop(name, None)
-            if source is not None:
-                source.close()
+            if opened is not None:
+                opened.source.close()
 
 
 def _with_picture(frame: Frame) -> Frame:

@@ -98,17 +98,13 @@ def spelled_out(data: dict[str, Any]) -> dict[str, Any]:
 
 def _texts(options: Any) -> Any:
     """Options of a source, which are texts, where they are written as numbers or as yes and no."""
-    if not isinstance(options, dict):
-        return options
-    texts = {True: "yes", False: "no"}
-    return {
-        name: texts[value]
-        if isinstance(value, bool)
-        else str(value)
-        if isinstance(value, int | float) and isfinite(value)
-        else value
-        for name, value in options.items()
-    }
+
+    def text(value: Any) -> Any:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return str(value) if isinstance(value, int | float) and isfinite(value) else value
+
+    return {name: text(value) for name, value in options.items()} if isinstance(options, dict) else options
 
 
 def check(
